@@ -1,0 +1,58 @@
+# Everything runs inside .venv, which the first target makes from the locks. Needed on the machine: make, Python 3.11 or 3.12.
+
+# Another experiment than the default one: make report CONFIG=presets/wandb-study.yaml
+CONFIG :=
+# Further options for snakemake or pytest: make report ARGS=--dry-run
+ARGS :=
+
+# A job must see .venv's programs, and nothing of another Python's packages.
+in_venv := PATH="$(CURDIR)/.venv/bin:$$PATH"
+unexport PYTHONPATH PYTHONHOME
+export PYTHON
+
+.PHONY: help report test test-environments lint lock clean environment development
+
+help:
+	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one)'
+	@echo 'make test               run the tests'
+	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
+	@echo 'make lint               check style and the workflow'
+	@echo 'make environment        only make .venv (PYTHON=path to choose the Python)'
+	@echo 'make lock               resolve locks/*.in and envs/*.yaml anew; needs uv'
+	@echo 'make clean              remove .venv; results stay'
+
+report: environment
+	@$(in_venv) snakemake --cores 1 --quiet all $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+	@$(in_venv) python scripts/report_path.py config.yaml $(CONFIG)
+
+test: development
+	@$(in_venv) python -m pytest $(ARGS)
+
+test-environments: development
+	@$(in_venv) python -m pytest -m slow tests/test_environments.py $(ARGS)
+
+lint: development
+	@$(in_venv) ruff check
+	@$(in_venv) ruff format --check
+	@$(in_venv) snakefmt --check Snakefile rules
+	@$(in_venv) snakemake --lint
+
+environment:
+	@locks/install.sh base
+	@if [ "$$(uname)" = Linux ] && nvidia-smi >/dev/null 2>&1; then locks/install.sh cuda; fi
+
+development: environment
+	@locks/install.sh dev
+
+# Base first: the other parts are held to its versions.
+lock:
+	@for part in base build dev cuda; do \
+	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	        locks/$$part.in --output-file locks/$$part.txt || exit 1; \
+	done
+	@$(MAKE) --no-print-directory environment
+	@.venv/bin/python scripts/pin_environments.py
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,101 @@
+"""How often two equal devices are called different, and how small a difference is still found.
+
+    python benchmarks/false_alarms.py                                        # with the noise of the arguments
+    python benchmarks/false_alarms.py results/tables/windows.parquet         # and with the noise of recorded windows
+
+Simulates whole experiments on 8 configurations for the sizes of the default experiment (1 run of 3 windows per device)
+and of the study (3 runs of 9), judges them as trainoff judges real ones, and writes
+results/benchmarks/false_alarms.json. A false alarm is an experiment with any verdict but "no significant difference"
+between equal devices.
+"""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from trainoff import files, records, simulation, stats  # noqa: E402
+
+CONFIGURATIONS = 8
+SIZES = {"default": (1, 3), "study": (3, 9)}
+SEED = 1
+
+
+def measure(noise, replicates, windows, experiments):
+    """What the verdicts are worth at this noise: false-alarm rate with its 95 % upper bound, smallest difference."""
+    size = experiments, CONFIGURATIONS, replicates, windows
+    many = simulation.verdicts_of_many(np.random.default_rng(SEED), noise, *size)
+    alarms = simulation.false_alarm_rate(many)
+    return {
+        "replicates": replicates,
+        "counted_windows": windows,
+        "experiments": experiments,
+        "configurations": CONFIGURATIONS,
+        "run_noise": noise.run,
+        "window_noise": noise.window,
+        "false_alarm_rate": alarms,
+        "false_alarm_rate_at_most": upper_bound(alarms, experiments),
+        "smallest_difference_found_9_times_in_10": simulation.smallest_found(
+            np.random.default_rng(SEED), noise, max(experiments // 8, 20), *size[1:]
+        ),
+    }
+
+
+def upper_bound(share, number):
+    """Upper end of the exact one-sided 95 % interval of a share seen in `number` trials (Clopper and Pearson)."""
+    hits = round(share * number)
+    return float(stats.special.betaincinv(hits + 1, number - hits, 0.95)) if hits < number else 1.0
+
+
+def noises(arguments):
+    """{name: Noise} to try."""
+    found = {"simulated": simulation.Noise(arguments.run_noise, arguments.window_noise)}
+    if arguments.windows:
+        table = pd.read_parquet(arguments.windows)
+        recorded = simulation.recorded_noise(table, records.RUN_KEYS, assumed_run=arguments.run_noise)
+        if math.isnan(recorded.window):
+            sys.exit(f"{arguments.windows}: no run with two counted windows, so there is no noise to take from it.")
+        found["recorded"] = recorded
+    return found
+
+
+def line(name, size, found):
+    """One result in words."""
+    smallest = found["smallest_difference_found_9_times_in_10"]
+    return (
+        f"{name} noise (runs {found['run_noise']:.1%}, windows {found['window_noise']:.1%}), {size} size "
+        f"({found['replicates']} × {found['counted_windows']}): false alarms {found['false_alarm_rate']:.1%} "
+        f"(at most {found['false_alarm_rate_at_most']:.1%}), found 9 times in 10 from "
+        + ("over 100 %" if smallest is None else f"{smallest:.1%}")
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("windows", nargs="?", help="a windows.parquet to take the noise from as well")
+    parser.add_argument("--run-noise", type=float, default=0.02, help="spread between runs, 0.02 = 2 %% (default)")
+    parser.add_argument("--window-noise", type=float, default=0.02, help="spread between windows of one run, the same")
+    parser.add_argument("--experiments", type=int, default=400, help="simulated experiments (default 400)")
+    parser.add_argument("--output", default="results/benchmarks/false_alarms.json")
+    arguments = parser.parse_args()
+    results = {}
+    for name, noise in noises(arguments).items():
+        for size, (replicates, windows) in SIZES.items():
+            found = measure(noise, replicates, windows, arguments.experiments)
+            if name == "recorded" and not noise.run_deviations:
+                found["run_noise_is_assumed"] = True
+            results[f"{name} noise, {size} size"] = found
+            print(line(name, size, found), flush=True)
+    files.write_text(arguments.output, json.dumps(results, indent=1) + "\n")
+    print(f"written to {arguments.output}")
+    return 0 if all(found["false_alarm_rate"] <= stats.LEVEL for found in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

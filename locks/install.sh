@@ -1,0 +1,81 @@
+#!/bin/sh
+# Puts one part of the locks into .venv, if it is not there yet: locks/install.sh base | dev | cuda
+# A finished part leaves a stamp named after its lock, so a changed lock or an interrupted install is done again.
+set -eu
+cd "$(dirname "$0")/.."
+part=$1
+
+# The folder counts too: the programs in .venv/bin hold its path and break when it moves.
+stamp=.venv/.stamp-$part-$({ pwd; cat locks/build.txt locks/base.txt "locks/$part.txt"; } | cksum | cut -d' ' -f1)
+if [ -e "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
+    exit
+fi
+
+# Prints nothing if the Python that runs it fits, else why not. Any Python from 2.7 on can run it.
+check='
+import platform, struct, sys
+machine = sys.platform, platform.machine()
+if sys.version_info[:2] not in [(3, 11), (3, 12)] or platform.python_implementation() != "CPython":
+    print("%s %s" % (platform.python_implementation(), platform.python_version()))
+elif machine not in [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")] or struct.calcsize("P") != 8:
+    print("%d-bit for %s on %s" % (8 * struct.calcsize("P"), machine[0], machine[1]))
+else:
+    try:
+        import ensurepip, venv
+    except ImportError:
+        print("without venv; on Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2])
+'
+
+# Every one on PATH, not only the first of its name: a version manager leaves names there that do not run.
+candidates() {
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "$PYTHON" || echo "$PYTHON"
+        return
+    fi
+    for name in python3.12 python3.11 python3; do
+        (
+            IFS=:
+            for folder in $PATH; do
+                if [ -x "$folder/$name" ]; then echo "$folder/$name"; fi
+            done
+        )
+    done
+}
+
+find_python() {
+    candidates | (
+        found=
+        while read -r candidate; do
+            reason=$("$candidate" -E -c "$check" 2>/dev/null </dev/null) || reason="does not run"
+            if [ -z "$reason" ]; then
+                echo "$candidate"
+                exit
+            fi
+            found="$found, $candidate ($reason)"
+        done
+        found=${found:-, none on PATH}
+        echo "No Python that fits. Needed: 64-bit CPython 3.11 or 3.12 for Linux or an Apple silicon Mac." \
+            "Found: ${found#, }." \
+            "Install one, or name one: make environment PYTHON=/path/to/python3.12" >&2
+        exit 1
+    )
+}
+
+install() {
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-user --no-build-isolation \
+        --require-hashes -r "locks/$1.txt"
+}
+
+case $part in
+base)
+    python=$(find_python)
+    echo "Making .venv with $python: TensorFlow and all else, pinned (once; about 3 GB of disk, one to ten minutes)."
+    rm -rf .venv
+    "$python" -m venv .venv
+    install build
+    ;;
+cuda) echo "Adding NVIDIA's CUDA libraries to .venv (once; about 4 GB of disk, some minutes)." ;;
+*) echo "Adding the $part tools to .venv (once; less than a minute)." ;;
+esac
+install "$part"
+touch "$stamp"

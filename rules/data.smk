@@ -1,0 +1,103 @@
+def archive_of_dataset(wildcards):
+    """The archive that the images are read from; none for a dataset that comes with a library."""
+    if config["dataset"]["name"] == "digits":
+        return []
+    return config["dataset"].get("archive", "results/downloads/cifar-10-binary.tar.gz")
+
+
+def source_of_weights(wildcards):
+    """The file that the starting weights are read from; none for random ones."""
+    if config["weights"] == "random":
+        return []
+    if config["weights"] != "imagenet":
+        return config["weights"]
+    size = weight_size(wildcards.model, int(wildcards.img_dim))
+    return f"results/downloads/weights/{wildcards.model}_{size}_no_top.h5"
+
+
+def weight_size(model, img_dim):
+    """The image size of the published weights file that an img_dim takes."""
+    published = MODELS[model]["weights"]
+    return img_dim if img_dim in published["sizes"] else published["default_size"]
+
+
+def url_of_weights(wildcards):
+    return MODELS[wildcards.model]["weights"]["url"].format(size=wildcards.size)
+
+
+def architecture_of(wildcards):
+    return {key: MODELS[wildcards.model][key] for key in ["application", "module"]}
+
+
+rule fetch_dataset:
+    input:
+        code=code_of("scripts/fetch_dataset.py"),
+    output:
+        archive="results/downloads/cifar-10-binary.tar.gz",
+    log:
+        "results/downloads/cifar-10-binary.log",
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/fetch_dataset.py"
+
+
+rule prepare_images:
+    input:
+        archive=archive_of_dataset,
+        code=code_of("scripts/prepare_images.py"),
+    output:
+        train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
+        train_labels="<results>/images/img_dim~{img_dim}/train_labels.npy",
+        validation_images="<results>/images/img_dim~{img_dim}/validation_images.npy",
+        validation_labels="<results>/images/img_dim~{img_dim}/validation_labels.npy",
+        facts="<results>/images/img_dim~{img_dim}/facts.json",
+    log:
+        "<results>/images/img_dim~{img_dim}/prepare_images.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        dataset=config["dataset"]["name"],
+        sha256=config["dataset"].get("sha256"),
+        counts=config["images"],
+    script:
+        "../scripts/prepare_images.py"
+
+
+rule fetch_weights:
+    input:
+        code=code_of("scripts/fetch_weights.py"),
+    output:
+        weights="results/downloads/weights/{model}_{size}_no_top.h5",
+    log:
+        "results/downloads/weights/{model}_{size}_no_top.log",
+    wildcard_constraints:
+        size=r"\d+",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        url=url_of_weights,
+        # Outlives the download, so that a later one is held to the first.
+        hashes="results/downloads/weights/sha256.json",
+    script:
+        "../scripts/fetch_weights.py"
+
+
+rule prepare_weights:
+    input:
+        source=source_of_weights,
+        train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
+        code=code_of("scripts/prepare_weights.py"),
+    output:
+        weights="<results>/weights/model~{model}/img_dim~{img_dim}/weights.npz",
+        facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
+    log:
+        "<results>/weights/model~{model}/img_dim~{img_dim}/prepare_weights.log",
+    conda:
+        env_of
+    params:
+        architecture=architecture_of,
+        weights=config["weights"],
+        seed=config["seed"],
+    script:
+        "../scripts/prepare_weights.py"

@@ -1,0 +1,148 @@
+# One rule per figure: tables in, SVG and PNG out. The order of DEVICES decides colours and the baseline.
+
+FIGURE_DEVICES = [
+    {"name": device["name"], "label": device["label"]} for device in DEVICES
+]
+
+
+rule plot_throughput:
+    input:
+        runs="<results>/tables/runs.parquet",
+        windows="<results>/tables/windows.parquet",
+        rates="<results>/tables/rates.parquet",
+        code=code_of("scripts/plot_throughput.py"),
+    output:
+        svg=report(
+            "<results>/figures/throughput.svg",
+            caption="../report/throughput.rst",
+            category="Figures",
+            subcategory="Speed",
+            labels={"figure": "training speed"},
+        ),
+        png="<results>/figures/throughput.png",
+    log:
+        "<results>/logs/plot_throughput.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_throughput.py"
+
+
+rule plot_ratio:
+    input:
+        rates="<results>/tables/rates.parquet",
+        comparison="<results>/tables/comparison.parquet",
+        overall="<results>/tables/overall.parquet",
+        code=code_of("scripts/plot_ratio.py"),
+    output:
+        svg=report(
+            "<results>/figures/ratio.svg",
+            caption="../report/ratio.rst",
+            category="Figures",
+            subcategory="Speed",
+            labels={"figure": "devices against each other"},
+        ),
+        png="<results>/figures/ratio.png",
+    log:
+        "<results>/logs/plot_ratio.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_ratio.py"
+
+
+rule plot_last_layer:
+    input:
+        rates="<results>/tables/rates.parquet",
+        code=code_of("scripts/plot_last_layer.py"),
+    output:
+        svg=report(
+            "<results>/figures/last_layer.svg",
+            caption="../report/last_layer.rst",
+            category="Figures",
+            subcategory="Speed",
+            labels={"figure": "last layer against all weights"},
+        ),
+        png="<results>/figures/last_layer.png",
+    log:
+        "<results>/logs/plot_last_layer.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_last_layer.py"
+
+
+rule plot_learning:
+    input:
+        runs="<results>/tables/runs.parquet",
+        windows="<results>/tables/windows.parquet",
+        code=code_of("scripts/plot_learning.py"),
+    output:
+        svg=report(
+            "<results>/figures/learning.svg",
+            caption="../report/learning.rst",
+            category="Figures",
+            subcategory="Learning",
+            labels={"figure": "learning curves"},
+        ),
+        png="<results>/figures/learning.png",
+    log:
+        "<results>/logs/plot_learning.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_learning.py"
+
+
+rule plot_cold_start:
+    input:
+        runs="<results>/tables/runs.parquet",
+        code=code_of("scripts/plot_cold_start.py"),
+    output:
+        svg=report(
+            "<results>/figures/cold_start.svg",
+            caption="../report/cold_start.rst",
+            category="Figures",
+            subcategory="Runs",
+            labels={"figure": "cold start"},
+        ),
+        png="<results>/figures/cold_start.png",
+    log:
+        "<results>/logs/plot_cold_start.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_cold_start.py"
+
+
+rule plot_run_matrix:
+    input:
+        runs="<results>/tables/runs.parquet",
+        code=code_of("scripts/plot_run_matrix.py"),
+    output:
+        svg=report(
+            "<results>/figures/run_matrix.svg",
+            caption="../report/run_matrix.rst",
+            category="Figures",
+            subcategory="Runs",
+            labels={"figure": "how every run ended"},
+        ),
+        png="<results>/figures/run_matrix.png",
+    log:
+        "<results>/logs/plot_run_matrix.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_run_matrix.py"

@@ -1,0 +1,38 @@
+rule report:
+    input:
+        metrics=METRICS,
+        runs="<results>/tables/runs.parquet",
+        rates="<results>/tables/rates.parquet",
+        comparison="<results>/tables/comparison.parquet",
+        overall="<results>/tables/overall.parquet",
+        throughput="<results>/figures/throughput.svg",
+        throughput_caption="report/throughput.rst",
+        ratio="<results>/figures/ratio.svg",
+        ratio_caption="report/ratio.rst",
+        last_layer="<results>/figures/last_layer.svg",
+        last_layer_caption="report/last_layer.rst",
+        learning="<results>/figures/learning.svg",
+        learning_caption="report/learning.rst",
+        cold_start="<results>/figures/cold_start.svg",
+        cold_start_caption="report/cold_start.rst",
+        run_matrix="<results>/figures/run_matrix.svg",
+        run_matrix_caption="report/run_matrix.rst",
+        template="report/report.html.j2",
+        style="report/report.css",
+        code=code_of("scripts/report.py"),
+    output:
+        page="<results>/report.html",
+    log:
+        "<results>/logs/report.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        title=config["title"],
+        devices=FIGURE_DEVICES,
+        settings={
+            key: value
+            for key, value in config.items()
+            if key not in ("title", "devices", "pathvars")
+        },
+    script:
+        "../scripts/report.py"

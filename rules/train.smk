@@ -1,0 +1,60 @@
+def run_of(wildcards):
+    """All that a training depends on besides its input files, in built-in types."""
+    run = RUNS[place_of(wildcards)]
+    protocol = config["protocol"]
+    return {
+        **run,
+        "architecture": {
+            key: MODELS[run["model"]][key] for key in ["application", "module"]
+        },
+        **config["training"],
+        "epochs": protocol["epochs"],
+        "images_per_epoch": protocol["images_per_epoch"],
+        "warm_up_epochs": protocol["warm_up_epochs"],
+    }
+
+
+def train_priority(wildcards):
+    """Runs start in the order of the sweep, which interleaves replicates, configurations and devices."""
+    return len(RUNS) - place_of(wildcards)
+
+
+rule train:
+    input:
+        train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
+        train_labels="<results>/images/img_dim~{img_dim}/train_labels.npy",
+        validation_images="<results>/images/img_dim~{img_dim}/validation_images.npy",
+        validation_labels="<results>/images/img_dim~{img_dim}/validation_labels.npy",
+        image_facts="<results>/images/img_dim~{img_dim}/facts.json",
+        weights="<results>/weights/model~{model}/img_dim~{img_dim}/weights.npz",
+        weight_facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
+        code=code_of("scripts/train.py"),
+    output:
+        metrics=f"{RUN_PATTERN}/metrics.json",
+    log:
+        f"{RUN_PATTERN}/train.log",
+    priority: train_priority
+    conda:
+        env_of
+    # All cores: a training is measured, so it has the machine to itself.
+    threads: workflow.cores or 1
+    resources:
+        # A resource, not a param: a finished run did not depend on it.
+        timeout_minutes=config["protocol"]["timeout_minutes"],
+    params:
+        run=run_of,
+        progress_file=f"{RESULTS}/runs/.plan.json",
+        sequence_file=f"{RESULTS}/runs/.sequence",
+    script:
+        "../scripts/train.py"
+
+
+onstart:
+    progress.write_plan(
+        f"{RESULTS}/runs/.plan.json",
+        [
+            job.output.metrics
+            for job in workflow.dag.needrun_jobs()
+            if job.rule.name == "train"
+        ],
+    )

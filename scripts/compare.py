@@ -1,0 +1,312 @@
+"""Compares devices: rates per configuration and device, ratios per configuration and pair of devices, and over all."""
+
+import itertools
+import math
+
+import pandas as pd
+
+from trainoff import records, stats, tables
+from trainoff.script import logged
+
+CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
+RATE_COLUMNS = [
+    *CONFIGURATION,
+    "device",
+    "images_per_second",
+    "ci_low",
+    "ci_high",
+    "replicates",
+    "windows",
+    "status_counts",
+    "unstable",
+    "one_replicate",
+]
+COMPARISON_COLUMNS = [
+    *CONFIGURATION,
+    "device",
+    "baseline",
+    "images_per_second",
+    "baseline_images_per_second",
+    "ratio",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_value_adjusted",
+    "verdict",
+    "reason",
+    "replicates",
+    "baseline_replicates",
+    "unstable",
+]
+VERDICTS = ["faster", "slower", "no_significant_difference", "not_comparable"]
+OVERALL_COLUMNS = [
+    "device",
+    "baseline",
+    "subset",
+    "ratio",
+    "ci_low",
+    "ci_high",
+    "configurations_compared",
+    "configurations_total",
+    *VERDICTS,
+    "one_replicate",
+    "reason",
+]
+# What must be equal for two rates to be of the same work, in words. A hash decides where there is one, else the name.
+SAME_WORK = {
+    "protocol version": ["protocol_version"],
+    "dataset": ["dataset_sha256", "dataset"],
+    "prepared images": ["images_sha256"],
+    "starting weights": ["weights_sha256", "weights"],
+}
+
+
+def main(runs, windows, devices, outputs):
+    """Writes the tables of the runs and windows (paths of parquet files) to `outputs`.
+
+    devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only the runs
+    know come after. outputs: {"rates" | "comparison" | "overall": (csv path, parquet path)}.
+    """
+    found = compare(pd.read_parquet(runs), pd.read_parquet(windows), devices)
+    for name, frame in found.items():
+        tables.write(frame, *outputs[name])
+
+
+def compare(runs, windows, devices):
+    """{"rates", "comparison", "overall"}: the three tables."""
+    cells = gather(runs, windows)
+    configurations = list(dict.fromkeys(configuration for configuration, _ in cells))
+    known = set(runs["device"])
+    devices = [name for name in devices if name in known] + sorted(known - set(devices))
+    pairs = list(itertools.combinations(devices, 2))
+    rows = [
+        compare_cells(cells.get((configuration, device)), cells.get((configuration, baseline)), device, baseline)
+        | dict(zip(CONFIGURATION, configuration, strict=True))
+        for configuration in configurations
+        for baseline, device in pairs
+    ]
+    judge(rows)
+    return {
+        "rates": rate_table(cells, configurations, devices),
+        "comparison": pd.DataFrame(rows, columns=COMPARISON_COLUMNS),
+        "overall": overall_table(rows, pairs),
+    }
+
+
+def gather(runs, windows):
+    """{(configuration, device): cell} in the order of the runs; a cell is a dict.
+
+    runs: rows of its runs. used: those that count (status ok, at least one counted window). rate: stats.Rate of these,
+    None when there are none.
+    """
+    rates = {}
+    counted = windows[~windows["warm_up"].astype(bool)]
+    for *key, value in counted[[*records.RUN_KEYS, "images_per_second"]].itertuples(index=False, name=None):
+        rates.setdefault(tuple(key), []).append(value)
+    cells = {}
+    for run in runs.to_dict("records"):
+        key = tuple(run[name] for name in CONFIGURATION), run["device"]
+        cell = cells.setdefault(key, {"runs": [], "used": [], "rates": []})
+        cell["runs"].append(run)
+        own = rates.get(tuple(run[name] for name in records.RUN_KEYS))
+        if run["status"] == "ok" and own:
+            cell["used"].append(run)
+            cell["rates"].append(own)
+    for cell in cells.values():
+        cell["rate"] = stats.rate(cell["rates"]) if cell["rates"] else None
+    return cells
+
+
+def rate_table(cells, configurations, devices):
+    """One row per configuration and device, measured or not."""
+    rows = []
+    for configuration, device in itertools.product(configurations, devices):
+        cell = cells.get((configuration, device))
+        rate = cell["rate"] if cell else None
+        low, high = _interval(rate)
+        rows.append(
+            dict(zip(CONFIGURATION, configuration, strict=True))
+            | {
+                "device": device,
+                "images_per_second": rate.images_per_second if rate else math.nan,
+                "ci_low": low,
+                "ci_high": high,
+                "replicates": len(rate.runs) if rate else 0,
+                "windows": rate.windows if rate else 0,
+                "status_counts": _status_counts(cell),
+                "unstable": _unstable(cell),
+                "one_replicate": bool(rate) and len(rate.runs) == 1,
+            }
+        )
+    return pd.DataFrame(rows, columns=RATE_COLUMNS)
+
+
+def compare_cells(cell, baseline_cell, device, baseline):
+    """The row of one configuration and pair without the configuration's keys, and, as "found", its stats.Ratio.
+
+    Either cell may be None: the device has no run of this configuration. Verdict and corrected p-value come from
+    `judge`, which needs all rows.
+    """
+    sides = [(cell, device), (baseline_cell, baseline)]
+    rates = [side["rate"] if side else None for side, _ in sides]
+    obstacles = _obstacles(sides)
+    found = None if obstacles else stats.ratio(*rates)
+    low, high = found.interval if found else (math.nan, math.nan)
+    return {
+        "device": device,
+        "baseline": baseline,
+        "images_per_second": rates[0].images_per_second if rates[0] else math.nan,
+        "baseline_images_per_second": rates[1].images_per_second if rates[1] else math.nan,
+        "ratio": found.ratio if found else math.nan,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": found.p_value if found else math.nan,
+        "p_value_adjusted": math.nan,
+        "verdict": "not_comparable",
+        "reason": "; ".join(obstacles or _caveats(sides)),
+        "replicates": len(rates[0].runs) if rates[0] else 0,
+        "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
+        "unstable": _either(_unstable(side) for side, _ in sides),
+        "found": found,
+    }
+
+
+def judge(rows):
+    """Fills in the corrected p-values and verdicts of all comparable rows, corrected together."""
+    comparable = [row for row in rows if row["found"]]
+    adjusted = stats.adjust([row["p_value"] for row in comparable])
+    for row, value in zip(comparable, adjusted, strict=True):
+        row["p_value_adjusted"] = value
+        row["verdict"] = stats.verdict(row["found"], value)
+
+
+def overall_table(rows, pairs):
+    """One row per pair of devices and subset of the configurations: all, and by which weights are trained."""
+    table = []
+    for (baseline, device), (subset, trainable) in itertools.product(
+        pairs, {"all": None, "trainable=true": True, "trainable=false": False}.items()
+    ):
+        own = [
+            row
+            for row in rows
+            if (row["device"], row["baseline"]) == (device, baseline) and trainable in (None, row["trainable"])
+        ]
+        compared = [row for row in own if row["found"]]
+        mean, low, high = stats.geometric_mean([row["found"] for row in compared])
+        single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in compared)
+        table.append(
+            {
+                "device": device,
+                "baseline": baseline,
+                "subset": subset,
+                "ratio": mean,
+                "ci_low": low,
+                "ci_high": high,
+                "configurations_compared": len(compared),
+                "configurations_total": len(own),
+                **{verdict: sum(row["verdict"] == verdict for row in own) for verdict in VERDICTS},
+                "one_replicate": single,
+                "reason": _overall_reason(len(compared), len(own), single),
+            }
+        )
+    return pd.DataFrame(table, columns=OVERALL_COLUMNS)
+
+
+def _obstacles(sides):
+    """Why two cells cannot be compared, in words; empty when they can."""
+    found = []
+    for cell, device in sides:
+        if cell is None:
+            found.append(f"{device}: no run of this configuration")
+        elif not any(run["status"] == "ok" for run in cell["runs"]):
+            found.append(f"{device}: no run finished ({_status_counts(cell)})")
+        elif cell["rate"] is None:
+            found.append(f"{device}: no window counted, all are warm-up")
+        elif cell["rate"].variance is None:
+            found.append(f"{device}: a single window counted, which tells nothing of its noise")
+    return found or [difference for name, keys in SAME_WORK.items() if (difference := _difference(sides, name, keys))]
+
+
+def _difference(sides, name, keys):
+    """How the runs that count differ in what `keys` hold, "" when they do not."""
+    values = [{_first_known(run, keys) for run in cell["used"]} for cell, _ in sides]
+    if len(values[0] | values[1]) == 1:
+        return ""
+    shown = [", ".join(sorted(_short(value) for value in side)) for side in values]
+    return f"other {name}: " + ", ".join(f"{device} {text}" for (_, device), text in zip(sides, shown, strict=True))
+
+
+def _first_known(run, keys):
+    return next((run[key] for key in keys if not pd.isna(run.get(key))), None)
+
+
+def _short(value):
+    """A value for a sentence: hashes by their first digits."""
+    text = "unknown" if value is None else str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
+
+
+def _caveats(sides):
+    """What a reader must know beside a verdict."""
+    found = []
+    single = [device for cell, device in sides if len(cell["rate"].runs) == 1]
+    if single:
+        found.append(
+            f"one run of {' and of '.join(single)}: the interval says nothing about run-to-run spread; "
+            f"for the verdict {stats.RUN_TO_RUN:.0%} is assumed"
+        )
+    double = [device for cell, device in sides if len(cell["rate"].runs) == 2]
+    if double:
+        found.append(
+            f"two runs of {' and of '.join(double)}: only large differences can be told, three runs see far more"
+        )
+    planned = max(len(cell["runs"]) for cell, _ in sides)
+    for cell, device in sides:
+        if len(cell["used"]) < planned:
+            found.append(f"{device}: {len(cell['used'])} of {planned} replicates ({_status_counts(cell)})")
+    if len({run["code_sha256"] for cell, _ in sides for run in cell["used"] if not pd.isna(run["code_sha256"])}) > 1:
+        found.append("measured by different versions of the training code")
+    return found
+
+
+def _overall_reason(compared, total, single):
+    found = [] if compared == total else [f"{compared} of {total} configurations could be compared"]
+    if single:
+        found.append(f"{single} of {compared} rest on one run of a device: run-to-run spread is not in the interval")
+    return "; ".join(found)
+
+
+def _status_counts(cell):
+    """How the runs of a cell ended: "ok: 2, crashed: 1", ok first."""
+    counts = {}
+    for run in cell["runs"] if cell else []:
+        counts[run["status"]] = counts.get(run["status"], 0) + 1
+    return ", ".join(f"{status}: {counts[status]}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
+
+
+def _unstable(cell):
+    return _either(run["unstable"] for run in (cell["used"] if cell else []))
+
+
+def _either(values):
+    """True when any is, None when any is unknown or there is none, else False."""
+    values = [None if pd.isna(value) else bool(value) for value in values]
+    return True if True in values else None if None in values or not values else False
+
+
+def _interval(rate):
+    return stats.interval(rate.images_per_second, rate.variance, rate.degrees) if rate else (math.nan, math.nan)
+
+
+if __name__ == "__main__":
+    snakemake = globals()["snakemake"]
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.runs,
+            snakemake.input.windows,
+            snakemake.params.devices,
+            {
+                name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
+                for name in ("rates", "comparison", "overall")
+            },
+        )

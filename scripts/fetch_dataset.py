@@ -1,0 +1,24 @@
+"""Downloads the official binary archive of CIFAR-10 and holds it to its size and SHA-256."""
+
+from trainoff import datasets
+from trainoff.download import download
+from trainoff.script import logged
+
+
+def fetch_dataset(
+    output, terminal, url=datasets.CIFAR10_URL, sha256=datasets.CIFAR10_SHA256, size=datasets.CIFAR10_BYTES
+):
+    """Writes the archive to `output`; progress goes to the stream `terminal`."""
+    download(
+        url,
+        output,
+        sha256=sha256,
+        size=size,
+        terminal=terminal,
+        otherwise="download it elsewhere and name the file in dataset.archive",
+    )
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]) as terminal:
+        fetch_dataset(snakemake.output.archive, terminal)

@@ -1,0 +1,48 @@
+"""Writes into envs/*.yaml the versions that the locks hold; `make lock` runs it.
+
+A file's own list, above the line REST, is written by hand: what the rules' scripts import. Below it stands everything
+these need in turn, so that an environment made next year is the one that was tested.
+"""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+REST = "      # What these need (written by make lock):\n"
+PIN = re.compile(r"^ +- (?P<name>[\w.-]+)(?P<extra>\[[\w,-]+\])?==(?P<version>\S+)$", re.MULTILINE)
+
+
+def read_lock(path):
+    """{package: (version, packages that need it)} of a lock that uv wrote."""
+    lock = {}
+    for block in re.split(r"\n(?=\w)", path.read_text(encoding="utf-8")):
+        pin = re.match(r"([\w.-]+)==(\S+)", block)
+        if pin:
+            name, version = pin.groups()
+            if name in lock:
+                raise ValueError(f"{path}: {name} has two versions; constrain it in the .in file until it has one")
+            lock[name] = version, set(re.findall(r"^ +# +(?:via )?([\w.-]+)$", block, re.MULTILINE))
+    return lock
+
+
+def read_pins(path):
+    """{package: version} of an environment file."""
+    return {pin["name"]: pin["version"] for pin in PIN.finditer(path.read_text(encoding="utf-8"))}
+
+
+def pinned(text):
+    """The text of an environment file with the locks' versions and with all that its own list needs."""
+    lock = read_lock(ROOT / "locks/base.txt")
+    if "[and-cuda]" in text:
+        lock |= read_lock(ROOT / "locks/cuda.txt")
+    own = PIN.sub(lambda pin: f"      - {pin['name']}{pin['extra'] or ''}=={lock[pin['name']][0]}", text.split(REST)[0])
+    listed = {pin["name"] for pin in PIN.finditer(own)}
+    needed = set(listed)
+    while more := {name for name, (_, users) in lock.items() if users & needed} - needed:
+        needed |= more
+    return own + REST + "".join(f"      - {name}=={lock[name][0]}\n" for name in sorted(needed - listed))
+
+
+if __name__ == "__main__":
+    for path in sorted(ROOT.glob("envs/*.yaml")):
+        path.write_text(pinned(path.read_text(encoding="utf-8")), encoding="utf-8")

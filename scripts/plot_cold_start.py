@@ -1,0 +1,78 @@
+"""Figure: what a run costs before its first timed window: import, build, first step."""
+
+import matplotlib.colors
+import pandas as pd
+
+from trainoff import configurations as naming
+from trainoff import figures, findings, numbers
+from trainoff.script import logged
+
+# Share of white mixed into the device's colour, so that the three parts differ in grey print too.
+PARTS = {
+    "import_seconds": (0.75, "import the framework"),
+    "build_seconds": (0.35, "build the model, load weights"),
+    "first_step_seconds": (0.0, "first training step"),
+}
+
+
+def main(runs, devices, svg, png):
+    """Draws the table at the path `runs` (parquet) into `svg` and `png`."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(runs), devices), svg, png)
+
+
+def draw(runs, devices):
+    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+    shown = figures.devices_in(devices, runs)
+    table = findings.cold_starts(runs)
+    title = findings.cold_start_title(runs, shown)
+    if table["total"].isna().all():
+        return figures.quiet_panel(title, "The matrix of runs says why.")
+    configurations = naming.all_configurations(runs)
+    groups, names = figures.row_names(configurations)
+    found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
+    one = len(shown) == 1
+    key = [(_tint(shown[0].colour if one else "#57606a", white), "bar", text) for white, text in PARTS.values()]
+    key += [] if one else [(device.colour, "bar", device.label) for device in shown]
+    sheet = figures.rows(
+        title,
+        naming.constant_text(configurations),
+        [
+            "Median over replicates; none of this is in the training speed. The first step includes tracing and "
+            "compiling the graph."
+        ],
+        groups,
+        names,
+        len(shown),
+        "seconds from the start of the process",
+        key=key,
+    )
+    for axes, group in sheet.panels:
+        longest = table["total"].max()
+        axes.set_xlim(figures.limits([longest], [(longest, numbers.seconds(longest))], axes, logarithmic=False))
+        for lane, device in enumerate(shown):
+            for place, configuration in enumerate(group):
+                row = found.get((configuration, device.name))
+                _draw_bar(axes, sheet.y(place, lane), sheet.lane, device, row)
+    return sheet.frame.figure
+
+
+def _draw_bar(axes, y, lane, device, row):
+    if row is None or not numbers.known(row["total"]):
+        figures.draw_missing(axes, y, device, "no first step" if row else "not run")
+        return
+    left = 0.0
+    for column, (white, _) in PARTS.items():
+        axes.barh(y, row[column], left=left, height=lane * 0.72, color=_tint(device.colour, white), linewidth=0)
+        left += row[column]
+    figures.write_beside(axes, left, y, numbers.seconds(left))
+
+
+def _tint(colour, white):
+    red, green, blue = matplotlib.colors.to_rgb(colour)
+    return tuple(part + (1 - part) * white for part in (red, green, blue))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(snakemake.input.runs, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)

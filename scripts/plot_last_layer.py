@@ -1,0 +1,78 @@
+"""Figure: how many times faster a device trains the last layer alone than all weights."""
+
+import pandas as pd
+
+from trainoff import configurations as naming
+from trainoff import figures, findings, numbers
+from trainoff.script import logged
+
+OTHER_AXES = tuple(axis for axis in naming.AXES if axis != "trainable")
+
+
+def main(rates, devices, svg, png):
+    """Draws the table at the path `rates` (parquet) into `svg` and `png`."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(rates), devices), svg, png)
+
+
+def draw(rates, devices):
+    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+    shown = figures.devices_in(devices, rates)
+    gains = findings.last_layer_gains(rates)
+    title = findings.last_layer_title(gains, shown)
+    if gains.empty:
+        return figures.quiet_panel(
+            title, "This needs a configuration that was measured twice on one device: trainable true and false."
+        )
+    # Cells that were tried keep their place even where one of the two rates is missing.
+    configurations = naming.all_configurations(rates, OTHER_AXES)
+    groups, names = figures.row_names(configurations, OTHER_AXES)
+    found = {(naming.configuration_of(row, OTHER_AXES), row["device"]): row for row in gains.to_dict("records")}
+    sheet = figures.rows(
+        title,
+        naming.constant_text(configurations, OTHER_AXES),
+        [
+            "Dot: ratio of the two median speeds. Line: lowest to highest ratio that their 95 % intervals allow, "
+            "which is wider than a 95 % interval of the ratio.",
+            findings.one_replicate_note(rates),
+        ],
+        groups,
+        names,
+        len(shown),
+        "speed of the last layer alone ÷ speed of all weights (logarithmic)"
+        if len(groups) == 1
+        else "× speed of all weights",
+        key=[(device.colour, device.mark, device.label) for device in shown],
+    )
+    rows = gains.to_dict("records")
+    ends = [1.0, *(row[key] for row in rows for key in ("gain", "gain_low", "gain_high") if numbers.known(row[key]))]
+    for axes, group in sheet.panels:
+        axes.set_xscale("log")
+        axes.set_xlim(figures.limits(ends, [(_right(row), _text(row)) for row in rows], axes, logarithmic=True))
+        figures.plain_log_axis(axes)
+        axes.axvline(1, color=figures.QUIET, linewidth=1, zorder=1)
+        for lane, device in enumerate(shown):
+            for place, configuration in enumerate(group):
+                _draw_gain(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
+    return sheet.frame.figure
+
+
+def _draw_gain(axes, y, device, row):
+    if row is None:
+        figures.draw_missing(axes, y, device, "one of the two speeds is missing")
+        return
+    figures.draw_estimate(axes, y, device, row["gain"], row["gain_low"], row["gain_high"])
+    figures.write_beside(axes, _right(row), y, _text(row))
+
+
+def _right(row):
+    return max(value for value in (row["gain"], row["gain_high"]) if numbers.known(value))
+
+
+def _text(row):
+    return numbers.ratio(row["gain"]) + (" unstable" if row["unstable"] else "")
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(snakemake.input.rates, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)

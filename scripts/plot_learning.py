@@ -1,0 +1,159 @@
+"""Figure: loss and accuracy by epoch, on training and validation images, one small multiple per configuration."""
+
+import textwrap
+
+import matplotlib
+import pandas as pd
+import seaborn
+
+from trainoff import configurations as naming
+from trainoff import figures, findings
+from trainoff.script import logged
+
+QUANTITIES = ["loss", "accuracy"]
+
+
+def main(runs, windows, devices, svg, png):
+    """Draws the tables at the paths `runs` and `windows` (parquet) into `svg` and `png`."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(windows), devices), svg, png)
+
+
+def draw(runs, windows, devices):
+    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+    shown = figures.devices_in(devices, runs)
+    title = findings.learning_title(runs, shown)
+    if windows.empty:
+        return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs says why.")
+    configurations = naming.all_configurations(runs)
+    varying = naming.varying_axes(configurations)
+    columns = min(4 if len(configurations) <= 16 else 6, len(configurations))
+    lines = [configurations[start : start + columns] for start in range(0, len(configurations), columns)]
+    left, gap = 0.5, 0.1
+    width = (figures.WIDTH - left - figures.EDGE - gap * (columns - 1)) / columns
+    width = min(width, 2.6)
+    titles = {one: _fold(naming.label(one, varying) or "the one configuration", width) for one in configurations}
+    head = 0.11 + 0.13 * max(title.count("\n") + 1 for title in titles.values())
+    tall = 0.95 if columns <= 4 else 0.75
+    block = head + 2 * tall + 0.1
+    replicated = bool((runs["replicate"] > 1).any())
+    top = _highest_loss(windows)
+    beyond = (
+        f"Losses above {top:.1f} are beyond the axis." if (windows[["loss", "val_loss"]] > top).any(axis=None) else ""
+    )
+    page = figures.frame(
+        title,
+        naming.constant_text(configurations),
+        [*findings.learning_notes(runs, replicated), beyond],
+        block * len(lines) + 0.42,
+        key=[(figures.QUIET, "-", "validation"), (figures.QUIET, "--", "training")]
+        + [(device.colour, device.mark, device.label) for device in shown],
+    )
+    tops = {"loss": top, "accuracy": 1.0}
+    curves = _curves(windows)
+    for number, line in enumerate(lines):
+        for column, configuration in enumerate(line):
+            for row, quantity in enumerate(QUANTITIES):
+                axes = page.axes(left + column * (width + gap), number * block + head + row * (tall + 0.1), width, tall)
+                _draw_curves(axes, curves, configuration, quantity, shown)
+                axes.set_ylim(0, tops[quantity])
+                axes.set_xlim(0.7, windows["epoch"].max() + 0.3)
+                _dress(axes, quantity, first=column == 0, bottom=row == 1)
+                axes.yaxis.set_label_coords(-0.36 / width, 0.5)
+                if row == 0:
+                    axes.set_title(titles[configuration], loc="left", fontsize=figures.FONT - 1, pad=3)
+                if row == 1 and (number == len(lines) - 1 or column >= len(lines[number + 1])):
+                    axes.set_xlabel("epoch")
+                elif row == 1:
+                    axes.tick_params(labelbottom=False)
+    return page.figure
+
+
+def _highest_loss(windows):
+    """Upper end of the loss axes: a few diverging runs must not flatten all others."""
+    losses = windows[["loss", "val_loss"]].stack().dropna()
+    return min(losses.max(), 4 * losses.quantile(0.9)) * 1.05 if len(losses) else 1.0
+
+
+def _curves(windows):
+    """{(configuration, device): table by epoch} with the median, min and max over replicates of every quantity."""
+    grouped = windows.groupby([*naming.AXES, "device", "epoch"])[QUANTITIES + [f"val_{name}" for name in QUANTITIES]]
+    table = grouped.agg(["median", "min", "max"]).reset_index(level="epoch")
+    return {
+        (tuple(key[:-1]), key[-1]): own
+        for key, own in table.groupby(level=list(range(len(naming.AXES) + 1)), sort=False)
+    }
+
+
+def _draw_curves(axes, curves, configuration, quantity, devices):
+    drawn = False
+    for device in devices:
+        own = curves.get((configuration, device.name))
+        if own is None:
+            continue
+        for column, style in ((quantity, "--"), (f"val_{quantity}", "-")):
+            curve = own[column].assign(epoch=own["epoch"].to_numpy()).dropna(subset="median")
+            if curve.empty:
+                continue
+            drawn = True
+            solid = style == "-"
+            axes.plot(
+                curve["epoch"],
+                curve["median"],
+                linestyle=style,
+                marker=device.mark if solid else None,
+                markersize=3,
+                markeredgewidth=0,
+                linewidth=1.4 if solid else 1.0,
+                color=device.colour,
+                zorder=3,
+            )
+            if (curve["max"] > curve["min"]).any():
+                axes.fill_between(
+                    curve["epoch"], curve["min"], curve["max"], color=device.colour, alpha=0.15, linewidth=0, zorder=2
+                )
+    if not drawn:
+        axes.text(
+            0.5,
+            0.5,
+            "no epoch finished",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            fontsize=figures.FONT - 1,
+            color=figures.QUIET,
+        )
+
+
+def _dress(axes, quantity, first, bottom):
+    axes.grid(axis="y")
+    axes.tick_params(length=0, pad=2, labelsize=figures.FONT - 1.5)
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
+    if quantity == "accuracy":
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "", "50 %", "", "100 %"])
+    if first:
+        axes.set_ylabel(quantity, fontsize=figures.FONT - 1, labelpad=2)
+    else:
+        axes.set_yticklabels([])
+    if not bottom:
+        axes.tick_params(labelbottom=False)
+    seaborn.despine(ax=axes, left=True)
+
+
+def _fold(text, width):
+    """Breaks a panel's title between values only."""
+    most = max(10, int(width / figures.text_width("x", figures.FONT - 1)))
+    glued = figures.clean(text).replace(" · ", "\t").replace(" ", "\u00a0").replace("\t", "\u00a0· ")
+    return "\n".join(line.removesuffix("\u00a0·") for line in textwrap.wrap(glued, most))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.runs,
+            snakemake.input.windows,
+            snakemake.params.devices,
+            snakemake.output.svg,
+            snakemake.output.png,
+        )

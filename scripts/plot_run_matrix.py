@@ -1,0 +1,159 @@
+"""Figure: every run as one cell, with how it ended."""
+
+import pandas as pd
+
+from trainoff import cells, figures, findings
+from trainoff import configurations as naming
+from trainoff.script import logged
+
+
+def main(runs, devices, svg, png):
+    """Draws the table at the path `runs` (parquet) into `svg` and `png`."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(runs), devices), svg, png)
+
+
+def draw(runs, devices):
+    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+    shown = figures.devices_in(devices, runs)
+    configurations = naming.all_configurations(runs)
+    varying = naming.varying_axes(configurations)
+    names = [figures.clean(naming.label(one, varying) or "the one configuration") for one in configurations]
+    replicates = sorted(runs["replicate"].unique())
+    columns = [(device, replicate) for device in shown for replicate in replicates]
+    left = figures.EDGE + max(map(figures.text_width, names)) + 0.12
+    between = 0.1
+    free = figures.WIDTH - left - figures.EDGE - between * (len(shown) - 1)
+    cell = min(1.6 if len(replicates) == 1 else 1.0, free / len(columns))
+    row = 0.23
+    slant = cell * len(replicates) < max(figures.text_width(device.label) for device in shown) + 0.05
+    head = (0.3 + 0.62 * max(figures.text_width(device.label) for device in shown)) if slant else 0.3
+    several = len(replicates) > 1
+    head += 0.18 if several else 0
+    page = figures.frame(
+        findings.matrix_title(runs),
+        naming.constant_text(configurations),
+        ["Every run has its cell: a failed run is a result too. The table of runs gives the reasons."],
+        head + row * len(configurations) + 0.05,
+        key=_key(runs),
+    )
+    axes = page.axes(0, 0, figures.WIDTH, head + row * len(configurations))
+    axes.set_axis_off()
+    axes.set_xlim(0, figures.WIDTH)
+    axes.set_ylim(head + row * len(configurations), 0)
+    places = {}
+    for number, (device, replicate) in enumerate(columns):
+        x = left + number * cell + between * (number // len(replicates))
+        places[device.name, replicate] = x
+        if several:
+            axes.text(
+                x + cell / 2,
+                head - 0.05,
+                str(replicate),
+                ha="center",
+                va="bottom",
+                fontsize=figures.FONT - 2,
+                color=figures.QUIET,
+            )
+    for device in shown:
+        _name_device(
+            axes,
+            device,
+            places[device.name, replicates[0]],
+            head - (0.22 if several else 0.06),
+            cell * len(replicates),
+            slant,
+        )
+    if several:
+        axes.text(
+            left - 0.12,
+            head - 0.05,
+            "replicate",
+            ha="right",
+            va="bottom",
+            fontsize=figures.FONT - 2,
+            color=figures.QUIET,
+        )
+    for number, name in enumerate(names):
+        axes.text(left - 0.12, head + (number + 0.5) * row, name, ha="right", va="center", fontsize=figures.FONT - 0.5)
+    rows = {configuration: number for number, configuration in enumerate(configurations)}
+    drawn = set()
+    for run in runs.to_dict("records"):
+        place = rows[naming.configuration_of(run)], run["device"], run["replicate"]
+        drawn.add(place)
+        _draw_run(axes, places[place[1:]], head + place[0] * row, cell, row, run)
+    for number in range(len(configurations)):
+        for key, x in places.items():
+            if (number, *key) not in drawn:
+                axes.text(
+                    x + cell / 2,
+                    head + (number + 0.5) * row,
+                    "not run" if cell > 0.5 else "·",
+                    ha="center",
+                    va="center",
+                    fontsize=figures.FONT - 2,
+                    color=figures.QUIET,
+                )
+    return page.figure
+
+
+def _key(runs):
+    counts = runs["status"].value_counts()
+    return [
+        (colour, mark, f"{text}: {int(counts[status])}")
+        for status, (colour, mark, text) in figures.STATUSES.items()
+        if status in counts
+    ]
+
+
+def _name_device(axes, device, x, y, width, slant):
+    label = figures.clean(device.label)
+    if slant:
+        axes.plot([x + width / 2], [y - 0.06], device.mark, color=device.colour, markersize=5)
+        axes.text(
+            x + width / 2,
+            y - 0.16,
+            label,
+            rotation=40,
+            rotation_mode="anchor",
+            ha="left",
+            va="center",
+            fontsize=figures.FONT - 0.5,
+        )
+        return
+    half = figures.text_width(label, figures.FONT - 0.5) / 2
+    axes.plot([x + width / 2 - half - 0.06], [y - 0.065], device.mark, color=device.colour, markersize=5)
+    axes.text(x + width / 2 + 0.05, y, label, ha="center", va="bottom", fontsize=figures.FONT - 0.5)
+
+
+def _draw_run(axes, x, y, cell, row, run):
+    colour, mark, _ = figures.STATUSES[run["status"]]
+    good = run["status"] == "ok"
+    gap = 0.02
+    axes.add_patch(
+        figures.plt.Rectangle(
+            (x + gap, y + gap), cell - 2 * gap, row - 2 * gap, linewidth=0, facecolor="#e3eef6" if good else colour
+        )
+    )
+    text = "ok" if good else cells.status_text(run["status"], run["signal"])
+    if not good and cell > figures.text_width(text, figures.FONT - 1.5) + 0.25:
+        half = figures.text_width(text, figures.FONT - 1.5) / 2
+        axes.text(
+            x + cell / 2 + 0.07, y + row / 2, text, ha="center", va="center", fontsize=figures.FONT - 1.5, color="white"
+        )
+        at = x + cell / 2 - half - 0.02
+    else:
+        at = x + cell / 2
+    axes.plot(
+        [at],
+        [y + row / 2],
+        mark,
+        color=colour if good else "white",
+        markersize=4 if good else 5,
+        markeredgewidth=1.5 if mark == "_" else 0,
+    )
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(snakemake.input.runs, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)

@@ -1,0 +1,114 @@
+"""Figure: training speed of every configuration on every device, with every window behind its interval."""
+
+import pandas as pd
+
+from trainoff import configurations as naming
+from trainoff import figures, findings, numbers
+from trainoff.cells import cells
+from trainoff.script import logged
+
+
+def main(runs, windows, rates, devices, svg, png):
+    """Draws the tables at the paths `runs`, `windows` and `rates` (parquet) into `svg` and `png`."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(windows), pd.read_parquet(rates), devices), svg, png)
+
+
+def draw(runs, windows, rates, devices):
+    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+    shown = figures.devices_in(devices, runs)
+    configurations = naming.all_configurations(runs)
+    groups, names = figures.row_names(configurations)
+    windows = _of_good_runs(windows, runs)
+    found = cells(runs, rates, windows)
+    windows = windows.assign(rate=windows["images"] / windows["seconds"])
+    measured = [cell["images_per_second"] for cell in found.values() if numbers.known(cell["images_per_second"])]
+    if not measured:
+        return figures.quiet_panel(findings.throughput_title(rates, shown), "The matrix of runs says why.")
+    sheet = figures.rows(
+        findings.throughput_title(rates, shown),
+        naming.constant_text(configurations),
+        findings.throughput_notes(runs, rates),
+        groups,
+        names,
+        len(shown),
+        "training images per second",
+        key=[(device.colour, device.mark, device.label) for device in shown]
+        + [(figures.QUIET, "hollow", "warm-up window, not counted")],
+    )
+    logarithmic = max(measured) / min(measured) > 12
+    ends = [*windows["rate"], *(end for cell in found.values() for end in (_right(cell), cell["ci_low"]) if end)]
+    labels = [(_right(cell), _text(cell)) for cell in found.values() if numbers.known(cell["images_per_second"])]
+    for axes, group in sheet.panels:
+        if logarithmic:
+            axes.set_xscale("log")
+        axes.set_xlim(figures.limits(ends, labels, axes, logarithmic))
+        if logarithmic:
+            figures.plain_log_axis(axes)
+            if axes.get_xlabel():
+                axes.set_xlabel("training images per second (logarithmic)")
+        for lane, device in enumerate(shown):
+            _draw_windows(axes, sheet, group, lane, device, windows)
+            for place, configuration in enumerate(group):
+                _draw_cell(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
+    return sheet.frame.figure
+
+
+def _of_good_runs(windows, runs):
+    """Windows of runs that ended well, which are those that the rates are made of."""
+    keys = [*naming.AXES, "device", "replicate", "seed"]
+    return windows.merge(runs.loc[runs["status"] == "ok", keys], on=keys)
+
+
+def _draw_windows(axes, sheet, group, lane, device, windows):
+    places = {configuration: place for place, configuration in enumerate(group)}
+    own = windows[windows["device"] == device.name]
+    rows = [places.get(naming.configuration_of(row)) for row in own[list(naming.AXES)].to_dict("records")]
+    own = own.assign(row=rows).dropna(subset="row")
+    flat = len(windows) > figures.MOST_VECTOR_POINTS
+    for warm_up, part in own.groupby(own["warm_up"].astype(bool)):
+        axes.scatter(
+            part["rate"],
+            [sheet.y(row, lane) for row in part["row"]],
+            s=9,
+            facecolors="none" if warm_up else device.colour,
+            edgecolors=device.colour if warm_up else "none",
+            linewidths=0.6,
+            alpha=0.55 if warm_up else 0.3,
+            zorder=2,
+            rasterized=flat,
+        )
+
+
+def _draw_cell(axes, y, device, cell):
+    rate = cell["images_per_second"] if cell else None
+    if not numbers.known(rate):
+        figures.draw_missing(axes, y, device, cell["failure"] if cell else "not run")
+        return
+    figures.draw_estimate(axes, y, device, rate, cell["ci_low"], cell["ci_high"])
+    figures.write_beside(axes, _right(cell), y, _text(cell))
+
+
+def _right(cell):
+    """The rightmost of what is drawn of a cell; None where nothing is."""
+    if not numbers.known(cell["images_per_second"]):
+        return None
+    ends = (cell["images_per_second"], cell["ci_high"], cell["highest"])
+    return max(value for value in ends if numbers.known(value))
+
+
+def _text(cell):
+    text = numbers.significant(cell["images_per_second"]) + (" unstable" if cell["unstable"] else "")
+    return f"{text} ({cell['good']})" if cell["good"] else text
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.runs,
+            snakemake.input.windows,
+            snakemake.input.rates,
+            snakemake.params.devices,
+            snakemake.output.svg,
+            snakemake.output.png,
+        )

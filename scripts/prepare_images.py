@@ -1,0 +1,70 @@
+"""Writes the images of both splits at one size: uint8 arrays that trainings map into memory."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from trainoff import datasets
+from trainoff.files import sha256_of_all, whole, write_text
+from trainoff.script import logged
+
+
+def prepare_images(dataset, archive, archive_sha256, counts, img_dim, outputs, facts):
+    """Writes images (n, img_dim, img_dim, 3) uint8 and labels (n,) int32 of each split as .npy, and facts about them.
+
+    dataset: "digits" or "cifar10"; archive: path for cifar10; counts: {"train": n or None, "validation": n or None}.
+    outputs: {"train_images": path, "train_labels": path, "validation_images": …, "validation_labels": …}.
+    facts: path of a JSON file: dataset, dataset_sha256 (before resizing), images_sha256 (after), class_names.
+    """
+    if dataset == "digits":
+        splits, class_names = datasets.load_digits()
+    else:
+        splits, class_names = datasets.load_cifar10(archive, archive_sha256)
+    for split, (images, labels) in splits.items():
+        chosen = datasets.balanced_subset(labels, counts[split], len(class_names), split)
+        splits[split] = images[chosen], labels[chosen]
+    for split, (images, labels) in splits.items():
+        write_resized(outputs[f"{split}_images"], images, img_dim)
+        with whole(outputs[f"{split}_labels"]) as path, open(path, "wb") as file:
+            np.save(file, labels, allow_pickle=False)
+        print(f"{split}: {len(labels)} images at {img_dim} px")
+    write_text(
+        facts,
+        json.dumps(
+            {
+                "dataset": dataset,
+                "dataset_sha256": datasets.identity(splits),
+                "images_sha256": sha256_of_all(outputs.values()),
+                "class_names": class_names,
+            },
+            indent=1,
+        ),
+    )
+
+
+def write_resized(output, images, img_dim):
+    """Writes `images`, uint8 (n, height, width, 3), scaled bilinearly to img_dim × img_dim.
+
+    One at a time, since a data set scaled up may be larger than memory. Pillow computes in integers: the bytes are the
+    same on every machine.
+    """
+    with whole(output) as path:
+        shape = (len(images), img_dim, img_dim, 3)
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        for i, image in enumerate(images):
+            array[i] = Image.fromarray(image).resize((img_dim, img_dim), Image.Resampling.BILINEAR)
+        array.flush()
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        prepare_images(
+            dataset=snakemake.params.dataset,
+            archive=snakemake.input.get("archive"),
+            archive_sha256=snakemake.params.sha256,
+            counts=snakemake.params.counts,
+            img_dim=int(snakemake.wildcards.img_dim),
+            outputs={name: path for name, path in snakemake.output.items() if name != "facts"},
+            facts=snakemake.output.facts,
+        )

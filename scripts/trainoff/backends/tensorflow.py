@@ -1,0 +1,88 @@
+"""TensorFlow under Keras."""
+
+from trainoff.devices import DeviceUnavailable
+
+# Batches kept ready ahead of the device. Two hide the reading of one batch behind the training on another; more would
+# only let the work done between two timed windows grow.
+BATCHES_AHEAD = 2
+
+
+def start(accelerator, index, threads):
+    """Imports TensorFlow so that it sees one device alone.
+
+    accelerator: "cpu", "cuda" or "metal"; index: which of its kind; threads: for computing on a CPU, None = all.
+    Raises DeviceUnavailable when TensorFlow does not see that device.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if accelerator == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    else:
+        if index >= len(gpus):
+            raise DeviceUnavailable(
+                f"TensorFlow {tf.__version__} sees {len(gpus)} GPU(s) here, so there is no {accelerator} device with index "
+                f"{index}. Check the driver and the environment that the device's `env` names."
+            )
+        tf.config.set_visible_devices(gpus[index], "GPU")
+        if accelerator == "cuda":
+            tf.config.experimental.set_memory_growth(gpus[index], True)
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def describe(accelerator, index):
+    """Facts that only the framework tells: {} for a CPU and for Metal, name and compute capability for CUDA."""
+    import tensorflow as tf
+
+    if accelerator != "cuda":
+        return {}
+    details = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0])
+    capability = details.get("compute_capability")
+    return {
+        "name": details.get("device_name"),
+        "compute_capability": ".".join(map(str, capability)) if capability else None,
+    }
+
+
+def placement(model):
+    """The kinds of device that hold the model's trainable variables: a subset of {"cpu", "gpu"}."""
+    return {variable.value.device.rsplit(":", 2)[-2].lower() for variable in model.trainable_variables}
+
+
+def synchronize(model):
+    """Returns when all work given to the device is done: a variable that the last step wrote is read back."""
+    model.trainable_variables[-1].value.numpy()
+
+
+def prepare_training(model, xla):
+    """Makes the function that `fit` calls for each step, traced once.
+
+    Keras' own traces the step twice, once for itself and once for a loop that one step per execution does not need;
+    that is several seconds of Python at the start of every run, for the same step.
+    """
+    import tensorflow as tf
+
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(model.train_step, jit_compile=True) if xla else model.train_step
+    model.train_function = tf.function(lambda iterator: step(iterator.get_next()))
+
+
+def feed_training(batches, batch_size, img_dim):
+    """A tf.data.Dataset over the endless batches that `batches()` starts."""
+    return _dataset(batches, batch_size, img_dim)
+
+
+def feed_validation(batches, img_dim):
+    """A tf.data.Dataset over one pass that `batches()` starts."""
+    return _dataset(batches, None, img_dim)
+
+
+def _dataset(batches, batch_size, img_dim):
+    import tensorflow as tf
+
+    signature = (
+        tf.TensorSpec((batch_size, img_dim, img_dim, 3), tf.uint8),
+        tf.TensorSpec((batch_size,), tf.int32),
+    )
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(BATCHES_AHEAD)

@@ -1,0 +1,95 @@
+"""Cells: everything known about one configuration on one device, failures included."""
+
+from collections import Counter
+
+from trainoff import configurations as naming
+from trainoff import numbers
+
+STATUS_WORDS = {
+    "ok": "ok",
+    "crashed": "crashed",
+    "out_of_memory": "out of memory",
+    "timed_out": "timed out",
+    "diverged": "diverged",
+    "unavailable": "device unavailable",
+    "error": "error",
+}
+
+# The same after a number of runs: "2 of 3 ran out of memory".
+COUNTED_WORDS = STATUS_WORDS | {
+    "out_of_memory": "ran out of memory",
+    "unavailable": "found no device",
+    "error": "ended in an error",
+}
+
+
+def cells(runs, rates, windows=None):
+    """{(configuration, device): cell} for every cell that has a run.
+
+    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), unstable, one_replicate, the highest
+    window's rate (None without `windows`), `failures` (such as "1 of 3 crashed", "" when all went well), `good` ("2 of
+    3 runs", "" when all went well) and `failure` (why there is no rate, in words).
+    """
+    found = {}
+    for row in rates.to_dict("records"):
+        found[naming.configuration_of(row), row["device"]] = {
+            key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")
+        } | {"unstable": bool(row["unstable"] or False), "one_replicate": bool(row["one_replicate"] or False)}
+    highest = _highest(windows)
+    result = {}
+    for key, own in _groups(runs).items():
+        empty = {"images_per_second": None, "ci_low": None, "ci_high": None, "unstable": False, "one_replicate": False}
+        result[key] = (
+            empty
+            | found.get(key, {})
+            | {
+                "highest": highest.get(key),
+                "failures": failures_text(own),
+                "failure": failure_text(own),
+                "good": good_text(own),
+            }
+        )
+    return result
+
+
+def status_text(status, signal=None):
+    """A status in words, with the signal where one ended the run: "crashed (SIGSEGV)"."""
+    words = STATUS_WORDS.get(status, str(status))
+    return f"{words} ({signal})" if numbers.known(signal) and signal and status == "crashed" else words
+
+
+def failures_text(runs):
+    """How many runs of a cell failed and how: "1 of 3 crashed"; "" when none did."""
+    counts = Counter(run["status"] for run in runs if run["status"] != "ok")
+    parts = [f"{number} {COUNTED_WORDS.get(status, status)}" for status, number in sorted(counts.items())]
+    if len(parts) == 1:
+        return f"{counts.total()} of {len(runs)} {COUNTED_WORDS.get(*counts, *counts)}"
+    return f"{numbers.listing(parts)} of {len(runs)}" if parts else ""
+
+
+def good_text(runs):
+    """How many runs of a cell ended well: "2 of 3 runs"; "" when all did."""
+    good = sum(run["status"] == "ok" for run in runs)
+    return "" if good == len(runs) else f"{good} of {len(runs)} runs"
+
+
+def failure_text(runs):
+    """Why a cell has no rate: the status of its runs, with the signal, once each."""
+    texts = {status_text(run["status"], run["signal"]): None for run in runs if run["status"] != "ok"}
+    return numbers.listing(texts) or "nothing counted"
+
+
+def _groups(runs):
+    groups = {}
+    for run in runs.sort_values("replicate").to_dict("records"):
+        groups.setdefault((naming.configuration_of(run), run["device"]), []).append(run)
+    return groups
+
+
+def _highest(windows):
+    highest = {}
+    if windows is not None:
+        for row in windows.to_dict("records"):
+            key = naming.configuration_of(row), row["device"]
+            highest[key] = max(highest.get(key, 0.0), row["images"] / row["seconds"])
+    return highest

@@ -1,0 +1,113 @@
+"""The process that trains. It lives apart from its supervisor, so that nothing it does can end the sweep.
+
+Run as `python -m trainoff.child SPEC`, SPEC being a JSON file with the keys run, files and journal. It writes one JSON
+object per line to the journal as things happen; what stands there survives any crash. Events:
+
+started     import of the framework begins
+imported    seconds, device (facts), software (versions)
+built       seconds, parameters
+first_step  seconds
+window      window: one entry of `windows` in the metrics record
+done        the run is complete
+failed      status, message: the run ended, and why
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import threading
+import time
+import traceback
+
+# Versions that decide what a run computes and how fast.
+DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "numpy"]
+
+
+def main(spec_path):
+    """Trains as the file `spec_path` says; every outcome ends in the journal."""
+    with open(spec_path, encoding="utf-8") as file:
+        spec = json.load(file)
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    with open(spec["journal"], "a", encoding="utf-8") as journal:
+
+        def report(event):
+            journal.write(json.dumps(event) + "\n")
+            journal.flush()
+
+        report({"event": "started"})
+        try:
+            _train(spec["run"], spec["files"], report)
+            report({"event": "done"})
+        except Exception as error:
+            traceback.print_exc()
+            report({"event": "failed", "status": _status(error), "message": _message(error)})
+    # Frameworks can crash or hang while they are torn down; the run is complete, so nothing they do there matters.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _train(run, files, report):
+    from trainoff import backends
+
+    device = run["device"]
+    started = time.perf_counter()
+    backend = backends.load(device["backend"])
+    backend.start(device["accelerator"], device["index"], device["threads"])
+    from trainoff import protocol
+
+    report(
+        {
+            "event": "imported",
+            "seconds": time.perf_counter() - started,
+            "device": backend.describe(device["accelerator"], device["index"]),
+            "software": _versions(),
+        }
+    )
+    protocol.train(run, files, backend, report)
+
+
+def _versions():
+    versions = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _status(error):
+    from trainoff.devices import DeviceUnavailable
+
+    if isinstance(error, DeviceUnavailable):
+        return "unavailable"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "Diverged" in names:
+        return "diverged"
+    # TensorFlow and torch have their own classes for it, JAX only the words.
+    if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or "RESOURCE_EXHAUSTED" in str(error):
+        return "out_of_memory"
+    return "error"
+
+
+def _message(error):
+    from trainoff.errors import UserError
+
+    first_lines = "\n".join(str(error).strip().splitlines()[:5])
+    if isinstance(error, UserError) or type(error).__name__ == "Diverged":
+        return first_lines
+    return f"{type(error).__name__}: {first_lines}"
+
+
+def _end_with_supervisor():
+    """Ends this process when the supervisor, which holds the other end of standard input, is gone."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,80 @@
+"""Configurations: points of the grid, how they are named, ordered and split over panels."""
+
+AXES = ("model", "batch_size", "img_dim", "trainable", "precision", "xla", "learning_rate")
+
+# Reading order: what changes the work most comes first.
+READING_ORDER = ("model", "trainable", "img_dim", "batch_size", "precision", "xla", "learning_rate")
+
+
+def configuration_of(row, axes=AXES):
+    """The values of `axes` in a table's row (or any mapping), as a tuple of plain Python values."""
+    return tuple(_plain(row[axis]) for axis in axes)
+
+
+def all_configurations(table, axes=AXES):
+    """Distinct configurations of a table, in reading order: all weights before the last layer, small before large."""
+    found = {configuration_of(row, axes) for row in table[list(axes)].to_dict("records")}
+    order = [axis for axis in READING_ORDER if axis in axes]
+    return sorted(found, key=lambda values: tuple(_rank(axis, values[axes.index(axis)]) for axis in order))
+
+
+def varying_axes(configurations, axes=AXES):
+    """The axes that take more than one value, in reading order."""
+    return [
+        axis
+        for axis in READING_ORDER
+        if axis in axes and len({values[axes.index(axis)] for values in configurations}) > 1
+    ]
+
+
+def label(configuration, shown, axes=AXES):
+    """Names a configuration by its values on the axes `shown`: "all weights · 96 px · batch 32"."""
+    return " · ".join(value_text(axis, configuration[axes.index(axis)]) for axis in shown)
+
+
+def constant_text(configurations, axes=AXES):
+    """What all configurations have in common, in words; "" when there is none."""
+    if not configurations:
+        return ""
+    varying = varying_axes(configurations, axes)
+    constant = [axis for axis in READING_ORDER if axis in axes and axis not in varying]
+    return label(configurations[0], constant, axes)
+
+
+def value_text(axis, value):
+    """One value of one axis in words."""
+    if axis == "trainable":
+        return "all weights" if value else "last layer"
+    if axis == "xla":
+        return "XLA" if value else "no XLA"
+    form = {"img_dim": "{} px", "batch_size": "batch {}", "learning_rate": "learning rate {:g}"}.get(axis, "{}")
+    return form.format(value)
+
+
+def split_over_panels(configurations, axes=AXES, most=12):
+    """Groups configurations into panels of at most about `most`; returns [(panel title, configurations)], row axes.
+
+    One panel, with an empty title, when they are few. Otherwise panels share values on as few axes as will do, taken
+    in reading order; the row axes are those that still vary inside the panels.
+    """
+    varying = varying_axes(configurations, axes)
+    facets = []
+    while True:
+        groups = {}
+        for configuration in configurations:
+            groups.setdefault(tuple(configuration[axes.index(axis)] for axis in facets), []).append(configuration)
+        if max(map(len, groups.values()), default=0) <= most or len(facets) >= len(varying) - 1:
+            break
+        facets.append(varying[len(facets)])
+    rows = [axis for axis in varying if axis not in facets]
+    titles = [label(group[0], facets, axes) for group in groups.values()]
+    return list(zip(titles, groups.values(), strict=True)), rows
+
+
+def _plain(value):
+    return value.item() if hasattr(value, "item") else value
+
+
+def _rank(axis, value):
+    # All weights come first: they are what most people mean by training.
+    return not value if axis == "trainable" else value

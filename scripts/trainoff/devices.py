@@ -1,0 +1,155 @@
+"""Which devices this machine has and what they are, told without importing a framework."""
+
+import csv
+import os
+import platform
+import shutil
+import subprocess
+
+import psutil
+
+from trainoff.errors import UserError
+
+
+class DeviceUnavailable(UserError):
+    """The device that a run names cannot be used here: the run is recorded as `unavailable`."""
+
+
+def detect():
+    """Names in catalog/devices.yaml of the devices that this machine has: the CPU, then its GPU."""
+    names = ["cpu"]
+    if nvidia_gpus():
+        names.append("cuda")
+    if is_apple_silicon():
+        names.append("metal")
+    return names
+
+
+def is_apple_silicon():
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
+
+
+def nvidia_gpus():
+    """One dict per NVIDIA GPU that the driver lists: name, memory_bytes, driver, compute_capability."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = "--query-gpu=name,memory.total,driver_version,compute_cap"
+    try:
+        answer = subprocess.run(
+            [program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if answer.returncode != 0:
+        return []
+    return [
+        {
+            "name": name,
+            "memory_bytes": int(mebibytes) * 2**20 if mebibytes.isdigit() else None,
+            "driver": driver,
+            "compute_capability": capability,
+        }
+        for name, mebibytes, driver, capability in csv.reader(answer.stdout.splitlines(), skipinitialspace=True)
+    ]
+
+
+def require(accelerator, index):
+    """Raises DeviceUnavailable when this machine clearly lacks the device, before a framework is imported for it."""
+    if accelerator == "cuda":
+        count = len(nvidia_gpus())
+        if index >= count:
+            raise DeviceUnavailable(
+                f"This machine has {count} usable NVIDIA GPU(s) (asked: index {index}). Expected one that nvidia-smi lists: "
+                "install the NVIDIA driver, or take the device out of `devices:`."
+            )
+    if accelerator == "metal" and not is_apple_silicon():
+        raise DeviceUnavailable(
+            f"An Apple GPU needs a Mac with Apple silicon; this is {platform.system()} on {platform.machine()}. "
+            "Take the device out of `devices:`."
+        )
+
+
+def usable_threads():
+    """Number of logical processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def describe(accelerator, index):
+    """What the operating system says of the device: name, memory_bytes, cores, driver; None where it does not say."""
+    if accelerator == "cuda":
+        facts = nvidia_gpus()[index]
+        return {"cores": None, **facts}
+    if accelerator == "metal":
+        return {
+            "name": cpu_name(),
+            "memory_bytes": psutil.virtual_memory().total,  # shared with the CPU
+            "cores": _apple_gpu_cores(),
+            "driver": f"macOS {platform.mac_ver()[0]}",
+        }
+    return {
+        "name": cpu_name(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "cores": psutil.cpu_count(logical=False),
+        "driver": None,
+    }
+
+
+def describe_host():
+    """The `host` part of a metrics record. No user name, no host name."""
+    return {
+        "machine": platform.machine(),
+        "os": _os_name(),
+        "cpu": cpu_name(),
+        "logical_processors": psutil.cpu_count(),
+        "usable_processors": usable_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "power_source": _power_source(),
+    }
+
+
+def cpu_name():
+    """The processor's brand, such as "Apple M1" or "AMD EPYC 7B13"; None when the system does not tell."""
+    if platform.system() == "Darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string")
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip() or None
+    except OSError:
+        pass
+    return platform.processor() or None
+
+
+def _apple_gpu_cores():
+    for line in (_output("system_profiler", "SPDisplaysDataType") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "Total Number of Cores" and value.strip().isdigit():
+            return int(value)
+    return None
+
+
+def _os_name():
+    if platform.system() == "Darwin":
+        return f"macOS {platform.mac_ver()[0]}"
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return platform.system() or None
+
+
+def _power_source():
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if battery is None or battery.power_plugged is None:
+        return None
+    return "mains" if battery.power_plugged else "battery"
+
+
+def _output(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,49 @@
+"""Downloads that are whole, checked and patient."""
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+import pooch
+import requests
+from tqdm import tqdm
+
+from trainoff.errors import UserError
+from trainoff.files import whole
+
+ATTEMPTS = 3
+
+
+def download(url, output, sha256, size, terminal, otherwise):
+    """Writes what lies at `url` to `output`, with a progress bar on `terminal`; tries ATTEMPTS times.
+
+    sha256: what it must be, or None; size: bytes it must have, or None. otherwise: what else the user can do.
+    Raises UserError when it cannot be had or is not what was expected.
+    """
+    pooch.get_logger().setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
+        fetcher = pooch.create(
+            path=folder,
+            base_url="",
+            registry={"download": sha256 and f"sha256:{sha256}"},
+            urls={"download": url},
+            retry_if_failed=ATTEMPTS - 1,
+        )
+        # pooch sets the total itself, from what the server says.
+        bar = tqdm(
+            total=size or 1, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1], file=terminal, mininterval=1
+        )
+        try:
+            fetched = Path(fetcher.fetch("download", downloader=pooch.HTTPDownloader(progressbar=bar, timeout=60)))
+        except (requests.RequestException, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{url} could not be downloaded: {reason}. Try again later, or {otherwise}.") from error
+        finally:
+            bar.close()
+        if size is not None and fetched.stat().st_size != size:
+            raise UserError(
+                f"{url} gave {fetched.stat().st_size} bytes, expected {size}. Try again later, or {otherwise}."
+            )
+        with whole(output) as path:
+            shutil.copyfile(fetched, path)

@@ -1,0 +1,147 @@
+"""The experiment file: what it may hold, and the runs that follow from it."""
+
+import difflib
+import itertools
+import json
+from pathlib import Path
+
+import jsonschema
+
+from trainoff.errors import UserError
+
+AXES = ["model", "batch_size", "img_dim", "trainable", "precision", "xla", "learning_rate"]
+# What a device entry says that a run depends on; label and env do not change what is computed.
+DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
+CLASSES = 10  # digits and CIFAR-10 alike
+
+
+def check(config, schema, models, where):
+    """Raises UserError with one sentence for the first thing wrong in `config`, the merged experiment.
+
+    schema: schemas/config.schema.yaml; models: catalog/models.yaml; where: names of the files that were read.
+    """
+    # Snakemake's own key, added when a config is given on the command line.
+    config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        raise UserError(f"{where}: {_schema_sentence(error)}")
+    for sentence in _contradictions(config, models):
+        raise UserError(f"{where}: {sentence}")
+
+
+def devices(config, catalog, detect):
+    """The device entries of an experiment, in its order, each complete with name, index and threads.
+
+    catalog: catalog/devices.yaml; detect: tells the names that `devices: auto` stands for on this machine.
+    """
+    chosen = detect() if config["devices"] == "auto" else config["devices"]
+    entries = []
+    for device in chosen:
+        if isinstance(device, str):
+            if device not in catalog:
+                raise UserError(
+                    f"devices: there is no device {device!r}{_did_you_mean(device, catalog)}. Expected auto, names from "
+                    f"catalog/devices.yaml ({', '.join(catalog)}), or entries in the same form; add an entry for it."
+                )
+            device = {"name": device, **catalog[device]}
+        entries.append({"index": 0, "threads": None, **device})
+    names = [entry["name"] for entry in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"devices: {name!r} is listed {names.count(name)} times. Give every device a name of its own."
+            )
+    return entries
+
+
+def runs(config, devices):
+    """Every run of the experiment as a dict of built-in values: its axes, device, replicate and seed.
+
+    Ordered so that replicates are interleaved over configurations and devices: what drifts slowly hits all alike.
+    """
+    combinations = [
+        dict(zip(AXES, values, strict=True)) for values in itertools.product(*(config["grid"][axis] for axis in AXES))
+    ]
+    return [
+        {
+            "device": {key: device[key] for key in DEVICE_KEYS},
+            **combination,
+            "replicate": replicate,
+            "seed": config["seed"] + replicate - 1,
+        }
+        for replicate in range(1, config["replicates"] + 1)
+        for combination in combinations
+        for device in devices
+    ]
+
+
+def wildcards(run):
+    """The run's values as they stand in its path: {"trainable": "true", "learning_rate": "0.0005", …}."""
+    values = {**run, "device": run["device"]["name"]}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items() if key != "seed"
+    }
+
+
+def _schema_sentence(error):
+    key = ".".join(str(part) for part in error.absolute_path)
+    expected = error.schema.get("description")
+    expected = f" Expected: {expected}" if expected else ""
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(name for name in error.instance if name not in known)
+        place = f"{key}.{unknown}" if key else unknown
+        return f"{place}: unknown key{_did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
+    if error.validator == "type" and isinstance(error.instance, str) and "number" in str(error.validator_value):
+        return f"{key}: {error.instance!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
+    return f"{key or 'the experiment'}: {error.message}.{expected}"
+
+
+def _contradictions(config, models):
+    """Sentences for what a schema cannot say: keys that do not fit each other."""
+    grid, protocol, dataset, images = (config[key] for key in ["grid", "protocol", "dataset", "images"])
+    for name in grid["model"]:
+        if name not in models:
+            yield (
+                f"grid.model: there is no model {name!r}{_did_you_mean(name, models)}. Expected names from "
+                f"catalog/models.yaml ({', '.join(models)}); add an entry for it."
+            )
+            continue
+        for size in grid["img_dim"]:
+            if size < models[name]["min_img_dim"]:
+                yield f"grid.img_dim: {size} is too small for {name}. Expected at least {models[name]['min_img_dim']} pixels."
+    for size in grid["batch_size"]:
+        if protocol["images_per_epoch"] % size:
+            nearest = max(1, round(protocol["images_per_epoch"] / size)) * size
+            yield (
+                f"protocol.images_per_epoch: {protocol['images_per_epoch']} is not a multiple of batch_size {size}. An epoch "
+                f"is the same number of images for every configuration, in whole batches; {nearest} would fit this one."
+            )
+    if protocol["warm_up_epochs"] >= protocol["epochs"]:
+        yield (
+            f"protocol.warm_up_epochs: {protocol['warm_up_epochs']} of {protocol['epochs']} epochs leave none to count. "
+            "Expected fewer than protocol.epochs."
+        )
+    for split, count in images.items():
+        if count is not None and count % CLASSES:
+            yield (
+                f"images.{split}: {count} cannot be spread evenly over {CLASSES} classes. Expected a multiple of {CLASSES}, "
+                "or null for all."
+            )
+    if dataset["name"] != "cifar10" and ("archive" in dataset or "sha256" in dataset):
+        yield f"dataset: archive and sha256 belong to cifar10; {dataset['name']} is not read from an archive. Remove them."
+    if "sha256" in dataset and "archive" not in dataset:
+        yield "dataset.sha256: it holds dataset.archive to a checksum; the download has its own. Name an archive or remove it."
+    if "archive" in dataset and not Path(dataset["archive"]).is_file():
+        yield f"dataset.archive: there is no file {dataset['archive']}. Expected the path of a cifar-10-binary .tar.gz."
+    if config["weights"] not in ("random", "imagenet") and not Path(config["weights"]).is_file():
+        yield f"weights: there is no file {config['weights']}. Expected random, imagenet or the path of an .h5 file."
+    for values in grid.values():
+        # 1 and 1.0 are one value to JSON Schema; equal paths would be one run.
+        if len({json.dumps(value) for value in values}) < len(values):
+            yield f"grid: {values} names a value twice."
+
+
+def _did_you_mean(name, known):
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

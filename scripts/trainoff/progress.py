@@ -1,0 +1,100 @@
+"""What the person who waits is told: which run of how many, how fast it goes, how long it will take."""
+
+import json
+import time
+from pathlib import Path
+
+from trainoff.files import write_text
+
+
+def write_plan(path, metrics):
+    """Notes which runs a sweep is about to do, so that each can say where it stands. metrics: their paths."""
+    write_text(path, json.dumps({"started": time.time(), "metrics": sorted(map(str, metrics))}))
+
+
+def describe(run):
+    """One run in a few words: "cpu · mobilenetv2 · batch 32 · 96 px · all weights"."""
+    words = [
+        run["device"]["name"],
+        run["model"],
+        f"batch {run['batch_size']}",
+        f"{run['img_dim']} px",
+        "all weights" if run["trainable"] else "last layer",
+    ]
+    if run["precision"] != "float32":
+        words.append(run["precision"])
+    if run["xla"]:
+        words.append("XLA")
+    words.append(f"replicate {run['replicate']}")
+    return " · ".join(words)
+
+
+def event_words(event):
+    """What to say of an event of trainoff.child; None for nothing."""
+    if event["event"] == "first_step":
+        return f"started, first step took {event['seconds']:.0f} s"
+    if event["event"] == "window":
+        window = event["window"]
+        rate = window["images"] / window["seconds"]
+        accuracy = window["val_accuracy"]
+        learned = "" if accuracy is None else f", validation accuracy {accuracy:.0%}"
+        return f"epoch {window['epoch']}: {rate:.0f} images/s{learned}{' (warm-up)' if window['warm_up'] else ''}"
+    return None
+
+
+class Progress:
+    """Lines about one run on the terminal."""
+
+    def __init__(self, plan_file, metrics, terminal):
+        self.terminal = terminal
+        self.started = time.time()
+        self.finished, self.planned, self.since = _standing(plan_file, metrics)
+
+    def begin(self, run):
+        self.terminal.write(f"[{self.finished + 1}/{self.planned}] {describe(run)}\n")
+
+    def say(self, words):
+        self.terminal.write(f"      {words}\n")
+
+    def end(self, record):
+        if record["status"] == "ok":
+            rate = record["throughput"]["images_per_second"]
+            outcome = "finished" if rate is None else f"finished at {rate:.0f} images/s"
+        else:
+            outcome = f"{record['status']}: {record['failure']['message']}"
+        now = time.time()
+        self.say(f"{outcome}, after {_duration(now - self.started)}; {self._left(now)}")
+
+    def _left(self, now):
+        left = self.planned - self.finished - 1
+        if left == 0:
+            return "that was the last run"
+        mean_seconds = (now - self.since) / (self.finished + 1)
+        return f"{left} more, about {_duration(left * mean_seconds)} left"
+
+
+def _standing(plan_file, metrics):
+    """(runs of the plan finished so far, runs planned, when the first of them began in seconds since 1970)."""
+    try:
+        plan = json.loads(Path(plan_file).read_text())
+    except (OSError, ValueError):  # a job run on its own, or on another machine: it stands alone
+        return 0, 1, time.time()
+    if metrics not in plan["metrics"]:
+        return 0, 1, time.time()
+    finished = [path for path in plan["metrics"] if _modified(path) > plan["started"]]
+    return len(finished), len(plan["metrics"]), plan["started"]
+
+
+def _modified(path):
+    try:
+        return Path(path).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,51 @@
+"""The edge between a rule and its script."""
+
+import contextlib
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from trainoff.errors import UserError
+
+
+@contextlib.contextmanager
+def logged(log):
+    """Sends everything the block prints, its child processes included, to the file `log`; yields the terminal's stream.
+
+    Use it around the one call in a script's `if __name__ == "__main__":` block. An exception ends the script with exit
+    code 1 and one sentence on the terminal; the traceback of anything but a UserError goes to the log.
+    """
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
+    try:
+        with open(log, "w", encoding="utf-8") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        yield terminal
+    except Exception as error:
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        print(f"\n{_sentence(error, log)}\n", file=sys.stderr)
+        print(f"\n{_sentence(error, log)}\n", file=terminal)
+        sys.exit(1)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        os.close(saved[0])
+        os.close(saved[1])
+        terminal.close()
+
+
+def _sentence(error, log):
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{where}. Nothing finished is lost: mend it and start again. Details: {log}"
+    return f"{type(error).__name__}: {error}. This is a mistake in trainoff, not yours; details: {log}"

@@ -1,0 +1,228 @@
+"""Records as tables: one row per run, one row per window."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from trainoff import records, windows
+from trainoff.errors import UserError
+from trainoff.files import whole
+
+# bool_or_none and int_or_none are objects with None for the unknown: as floats, whole numbers would end in ".0".
+RUN_COLUMNS = {
+    "device": "str",
+    "model": "str",
+    "batch_size": "int64",
+    "img_dim": "int64",
+    "trainable": "bool",
+    "precision": "str",
+    "xla": "bool",
+    "learning_rate": "float64",
+    "replicate": "int64",
+    "seed": "int64",
+    "status": "str",
+    "reason": "str",
+    "signal": "str",
+    "images_per_second": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "unstable": "bool_or_none",
+    "counted_windows": "int64",
+    "import_seconds": "float64",
+    "build_seconds": "float64",
+    "first_step_seconds": "float64",
+    "epochs": "int64",
+    "converged": "bool_or_none",
+    "final_loss": "float64",
+    "final_accuracy": "float64",
+    "final_val_loss": "float64",
+    "final_val_accuracy": "float64",
+    "joules_per_image": "float64",
+    "energy_source": "str",
+    "energy_scope": "str",
+    "device_name": "str",
+    "backend": "str",
+    "accelerator": "str",
+    "device_cores": "int_or_none",
+    "device_memory_bytes": "int_or_none",
+    "driver": "str",
+    "machine": "str",
+    "os": "str",
+    "cpu": "str",
+    "power_source": "str",
+    "python": "str",
+    "tensorflow": "str",
+    "keras": "str",
+    "protocol_version": "int64",
+    "dataset": "str",
+    "dataset_sha256": "str",
+    "images_sha256": "str",
+    "weights": "str",
+    "weights_sha256": "str",
+    "code_sha256": "str",
+    "started_at": "str",
+    "finished_at": "str",
+    "sequence": "int64",
+    "metrics": "str",
+}
+WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
+    "epoch": "int64",
+    "images": "int64",
+    "seconds": "float64",
+    "images_per_second": "float64",
+    "warm_up": "bool",
+    "loss": "float64",
+    "accuracy": "float64",
+    "val_loss": "float64",
+    "val_accuracy": "float64",
+    "energy_joules": "float64",
+}
+
+
+def read_all(paths):
+    """The records in the files `paths` with their paths, ordered by the runs' keys whatever the order of `paths`.
+
+    Returns [(path, record)]. Raises UserError for a file that is no metrics file, and for two files of the same run.
+    """
+    found = {}
+    for path in map(str, paths):
+        record = read(path)
+        key = tuple(record["run"][name] for name in records.RUN_KEYS)
+        if key in found:
+            run = " ".join(f"{name}={value}" for name, value in zip(records.RUN_KEYS, key, strict=True))
+            raise UserError(
+                f"{path} and {found[key][0]} hold the same run ({run}). Expected one file per run; remove one, "
+                "or give one of the devices another name."
+            )
+        found[key] = path, record
+    return [found[key] for key in sorted(found)]
+
+
+def read(path):
+    """The record in the file `path`.
+
+    A run with a time that cannot be (zero, negative, endless) is kept, so that one bad clock does not stop the
+    comparison of all others: it comes back with status "error", the epoch in its failure message, and no windows.
+    """
+    try:
+        record = records.read(path)
+    except UserError:
+        record = _without_impossible_windows(path)
+        if record is None:
+            raise
+        records.check(record, path)
+        return record
+    try:
+        for window in record["windows"]:
+            windows.rate(window)
+    except ValueError:
+        return _without_impossible_windows(path)
+    return record
+
+
+def run_table(found):
+    """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed anew from the windows."""
+    return _frame([_run_row(path, record) for path, record in found], RUN_COLUMNS)
+
+
+def window_table(found):
+    """One row per window, with the columns WINDOW_COLUMNS, of [(path, record)]."""
+    rows = []
+    for _, record in found:
+        for window in record["windows"]:
+            rows.append({**record["run"], **window, "images_per_second": windows.rate(window)})
+    return _frame(rows, WINDOW_COLUMNS)
+
+
+def write(frame, csv, parquet):
+    """Writes a table to both files, each whole or not at all."""
+    with whole(csv) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+    with whole(parquet) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def _run_row(path, record):
+    failure, energy = record["failure"] or {}, record["energy"] or {}
+    last = record["windows"][-1] if record["windows"] else {}
+    device, host, software, provenance = (record[part] for part in ("device", "host", "software", "provenance"))
+    return {
+        **record["run"],
+        "status": record["status"],
+        "reason": failure.get("message"),
+        "signal": failure.get("signal"),
+        **windows.summarise(record["windows"]),
+        "counted_windows": sum(not window["warm_up"] for window in record["windows"]),
+        **record["cold_start"],
+        "epochs": record["training"]["epochs"],
+        "converged": record["training"]["converged"],
+        "final_loss": last.get("loss"),
+        "final_accuracy": last.get("accuracy"),
+        "final_val_loss": last.get("val_loss"),
+        "final_val_accuracy": record["training"]["final_val_accuracy"],
+        "joules_per_image": energy.get("joules_per_image"),
+        "energy_source": energy.get("source"),
+        "energy_scope": energy.get("scope"),
+        "device_name": device["name"],
+        "backend": device["backend"],
+        "accelerator": device["accelerator"],
+        "device_cores": device["cores"],
+        "device_memory_bytes": device["memory_bytes"],
+        "driver": device["driver"],
+        **{key: host[key] for key in ("machine", "os", "cpu", "power_source")},
+        **{key: software.get(key) for key in ("python", "tensorflow", "keras")},
+        "protocol_version": record["protocol_version"],
+        **{
+            key: provenance.get(key)
+            for key in (
+                "dataset",
+                "dataset_sha256",
+                "images_sha256",
+                "weights",
+                "weights_sha256",
+                "code_sha256",
+                "started_at",
+                "finished_at",
+                "sequence",
+            )
+        },
+        "metrics": path,
+    }
+
+
+def _without_impossible_windows(path):
+    """The record at `path` without windows and with the reason in its failure; None when its times are possible."""
+    try:
+        record = json.loads(Path(path).read_bytes())
+        bad = [window for window in record["windows"] if not 0 < window["seconds"] < math.inf]
+    except (ValueError, TypeError, KeyError):
+        return None
+    if not bad:
+        return None
+    message = (
+        f"Epoch {bad[0].get('epoch')} took {bad[0]['seconds']} s, which cannot be: the times of this run are not used. "
+        f"Delete {path} to run it again."
+    )
+    failure = record.get("failure") or {"signal": None, "exit_code": None, "message": "", "log_tail": []}
+    return {
+        **record,
+        "status": "error" if record.get("status") == "ok" else record.get("status"),
+        "failure": {**failure, "message": f"{failure.get('message', '')} {message}".strip()},
+        "windows": [],
+    }
+
+
+def _frame(rows, columns):
+    frame = pd.DataFrame(rows, columns=list(columns))
+    for name, kind in columns.items():
+        if kind in _OR_NONE:
+            values = [None if pd.isna(value) else _OR_NONE[kind](value) for value in frame[name]]
+            frame[name] = pd.Series(values, dtype="object", index=frame.index)
+        else:
+            frame[name] = frame[name].astype(kind)
+    return frame
+
+
+_OR_NONE = {"bool_or_none": bool, "int_or_none": int}

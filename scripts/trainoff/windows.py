@@ -1,0 +1,143 @@
+"""What the windows of one run say about its rate. Standard library only: the training process itself calls it.
+
+A change to this file trains every run anew.
+"""
+
+import functools
+import math
+import statistics
+
+# A rate that moves by more than this over one run, in one direction, is heating up, throttling or shared:
+# its median then stands for no state of the machine. Less than this lies within the usual spread of runs.
+DRIFT_LIMIT = 0.05
+# pyperf calls a benchmark unstable when its standard deviation reaches 10 % of the mean; same limit here.
+SCATTER_LIMIT = 0.10
+# Two-sided 5 % of the normal distribution, for the trend test.
+TREND_Z = 1.959964
+
+# Two-sided 95 % quantiles of Student's t by degrees of freedom; between and beyond these, linear in 1 / degrees.
+_T = ((1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (6, 2.4469), (7, 2.3646), (8, 2.3060),
+      (9, 2.2622), (10, 2.2281), (15, 2.1314), (30, 2.0423), (60, 2.0003), (math.inf, 1.9600))  # fmt: skip
+
+
+def summarise(windows):
+    """The `throughput` of a metrics record: what the counted windows (warm_up false) say of this run.
+
+    Returns images_per_second (median), ci_low and ci_high (95 % interval of it, in images per second, which speaks of
+    this run only and not of what another run would give; None with fewer than two counted windows), and unstable (None
+    with fewer than three). Raises ValueError for a window whose seconds or images are not positive and finite.
+    """
+    rates = [rate(window) for window in windows]
+    rates = [value for value, window in zip(rates, windows, strict=True) if not window["warm_up"]]
+    if not rates:
+        return {"images_per_second": None, "ci_low": None, "ci_high": None, "unstable": None}
+    middle = statistics.median(rates)
+    variance = variance_of_median([math.log(value) for value in rates])
+    spread = None if variance is None else math.exp(_t(len(rates) - 1) * math.sqrt(variance))
+    return {
+        "images_per_second": middle,
+        "ci_low": None if spread is None else middle / spread,
+        "ci_high": None if spread is None else middle * spread,
+        "unstable": is_unstable(rates),
+    }
+
+
+def rate(window):
+    """Images per second of one window."""
+    images, seconds = window["images"], window["seconds"]
+    if not (0 < seconds < math.inf and 0 < images < math.inf):
+        raise ValueError(f"epoch {window['epoch']}: {images} images in {seconds} s; both must be positive and finite")
+    return images / seconds
+
+
+def variance_of_median(values):
+    """Bootstrap variance of the median of `values`, None for fewer than two; exact, so no random numbers are drawn.
+
+    Times Student's t it gives an interval that holds the true median in 95 % of cases or a little more, from two
+    values up and with heavy tails too (tests/test_windows.py). A single outlier widens it far less than it
+    would that of a mean.
+    """
+    number = len(values)
+    if number < 2:
+        return None
+    values = sorted(values)
+    medians = [((values[low] + values[high]) / 2, weight) for low, high, weight in resampled_median(number)]
+    mean = sum(weight * median for median, weight in medians)
+    variance = sum(weight * (median - mean) ** 2 for median, weight in medians)
+    # The median of two is their mean, whose bootstrap variance is short by (n - 1) / n.
+    return 2 * variance if number == 2 else variance
+
+
+@functools.cache
+def resampled_median(number):
+    """Where the median of `number` draws with replacement from `number` sorted values falls.
+
+    Returns (low, high, probability) tuples: the median is the mean of the values of ranks low and high (from 0).
+    B. Efron (1979), Bootstrap methods: another look at the jackknife, section 3, extended to even numbers.
+    """
+    half = (number + 1) // 2
+    at_most = [_at_least(half, number, rank / number) for rank in range(number + 1)]
+    single = [at_most[rank + 1] - at_most[rank] for rank in range(number)]
+    if number % 2:
+        return tuple((rank, rank, weight) for rank, weight in enumerate(single))
+    # Half of the draws fall on ranks up to low, one of them on low itself; the others on high and above. The share of
+    # draws that do so is the same counted from either end. Logarithms, as the number of ways is too big for a float.
+    share = [
+        half * math.log((rank + 1) / number) + math.log1p(-((rank / (rank + 1)) ** half)) for rank in range(number)
+    ]
+    ways = math.lgamma(number + 1) - 2 * math.lgamma(half + 1)
+    pairs = []
+    for low in range(number):
+        for high in range(low + 1, number):
+            weight = math.exp(ways + share[low] + share[number - 1 - high])
+            single[low] -= weight
+            pairs.append((low, high, weight))
+    return (*((rank, rank, max(weight, 0.0)) for rank, weight in enumerate(single)), *pairs)
+
+
+def is_unstable(rates):
+    """True when rates (in order of time) scatter or drift beyond the limits above; None for fewer than three.
+
+    Scatter: the standard deviation of their logarithms is over SCATTER_LIMIT. Drift: the Mann-Kendall trend test is
+    significant at 5 % and the Theil-Sen line moves by more than DRIFT_LIMIT over the run. The trend test cannot reach
+    5 % with fewer than five windows: there a drift shows only as scatter.
+    """
+    number = len(rates)
+    if number < 3:
+        return None
+    logs = [math.log(value) for value in rates]
+    mean = math.fsum(logs) / number
+    if math.sqrt(math.fsum((value - mean) ** 2 for value in logs) / (number - 1)) > SCATTER_LIMIT:
+        return True
+    slopes = [(logs[b] - logs[a]) / (b - a) for b in range(number) for a in range(b)]
+    rises = sum((slope > 0) - (slope < 0) for slope in slopes)
+    z = (abs(rises) - 1) / math.sqrt(number * (number - 1) * (2 * number + 5) / 18)
+    return z > TREND_Z and abs(statistics.median(slopes)) * (number - 1) > math.log1p(DRIFT_LIMIT)
+
+
+def _at_least(successes, trials, chance):
+    """Probability of at least `successes` in `trials` with `chance` each."""
+    if chance in (0, 1):
+        return float(chance)
+    return min(
+        1.0,
+        math.fsum(
+            math.exp(
+                math.lgamma(trials + 1)
+                - math.lgamma(hits + 1)
+                - math.lgamma(trials - hits + 1)
+                + hits * math.log(chance)
+                + (trials - hits) * math.log1p(-chance)
+            )
+            for hits in range(successes, trials + 1)
+        ),
+    )
+
+
+def _t(degrees):
+    """Two-sided 95 % quantile of Student's t for a whole number of degrees of freedom, within 0.1 %."""
+    for (low, high_value), (high, low_value) in zip(_T, _T[1:], strict=False):
+        if degrees <= high:
+            share = (1 / degrees - 1 / high) / (1 / low - 1 / high)
+            return low_value + share * (high_value - low_value)
+    return _T[-1][1]

@@ -1,0 +1,71 @@
+"""A copy of the project with an experiment small enough for tests, and Snakemake run in it as a user would."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+# Real training of the real model, as little of it as shows everything.
+TINY = {
+    "title": "Tiny experiment",
+    "devices": ["cpu"],
+    "images": {"train": 100, "validation": 50},
+    "grid": {"batch_size": [16], "img_dim": [32], "trainable": [True, False]},
+    "protocol": {"epochs": 3, "images_per_epoch": 320, "warm_up_epochs": 1},
+}
+
+
+def make(folder, experiment=TINY):
+    """Copies the project to `folder`, with `experiment` in tiny.yaml; returns the folder."""
+    ignored = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(experiment))
+    return folder
+
+
+def command(*arguments, configfile="tiny.yaml"):
+    return [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", configfile, *arguments]
+
+
+def environment():
+    """The tests' own environment, with the programs of their Python first."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def snakemake(folder, *arguments, **options):
+    """Runs Snakemake in `folder` and returns the finished process, its output as text in `stdout`."""
+    return subprocess.run(
+        command(*arguments, **options),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def planned(folder, *arguments):
+    """What Snakemake would do in `folder` now: {rule: number of jobs}."""
+    done = snakemake(folder, "--dry-run", *arguments)
+    assert done.returncode == 0, done.stdout
+    jobs, rows = {}, iter(done.stdout.splitlines())
+    for line in rows:
+        if line.split() == ["job", "count"]:
+            next(rows)
+            for row in rows:
+                if not row.strip():
+                    break
+                rule, count = row.split()
+                jobs[rule] = int(count)
+            break
+    jobs.pop("total", None)
+    return jobs
+
+
+def metrics_files(folder):
+    return sorted((folder / "results/runs").rglob("metrics.json"))

@@ -1,0 +1,195 @@
+"""Made-up but valid metrics records, for tests of what comes after training.
+
+The numbers are drawn from a fixed seed around a simple model of speed, so the truth behind them is known: a device of
+speed 4 trains four times as fast as one of speed 1 in every configuration.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import random
+from pathlib import Path
+
+GRID = {
+    "model": ["mobilenetv2"],
+    "batch_size": [32, 64],
+    "img_dim": [96, 128],
+    "trainable": [True, False],
+    "precision": ["float32"],
+    "xla": [False],
+    "learning_rate": [0.0005],
+}
+SMALL_GRID = GRID | {"batch_size": [32], "img_dim": [96]}
+WIDE_GRID = GRID | {"model": ["mobilenetv2", "resnet50"], "img_dim": [96, 128, 160], "batch_size": [32, 64, 128, 256]}
+
+DEVICES = [
+    {"name": "cpu", "label": "CPU"},
+    {"name": "cuda", "label": "NVIDIA GPU"},
+    {"name": "metal", "label": "Apple GPU"},
+    {"name": "laptop", "label": "Laptop CPU"},
+    {"name": "h100", "label": "H100"},
+    {"name": "v100", "label": "V100"},
+    {"name": "m3-max", "label": "M3 Max"},
+    {"name": "t4", "label": "T4"},
+]
+SPEED = {"cpu": 1, "cuda": 14, "metal": 4.3, "laptop": 0.98, "h100": 30, "v100": 12, "m3-max": 6, "t4": 7}
+
+TABLES = ("runs", "windows", "rates", "comparison", "overall")
+HASH = hashlib.sha256(b"synthetic").hexdigest()
+
+
+def records(devices, grid=GRID, replicates=1, epochs=4, failures=None, noise=0.015, seed=0):
+    """One valid record per device, configuration and replicate.
+
+    `devices` are dicts with a name; `failures` maps the rank of a record (from 0) to the status it shall have.
+    """
+    failures = failures or {}
+    keys = [*grid, "replicate"]
+    combinations = itertools.product(*grid.values(), range(1, replicates + 1))
+    runs = [dict(zip(keys, values, strict=True)) for values in combinations]
+    return [
+        record({"device": device["name"], **run}, rank, failures.get(rank, "ok"), epochs, noise, seed)
+        for rank, (device, run) in enumerate(itertools.product(devices, runs))
+    ]
+
+
+def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
+    """One valid record; `rank` orders the runs in time."""
+    draw = random.Random(f"{seed} {sorted(run.items())}")
+    run = {**run, "seed": seed + run["replicate"] - 1}
+    finished = {"ok": epochs, "diverged": 1, "timed_out": 2}.get(status, 0)
+    rate = _rate(run) * math.exp(draw.gauss(0, noise / 2))
+    windows = [_window(run, epoch, rate, noise, draw) for epoch in range(1, finished + 1)]
+    if status == "diverged":
+        windows[-1] |= {"loss": None, "val_loss": None}
+    counted = sorted(window["images"] / window["seconds"] for window in windows if not window["warm_up"])
+    accuracies = [window["val_accuracy"] for window in windows]
+    cpu = run["device"] in ("cpu", "laptop")
+    started = status != "unavailable"
+    return {
+        "schema_version": 1,
+        "protocol_version": 1,
+        "run": run,
+        "status": status,
+        "failure": None if status == "ok" else _failure(status),
+        "cold_start": {
+            "import_seconds": draw.uniform(7, 9) if started else None,
+            "build_seconds": draw.uniform(1, 2) if started else None,
+            "first_step_seconds": draw.uniform(12, 32 if run["trainable"] else 15) if finished else None,
+        },
+        "windows": windows,
+        "throughput": {
+            "images_per_second": counted[len(counted) // 2] if counted else None,
+            "ci_low": counted[0] if len(counted) > 1 else None,
+            "ci_high": counted[-1] if len(counted) > 1 else None,
+            "unstable": draw.random() < 0.05 if counted else None,
+        },
+        "training": {
+            "converged": bool(run["trainable"]) if status == "ok" else None,
+            "epochs": finished,
+            "final_val_accuracy": accuracies[-1] if accuracies else None,
+            "attempts": [{"learning_rate": run["learning_rate"], "outcome": status}],
+        },
+        "energy": None,
+        "device": {
+            "name": "Example chip" if cpu else run["device"].upper(),
+            "backend": "tensorflow",
+            "accelerator": "cpu" if cpu else "metal" if run["device"][0] == "m" else "cuda",
+            "memory_bytes": None if cpu else 16 * 2**30,
+            "cores": 2 if cpu else None,
+            "driver": None if cpu else "555.42",
+        },
+        "host": {
+            "machine": f"host-{run['device']}",
+            "os": "Linux 6.1",
+            "cpu": "Example CPU",
+            "memory_bytes": 8 * 2**30,
+            "power_source": None if cpu else "mains",
+        },
+        "software": {"python": "3.12.4", "tensorflow": "2.19.1", "keras": "3.15.1", "numpy": "2.1.3"},
+        "provenance": {
+            "started_at": f"2026-01-02T{rank // 60 % 24:02}:{rank % 60:02}:00Z",
+            "finished_at": f"2026-01-02T{rank // 60 % 24:02}:{rank % 60:02}:50Z",
+            "sequence": rank + 1,
+            "images_sha256": HASH,
+            "code_sha256": HASH,
+            "dataset_sha256": HASH,
+            "weights_sha256": None,
+            "config_sha256": HASH,
+            "dataset": "digits",
+            "weights": "random",
+        },
+    }
+
+
+def write(folder, all_records):
+    """Writes each record to a metrics.json under `folder` as the workflow lays them out; returns the paths."""
+    paths = []
+    for one in all_records:
+        axes = [f"{key}~{value}" for key, value in one["run"].items() if key not in ("device", "seed")]
+        path = Path(folder, "runs", one["run"]["device"], *axes, "metrics.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(one), encoding="utf-8")
+        (path.parent / "train.log").write_text("made up\n", encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def results(folder, devices, all_records):
+    """Writes the records and the tables that the workflow makes of them; returns {name of the table: parquet path}."""
+    import aggregate
+    import compare
+
+    tables = Path(folder, "tables")
+    paths = {name: (tables / f"{name}.csv", tables / f"{name}.parquet") for name in TABLES}
+    aggregate.main(write(folder, all_records), *paths["runs"], *paths["windows"])
+    outputs = {name: paths[name] for name in ("rates", "comparison", "overall")}
+    compare.main(paths["runs"][1], paths["windows"][1], [device["name"] for device in devices], outputs)
+    return {name: parquet for name, (_, parquet) in paths.items()}
+
+
+def _rate(run):
+    """True images per second of a configuration on a device."""
+    pixels = (96 / run["img_dim"]) ** 2
+    work = 1 if run["trainable"] else 4.4
+    model = 0.4 if run["model"] == "resnet50" else 1
+    return 70 * SPEED.get(run["device"], 2) * pixels * work * model * (run["batch_size"] / 32) ** 0.1
+
+
+def _window(run, epoch, rate, noise, draw):
+    images = 640
+    warm_up = epoch == 1
+    seconds = images / rate * math.exp(draw.gauss(0, noise)) * (1.15 if warm_up else 1)
+    loss = 2.3 * math.exp(-epoch * (0.7 if run["trainable"] else 0.35)) + 0.02
+    # All-weights validation starts badly: the moving averages of batch normalisation lag.
+    val_loss = loss * 1.1 + (3.5 * math.exp(-epoch / 2) if run["trainable"] else 0)
+    return {
+        "epoch": epoch,
+        "images": images,
+        "seconds": seconds,
+        "warm_up": warm_up,
+        "loss": loss * draw.uniform(0.95, 1.05),
+        "accuracy": min(1, math.exp(-loss)),
+        "val_loss": val_loss * draw.uniform(0.95, 1.05),
+        "val_accuracy": math.exp(-val_loss) * 0.95,
+        "energy_joules": None,
+    }
+
+
+def _failure(status):
+    signal = {"crashed": "SIGSEGV", "out_of_memory": "SIGKILL", "timed_out": "SIGKILL"}.get(status)
+    message = {
+        "crashed": "The training process was ended by SIGSEGV (segmentation fault) after 12 s.",
+        "out_of_memory": "The device ran out of memory: OOM when allocating tensor with shape[64,1280,4,4].",
+        "timed_out": "No end after 60 minutes; ended.",
+        "diverged": "The loss was not finite in epoch 1.",
+        "unavailable": "No Apple GPU was found on this machine.",
+        "error": "ValueError: something unexpected.",
+    }[status]
+    return {
+        "signal": signal,
+        "exit_code": None if signal else 1,
+        "message": message,
+        "log_tail": ["Epoch 1 starts", f"<script>alert('{status}')</script> & more"],
+    }

@@ -1,0 +1,171 @@
+"""Rates, ratios, verdicts and denominators of whole experiments."""
+
+import math
+import random
+
+import pandas as pd
+import pytest
+import synthetic
+
+import aggregate
+import compare
+from trainoff import tables
+
+NAMES = ["cpu", "cuda"]
+DEVICES = [device for device in synthetic.DEVICES if device["name"] in NAMES]
+ALIKE = [device for device in synthetic.DEVICES if device["name"] in ("cpu", "laptop")]
+
+
+def compared(records, devices=NAMES):
+    found = [(f"{rank}.json", record) for rank, record in enumerate(records)]
+    runs = tables.run_table(sorted(found, key=lambda one: [one[1]["run"][key] for key in tables.records.RUN_KEYS]))
+    return compare.compare(runs, tables.window_table(found), devices)
+
+
+def of(records, device):
+    return [record for record in records if record["run"]["device"] == device]
+
+
+def test_three_replicates_find_a_fast_device_and_no_difference_between_equals():
+    found = compared(synthetic.records(DEVICES, replicates=3))["comparison"]
+    assert list(found) == compare.COMPARISON_COLUMNS
+    assert len(found) == 8
+    assert (
+        set(found["verdict"]) == {"faster"} and set(found["device"]) == {"cuda"} and set(found["baseline"]) == {"cpu"}
+    )
+    assert found["ratio"].between(12, 16).all()
+    assert (found["ci_low"] < found["ratio"]).all() and (found["ratio"] < found["ci_high"]).all()
+    assert found["ratio"].tolist() == pytest.approx(
+        (found["images_per_second"] / found["baseline_images_per_second"]).tolist()
+    )
+    assert set(found["reason"]) == {""}
+    # 2 % apart, with 1.5 % noise.
+    alike = compared(synthetic.records(ALIKE, replicates=3), ["cpu", "laptop"])["comparison"]
+    assert set(alike["verdict"]) == {"no_significant_difference"}
+
+
+def test_the_first_device_of_the_experiment_is_the_baseline():
+    records = synthetic.records(DEVICES, replicates=3)
+    found = compared(records, ["cuda", "cpu"])["comparison"]
+    assert set(found["verdict"]) == {"slower"} and set(found["baseline"]) == {"cuda"}
+    # A device that only the runs know comes last; one without runs is left out.
+    found = compared(records, ["tpu", "cuda"])["comparison"]
+    assert set(found["baseline"]) == {"cuda"} and set(found["device"]) == {"cpu"}
+
+
+def test_each_pair_stands_once():
+    found = compared(synthetic.records(synthetic.DEVICES[:4]), [device["name"] for device in synthetic.DEVICES])
+    assert len(found["comparison"]) == 8 * 6 and len(found["overall"]) == 6 * 3
+
+
+def test_one_run_each_says_so():
+    found = compared(synthetic.records(DEVICES))
+    assert found["comparison"]["reason"].str.contains("one run of cuda and of cpu").all()
+    assert found["rates"]["one_replicate"].all()
+    assert found["overall"]["reason"].str.contains("rest on one run").all()
+
+
+def test_one_device_gives_rates_and_no_verdict():
+    found = compared(synthetic.records(DEVICES[:1]))
+    assert len(found["rates"]) == 8 and len(found["comparison"]) == 0 and len(found["overall"]) == 0
+    assert list(found["comparison"]) == compare.COMPARISON_COLUMNS
+
+
+def test_failed_cells_are_not_comparable_and_the_rest_is():
+    records = synthetic.records(DEVICES, replicates=3, failures={24: "crashed", 25: "crashed", 26: "out_of_memory"})
+    found = compared(records)
+    failed = found["comparison"][found["comparison"]["verdict"] == "not_comparable"]
+    assert len(failed) == 1
+    assert failed["reason"].item() == "cuda: no run finished (crashed: 2, out_of_memory: 1)"
+    assert failed[["ratio", "ci_low", "p_value", "p_value_adjusted"]].isna().all(axis=None)
+    assert failed["baseline_images_per_second"].notna().all()
+    overall = found["overall"].set_index("subset").loc["all"]
+    assert (overall["configurations_compared"], overall["configurations_total"]) == (7, 8)
+    assert (overall["faster"], overall["not_comparable"]) == (7, 1)
+    assert "7 of 8" in overall["reason"]
+    rest = found["comparison"].query("verdict == 'faster'")["ratio"]
+    assert overall["ratio"] == pytest.approx(math.exp(rest.map(math.log).mean()))
+
+
+def test_a_missing_replicate_is_said():
+    for records in (
+        synthetic.records(DEVICES, replicates=3, failures={24: "timed_out"}),
+        synthetic.records(DEVICES, replicates=3)[1:],
+    ):
+        found = compared(records)["comparison"]
+        short = found[found["reason"] != ""]
+        assert len(short) == 1 and "2 of 3 replicates" in short["reason"].item()
+        assert short["verdict"].item() == "faster"
+
+
+def test_status_counts():
+    rates = compared(synthetic.records(DEVICES, replicates=3, failures={24: "timed_out"}))["rates"]
+    assert list(rates) == compare.RATE_COLUMNS
+    assert sorted(rates["status_counts"].unique()) == ["ok: 2, timed_out: 1", "ok: 3"]
+    assert set(rates["windows"]) == {6, 9}
+
+
+def test_a_configuration_that_a_device_never_ran_is_not_comparable():
+    records = synthetic.records(DEVICES)
+    found = compared(records[:-1])["comparison"]
+    assert found["reason"].str.contains("cuda: no run of this configuration").sum() == 1
+
+
+@pytest.mark.parametrize(
+    "part, key, value, reason",
+    [
+        (None, "protocol_version", 2, "other protocol version: cuda 2, cpu 1"),
+        ("provenance", "dataset_sha256", "a" * 64, "other dataset: cuda aaaaaaaaaaaa…"),
+        ("provenance", "images_sha256", "b" * 64, "other prepared images: cuda bbbbbbbbbbbb…"),
+        ("provenance", "weights", "imagenet", "other starting weights: cuda imagenet, cpu random"),
+    ],
+)
+def test_other_work_is_not_compared(part, key, value, reason):
+    records = synthetic.records(DEVICES, replicates=2)
+    other = of(records, "cuda")[0]
+    configuration = {name: value for name, value in other["run"].items() if name not in ("replicate", "seed")}
+    for record in records:
+        if configuration.items() <= record["run"].items():
+            (record[part] if part else record)[key] = value
+    found = compared(records)["comparison"]
+    assert (found["verdict"] == "not_comparable").sum() == 1
+    assert reason in found[found["verdict"] == "not_comparable"]["reason"].item()
+
+
+def test_windows_that_do_not_count_give_no_rate():
+    records = synthetic.records(DEVICES)
+    for window in of(records, "cuda")[0]["windows"]:
+        window["warm_up"] = True
+    for window in of(records, "cuda")[1]["windows"][1:]:
+        window["warm_up"] = True
+    of(records, "cuda")[1]["windows"][0]["warm_up"] = False
+    reasons = compared(records)["comparison"].query("verdict == 'not_comparable'")["reason"]
+    assert sorted(reasons) == [
+        "cuda: a single window counted, which tells nothing of its noise",
+        "cuda: no window counted, all are warm-up",
+    ]
+
+
+def test_subsets_by_what_is_trained():
+    overall = compared(synthetic.records(DEVICES, replicates=3))["overall"].set_index("subset")
+    assert list(overall.index) == ["all", "trainable=true", "trainable=false"]
+    assert overall["configurations_total"].tolist() == [8, 4, 4]
+
+
+def test_verdicts_are_corrected_for_all_comparisons():
+    found = compared(synthetic.records(synthetic.DEVICES[:4], replicates=3), [])["comparison"]
+    assert (found["p_value_adjusted"] >= found["p_value"]).all()
+
+
+def test_the_same_metrics_give_the_same_bytes(tmp_path):
+    paths = synthetic.write(tmp_path, synthetic.records(ALIKE, replicates=3, failures={2: "crashed"}))
+    files = {}
+    for name, order in (("first", paths), ("second", random.Random(2).sample(paths, len(paths)))):
+        folder = tmp_path / name
+        outputs = [folder / file for file in ("runs.csv", "runs.parquet", "windows.csv", "windows.parquet")]
+        aggregate.main(order, *outputs)
+        made = {key: (folder / f"{key}.csv", folder / f"{key}.parquet") for key in ("rates", "comparison", "overall")}
+        compare.main(outputs[1], outputs[3], ["cpu", "laptop"], made)
+        files[name] = [path.read_bytes() for pair in made.values() for path in pair]
+        assert list(pd.read_csv(made["comparison"][0])) == compare.COMPARISON_COLUMNS
+    assert files["first"] == files["second"]

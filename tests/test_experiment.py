@@ -1,0 +1,124 @@
+"""What an experiment file may hold, and what is said when it holds something else."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainoff import experiment
+from trainoff.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
+MODELS = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
+CATALOG = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text())
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def merged(changes, base=DEFAULT):
+    """`base` with `changes` merged in key by key, as Snakemake merges --configfile."""
+    config = copy.deepcopy(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            config[key] = merged(value, config[key])
+        else:
+            config[key] = value
+    return config
+
+
+def check(config):
+    experiment.check(config, SCHEMA, MODELS, "config.yaml")
+
+
+@pytest.mark.parametrize("path", [ROOT / "config.yaml", *ROOT.glob("presets/*.yaml")], ids=lambda path: path.stem)
+def test_shipped_experiments_are_valid(path):
+    check(merged(yaml.safe_load(path.read_text())))
+
+
+def test_every_key_of_the_schema_is_in_the_default_experiment_or_optional_there():
+    """Schema and default experiment do not drift apart."""
+    assert set(SCHEMA["properties"]) == set(DEFAULT)
+    for section in ("images", "grid", "training", "protocol"):
+        assert set(SCHEMA["properties"][section]["properties"]) == set(DEFAULT[section]), section
+
+
+def test_default_experiment_has_eight_configurations():
+    devices = experiment.devices(DEFAULT, CATALOG, detect=lambda: ["cpu", "cuda"])
+    runs = experiment.runs(DEFAULT, devices)
+    assert len(runs) == 8 * 2
+    assert len({tuple(experiment.wildcards(run).items()) for run in runs}) == len(runs)
+
+
+def test_replicates_are_interleaved_and_share_seeds_across_devices():
+    config = merged({"replicates": 3})
+    runs = experiment.runs(config, experiment.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]))
+    assert [run["replicate"] for run in runs] == [1] * 16 + [2] * 16 + [3] * 16
+    assert {(run["replicate"], run["seed"]) for run in runs} == {(1, 0), (2, 1), (3, 2)}
+    assert [run["device"]["name"] for run in runs[:4]] == ["cpu", "cuda", "cpu", "cuda"]
+
+
+@pytest.mark.parametrize(
+    "changes, key, hint",
+    [
+        ({"titel": "x"}, "titel", "did you mean title?"),
+        ({"grid": {"batchsize": [32]}}, "grid.batchsize", "did you mean batch_size?"),
+        ({"grid": {"batch_size": []}}, "grid.batch_size", "non-empty"),
+        ({"grid": {"batch_size": [-32]}}, "grid.batch_size", "-32"),
+        ({"grid": {"batch_size": 32}}, "grid.batch_size", "array"),
+        ({"grid": {"batch_size": [True]}}, "grid.batch_size", "integer"),
+        ({"grid": {"batch_size": [32, 32]}}, "grid.batch_size", "non-unique"),
+        ({"grid": {"img_dim": [96.5]}}, "grid.img_dim", "integer"),
+        ({"grid": {"img_dim": [16]}}, "grid.img_dim", "at least 32"),
+        ({"grid": {"learning_rate": ["5e-4"]}}, "grid.learning_rate", "0.0005"),
+        ({"grid": {"learning_rate": [0]}}, "grid.learning_rate", "0"),
+        ({"grid": {"trainable": ["yes"]}}, "grid.trainable", "boolean"),
+        ({"grid": {"precision": ["float16"]}}, "grid.precision", "mixed_float16"),
+        ({"grid": {"model": ["mobilenet_v2"]}}, "grid.model", "did you mean mobilenetv2?"),
+        ({"devices": []}, "devices", "non-empty"),
+        ({"replicates": 0}, "replicates", "minimum"),
+        ({"images": {"train": 1285}}, "images.train", "multiple of 10"),
+        ({"images": {"train": 0}}, "images.train", "minimum"),
+        ({"protocol": {"images_per_epoch": 650}}, "protocol.images_per_epoch", "multiple of batch_size 32"),
+        ({"protocol": {"warm_up_epochs": 4}}, "protocol.warm_up_epochs", "none to count"),
+        ({"protocol": {"timeout_minutes": 0}}, "protocol.timeout_minutes", "0"),
+        ({"dataset": {"archive": "x.tar.gz"}}, "dataset", "belong to cifar10"),
+        ({"dataset": {"name": "cifar10", "archive": "no/such.tar.gz"}}, "dataset.archive", "no file"),
+        ({"dataset": {"name": "cifar10", "sha256": "0" * 64}}, "dataset.sha256", "Name an archive"),
+        ({"dataset": {"name": "cifar-10"}}, "dataset.name", "cifar10"),
+        ({"weights": "no/such.h5"}, "weights", "no file"),
+        ({"pathvars": {"results": "../elsewhere"}}, "pathvars.results", "does not match"),
+        ({"training": {"dropout": 1}}, "training.dropout", "1"),
+    ],
+)
+def test_mistakes_are_named_in_one_sentence(changes, key, hint):
+    with pytest.raises(UserError) as caught:
+        check(merged(changes))
+    message = str(caught.value)
+    assert message.startswith(f"config.yaml: {key}"), message
+    assert hint in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "chosen, hint",
+    [(["cdua"], "did you mean cuda?"), (["cpu", "cpu"], "listed 2 times")],
+)
+def test_unknown_and_repeated_devices_are_refused(chosen, hint):
+    with pytest.raises(UserError, match=hint.replace("?", r"\?")):
+        experiment.devices(merged({"devices": chosen}), CATALOG, detect=list)
+
+
+def test_a_device_can_be_written_out():
+    own = {
+        "name": "second-gpu",
+        "label": "Lab GPU 2",
+        "backend": "tensorflow",
+        "accelerator": "cuda",
+        "env": "tensorflow-cuda",
+    }
+    config = merged({"devices": ["cpu", own | {"index": 1}]})
+    check(config)
+    assert experiment.devices(config, CATALOG, detect=list)[1]["index"] == 1
+    with pytest.raises(UserError):
+        check(merged({"devices": [own | {"accelerator": "tpu"}]}))

@@ -1,0 +1,87 @@
+"""Files appear whole or not at all; a stale lock goes, a living one stays; a script's code is known without running it."""
+
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainoff import files, locking, records
+from trainoff.errors import UserError
+from trainoff.imports import own_modules
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "metrics.json"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.whole(path) as temporary:
+        temporary.write_text("half of the ne")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["metrics.json"]
+
+
+def test_a_disk_that_takes_no_more_leaves_the_old_file(tmp_path):
+    """A limit on file size stands in for a full disk: the write fails in the middle in the same way."""
+    path = tmp_path / "array"
+    files.write_text(path, "old")
+    code = f"from trainoff import files; files.write_text({str(path)!r}, 'x' * 10**6)"
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "scripts", preexec_fn=limit, capture_output=True, text=True
+    )
+    assert "File too large" in done.stderr
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["array"]
+
+
+def test_a_kill_in_the_middle_of_a_write_leaves_no_half_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    code = f"""
+import os, signal
+from trainoff import files
+with files.whole({str(path)!r}) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts")
+    assert not path.exists()
+
+
+def test_a_stale_lock_is_removed_and_a_living_one_kept(tmp_path):
+    lock = tmp_path / "locks/0.input.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    with open(tmp_path / "alive.lock", "a") as living:
+        fcntl.flock(living, fcntl.LOCK_SH)
+        locking.release_if_abandoned(tmp_path)
+        assert lock.exists()
+        locking._held.pop().close()
+    locking.release_if_abandoned(tmp_path)
+    assert not lock.exists()
+    locking._held.pop().close()
+
+
+def test_training_does_not_depend_on_what_comes_after_it():
+    """What a training depends on is found by reading its imports, the child process's included."""
+    modules = {Path(path).stem for path in own_modules(ROOT / "scripts/train.py")}
+    assert {"protocol", "child", "models", "batches", "tensorflow", "windows", "supervise"} <= modules
+    assert not modules & {"datasets", "download", "tables", "stats", "figures", "wording", "experiment"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"status": "ok"}', "null", "[" * 5000])
+def test_rubbish_is_no_record(text, tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="metrics.json.*delete the file"):
+        records.read(path)

@@ -1,0 +1,84 @@
+"""Real child processes that end in every way; the supervisor tells which."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from trainoff import supervise
+
+
+def run(code, tmp_path, timeout_seconds=60, watch=lambda: None):
+    """Runs Python code as a child; returns (Ending, (status, message))."""
+    log = tmp_path / "child.log"
+    with open(log, "wb") as output:
+        ending = supervise.run_child([sys.executable, "-c", code], output, timeout_seconds, dict(os.environ), watch)
+    return ending, supervise.status_of(ending, supervise.tail(log))
+
+
+@pytest.mark.parametrize(
+    "code, status, words",
+    [
+        ("import os; os.kill(os.getpid(), 11)", "crashed", "SIGSEGV (segmentation fault)"),
+        ("import os; os.abort()", "crashed", "SIGABRT"),
+        ("import os; os.kill(os.getpid(), 9)", "crashed", "SIGKILL (killed from outside)"),
+        ("import sys; sys.exit(3)", "crashed", "exit code 3"),
+        ("import os; os.write(2, b'std::bad_alloc'); os.abort()", "out_of_memory", "std::bad_alloc"),
+        ("x = bytearray(10**15)", "out_of_memory", "MemoryError"),
+    ],
+)
+def test_every_ending_has_its_status(code, status, words, tmp_path):
+    _, (found, message) = run(code, tmp_path)
+    assert found == status
+    assert words in message
+
+
+def test_a_hang_ends_at_the_time_limit_with_all_its_processes(tmp_path):
+    code = "import subprocess, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
+    before = set(psutil.Process().children(recursive=True))
+    ending, (status, _) = run(code, tmp_path, timeout_seconds=1)
+    assert ending.timed_out and status == "timed_out"
+    deadline = time.monotonic() + 10
+    while set(psutil.Process().children(recursive=True)) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not set(psutil.Process().children(recursive=True)) - before
+
+
+def test_the_child_dies_with_its_supervisor(tmp_path):
+    """SIGKILL leaves the supervisor no time to clean up: the training must notice by itself."""
+    code = f"""
+import sys, threading, time
+sys.path.insert(0, {str(supervise.__file__).rsplit("/", 2)[0]!r})
+from trainoff import child
+threading.Thread(target=child._end_with_supervisor, daemon=True).start()
+print("up", flush=True)
+time.sleep(600)
+"""
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(supervise.__file__).rsplit("/", 2)[0]!r})
+from trainoff import supervise
+with open({str(tmp_path / "log")!r}, "wb") as log:
+    supervise.run_child([sys.executable, "-c", {code!r}], log, 600, dict(os.environ), lambda: None)
+"""
+    supervisor = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not supervise.tail(tmp_path / "log") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (child,) = psutil.Process(supervisor.pid).children()
+    os.kill(supervisor.pid, signal.SIGKILL)
+    supervisor.wait()
+    child.wait(timeout=10)
+    assert not child.is_running()
+
+
+def test_tail_is_short_whatever_the_log_holds(tmp_path):
+    log = tmp_path / "log"
+    log.write_bytes(b"\xff\n" * 1000 + b"x" * 10**6 + b"\nlast\n")
+    lines = supervise.tail(log)
+    assert lines[-1] == "last"
+    assert len(lines) <= 40 and max(map(len, lines)) <= 500

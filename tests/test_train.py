@@ -1,0 +1,215 @@
+"""One real training, and trainings that are made to fail: each ends as a valid record."""
+
+import json
+import os
+import signal
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+import yaml
+from project import ROOT
+
+import prepare_images
+import prepare_weights
+import train
+from trainoff import records
+from trainoff.errors import UserError
+
+ARCHITECTURE = {"application": "MobileNetV2", "module": "mobilenet_v2"}
+CPU = {"name": "cpu", "backend": "tensorflow", "accelerator": "cpu", "index": 0, "threads": None}
+RUN = {
+    "device": CPU,
+    "model": "mobilenetv2",
+    "batch_size": 16,
+    "img_dim": 32,
+    "trainable": False,
+    "precision": "float32",
+    "xla": False,
+    "learning_rate": 0.0005,
+    "replicate": 1,
+    "seed": 0,
+    "architecture": ARCHITECTURE,
+    "dropout": 0.4,
+    "learning_rate_decay": {"rate": 0.96, "steps": 10},
+    "batch_norm_momentum": 0.9,
+    "epochs": 3,
+    "images_per_epoch": 32,
+    "warm_up_epochs": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Paths of prepared images and random weights."""
+    folder = tmp_path_factory.mktemp("data")
+    outputs = {f"{s}_{w}": folder / f"{s}_{w}.npy" for s in ("train", "validation") for w in ("images", "labels")}
+    counts = {"train": 100, "validation": 50}
+    prepare_images.prepare_images("digits", None, None, counts, 32, outputs, folder / "images.json")
+    outputs["weights"] = folder / "weights.npz"
+    prepare_weights.prepare_weights(
+        ARCHITECTURE, 32, "random", None, 0, outputs["train_images"], outputs["weights"], folder / "weights.json"
+    )
+    return {name: str(path) for name, path in outputs.items()}, folder
+
+
+def run(data, tmp_path, say=lambda words: None, timeout_minutes=10, **changes):
+    """Trains and returns the record that was written."""
+    files, folder = data
+    metrics = tmp_path / "metrics.json"
+    train.train(
+        run=RUN | changes,
+        files=files,
+        image_facts=folder / "images.json",
+        weight_facts=folder / "weights.json",
+        code=[train.__file__],
+        metrics=metrics,
+        log=tmp_path / "train.log",
+        timeout_minutes=timeout_minutes,
+        sequence_file=tmp_path / "sequence",
+        say=say,
+    )
+    return records.read(metrics)
+
+
+def training_process():
+    (child,) = [child for child in psutil.Process().children() if "trainoff.child" in child.cmdline()]
+    return child
+
+
+def test_a_run_ends_ok(data, tmp_path):
+    record = run(data, tmp_path, precision="mixed_float16", xla=True)
+    assert record["status"] == "ok", record["failure"]
+    assert record["failure"] is None
+    assert len(record["windows"]) == 3
+    assert record["throughput"]["images_per_second"] > 0
+    assert record["provenance"]["dataset"] == "digits"
+    assert record["energy"] is None
+
+
+def test_a_segmentation_fault_is_recorded_with_what_was_measured_before(data, tmp_path):
+    def crash(words):
+        if "epoch 1" in words:
+            os.kill(training_process().pid, signal.SIGSEGV)
+
+    record = run(data, tmp_path, say=crash, epochs=100_000)
+    assert record["status"] == "crashed"
+    assert record["failure"]["signal"] == "SIGSEGV"
+    assert record["windows"], "the finished windows were lost"
+
+
+def test_a_hang_is_recorded(data, tmp_path):
+    def stop(words):
+        if "epoch 1" in words:
+            os.kill(training_process().pid, signal.SIGSTOP)
+
+    record = run(data, tmp_path, say=stop, epochs=100_000, timeout_minutes=0.7)
+    assert record["status"] == "timed_out"
+    assert record["cold_start"]["first_step_seconds"] > 0
+
+
+def test_a_loss_that_is_no_number_is_recorded(data, tmp_path):
+    record = run(data, tmp_path, trainable=True, learning_rate=1e30)
+    assert record["status"] == "diverged"
+    assert record["windows"][-1]["loss"] is None
+    assert "loss" in record["failure"]["message"]
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="the system has no way to limit another process")
+def test_too_little_memory_is_recorded(data, tmp_path):
+    """The address space is closed after the first step: the next allocation that needs more fails."""
+
+    def limit(words):
+        if "first step" in words:
+            child = training_process()
+            child.rlimit(psutil.RLIMIT_AS, (child.memory_info().vms, psutil.RLIM_INFINITY))
+
+    record = run(data, tmp_path, say=limit, trainable=True, epochs=100_000, timeout_minutes=3)
+    assert record["status"] == "out_of_memory", record["failure"]
+
+
+def test_a_missing_device_is_recorded_without_training(data, tmp_path):
+    record = run(data, tmp_path, device=CPU | {"name": "metal", "accelerator": "metal"})
+    if record["host"]["os"].startswith("macOS"):
+        pytest.skip("this machine has the device")
+    assert record["status"] == "unavailable"
+    assert "Apple silicon" in record["failure"]["message"]
+    assert record["windows"] == []
+
+
+def test_weights_of_another_architecture_or_format_are_refused(data, tmp_path):
+    files, _ = data
+
+    def prepare(source):
+        prepare_weights.prepare_weights(
+            ARCHITECTURE,
+            32,
+            str(source),
+            str(source),
+            0,
+            files["train_images"],
+            tmp_path / "w.npz",
+            tmp_path / "w.json",
+        )
+
+    text = tmp_path / "text.h5"
+    text.write_text("no HDF5")
+    with pytest.raises(UserError, match="cannot be read as an HDF5 file"):
+        prepare(text)
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["Conv1/kernel:0"] = np.zeros((5, 5, 3, 32), "float32")
+    with pytest.raises(UserError, match="another architecture.*Conv1/kernel has shape"):
+        prepare(other)
+    assert not (tmp_path / "w.npz").exists()
+
+
+def test_weights_are_found_in_a_file_with_a_classifier_on_top(data, tmp_path):
+    """As models saved whole by other projects store them."""
+    from trainoff import models
+
+    files, _ = data
+    base = models.build_base(ARCHITECTURE, 32)
+    models.randomise(base, seed=7)
+    source = tmp_path / "whole.h5"
+    with h5py.File(source, "w") as file:
+        for layer in base.layers:
+            for variable in layer.variables:
+                file[f"model_weights/mobilenetv2_1.00_32/{layer.name}/{variable.name}:0"] = np.asarray(variable)
+        file["model_weights/dense/dense/kernel:0"] = np.zeros((1280, 120), "float32")
+    output = tmp_path / "w.npz"
+    prepare_weights.prepare_weights(
+        ARCHITECTURE, 32, str(source), str(source), 0, files["train_images"], output, tmp_path / "w.json"
+    )
+    loaded = models.build_base(ARCHITECTURE, 32)
+    models.load(loaded, output)
+    for expected, found in zip(base.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, found)
+    assert json.loads((tmp_path / "w.json").read_text())["weights"] == "file"
+
+
+def test_calibrated_random_features_differ_from_image_to_image(data):
+    """Without calibration they are nearly constant, and the last layer has nothing to learn from."""
+    from trainoff import models
+
+    files, _ = data
+    images = np.load(files["train_images"])[:50].astype("float32") / 127.5 - 1
+
+    def spread(base):
+        features = np.asarray(base(images, training=False)).mean(axis=(1, 2))
+        return features.std(axis=0).mean() / (features.mean() + 1e-9)
+
+    raw = models.build_base(ARCHITECTURE, 32)
+    models.randomise(raw, seed=0)
+    calibrated = models.build_base(ARCHITECTURE, 32)
+    models.load(calibrated, files["weights"])
+    assert spread(calibrated) > 100 * spread(raw)
+
+
+def test_every_model_of_the_catalogue_exists():
+    import keras
+
+    for entry in yaml.safe_load((ROOT / "catalog/models.yaml").read_text()).values():
+        assert hasattr(keras.applications, entry["application"])
+        assert hasattr(getattr(keras.applications, entry["module"]), "preprocess_input")

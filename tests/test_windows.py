@@ -1,0 +1,105 @@
+"""The summary of one run's windows, on windows of known truth."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trainoff import windows
+
+
+def run(seconds, images=640, warm_up=0):
+    return [
+        {"epoch": epoch, "images": images, "seconds": value, "warm_up": epoch <= warm_up}
+        for epoch, value in enumerate(seconds, start=1)
+    ]
+
+
+def test_rate_is_the_median_of_the_counted_windows():
+    summary = windows.summarise(run([100, 8, 10, 5], warm_up=1))
+    assert summary["images_per_second"] == pytest.approx(80)
+    assert set(summary) == {"images_per_second", "ci_low", "ci_high", "unstable"}
+    assert summary["ci_low"] < 80 < summary["ci_high"]
+
+
+@pytest.mark.parametrize("seconds", [[], [3.0]])
+def test_nothing_counted_is_unknown_not_zero(seconds):
+    assert set(windows.summarise(run(seconds, warm_up=1)).values()) == {None}
+
+
+def test_few_windows_leave_unknown_what_they_cannot_tell():
+    one = windows.summarise(run([8]))
+    assert one == {"images_per_second": 80, "ci_low": None, "ci_high": None, "unstable": None}
+    two = windows.summarise(run([8, 8.1]))
+    assert two["ci_low"] < two["ci_high"] and two["unstable"] is None
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, -1.5, math.nan, math.inf])
+@pytest.mark.parametrize("warm_up", [0, 1])
+def test_impossible_times_are_refused(seconds, warm_up):
+    with pytest.raises(ValueError, match="epoch 1"):
+        windows.summarise(run([seconds, 8, 8], warm_up=warm_up))
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 9])
+@pytest.mark.parametrize("kind", ["normal", "heavy tails"])
+def test_interval_holds_the_truth_in_95_of_100_runs(number, kind):
+    generator = np.random.default_rng(number)
+    noise = generator.standard_normal if kind == "normal" else lambda size: generator.standard_t(3, size)
+    hits = 0
+    for _ in range(1500):
+        found = windows.summarise(run(list(10 * np.exp(0.02 * noise(number)))))
+        hits += found["ci_low"] <= 64 <= found["ci_high"]
+    assert 0.935 <= hits / 1500 <= 0.997
+
+
+def test_bootstrap_variance_is_what_drawing_gives():
+    generator = np.random.default_rng(1)
+    for number in (3, 4, 9, 10):
+        values = generator.normal(size=number)
+        drawn = np.var(np.median(generator.choice(values, (200_000, number)), axis=1))
+        assert windows.variance_of_median(values) == pytest.approx(drawn, rel=0.02)
+        assert sum(weight for *_, weight in windows.resampled_median(number)) == pytest.approx(1)
+
+
+def test_t_quantiles():
+    for degrees in (1, 2, 8, 12, 25, 45, 200):
+        assert windows._t(degrees) == pytest.approx(stats.t.isf(0.025, degrees), rel=1e-3)
+
+
+def test_an_outlier_neither_moves_the_rate_nor_blows_up_the_interval():
+    steady = [8.00, 8.05, 7.95, 8.02, 7.98, 8.01, 7.99, 8.03]
+    found = windows.summarise(run([*steady, 16]))
+    assert found["images_per_second"] == pytest.approx(80, rel=0.005)
+    # A mean's interval would be half as wide as the outlier is far.
+    assert found["ci_high"] / found["ci_low"] < 1.15
+    assert found["unstable"] is True
+
+
+def test_drift_is_flagged():
+    generator = np.random.default_rng(2)
+    drifting = 8 * np.linspace(1, 1.12, 9) * np.exp(0.005 * generator.standard_normal(9))
+    assert windows.summarise(run(list(drifting)))["unstable"] is True
+    # The same windows in another order scatter as much, but do not drift.
+    assert windows.summarise(run([drifting[i] for i in (4, 0, 8, 2, 6, 1, 7, 3, 5)]))["unstable"] is False
+
+
+def test_a_trend_too_small_to_matter_is_not_flagged():
+    assert windows.summarise(run(list(8 * np.linspace(1, 1.02, 9))))["unstable"] is False
+
+
+def test_scatter_is_flagged_with_three_windows():
+    assert windows.summarise(run([8, 10, 8.2]))["unstable"] is True
+    assert windows.summarise(run([8, 8.3, 8.1]))["unstable"] is False
+
+
+def test_steady_runs_are_seldom_flagged():
+    generator = np.random.default_rng(3)
+    for number in (3, 9):
+        flagged = [windows.is_unstable(list(np.exp(0.03 * generator.standard_normal(number)))) for _ in range(500)]
+        assert np.mean(flagged) < 0.05
+
+
+def test_long_runs_are_summarised():
+    assert windows.summarise(run([8.0, 8.1] * 150))["images_per_second"] == pytest.approx(79.5, rel=0.01)

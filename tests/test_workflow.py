@@ -1,0 +1,221 @@
+"""The whole road in a copy of the project: a real sweep, killed on the way; what reruns after which change; bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import zipfile
+
+import jsonschema
+import project
+import psutil
+import pytest
+import yaml
+
+from trainoff import records
+
+RUNS = 2
+AFTER_TRAINING = {
+    "aggregate": 1,
+    "compare": 1,
+    "plot_throughput": 1,
+    "plot_ratio": 1,
+    "plot_last_layer": 1,
+    "plot_learning": 1,
+    "plot_cold_start": 1,
+    "plot_run_matrix": 1,
+    "report": 1,
+    "all": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished tiny experiment. Its first sweep is killed, with everything it started, while the second run trains."""
+    folder = project.make(tmp_path_factory.mktemp("finished") / "trainoff")
+    sweep = subprocess.Popen(
+        project.command(), cwd=folder, env=project.environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 600
+    while not project.metrics_files(folder) and sweep.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    (first,) = project.metrics_files(folder)
+    while not trainings(sweep.pid) and sweep.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = trainings(sweep.pid)
+    assert children, "the second training never started"
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    psutil.wait_procs(children, timeout=10)
+    assert not any(child.is_running() for child in children), "a training outlived its sweep"
+    assert project.metrics_files(folder) == [first]
+    before = first.stat().st_mtime_ns
+
+    done = project.snakemake(folder)
+    assert done.returncode == 0, done.stdout
+    assert first.stat().st_mtime_ns == before, "a finished run was trained again"
+    return folder
+
+
+def trainings(pid):
+    """Training processes below the process `pid`."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if "trainoff.child" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished experiment to change; file times are kept."""
+    return shutil.copytree(finished, tmp_path / "trainoff", symlinks=True)
+
+
+def test_every_run_is_recorded_and_the_report_is_there(finished):
+    schema = json.loads((project.ROOT / "schemas/metrics.schema.json").read_text())
+    files = project.metrics_files(finished)
+    assert len(files) == RUNS
+    for path in files:
+        record = json.loads(path.read_text())
+        jsonschema.validate(record, schema, jsonschema.Draft202012Validator)
+        assert record["status"] == "ok"
+        assert [window["images"] for window in record["windows"]] == [320, 320, 320]
+        assert [window["warm_up"] for window in record["windows"]] == [True, False, False]
+        assert all(record["cold_start"].values())
+        assert all(record["provenance"].values())
+        assert f"batch_size~{record['run']['batch_size']}/img_dim~{record['run']['img_dim']}" in str(path)
+    page = (finished / "results/report.html").read_text()
+    assert "Tiny experiment" in page
+    assert {"http://", "https://"}.isdisjoint(word[:8] for word in page.split('src="')[1:])
+
+
+def test_runs_are_numbered_in_the_order_they_were_started(finished):
+    ranks = sorted(records.read(path)["provenance"]["sequence"] for path in project.metrics_files(finished))
+    assert ranks == [1, 3], "the killed run took number 2"
+
+
+def test_training_moves_the_weights_it_should(finished):
+    """All weights learn more from the same images than the last layer over random features does."""
+    losses = {}
+    for path in project.metrics_files(finished):
+        record = records.read(path)
+        losses[record["run"]["trainable"]] = [window["loss"] for window in record["windows"]]
+    assert losses[True][-1] < losses[True][0]
+    assert losses[True] != losses[False]
+
+
+def test_nothing_changed_nothing_to_do(copy):
+    assert project.planned(copy) == {}
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ({"title": "Another title"}, {"report": 1, "all": 1}),
+        ({"grid": {"batch_size": [16, 32]}}, {"train": RUNS} | AFTER_TRAINING),
+        ({"replicates": 2}, {"train": RUNS} | AFTER_TRAINING),
+        ({"images": {"train": 50}}, {"prepare_images": 1, "prepare_weights": 1, "train": RUNS} | AFTER_TRAINING),
+        ({"training": {"dropout": 0.2}}, {"train": RUNS} | AFTER_TRAINING),
+    ],
+    ids=lambda value: next(iter(value)) if "all" not in value else "",
+)
+def test_a_changed_setting_reruns_what_depends_on_it(copy, change, expected):
+    experiment = dict(project.TINY)
+    for key, value in change.items():
+        experiment[key] = experiment.get(key, {}) | value if isinstance(value, dict) else value
+    (copy / "tiny.yaml").write_text(yaml.safe_dump(experiment))
+    assert project.planned(copy) == expected
+
+
+def test_a_timeout_retrains_nothing(copy):
+    protocol = project.TINY["protocol"] | {"timeout_minutes": 5}
+    (copy / "tiny.yaml").write_text(yaml.safe_dump(project.TINY | {"protocol": protocol}))
+    assert "train" not in project.planned(copy)
+
+
+@pytest.mark.parametrize(
+    "path, retrains",
+    [
+        ("scripts/plot_throughput.py", 0),
+        ("scripts/trainoff/figures.py", 0),
+        ("scripts/trainoff/stats.py", 0),
+        ("report/throughput.rst", 0),
+        ("report/report.html.j2", 0),
+        ("scripts/train.py", RUNS),
+        ("scripts/trainoff/protocol.py", RUNS),
+        ("scripts/trainoff/backends/tensorflow.py", RUNS),
+    ],
+)
+def test_changed_code_reruns_what_depends_on_it(copy, path, retrains):
+    comment = "{# changed #}" if path.endswith("j2") else "# changed"
+    with open(copy / path, "a") as file:
+        file.write(f"\n{comment}\n")
+    jobs = project.planned(copy)
+    assert jobs.get("train", 0) == retrains
+    assert jobs, "the change went unnoticed"
+
+
+def test_touched_but_equal_files_rerun_nothing(copy):
+    for path in [*copy.glob("scripts/**/*.py"), *copy.glob("report/*")]:
+        path.touch()
+    assert project.planned(copy) == {}
+
+
+def test_snakemake_report_holds_figures_and_tables(finished):
+    done = project.snakemake(finished, "--report", "results/snakemake-report.zip")
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(finished / "results/snakemake-report.zip") as report:
+        names = " ".join(report.namelist())
+    assert "throughput.svg" in names
+    assert "comparison.csv" in names
+
+
+PARAMS_CHECK = """
+include: "Snakefile"
+
+
+def foreign(value):
+    if isinstance(value, dict):
+        return foreign([*value.keys(), *value.values()])
+    if isinstance(value, (list, tuple)):
+        return any(foreign(item) for item in value)
+    return type(value) not in (str, int, float, bool, type(None))
+
+
+onstart:
+    jobs = list(workflow.dag.jobs)
+    bad = [(job.name, key) for job in jobs for key, value in job.params.items() if foreign(value)]
+    raise WorkflowError(f"checked {len(jobs)} jobs, foreign: {bad}")
+"""
+
+
+def test_params_are_built_in_values(copy):
+    """They are pickled into the job's own environment, where no library of ours may be."""
+    (copy / "check.smk").write_text(PARAMS_CHECK)
+    done = project.snakemake(copy, "--snakefile", "check.smk", "--forceall", "all")
+    assert f"checked {sum(AFTER_TRAINING.values()) + RUNS + 2} jobs, foreign: []" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"grid": {"batchsize": [32]}}, "grid.batchsize: unknown key (did you mean batch_size?)"),
+        ({"devices": ["gpu"]}, "there is no device 'gpu'"),
+        ({"weights": "config.yaml"}, "cannot be read as an HDF5 file"),
+        ({"dataset": {"name": "cifar10", "archive": "README.md"}}, "cannot be read to its end as .tar.gz"),
+        ({"images": {"train": 100000}}, "images.train: 100000 images need 10000 of every class"),
+    ],
+)
+def test_a_mistake_gives_a_sentence_and_no_traceback(tmp_path, change, words):
+    folder = project.make(tmp_path / "trainoff", project.TINY | change)
+    done = project.snakemake(folder)
+    assert done.returncode != 0
+    assert words in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not project.metrics_files(folder)
