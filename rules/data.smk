@@ -1,34 +1,3 @@
-def archive_of_dataset(wildcards):
-    """The archive that the images are read from; none for a dataset that comes with a library."""
-    if config["dataset"]["name"] == "digits":
-        return []
-    return config["dataset"].get("archive", "results/downloads/cifar-10-binary.tar.gz")
-
-
-def source_of_weights(wildcards):
-    """The file that the starting weights are read from; none for random ones."""
-    if config["weights"] == "random":
-        return []
-    if config["weights"] != "imagenet":
-        return config["weights"]
-    size = weight_size(wildcards.model, int(wildcards.img_dim))
-    return f"results/downloads/weights/{wildcards.model}_{size}_no_top.h5"
-
-
-def weight_size(model, img_dim):
-    """The image size of the published weights file that an img_dim takes."""
-    published = MODELS[model]["weights"]
-    return img_dim if img_dim in published["sizes"] else published["default_size"]
-
-
-def url_of_weights(wildcards):
-    return MODELS[wildcards.model]["weights"]["url"].format(size=wildcards.size)
-
-
-def architecture_of(wildcards):
-    return {key: MODELS[wildcards.model][key] for key in ["application", "module"]}
-
-
 rule fetch_dataset:
     input:
         code=code_of("scripts/fetch_dataset.py"),

@@ -1,24 +1,3 @@
-def run_of(wildcards):
-    """All that a training depends on besides its input files, in built-in types."""
-    run = RUNS[place_of(wildcards)]
-    protocol = config["protocol"]
-    return {
-        **run,
-        "architecture": {
-            key: MODELS[run["model"]][key] for key in ["application", "module"]
-        },
-        **config["training"],
-        "epochs": protocol["epochs"],
-        "images_per_epoch": protocol["images_per_epoch"],
-        "warm_up_epochs": protocol["warm_up_epochs"],
-    }
-
-
-def train_priority(wildcards):
-    """Runs start in the order of the sweep, which interleaves replicates, configurations and devices."""
-    return len(RUNS) - place_of(wildcards)
-
-
 rule train:
     input:
         train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
