@@ -18,8 +18,9 @@ rule train:
     # All cores: a training is measured, so it has the machine to itself.
     threads: workflow.cores or 1
     resources:
-        # A resource, not a param: a finished run did not depend on it.
+        # Resources, not params: a finished run did not depend on them.
         timeout_minutes=config["protocol"]["timeout_minutes"],
+        wait_for_quiet_minutes=config["protocol"]["wait_for_quiet_minutes"],
     params:
         run=run_of,
         progress_file=f"{RESULTS}/runs/.plan.json",

@@ -19,6 +19,7 @@ RATE_COLUMNS = [
     "windows",
     "status_counts",
     "unstable",
+    "busy",
     "one_replicate",
 ]
 COMPARISON_COLUMNS = [
@@ -37,6 +38,7 @@ COMPARISON_COLUMNS = [
     "replicates",
     "baseline_replicates",
     "unstable",
+    "busy",
 ]
 VERDICTS = ["faster", "slower", "no_significant_difference", "not_comparable"]
 OVERALL_COLUMNS = [
@@ -134,7 +136,8 @@ def rate_table(cells, configurations, devices):
                 "replicates": len(rate.runs) if rate else 0,
                 "windows": rate.windows if rate else 0,
                 "status_counts": _status_counts(cell),
-                "unstable": _unstable(cell),
+                "unstable": _flag(cell, "unstable"),
+                "busy": _flag(cell, "busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
             }
         )
@@ -166,7 +169,7 @@ def compare_cells(cell, baseline_cell, device, baseline):
         "reason": "; ".join(obstacles or _caveats(sides)),
         "replicates": len(rates[0].runs) if rates[0] else 0,
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
-        "unstable": _either(_unstable(side) for side, _ in sides),
+        **{name: _either(_flag(side, name) for side, _ in sides) for name in ("unstable", "busy")},
         "found": found,
     }
 
@@ -264,6 +267,12 @@ def _caveats(sides):
     for cell, device in sides:
         if len(cell["used"]) < planned:
             found.append(f"{device}: {len(cell['used'])} of {planned} replicates ({_status_counts(cell)})")
+    for cell, device in sides:
+        disturbed = sum(_either([run["busy"]]) or False for run in cell["used"])
+        if disturbed:
+            found.append(
+                f"{device}: other programs kept the machine busy during {disturbed} of {len(cell['used'])} runs"
+            )
     if len({run["code_sha256"] for cell, _ in sides for run in cell["used"] if not pd.isna(run["code_sha256"])}) > 1:
         found.append("measured by different versions of the training code")
     return found
@@ -284,8 +293,9 @@ def _status_counts(cell):
     return ", ".join(f"{status}: {counts[status]}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
 
 
-def _unstable(cell):
-    return _either(run["unstable"] for run in (cell["used"] if cell else []))
+def _flag(cell, name):
+    """Whether any run that counts carries the flag `name` (unstable or busy), None when that is unknown."""
+    return _either(run[name] for run in (cell["used"] if cell else []))
 
 
 def _either(values):

@@ -216,7 +216,8 @@ def _rate_cell(cell):
         return {"rate": None, "text": "not run", "notes": []}
     if not numbers.known(cell["images_per_second"]):
         return {"rate": None, "text": cell["failure"], "notes": []}
-    notes = [note for note, there in (("unstable", cell["unstable"]), (cell["failures"], cell["failures"])) if there]
+    flags = [("unstable", cell["unstable"]), ("busy", cell["busy"]), (cell["failures"], cell["failures"])]
+    notes = [note for note, there in flags if there]
     interval = numbers.interval(cell["ci_low"], cell["ci_high"]) if numbers.known(cell["ci_low"]) else "no interval"
     return {"rate": cell["images_per_second"], "text": interval, "notes": notes}
 
@@ -238,6 +239,7 @@ def comparison_tables(comparison, devices):
                 row["interval"] = numbers.ratio_interval(row["ci_low"], row["ci_high"])
                 row["verdict_text"] = wording.VERDICT_WORDS.get(row["verdict"], row["verdict"])
                 row["unstable"] = bool(row["unstable"] or False)
+                row["busy"] = bool(row["busy"] or False)
                 row["reason_text"] = findings.plain_reason(row["reason"], labels)
             tables[-1]["note"] = _shared_reason(rows)
     return tables
@@ -267,6 +269,7 @@ def run_rows(runs, labels, folder):
             "status_text": cells.status_text(run["status"], run["signal"]),
             "interval": numbers.interval(run["ci_low"], run["ci_high"]) if numbers.known(run["ci_low"]) else "",
             "unstable": bool(run["unstable"] or False),
+            "busy": bool(run["busy"] or False),
             **_links(run, folder),
         }
         for run in rows

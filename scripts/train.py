@@ -10,7 +10,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import child, devices, progress, records, supervise
+from trainoff import child, conditions, devices, progress, records, supervise
 from trainoff.files import sha256_of_all
 from trainoff.script import logged
 from trainoff.windows import summarise
@@ -20,12 +20,25 @@ THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
 
 
-def train(run, files, image_facts, weight_facts, code, metrics, log, timeout_minutes, sequence_file, say):
+def train(
+    run,
+    files,
+    image_facts,
+    weight_facts,
+    code,
+    metrics,
+    log,
+    timeout_minutes,
+    wait_for_quiet_minutes,
+    sequence_file,
+    say,
+):
     """Runs one training to its end and writes its metrics record.
 
     run: dict of built-in values, all that the training depends on (see `run_of` in rules/common.smk).
     files: paths by name, as trainoff.protocol.train takes them. image_facts, weight_facts: JSON files beside them.
     code: paths of the modules that decide what is measured. metrics: path to write. log: path for the child's output.
+    wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
     say: called with one line of text for the person who waits.
     """
     started_at = _now()
@@ -34,6 +47,8 @@ def train(run, files, image_facts, weight_facts, code, metrics, log, timeout_min
     run = run | {"classes": len(facts["class_names"])}
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
         journal = Journal(Path(folder) / "journal.jsonl", say)
+        load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say)
+        before = conditions.read()
         try:
             devices.require(run["device"]["accelerator"], run["device"]["index"])
         except devices.DeviceUnavailable as error:
@@ -41,7 +56,9 @@ def train(run, files, image_facts, weight_facts, code, metrics, log, timeout_min
         else:
             ending = _supervise(run, files, journal, log, timeout_minutes, folder)
             status, message = journal.outcome or supervise.status_of(ending, supervise.tail(log))
+        surroundings = conditions.describe(load, waited, before, conditions.read())
     record = _record(run, journal, ending, status, message, log)
+    record["conditions"] = surroundings
     record["provenance"] = {
         "started_at": started_at,
         "finished_at": _now(),
@@ -200,6 +217,7 @@ if __name__ == "__main__":
                 metrics=snakemake.output.metrics,
                 log=snakemake.log[0],
                 timeout_minutes=snakemake.resources.timeout_minutes,
+                wait_for_quiet_minutes=snakemake.resources.wait_for_quiet_minutes,
                 sequence_file=snakemake.params.sequence_file,
                 say=_progress.say,
             )

@@ -107,6 +107,12 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
             "memory_bytes": 8 * 2**30,
             "power_source": None if cpu else "mains",
         },
+        "conditions": {
+            "busy": False,
+            "other_cores_before": 0.02,
+            "other_cores_during": 0.05,
+            "waited_seconds": 0.0,
+        },
         "software": {"python": "3.12.4", "tensorflow": "2.19.1", "keras": "3.15.1", "numpy": "2.1.3"},
         "provenance": {
             "started_at": f"2026-01-02T{rank // 60 % 24:02}:{rank % 60:02}:00Z",

@@ -67,6 +67,7 @@ def run(data, tmp_path, say=lambda words: None, timeout_minutes=10, **changes):
         metrics=metrics,
         log=tmp_path / "train.log",
         timeout_minutes=timeout_minutes,
+        wait_for_quiet_minutes=0,
         sequence_file=tmp_path / "sequence",
         say=say,
     )

@@ -23,10 +23,14 @@ COUNTED_WORDS = STATUS_WORDS | {
 }
 
 
+# What is said beside a rate that should be read with care.
+FLAGS = ("unstable", "busy", "one_replicate")
+
+
 def cells(runs, rates, windows=None):
     """{(configuration, device): cell} for every cell that has a run.
 
-    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), unstable, one_replicate, the highest
+    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), the FLAGS, the highest
     window's rate (None without `windows`), `failures` (such as "1 of 3 crashed", "" when all went well), `good` ("2 of
     3 runs", "" when all went well) and `failure` (why there is no rate, in words).
     """
@@ -34,11 +38,11 @@ def cells(runs, rates, windows=None):
     for row in rates.to_dict("records"):
         found[naming.configuration_of(row), row["device"]] = {
             key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")
-        } | {"unstable": bool(row["unstable"] or False), "one_replicate": bool(row["one_replicate"] or False)}
+        } | {flag: bool(row[flag] or False) for flag in FLAGS}
     highest = _highest(windows)
     result = {}
     for key, own in _groups(runs).items():
-        empty = {"images_per_second": None, "ci_low": None, "ci_high": None, "unstable": False, "one_replicate": False}
+        empty = dict.fromkeys(("images_per_second", "ci_low", "ci_high")) | dict.fromkeys(FLAGS, False)
         result[key] = (
             empty
             | found.get(key, {})

@@ -106,8 +106,16 @@ def describe_host():
         "logical_processors": psutil.cpu_count(),
         "usable_processors": usable_threads(),
         "memory_bytes": psutil.virtual_memory().total,
-        "power_source": _power_source(),
+        "power_source": power_source(),
     }
+
+
+def power_source():
+    """ "mains" or "battery"; None where the system does not tell, as most desktops and servers."""
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if battery is None or battery.power_plugged is None:
+        return None
+    return "mains" if battery.power_plugged else "battery"
 
 
 def cpu_name():
@@ -139,13 +147,6 @@ def _os_name():
         return platform.freedesktop_os_release().get("PRETTY_NAME")
     except OSError:
         return platform.system() or None
-
-
-def _power_source():
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    if battery is None or battery.power_plugged is None:
-        return None
-    return "mains" if battery.power_plugged else "battery"
 
 
 def _output(*command):

@@ -84,6 +84,17 @@ def unstable_note(rates):
     )
 
 
+def busy_note(runs):
+    """Names how many runs other programs disturbed; "" when none."""
+    busy = int((runs["busy"].fillna(False).astype(bool) & (runs["status"] == "ok")).sum())
+    if not busy:
+        return ""
+    return (
+        f"{busy} of {len(runs)} runs are marked busy: other programs took more than a tenth of the machine, so these rates "
+        "may be too low. Run them again on a quiet machine, or set protocol.wait_for_quiet_minutes."
+    )
+
+
 def against_first(table, devices):
     """The rows of a comparison whose baseline is the first device; figures and sentences tell these."""
     return table[table["baseline"] == devices[0].name]
@@ -199,9 +210,9 @@ def learning_notes(runs, many_replicates):
     ]
     if runs["trainable"].astype(bool).any():
         notes.append(
-            "All weights: early validation figures lag behind training. Keras' MobileNetV2 averages its batch-norm "
-            "statistics with momentum 0.999, so after few steps they still describe the starting weights; this is the "
-            "same on every device."
+            "All weights: early validation figures can lag behind training, because batch-norm statistics are averages "
+            "over many steps (a thousand in MobileNetV2 unless batch_norm_momentum says otherwise) and at first still "
+            "describe the starting weights; this is the same on every device."
         )
     if many_replicates:
         notes.append("Line: median over replicates. Band: lowest to highest replicate.")

@@ -52,6 +52,9 @@ RUN_COLUMNS = {
     "os": "str",
     "cpu": "str",
     "power_source": "str",
+    "busy": "bool_or_none",
+    "other_cores_before": "float64",
+    "other_cores_during": "float64",
     "python": "str",
     "tensorflow": "str",
     "keras": "str",
@@ -172,6 +175,7 @@ def _run_row(path, record):
         "device_memory_bytes": device["memory_bytes"],
         "driver": device["driver"],
         **{key: host[key] for key in ("machine", "os", "cpu", "power_source")},
+        **{key: record["conditions"][key] for key in ("busy", "other_cores_before", "other_cores_during")},
         **{key: software.get(key) for key in ("python", "tensorflow", "keras")},
         "protocol_version": record["protocol_version"],
         **{

@@ -120,7 +120,7 @@ def caveats(runs, rates, overall, devices):
         found.append(
             f"{failed} of {numbers.count(len(runs), 'run')} did not end well; they are listed with their reasons."
         )
-    found += [findings.one_replicate_note(rates), findings.unstable_note(rates)]
+    found += [findings.one_replicate_note(rates), findings.unstable_note(rates), findings.busy_note(runs)]
     if len(devices) > 1:
         found.append("This compares speed. Whether the devices train equally well was not tested here.")
     found.append(

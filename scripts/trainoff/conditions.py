@@ -1,0 +1,151 @@
+"""What else the machine was doing while a run was measured: load, memory, temperature, clock, power."""
+
+import dataclasses
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+# Other programs that take more than this share of all processors can slow a run by as much: it is flagged as busy.
+# A tenth, since most machines idle at one to three per cent.
+BUSY_SHARE = 0.10
+# How long the load is watched before a run. Long enough to see a program that works in bursts of a second.
+SAMPLE_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Counters and gauges at one moment; None where the system does not tell.
+
+    clock_seconds: monotonic time. busy_seconds: processor time of everything on the machine. own_seconds: processor time
+    of this process and of its children that have ended. stolen_seconds: time the hypervisor gave to other machines.
+    """
+
+    clock_seconds: float
+    busy_seconds: float
+    own_seconds: float
+    stolen_seconds: float
+    swapped_bytes: int
+    memory_available_bytes: int
+    temperature_celsius: float | None
+    clock_mhz: float | None
+
+
+def read():
+    """The Reading of this moment."""
+    times = psutil.cpu_times()
+    swap = psutil.swap_memory()
+    return Reading(
+        clock_seconds=time.monotonic(),
+        busy_seconds=sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq")),
+        own_seconds=sum(
+            usage.ru_utime + usage.ru_stime
+            for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        ),
+        stolen_seconds=getattr(times, "steal", 0.0),
+        swapped_bytes=swap.sin + swap.sout,
+        memory_available_bytes=psutil.virtual_memory().available,
+        temperature_celsius=_temperature(),
+        clock_mhz=_clock(),
+    )
+
+
+def other_cores(before, after):
+    """How many processors other programs and other virtual machines kept busy on average between two readings."""
+    seconds = after.clock_seconds - before.clock_seconds
+    if seconds <= 0:
+        return None
+    others = (after.busy_seconds - before.busy_seconds) - (after.own_seconds - before.own_seconds)
+    return max(0.0, others + after.stolen_seconds - before.stolen_seconds) / seconds
+
+
+def is_busy(*loads):
+    """Whether any of these loads, in processors, exceeds BUSY_SHARE of the machine; unknown loads do not count."""
+    limit = BUSY_SHARE * psutil.cpu_count()
+    return any(load is not None and load > limit for load in loads)
+
+
+def wait_for_quiet(limit_seconds, say, sample=None, sleep=time.sleep):
+    """Watches the load of other programs, and waits while it is high, at most `limit_seconds`.
+
+    Returns (processors busy with other things at the end, seconds waited beyond the first look). say: takes a line of
+    text for the person who waits. sample, sleep: how to look and wait (for tests).
+    """
+    sample = sample or _sample
+    started = time.monotonic()
+    load = sample()
+    waited = 0.0
+    while is_busy(load) and waited < limit_seconds:
+        if waited == 0.0:
+            say(
+                f"waiting for other programs, which keep {load:.1f} processors busy (at most {limit_seconds / 60:.0f} min)"
+            )
+        sleep(min(5.0, limit_seconds))
+        load = sample()
+        waited = time.monotonic() - started
+    return load, waited
+
+
+def describe(load_before, waited_seconds, before, after):
+    """The `conditions` of a metrics record, from the readings right before and right after a run."""
+    load_during = other_cores(before, after)
+    return {
+        "busy": is_busy(load_before, load_during),
+        "other_cores_before": load_before,
+        "other_cores_during": load_during,
+        "waited_seconds": waited_seconds,
+        "memory_available_bytes_before": before.memory_available_bytes,
+        "memory_available_bytes_after": after.memory_available_bytes,
+        "swapped_bytes_during": max(0, after.swapped_bytes - before.swapped_bytes),
+        "temperature_celsius_before": before.temperature_celsius,
+        "temperature_celsius_after": after.temperature_celsius,
+        "clock_mhz_before": before.clock_mhz,
+        "clock_mhz_after": after.clock_mhz,
+        "power_mode": _power_mode(),
+    }
+
+
+def _sample():
+    before = read()
+    time.sleep(SAMPLE_SECONDS)
+    return other_cores(before, read())
+
+
+def _temperature():
+    """The hottest sensor, in degrees Celsius."""
+    if not hasattr(psutil, "sensors_temperatures"):
+        return None
+    readings = [reading.current for group in psutil.sensors_temperatures().values() for reading in group]
+    return max((value for value in readings if value and value > 0), default=None)
+
+
+def _clock():
+    """The processors' clock in MHz, where the system measures it."""
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError, RuntimeError):
+        return None
+    return frequency.current or None if frequency else None
+
+
+def _power_mode():
+    """The system's power setting: a Linux platform profile or frequency governor, a Mac's low power mode."""
+    for path in ("/sys/firmware/acpi/platform_profile", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"):
+        try:
+            return Path(path).read_text().strip() or None
+        except OSError:
+            continue
+    if platform.system() == "Darwin" and shutil.which("pmset"):
+        try:
+            text = subprocess.run(["pmset", "-g"], capture_output=True, text=True, timeout=10).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        for line in text.splitlines():
+            name, _, value = line.strip().partition(" ")
+            if name in ("lowpowermode", "powermode"):
+                return f"{name} {value.strip()}"
+    return None
