@@ -10,26 +10,34 @@ in_venv := PATH="$(CURDIR)/.venv/bin:$$PATH"
 unexport PYTHONPATH PYTHONHOME
 export PYTHON
 
-.PHONY: help report test test-environments lint lock clean environment development
+.PHONY: help report test test-environments benchmark lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one)'
 	@echo 'make test               run the tests'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
+	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
 	@echo 'make lint               check style and the workflow'
 	@echo 'make environment        only make .venv (PYTHON=path to choose the Python)'
 	@echo 'make lock               resolve locks/*.in and envs/*.yaml anew; needs uv'
 	@echo 'make clean              remove .venv; results stay'
 
 report: environment
-	@$(in_venv) snakemake --cores 1 --quiet all $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
-	@$(in_venv) python scripts/report_path.py config.yaml $(CONFIG)
+	@$(in_venv); export PATH; \
+	    snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS) \
+	        --quiet progress rules host reason && \
+	    python scripts/report_path.py config.yaml $(CONFIG)
 
 test: development
 	@$(in_venv) python -m pytest $(ARGS)
 
 test-environments: development
 	@$(in_venv) python -m pytest -m slow tests/test_environments.py $(ARGS)
+
+benchmark: environment
+	@$(in_venv); export PATH; \
+	    python benchmarks/harness.py $(ARGS); harness=$$?; \
+	    python benchmarks/false_alarms.py $(wildcard results/tables/windows.parquet) && exit $$harness
 
 lint: development
 	@$(in_venv) ruff check

@@ -3,10 +3,9 @@
     python benchmarks/false_alarms.py                                        # with the noise of the arguments
     python benchmarks/false_alarms.py results/tables/windows.parquet         # and with the noise of recorded windows
 
-Simulates whole experiments on 8 configurations for the sizes of the default experiment (1 run of 3 windows per device)
-and of the study (3 runs of 9), judges them as trainoff judges real ones, and writes
-results/benchmarks/false_alarms.json. A false alarm is an experiment with any verdict but "no significant difference"
-between equal devices.
+Simulates whole experiments of the size of the default experiment and of the study, judges them as trainoff judges real
+ones, and writes results/benchmarks/false_alarms.json. A false alarm is an experiment with any verdict but "no significant
+difference" between equal devices. The exit status is 1 when there are more of them than the statistics promise.
 """
 
 import argparse
@@ -17,27 +16,37 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
 
 from trainoff import files, records, simulation, stats  # noqa: E402
 
-CONFIGURATIONS = 8
-SIZES = {"default": (1, 3), "study": (3, 9)}
+EXPERIMENTS = {"default": "config.yaml", "study": "presets/wandb-study.yaml"}
 SEED = 1
 
 
-def measure(noise, replicates, windows, experiments):
+def size_of(config):
+    """(configurations, replicates, counted windows per run) of an experiment file."""
+    experiment = yaml.safe_load((ROOT / config).read_text(encoding="utf-8"))
+    protocol = experiment["protocol"]
+    configurations = math.prod(len(values) for values in experiment["grid"].values())
+    return configurations, experiment["replicates"], protocol["epochs"] - protocol["warm_up_epochs"]
+
+
+def measure(noise, configurations, replicates, windows, experiments):
     """What the verdicts are worth at this noise: false-alarm rate with its 95 % upper bound, smallest difference."""
-    size = experiments, CONFIGURATIONS, replicates, windows
+    size = experiments, configurations, replicates, windows
     many = simulation.verdicts_of_many(np.random.default_rng(SEED), noise, *size)
     alarms = simulation.false_alarm_rate(many)
     return {
         "replicates": replicates,
         "counted_windows": windows,
         "experiments": experiments,
-        "configurations": CONFIGURATIONS,
+        "configurations": configurations,
         "run_noise": noise.run,
+        "run_noise_is_recorded": len(noise.run_deviations) > 0,
         "window_noise": noise.window,
         "false_alarm_rate": alarms,
         "false_alarm_rate_at_most": upper_bound(alarms, experiments),
@@ -68,8 +77,9 @@ def noises(arguments):
 def line(name, size, found):
     """One result in words."""
     smallest = found["smallest_difference_found_9_times_in_10"]
+    assumed = ", assumed" if name == "recorded" and not found["run_noise_is_recorded"] else ""
     return (
-        f"{name} noise (runs {found['run_noise']:.1%}, windows {found['window_noise']:.1%}), {size} size "
+        f"{name} noise (runs {found['run_noise']:.1%}{assumed}, windows {found['window_noise']:.1%}), {size} size "
         f"({found['replicates']} × {found['counted_windows']}): false alarms {found['false_alarm_rate']:.1%} "
         f"(at most {found['false_alarm_rate_at_most']:.1%}), found 9 times in 10 from "
         + ("over 100 %" if smallest is None else f"{smallest:.1%}")
@@ -86,10 +96,8 @@ def main():
     arguments = parser.parse_args()
     results = {}
     for name, noise in noises(arguments).items():
-        for size, (replicates, windows) in SIZES.items():
-            found = measure(noise, replicates, windows, arguments.experiments)
-            if name == "recorded" and not noise.run_deviations:
-                found["run_noise_is_assumed"] = True
+        for size, config in EXPERIMENTS.items():
+            found = measure(noise, *size_of(config), arguments.experiments)
             results[f"{name} noise, {size} size"] = found
             print(line(name, size, found), flush=True)
     files.write_text(arguments.output, json.dumps(results, indent=1) + "\n")

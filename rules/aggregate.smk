@@ -25,6 +25,7 @@ rule compare:
     input:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
+        parity=PARITY,
         code=code_of("scripts/compare.py"),
     output:
         rates=report(

@@ -5,6 +5,8 @@ import sys
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.settings.types import Quietness
 
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
 
@@ -15,6 +17,9 @@ from trainoff.imports import code_of
 
 if workflow.is_main_process:
     locking.release_if_abandoned(".snakemake")
+# No settings while linting, no list when nothing is to be quiet.
+if Quietness.PROGRESS in (getattr(workflow.output_settings, "quiet", None) or ()):
+    logger.addFilter(progress.is_news)
 
 
 def read_yaml(path):
@@ -31,12 +36,13 @@ try:
         models=MODELS,
         where=" + ".join(os.path.relpath(path) for path in workflow.configfiles),
     )
-    DEVICES = experiment.devices(
-        config, read_yaml("catalog/devices.yaml"), detect=machine.detect
-    )
+    CATALOG = read_yaml("catalog/devices.yaml")
+    DEVICES = experiment.devices(config, CATALOG, detect=machine.detect)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+# The device that the others are held to; not always one of the experiment's.
+REFERENCE = experiment.reference(DEVICES, CATALOG)
 RESULTS = config["pathvars"]["results"]
 RUN_PATTERN = "<results>/runs/{device}/model~{model}/batch_size~{batch_size}/img_dim~{img_dim}/trainable~{trainable}/precision~{precision}/xla~{xla}/learning_rate~{learning_rate}/replicate~{replicate}"
 
@@ -66,6 +72,13 @@ METRICS = [
     for run in RUNS
 ]
 
+PROBE_OF = {
+    (run["device"]["name"], run["model"], run["precision"]): run
+    for run in experiment.probes(config, DEVICES, REFERENCE)
+}
+# What rules that use the table take as input: nothing where there is nothing to compare.
+PARITY = "<results>/tables/parity.parquet" if PROBE_OF else []
+
 
 def place_of(wildcards):
     """Place of a run in the sweep, from 0."""
@@ -75,7 +88,8 @@ def place_of(wildcards):
 def env_of(wildcards):
     """The conda file of the device that a run names; for steps without a device, that of the first."""
     name = wildcards.get("device", DEVICES[0]["name"])
-    env = next(device["env"] for device in DEVICES if device["name"] == name)
+    known = [*DEVICES, REFERENCE]
+    env = next(device["env"] for device in known if device["name"] == name)
     return f"../envs/{env}.yaml"
 
 
@@ -124,6 +138,12 @@ def run_of(wildcards):
         "images_per_epoch": protocol["images_per_epoch"],
         "warm_up_epochs": protocol["warm_up_epochs"],
     }
+
+
+def probe_of(wildcards):
+    """All that a probe depends on besides its input files, in built-in types."""
+    run = PROBE_OF[wildcards.device, wildcards.model, wildcards.precision]
+    return {**run, "architecture": architecture_of(wildcards)}
 
 
 def train_priority(wildcards):

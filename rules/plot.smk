@@ -82,6 +82,7 @@ rule plot_learning:
     input:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
+        parity=PARITY,
         code=code_of("scripts/plot_learning.py"),
     output:
         svg=report(

@@ -5,6 +5,7 @@ rule report:
         rates="<results>/tables/rates.parquet",
         comparison="<results>/tables/comparison.parquet",
         overall="<results>/tables/overall.parquet",
+        parity=PARITY,
         throughput="<results>/figures/throughput.svg",
         throughput_caption="report/throughput.rst",
         ratio="<results>/figures/ratio.svg",

@@ -5,7 +5,7 @@ import math
 
 import pandas as pd
 
-from trainoff import records, stats, tables
+from trainoff import parity, records, stats, tables
 from trainoff.script import logged
 
 CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
@@ -21,6 +21,7 @@ RATE_COLUMNS = [
     "unstable",
     "busy",
     "one_replicate",
+    "parity",
 ]
 COMPARISON_COLUMNS = [
     *CONFIGURATION,
@@ -39,6 +40,7 @@ COMPARISON_COLUMNS = [
     "baseline_replicates",
     "unstable",
     "busy",
+    "parity",
 ]
 VERDICTS = ["faster", "slower", "no_significant_difference", "not_comparable"]
 OVERALL_COLUMNS = [
@@ -52,6 +54,7 @@ OVERALL_COLUMNS = [
     "configurations_total",
     *VERDICTS,
     "one_replicate",
+    "departing",
     "reason",
 ]
 # What must be equal for two rates to be of the same work, in words. A hash decides where there is one, else the name.
@@ -63,19 +66,22 @@ SAME_WORK = {
 }
 
 
-def main(runs, windows, devices, outputs):
+def main(runs, windows, devices, outputs, parity_table=None):
     """Writes the tables of the runs and windows (paths of parquet files) to `outputs`.
 
     devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only the runs
-    know come after. outputs: {"rates" | "comparison" | "overall": (csv path, parquet path)}.
+    know come after. outputs: {"rates" | "comparison" | "overall": (csv path, parquet path)}. parity_table: path of the
+    table that says which devices train the same (parquet), None where none was needed.
     """
-    found = compare(pd.read_parquet(runs), pd.read_parquet(windows), devices)
+    standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
+    found = compare(pd.read_parquet(runs), pd.read_parquet(windows), devices, standing)
     for name, frame in found.items():
         tables.write(frame, *outputs[name])
 
 
-def compare(runs, windows, devices):
-    """{"rates", "comparison", "overall"}: the three tables."""
+def compare(runs, windows, devices, standing=None):
+    """{"rates", "comparison", "overall"}: the three tables. standing: parity.Standing of the devices."""
+    standing = standing or parity.Standing()
     cells = gather(runs, windows)
     configurations = list(dict.fromkeys(configuration for configuration, _ in cells))
     known = set(runs["device"])
@@ -88,8 +94,10 @@ def compare(runs, windows, devices):
         for baseline, device in pairs
     ]
     judge(rows)
+    for row in rows:
+        add_parity(row, standing)
     return {
-        "rates": rate_table(cells, configurations, devices),
+        "rates": rate_table(cells, configurations, devices, standing),
         "comparison": pd.DataFrame(rows, columns=COMPARISON_COLUMNS),
         "overall": overall_table(rows, pairs),
     }
@@ -119,15 +127,16 @@ def gather(runs, windows):
     return cells
 
 
-def rate_table(cells, configurations, devices):
+def rate_table(cells, configurations, devices, standing):
     """One row per configuration and device, measured or not."""
     rows = []
     for configuration, device in itertools.product(configurations, devices):
         cell = cells.get((configuration, device))
         rate = cell["rate"] if cell else None
         low, high = _interval(rate)
+        axes = dict(zip(CONFIGURATION, configuration, strict=True))
         rows.append(
-            dict(zip(CONFIGURATION, configuration, strict=True))
+            axes
             | {
                 "device": device,
                 "images_per_second": rate.images_per_second if rate else math.nan,
@@ -139,6 +148,7 @@ def rate_table(cells, configurations, devices):
                 "unstable": _flag(cell, "unstable"),
                 "busy": _flag(cell, "busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
+                "parity": standing.of(device, axes["model"], axes["precision"]),
             }
         )
     return pd.DataFrame(rows, columns=RATE_COLUMNS)
@@ -183,6 +193,14 @@ def judge(rows):
         row["verdict"] = stats.verdict(row["found"], value)
 
 
+def add_parity(row, standing):
+    """Says in a row whether both devices train the same. A device that does not keeps its speed, and carries the flag."""
+    devices = row["device"], row["baseline"]
+    row["parity"] = standing.of_pair(devices, row["model"], row["precision"])
+    flags = [standing.flag(device, row["model"], row["precision"]) for device in devices]
+    row["reason"] = "; ".join(filter(None, [row["reason"], *flags]))
+
+
 def overall_table(rows, pairs):
     """One row per pair of devices and subset of the configurations: all, and by which weights are trained."""
     table = []
@@ -197,6 +215,7 @@ def overall_table(rows, pairs):
         compared = [row for row in own if row["found"]]
         mean, low, high = stats.geometric_mean([row["found"] for row in compared])
         single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in compared)
+        departing = sum(row["parity"] == "departs" for row in compared)
         table.append(
             {
                 "device": device,
@@ -209,7 +228,8 @@ def overall_table(rows, pairs):
                 "configurations_total": len(own),
                 **{verdict: sum(row["verdict"] == verdict for row in own) for verdict in VERDICTS},
                 "one_replicate": single,
-                "reason": _overall_reason(len(compared), len(own), single),
+                "departing": departing,
+                "reason": _overall_reason(len(compared), len(own), single, departing),
             }
         )
     return pd.DataFrame(table, columns=OVERALL_COLUMNS)
@@ -278,10 +298,12 @@ def _caveats(sides):
     return found
 
 
-def _overall_reason(compared, total, single):
+def _overall_reason(compared, total, single, departing):
     found = [] if compared == total else [f"{compared} of {total} configurations could be compared"]
     if single:
         found.append(f"{single} of {compared} rest on one run of a device: run-to-run spread is not in the interval")
+    if departing:
+        found.append(f"{departing} of {compared} are of a device that does not train the same as the reference")
     return "; ".join(found)
 
 
@@ -319,4 +341,5 @@ if __name__ == "__main__":
                 name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
                 for name in ("rates", "comparison", "overall")
             },
+            snakemake.input.parity or None,
         )

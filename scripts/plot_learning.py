@@ -7,22 +7,29 @@ import pandas as pd
 import seaborn
 
 from trainoff import configurations as naming
-from trainoff import figures, findings
+from trainoff import figures, findings, parity
 from trainoff.script import logged
 
 QUANTITIES = ["loss", "accuracy"]
 
 
-def main(runs, windows, devices, svg, png):
-    """Draws the tables at the paths `runs` and `windows` (parquet) into `svg` and `png`."""
+def main(runs, windows, devices, svg, png, parity_table=None):
+    """Draws the tables at the paths `runs` and `windows` (parquet) into `svg` and `png`.
+
+    parity_table: path of the table that says which devices train the same (parquet), None where none was needed.
+    """
+    standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
     figures.use_style()
-    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(windows), devices), svg, png)
+    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(windows), devices, standing.departing()), svg, png)
 
 
-def draw(runs, windows, devices):
-    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+def draw(runs, windows, devices, departing=()):
+    """The figure; `devices` are dicts with name and label in the order of the experiment.
+
+    departing: names of devices that do not train the same as the reference.
+    """
     shown = figures.devices_in(devices, runs)
-    title = findings.learning_title(runs, shown)
+    title = findings.learning_title(runs, shown, departing)
     if windows.empty:
         return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs says why.")
     configurations = naming.all_configurations(runs)
@@ -36,6 +43,7 @@ def draw(runs, windows, devices):
     head = 0.11 + 0.13 * max(title.count("\n") + 1 for title in titles.values())
     tall = 0.95 if columns <= 4 else 0.75
     block = head + 2 * tall + 0.1
+    suspect = [device.label for device in shown if device.name in departing]
     replicated = bool((runs["replicate"] > 1).any())
     top = _highest_loss(windows)
     beyond = (
@@ -44,7 +52,7 @@ def draw(runs, windows, devices):
     page = figures.frame(
         title,
         naming.constant_text(configurations),
-        [*findings.learning_notes(runs, replicated), beyond],
+        [*findings.learning_notes(runs, replicated, suspect), beyond],
         block * len(lines) + 0.42,
         key=[(figures.QUIET, "-", "validation"), (figures.QUIET, "--", "training")]
         + [(device.colour, device.mark, device.label) for device in shown],
@@ -156,4 +164,5 @@ if __name__ == "__main__":
             snakemake.params.devices,
             snakemake.output.svg,
             snakemake.output.png,
+            snakemake.input.parity or None,
         )

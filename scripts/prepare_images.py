@@ -49,12 +49,12 @@ def write_resized(output, images, img_dim):
     One at a time, since a data set scaled up may be larger than memory. Pillow computes in integers: the bytes are the
     same on every machine.
     """
-    with whole(output) as path:
-        shape = (len(images), img_dim, img_dim, 3)
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        for i, image in enumerate(images):
-            array[i] = Image.fromarray(image).resize((img_dim, img_dim), Image.Resampling.BILINEAR)
-        array.flush()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), img_dim, img_dim, 3)}
+    # Written, not mapped into memory: a full disk then is an error that can be told, and no bus error.
+    with whole(output) as path, open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for image in images:
+            file.write(Image.fromarray(image).resize((img_dim, img_dim), Image.Resampling.BILINEAR).tobytes())
 
 
 if __name__ == "__main__":

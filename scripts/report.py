@@ -16,7 +16,7 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from trainoff import cells, figures, findings, numbers, records, stats, wording
+from trainoff import cells, figures, findings, numbers, parity, records, stats, wording
 from trainoff import configurations as naming
 from trainoff.files import write_text
 from trainoff.script import logged
@@ -61,6 +61,7 @@ def main(tables, svgs, captions, title, devices, settings, template, style, outp
 def render(frames, pictures, captions, title, devices, settings, template, style, folder):
     """The page as text; links in it are relative to `folder`."""
     runs, rates = frames["runs"], frames["rates"]
+    standing = parity.Standing(frames.get("parity"))
     shown = figures.devices_in(devices, runs)
     labels = {device.name: device.label for device in shown}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -78,15 +79,17 @@ def render(frames, pictures, captions, title, devices, settings, template, style
         summary=wording.summary(runs, shown),
         answers=wording.answers(frames["overall"], rates, shown),
         other_answers=wording.other_answers(frames["overall"], shown),
-        caveats=wording.caveats(runs, rates, frames["overall"], shown),
+        caveats=wording.caveats(runs, rates, frames["overall"], shown, standing),
         devices=device_rows(runs, shown),
-        figures=figure_cards(pictures, captions, frames, shown, folder),
+        figures=figure_cards(pictures, captions, frames, shown, standing),
         constant=naming.constant_text(configurations),
         trained_with=findings.trained_with(runs),
         rate_table=rate_rows(runs, rates, configurations, shown),
         shown=shown,
         labels=labels,
         comparisons=comparison_tables(frames["comparison"], shown),
+        parity=parity_rows(frames.get("parity"), labels),
+        parity_method=parity.METHOD,
         runs=run_rows(runs, labels, folder),
         failures=failure_rows(runs, labels, folder),
         settings=flat(settings),
@@ -97,14 +100,14 @@ def render(frames, pictures, captions, title, devices, settings, template, style
     )
 
 
-def figure_cards(pictures, captions, frames, devices, folder):
+def figure_cards(pictures, captions, frames, devices, standing):
     """The figures by name: heading, finding, inline SVG, caption paragraphs, names of the tables behind."""
     runs, rates = frames["runs"], frames["rates"]
     said = {
         "throughput": findings.throughput_title(rates, devices),
         "ratio": findings.ratio_title(frames["overall"], devices) if len(devices) > 1 else "One device gives no ratio",
         "last_layer": findings.last_layer_title(findings.last_layer_gains(rates), devices),
-        "learning": findings.learning_title(runs, devices),
+        "learning": findings.learning_title(runs, devices, standing.departing()),
         "cold_start": findings.cold_start_title(runs, devices),
         "run_matrix": findings.matrix_title(runs),
     }
@@ -216,7 +219,8 @@ def _rate_cell(cell):
         return {"rate": None, "text": "not run", "notes": []}
     if not numbers.known(cell["images_per_second"]):
         return {"rate": None, "text": cell["failure"], "notes": []}
-    flags = [("unstable", cell["unstable"]), ("busy", cell["busy"]), (cell["failures"], cell["failures"])]
+    flags = [("unstable", cell["unstable"]), ("busy", cell["busy"]), ("other work", cell["departs"])]
+    flags.append((cell["failures"], cell["failures"]))
     notes = [note for note, there in flags if there]
     interval = numbers.interval(cell["ci_low"], cell["ci_high"]) if numbers.known(cell["ci_low"]) else "no interval"
     return {"rate": cell["images_per_second"], "text": interval, "notes": notes}
@@ -254,6 +258,16 @@ def _shared_reason(rows):
     for row in judged:
         row["reason_text"] = ""
     return reasons.pop()
+
+
+def parity_rows(table, labels):
+    """The parity table in words: [dict], empty where none was needed."""
+    rows = [] if table is None else table.to_dict("records")
+    for row in rows:
+        row["label"] = labels.get(row["device"], row["device"])
+        row["check"] = row["check"].replace("_", " ").capitalize()
+        row["verdict_text"] = wording.PARITY_WORDS[row["verdict"]]
+    return rows
 
 
 def run_rows(runs, labels, folder):
@@ -329,6 +343,7 @@ def data_block(frames, devices, title):
         "rates": _plain_records(frames["rates"]),
         "comparison": _plain_records(frames["comparison"]),
         "overall": _plain_records(frames["overall"]),
+        "parity": _plain_records(frames["parity"]) if "parity" in frames else [],
         "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
         "schema_version": records.SCHEMA_VERSION,
         "versions": {
@@ -393,7 +408,11 @@ def _script(template):
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
-            tables={name: snakemake.input[name] for name in ("runs", "rates", "comparison", "overall")},
+            tables={
+                name: snakemake.input[name]
+                for name in ("runs", "rates", "comparison", "overall", "parity")
+                if snakemake.input[name]  # an experiment on the reference alone has no parity table
+            },
             svgs={name: snakemake.input[name] for name in FIGURES},
             captions={name: snakemake.input[f"{name}_caption"] for name in FIGURES},
             title=snakemake.params.title,

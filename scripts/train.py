@@ -1,22 +1,17 @@
 """Trains one configuration on one device in a child process and records what happened, whatever that was."""
 
-import contextlib
 import fcntl
 import hashlib
 import json
-import os
-import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import child, conditions, devices, progress, records, supervise
+from trainoff import child, conditions, devices, progress, records
 from trainoff.files import sha256_of_all
+from trainoff.launch import device_facts, launch
 from trainoff.script import logged
 from trainoff.windows import summarise
 
-SCRIPTS = Path(child.__file__).parents[1]
-THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
 
 
@@ -45,19 +40,11 @@ def train(
     sequence = _next_in_sequence(sequence_file)
     facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
     run = run | {"classes": len(facts["class_names"])}
-    with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
-        journal = Journal(Path(folder) / "journal.jsonl", say)
-        load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say)
-        before = conditions.read()
-        try:
-            devices.require(run["device"]["accelerator"], run["device"]["index"])
-        except devices.DeviceUnavailable as error:
-            ending, status, message = None, "unavailable", str(error)
-        else:
-            ending = _supervise(run, files, journal, log, timeout_minutes, folder)
-            status, message = journal.outcome or supervise.status_of(ending, supervise.tail(log))
-        surroundings = conditions.describe(load, waited, before, conditions.read())
-    record = _record(run, journal, ending, status, message, log)
+    load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say)
+    before = conditions.read()
+    outcome = launch(child.__name__, run, files, log, timeout_minutes, say)
+    surroundings = conditions.describe(load, waited, before, conditions.read())
+    record = _record(run, outcome)
     record["conditions"] = surroundings
     record["provenance"] = {
         "started_at": started_at,
@@ -71,85 +58,19 @@ def train(
     return record
 
 
-class Journal:
-    """What the child has reported so far; passes each event on to `say` in words."""
-
-    def __init__(self, path, say):
-        self.path = path
-        self.say = say
-        self.events = []
-        self.offset = 0
-
-    def follow(self):
-        """Takes in the lines that the child has finished since the last call."""
-        with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
-            file.seek(self.offset)
-            while (line := file.readline()).endswith(b"\n"):
-                self.offset += len(line)
-                event = json.loads(line)
-                self.events.append(event)
-                words = progress.event_words(event)
-                if words:
-                    self.say(words)
-
-    def last(self, name):
-        """The latest event of that name, or {}."""
-        return next((event for event in reversed(self.events) if event["event"] == name), {})
-
-    @property
-    def windows(self):
-        return [event["window"] for event in self.events if event["event"] == "window"]
-
-    @property
-    def outcome(self):
-        """(status, message) as the child itself states it, or None if it ended without a word."""
-        if self.last("done"):
-            return "ok", None
-        failed = self.last("failed")
-        return (failed["status"], failed["message"]) if failed else None
-
-
-def _supervise(run, files, journal, log, timeout_minutes, folder):
-    spec = Path(folder) / "spec.json"
-    spec.write_text(json.dumps({"run": run, "files": files, "journal": str(journal.path)}))
-    threads = str(run["device"]["threads"] or devices.usable_threads())
-    environment = os.environ | {
-        "PYTHONPATH": str(SCRIPTS),
-        "KERAS_BACKEND": run["device"]["backend"],
-        "TF_CPP_MIN_LOG_LEVEL": "1",
-        # Snakemake sets these to the job's cores; how many threads a device computes with is the device's matter.
-        **dict.fromkeys(THREAD_VARIABLES, threads),
-    }
-    with open(log, "ab") as output:
-        return supervise.run_child(
-            [sys.executable, "-m", "trainoff.child", str(spec)],
-            log=output,
-            timeout_seconds=60 * timeout_minutes,
-            environment=environment,
-            watch=journal.follow,
-        )
-
-
-def _record(run, journal, ending, status, message, log):
+def _record(run, outcome):
+    journal = outcome.journal
     windows = journal.windows
     imported = journal.last("imported")
-    built = journal.last("built")
     return {
         "schema_version": records.SCHEMA_VERSION,
         "protocol_version": records.PROTOCOL_VERSION,
         "run": {key: run["device"]["name"] if key == "device" else run[key] for key in records.RUN_KEYS},
-        "status": status,
-        "failure": None
-        if status == "ok"
-        else {
-            "signal": ending and ending.signal,
-            "exit_code": ending and ending.exit_code,
-            "message": message,
-            "log_tail": supervise.tail(log) if ending else [],
-        },
+        "status": outcome.status,
+        "failure": outcome.failure,
         "cold_start": {
             "import_seconds": imported.get("seconds"),
-            "build_seconds": built.get("seconds"),
+            "build_seconds": journal.last("built").get("seconds"),
             "first_step_seconds": journal.last("first_step").get("seconds"),
         },
         "windows": windows,
@@ -158,27 +79,12 @@ def _record(run, journal, ending, status, message, log):
             "converged": None,
             "epochs": len(windows),
             "final_val_accuracy": windows[-1]["val_accuracy"] if windows else None,
-            "attempts": [{"learning_rate": run["learning_rate"], "outcome": status}],
+            "attempts": [{"learning_rate": run["learning_rate"], "outcome": outcome.status}],
         },
         "energy": None,
-        "device": _device_facts(run["device"], imported),
+        "device": device_facts(run["device"], imported),
         "host": devices.describe_host(),
         "software": imported.get("software", {"python": None}),
-    }
-
-
-def _device_facts(device, imported):
-    try:
-        facts = devices.describe(device["accelerator"], device["index"])
-    except LookupError:  # the device is not there: nothing is known of it
-        facts = {"name": None, "memory_bytes": None, "cores": None, "driver": None}
-    threads = device["threads"] or devices.usable_threads() if device["accelerator"] == "cpu" else None
-    return facts | {
-        "backend": device["backend"],
-        "accelerator": device["accelerator"],
-        "index": device["index"],
-        "threads": threads,
-        **imported.get("device", {}),
     }
 
 
@@ -197,7 +103,7 @@ def _next_in_sequence(path):
 
 
 def _now():
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 if __name__ == "__main__":

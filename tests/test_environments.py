@@ -1,14 +1,14 @@
 """The files in envs/ hold what the locks hold and what their rules' scripts import; no file names a package host."""
 
 import ast
-import platform
+import json
 import re
-import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import project
 import pytest
 import yaml
 
@@ -87,31 +87,85 @@ def test_environment_lists_what_its_scripts_import(script, environment):
         assert providers & listed, f"scripts/{script} imports {module}, which envs/{environment}.yaml does not list"
 
 
-def fits_here(environment):
-    """Whether an environment's packages exist for this machine."""
-    if environment.endswith("-metal"):
-        return sys.platform == "darwin" and platform.machine() == "arm64"
-    if environment.endswith("-cuda"):
-        return sys.platform == "linux" and shutil.which("nvidia-smi") is not None
-    return True
+# Writes what Snakemake would hand to every script of the tiny experiment, in an order in which they can run.
+LIST_JOBS = """
+import json
+
+include: "Snakefile"
+
+
+def named(values):
+    return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+onstart:
+    jobs = [
+        {
+            "script": job.rule.script.removeprefix("../"),
+            "environment": job.conda_env_spec.file.get_filename().removesuffix(".yaml"),
+            "wildcards": dict(job.wildcards.items()),
+            "resources": {k: v for k, v in job.resources.items() if isinstance(v, (int, float))},
+            "log": {"0": str(job.log[0])},
+            **{part: named(getattr(job, part)) for part in ("input", "output", "params")},
+        }
+        for level in workflow.dag.toposorted()
+        for job in sorted(level, key=str)
+        if job.rule.script
+    ]
+    with open("jobs.json", "w") as file:
+        json.dump(jobs, file, default=str)
+    raise WorkflowError("listed")
+"""
+
+# Runs one job's script as Snakemake would, with nothing but the environment's own packages to import.
+RUN_JOB = """
+import json, os, runpy, sys
+
+
+class Named(dict):
+    __getattr__ = dict.__getitem__
+
+    def __getitem__(self, key):
+        return super().__getitem__(str(key))
+
+
+job = json.load(open("jobs.json"))[int(sys.argv[1])]
+for part in ("log", "output"):
+    for path in job[part].values():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+sys.path.append("scripts")
+parts = {part: Named(job[part]) for part in ("input", "output", "params", "wildcards", "resources", "log")}
+runpy.run_path(job["script"], {"snakemake": type("Snakemake", (), parts)}, "__main__")
+"""
+
+
+def make_environment(environment, folder):
+    """Installs the pins of an environment file, and nothing else, into a new virtual environment; returns its Python."""
+    python = folder / environment / "bin/python"
+    subprocess.run([sys.executable, "-m", "venv", folder / environment], check=True)
+    pins = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
+    (folder / "pins.txt").write_text("\n".join(pins))
+    install = [python, "-m", "pip", "install", "-qq", "--no-deps", "-r", folder / "pins.txt"]
+    subprocess.run(install, check=True)
+    subprocess.run([python, "-m", "pip", "check"], check=True)
+    return python
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("environment", [path.stem for path in ENVIRONMENTS])
-def test_scripts_load_in_their_environment_alone(environment, tmp_path):
-    """Without a conda client: the pins alone, in an environment of their own, are complete and carry the scripts."""
-    if not fits_here(environment):
-        pytest.skip("its packages are for another machine")
-    python = tmp_path / "bin/python"
-    pins = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
-    (tmp_path / "pins.txt").write_text("\n".join(pins))
-    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
-    install = [python, "-m", "pip", "install", "-qq", "--no-deps", "-r", tmp_path / "pins.txt"]
-    subprocess.run(install, check=True)
-    subprocess.run([python, "-m", "pip", "check"], check=True)
-
-    scripts = {script for _, script, environments in scripts_of_rules() if environment in environments}
-    modules = sorted({module for script in scripts for module in third_party_imports(script)})
-    load = "import importlib, sys; sys.path.insert(0, sys.argv[1]); [importlib.import_module(m) for m in sys.argv[2:]]"
-    for script in sorted(scripts):
-        subprocess.run([python, "-I", "-c", load, ROOT / "scripts", *modules, script.stem], check=True)
+def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(tmp_path):
+    """Without a conda client: every script runs in its environment's pins alone, from the images to the report."""
+    folder = project.make(tmp_path / "trainoff")
+    (folder / "jobs.smk").write_text(LIST_JOBS)
+    (folder / "run_job.py").write_text(RUN_JOB)
+    listing = project.snakemake(folder, "--snakefile", "jobs.smk", "all")
+    assert "listed" in listing.stdout, listing.stdout
+    jobs = json.loads((folder / "jobs.json").read_text())
+    pythons = {name: make_environment(name, tmp_path) for name in {job["environment"] for job in jobs}}
+    assert set(pythons) == {"analysis", "tensorflow-cpu"}
+    for number, job in enumerate(jobs):
+        command = [pythons[job["environment"]], "-I", "run_job.py", str(number)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, f"{job['script']}: {done.stdout}{done.stderr}"
+    assert len(project.metrics_files(folder)) == 2
+    assert all(json.loads(path.read_text())["status"] == "ok" for path in project.metrics_files(folder))
+    assert "Tiny experiment" in (folder / "results/report.html").read_text()

@@ -30,19 +30,22 @@ FLAGS = ("unstable", "busy", "one_replicate")
 def cells(runs, rates, windows=None):
     """{(configuration, device): cell} for every cell that has a run.
 
-    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), the FLAGS, the highest
+    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), the FLAGS, `departs` (the device does not
+    train the same as the reference), the highest
     window's rate (None without `windows`), `failures` (such as "1 of 3 crashed", "" when all went well), `good` ("2 of
     3 runs", "" when all went well) and `failure` (why there is no rate, in words).
     """
     found = {}
     for row in rates.to_dict("records"):
-        found[naming.configuration_of(row), row["device"]] = {
-            key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")
-        } | {flag: bool(row[flag] or False) for flag in FLAGS}
+        found[naming.configuration_of(row), row["device"]] = (
+            {key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")}
+            | {flag: bool(row[flag] or False) for flag in FLAGS}
+            | {"departs": row["parity"] == "departs"}
+        )
     highest = _highest(windows)
     result = {}
     for key, own in _groups(runs).items():
-        empty = dict.fromkeys(("images_per_second", "ci_low", "ci_high")) | dict.fromkeys(FLAGS, False)
+        empty = dict.fromkeys(("images_per_second", "ci_low", "ci_high")) | dict.fromkeys((*FLAGS, "departs"), False)
         result[key] = (
             empty
             | found.get(key, {})

@@ -25,8 +25,11 @@ import traceback
 DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "numpy"]
 
 
-def main(spec_path):
-    """Trains as the file `spec_path` says; every outcome ends in the journal."""
+def main(spec_path, load_work):
+    """Does the work that the file `spec_path` describes; every outcome ends in the journal.
+
+    load_work: called once the device is started, gives the function that works: work(run, files, backend, report).
+    """
     with open(spec_path, encoding="utf-8") as file:
         spec = json.load(file)
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
@@ -38,7 +41,7 @@ def main(spec_path):
 
         report({"event": "started"})
         try:
-            _train(spec["run"], spec["files"], report)
+            _start_and_work(spec["run"], spec["files"], load_work, report)
             report({"event": "done"})
         except Exception as error:
             traceback.print_exc()
@@ -49,15 +52,14 @@ def main(spec_path):
     os._exit(0)
 
 
-def _train(run, files, report):
+def _start_and_work(run, files, load_work, report):
     from trainoff import backends
 
     device = run["device"]
     started = time.perf_counter()
     backend = backends.load(device["backend"])
     backend.start(device["accelerator"], device["index"], device["threads"])
-    from trainoff import protocol
-
+    work = load_work()
     report(
         {
             "event": "imported",
@@ -66,7 +68,13 @@ def _train(run, files, report):
             "software": _versions(),
         }
     )
-    protocol.train(run, files, backend, report)
+    work(run, files, backend, report)
+
+
+def _training():
+    from trainoff import protocol
+
+    return protocol.train
 
 
 def _versions():
@@ -110,4 +118,4 @@ def _end_with_supervisor():
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], _training)

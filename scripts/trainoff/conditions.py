@@ -13,8 +13,8 @@ import psutil
 # Other programs that take more than this share of all processors can slow a run by as much: it is flagged as busy.
 # A tenth, since most machines idle at one to three per cent.
 BUSY_SHARE = 0.10
-# How long the load is watched before a run. Long enough to see a program that works in bursts of a second.
-SAMPLE_SECONDS = 2.0
+# How long the load is watched before a run.
+SAMPLE_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,17 @@ AXES = ["model", "batch_size", "img_dim", "trainable", "precision", "xla", "lear
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
 CLASSES = 10  # digits and CIFAR-10 alike
+# How every probe trains, whatever the grid says. No dropout, since backends draw it differently.
+PROBE = {
+    "batch_size": 32,
+    "trainable": True,
+    "xla": False,
+    "learning_rate": 5e-5,  # small steps: larger ones let rounding grow to where it hides a fault
+    "learning_rate_decay": None,
+    "dropout": 0.0,
+    "batch_norm_momentum": None,
+    "steps": 5,
+}
 
 
 def check(config, schema, models, where):
@@ -72,6 +83,46 @@ def runs(config, devices):
         for replicate in range(1, config["replicates"] + 1)
         for combination in combinations
         for device in devices
+    ]
+
+
+def reference(devices, catalog):
+    """The device entry that the others are held to: TensorFlow on a CPU, of the experiment or else of the catalogue."""
+    for device in devices:
+        if (device["backend"], device["accelerator"]) == ("tensorflow", "cpu"):
+            return device
+    names = [device["name"] for device in devices]
+    name = "cpu" if "cpu" not in names else "reference-cpu"
+    return {"name": name, **catalog["cpu"]}
+
+
+def probes(config, devices, reference):
+    """What each device computes of each model before its accuracy is trusted, as dicts of built-in values.
+
+    Every device, model and precision of the experiment, and the reference in float32. Empty when the reference is the
+    experiment's only device: there is nothing to hold to it.
+    """
+    if [device["name"] for device in devices] == [reference["name"]]:
+        return []
+    combinations = [
+        (device, model, precision)
+        for model in config["grid"]["model"]
+        for precision in config["grid"]["precision"]
+        for device in devices
+    ]
+    for model in config["grid"]["model"]:
+        if (reference, model, "float32") not in combinations:
+            combinations.append((reference, model, "float32"))
+    return [
+        {
+            "device": {key: device[key] for key in DEVICE_KEYS},
+            "model": model,
+            "precision": precision,
+            "img_dim": min(config["grid"]["img_dim"]),
+            "seed": config["seed"],
+            **PROBE,
+        }
+        for device, model, precision in combinations
     ]
 
 

@@ -56,7 +56,7 @@ def throughput_notes(runs, rates):
     ]
     if (rates["images_per_second"].notna() & rates["ci_low"].isna()).any():
         notes.append("No line: a single window was counted, which tells nothing of its noise.")
-    return [*notes, one_replicate_note(rates), unstable_note(rates)]
+    return [*notes, one_replicate_note(rates), unstable_note(rates), parity_note(rates, "rates")]
 
 
 def one_replicate_note(rates):
@@ -81,6 +81,18 @@ def unstable_note(rates):
     return (
         f"{unstable} of {len(measured)} cells are marked unstable: their windows drift or scatter beyond the stated "
         "limit, so read these rates with care."
+    )
+
+
+def parity_note(table, what):
+    """Names how many rates or ratios are of a device that computes something else; "" when none is."""
+    measured = table.dropna(subset="images_per_second")
+    departing = int((measured["parity"] == "departs").sum())
+    if not departing:
+        return ""
+    return (
+        f"{departing} of {len(measured)} {what} are of a device that does not train the same as the reference: it may be "
+        "fast because it computes something else."
     )
 
 
@@ -134,7 +146,7 @@ def ratio_notes(comparison):
             f"{int(single.sum())} of {int(comparison['ratio'].notna().sum())} ratios rest on a single run of a device: "
             "such an interval speaks of these runs only."
         )
-    return notes
+    return [*notes, parity_note(comparison.dropna(subset="ratio"), "ratios")]
 
 
 def plain_reason(reason, labels):
@@ -187,8 +199,9 @@ def last_layer_title(gains, devices):
     )
 
 
-def learning_title(runs, devices):
-    """The finding of the learning curves: where validation accuracy ended."""
+def learning_title(runs, devices, departing=()):
+    """The finding of the learning curves: where validation accuracy ended, without the devices named in `departing`."""
+    devices = [device for device in devices if device.name not in departing]
     ended = runs.loc[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
     found = _range_by_device(ended, devices, "final_val_accuracy")
     if not found:
@@ -202,8 +215,8 @@ def learning_title(runs, devices):
     return f"Validation accuracy after {after} epochs: {span} over {len(found)} devices"
 
 
-def learning_notes(runs, many_replicates):
-    """What a reader of the learning curves must know."""
+def learning_notes(runs, many_replicates, departing=()):
+    """What a reader of the learning curves must know. departing: labels of devices that do not train the same."""
     notes = [
         f"Trained on {trained_with(runs)}. These curves show whether a device learns, not how good the model can "
         "become."
@@ -216,6 +229,11 @@ def learning_notes(runs, many_replicates):
         )
     if many_replicates:
         notes.append("Line: median over replicates. Band: lowest to highest replicate.")
+    if departing:
+        notes.append(
+            f"{numbers.listing(departing)} does not train the same as the reference: the curves are shown, the accuracies "
+            "are not compared."
+        )
     return notes
 
 

@@ -12,6 +12,11 @@ def write_plan(path, metrics):
     write_text(path, json.dumps({"started": time.time(), "metrics": sorted(map(str, metrics))}))
 
 
+def is_news(record):
+    """Whether a log record of Snakemake tells more than that it started the next job, which the job says itself."""
+    return not record.getMessage().startswith(("Select jobs to execute", "Execute "))
+
+
 def describe(run):
     """One run in a few words: "cpu · mobilenetv2 · batch 32 · 96 px · all weights"."""
     words = [

@@ -29,28 +29,8 @@ def train(run, files, backend, report):
     Raises DeviceUnavailable when the variables do not lie on the device, Diverged when the loss is not finite.
     """
     started = time.perf_counter()
-    keras.utils.set_random_seed(run["seed"])
-    keras.config.set_dtype_policy(run["precision"])
+    model = prepare(run, files["weights"], backend)
     data = {name: np.load(path, mmap_mode="r") for name, path in files.items() if name != "weights"}
-    model, base = models.build(
-        run["architecture"],
-        run["img_dim"],
-        classes=run["classes"],
-        dropout=run["dropout"],
-        trainable=run["trainable"],
-        batch_norm_momentum=run["batch_norm_momentum"],
-        seed=run["seed"],
-    )
-    models.load(base, files["weights"])
-    model.compile(
-        optimizer=keras.optimizers.Adam(_learning_rate(run)),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=run["xla"],
-    )
-    backend.prepare_training(model, run["xla"])
-    _check_placement(model, backend, run["device"]["accelerator"])
-    backend.synchronize(model)
     report({"event": "built", "seconds": time.perf_counter() - started, "parameters": model.count_params()})
 
     def batches():
@@ -72,6 +52,32 @@ def train(run, files, backend, report):
     )
 
 
+def prepare(run, weights, backend):
+    """The model on its device, ready for its first step. weights: path; for the rest see `train`."""
+    keras.utils.set_random_seed(run["seed"])
+    keras.config.set_dtype_policy(run["precision"])
+    model, base = models.build(
+        run["architecture"],
+        run["img_dim"],
+        classes=run["classes"],
+        dropout=run["dropout"],
+        trainable=run["trainable"],
+        batch_norm_momentum=run["batch_norm_momentum"],
+        seed=run["seed"],
+    )
+    models.load(base, weights)
+    model.compile(
+        optimizer=keras.optimizers.Adam(_learning_rate(run)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=run["xla"],
+    )
+    backend.prepare_training(model, run["xla"])
+    _check_placement(model, backend, run["device"]["accelerator"])
+    backend.synchronize(model)
+    return model
+
+
 class Windows(keras.callbacks.Callback):
     """Makes every epoch a timed window and validates after it, off the clock."""
 
@@ -89,7 +95,9 @@ class Windows(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.backend.synchronize(self.model)
         seconds = time.perf_counter() - self.started
+        validation_started = time.perf_counter()
         validation = self._validate()
+        validation_seconds = time.perf_counter() - validation_started
         self.report(
             {
                 "event": "window",
@@ -102,6 +110,7 @@ class Windows(keras.callbacks.Callback):
                     "accuracy": _finite(logs["accuracy"]),
                     "val_loss": _finite(validation["loss"]),
                     "val_accuracy": _finite(validation["accuracy"]),
+                    "validation_seconds": validation_seconds,
                     "energy_joules": None,
                 },
             }

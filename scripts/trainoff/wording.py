@@ -9,6 +9,7 @@ VERDICT_WORDS = {
     "no_significant_difference": "no significant difference",
     "not_comparable": "not comparable",
 }
+PARITY_WORDS = {"same": "the same", "departs": "departs", "not_judged": "not judged"}
 
 
 def pair_sentence(row, labels):
@@ -109,11 +110,20 @@ def _pair_answer(table, device, devices):
             f"{single} of {numbers.count(rows['all']['configurations_compared'], 'ratio')} rest on a single run of a "
             "device: the interval speaks of these runs and leaves out how much another run would differ."
         )
+    departing = rows["all"]["departing"]
+    if departing:
+        lines.append(
+            f"{departing} of {numbers.count(rows['all']['configurations_compared'], 'ratio')} are of a device that does not "
+            "train the same as the reference: its speed may be that of other work."
+        )
     return {"text": pair_sentence(rows["all"], labels), "details": lines}
 
 
-def caveats(runs, rates, overall, devices):
-    """What a reader of the answer must know: failures, single runs, unstable rates, accuracy."""
+def caveats(runs, rates, overall, devices, standing):
+    """What a reader of the answer must know: failures, single runs, unstable rates, other work, accuracy.
+
+    standing: parity.Standing of the devices.
+    """
     failed = int((runs["status"] != "ok").sum())
     found = []
     if failed:
@@ -121,8 +131,7 @@ def caveats(runs, rates, overall, devices):
             f"{failed} of {numbers.count(len(runs), 'run')} did not end well; they are listed with their reasons."
         )
     found += [findings.one_replicate_note(rates), findings.unstable_note(rates), findings.busy_note(runs)]
-    if len(devices) > 1:
-        found.append("This compares speed. Whether the devices train equally well was not tested here.")
+    found += parity_caveats(standing, devices)
     found.append(
         f"Accuracies on this page are those of a model trained on {findings.trained_with(runs)}: they show whether a "
         "device learns and do not say how good the model can become."
@@ -130,3 +139,20 @@ def caveats(runs, rates, overall, devices):
     if runs["joules_per_image"].isna().all():
         found.append("Energy was not measured.")
     return [text for text in found if text]
+
+
+def parity_caveats(standing, devices):
+    """What a reader of speeds and accuracies must know of what the devices compute (standing: parity.Standing)."""
+    if standing.table is None:
+        untested = "This compares speed. Whether the devices train equally well was not tested here."
+        return [untested] if len(devices) > 1 else []
+    labels = {one.name: one.label for one in devices}
+    found = [
+        f"{labels.get(name, name)} does not train the same as the reference: its speed may be that of other work, and its "
+        "accuracy is not compared."
+        for name in standing.departing()
+    ]
+    unjudged = [labels.get(name, name) for name in standing.unjudged()]
+    if unjudged:
+        found.append(f"Whether {numbers.listing(unjudged)} trains the same as the reference could not be judged.")
+    return found

@@ -1,0 +1,241 @@
+"""What measuring costs: our windows and our train job against the barest that would do.
+
+    python benchmarks/harness.py                                   # the default experiment's configurations; about half an hour
+    python benchmarks/harness.py --configurations one --pairs 3    # a first look
+
+Takes windows of the same training in turns and states ratios of rates (see input_paths.py), and what a train job costs
+beside its training (see train_job.py). Writes results/benchmarks/harness.json with every value. The exit status is 1
+when a bound is missed.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import train_job  # noqa: E402
+
+import prepare_images  # noqa: E402
+import prepare_weights  # noqa: E402
+from trainoff import backends, conditions, configurations, devices, experiment, files  # noqa: E402
+from trainoff.script import logged  # noqa: E402
+
+FOLDER = Path("results/benchmarks")
+# {name: (lane, lane it is divided by, least median, or None where there is no bound)}
+RATIOS = {
+    "ours / bare fit": ("ours", "bare_fit", 0.98),
+    "ours / descendants": ("ours", "descendants", 1.0),
+    "ours with Keras' step / bare fit": ("ours_keras_step", "bare_fit", None),
+}
+# Validation is off the clock here: no more of it than shows that it is there.
+VALIDATION_IMAGES = 50
+# A train job's seconds beside its training, at most.
+JOB_SECONDS = 2.0
+
+
+def runs_to_measure(device, which):
+    """The runs of the default experiment on `device`, as protocol.train takes them.
+
+    which: "default" for all, "one" for the first that trains the last layer alone: quick, and the hardest to feed.
+    """
+    config = _read_yaml("config.yaml") | {"devices": [device], "replicates": 1}
+    models = _read_yaml("catalog/models.yaml")
+    entries = experiment.devices(config, _read_yaml("catalog/devices.yaml"), devices.detect)
+    found = [
+        {
+            **run,
+            "architecture": {key: models[run["model"]][key] for key in ("application", "module")},
+            "classes": experiment.CLASSES,
+            **config["training"],
+            **config["protocol"],
+        }
+        for run in experiment.runs(config, entries)
+    ]
+    return found if which == "default" else [run for run in found if not run["trainable"]][:1]
+
+
+def prepare(run, folder):
+    """Makes the images and weights of a run by the project's own steps; returns their paths by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = {"train": _read_yaml("config.yaml")["images"]["train"], "validation": VALIDATION_IMAGES}
+    paths = {f"{split}_{what}": folder / f"{split}_{what}.npy" for split in counts for what in ("images", "labels")}
+    prepare_images.prepare_images("digits", None, None, counts, run["img_dim"], paths, folder / "images.json")
+    weights = folder / "weights.npz"
+    prepare_weights.prepare_weights(
+        run["architecture"],
+        run["img_dim"],
+        "random",
+        None,
+        run["seed"],
+        paths["train_images"],
+        weights,
+        folder / "weights.json",
+    )
+    return {name: str(path) for name, path in paths.items()} | {"weights": str(weights)}
+
+
+def measure_input_paths(run, paths, pairs):
+    """Rates of all lanes; to be called in a process of its own, since it starts the framework on the run's device."""
+    device = run["device"]
+    backend = backends.load(device["backend"])
+    backend.start(device["accelerator"], device["index"], device["threads"])
+    import input_paths
+
+    return input_paths.measure(run, paths, backend, pairs)
+
+
+def ratios_of(rates):
+    """{name: ratio} of one configuration: every pair of windows, their median, least and most, the bound, met or not.
+
+    rates: {lane: [images per second]}, in turns, so that windows of the same rank were measured next to each other.
+    """
+    found = {}
+    for name, (lane, other, bound) in RATIOS.items():
+        pairs = [own / its for own, its in zip(rates[lane], rates[other], strict=True)]
+        median = statistics.median(pairs)
+        found[name] = {
+            "pairs": pairs,
+            "median": median,
+            "min": min(pairs),
+            "max": max(pairs),
+            "bound": bound,
+            "met": None if bound is None else median >= bound,
+        }
+    return found
+
+
+def in_new_process(log, function, *arguments):
+    """Calls a function of this module in a new Python, its output going to the file `log`, and returns its result.
+
+    Ends this program where that one fails.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_call, args=(sender, log, function, arguments))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        sys.exit(f"{function.__name__} ended without a result. Details: {log}")
+    finally:
+        process.join()
+
+
+def _call(sender, log, function, arguments):
+    with logged(log):
+        sender.send(function(*arguments))
+    sender.close()
+    os._exit(0)  # without waiting for the trainings that were left in the middle
+
+
+def table(results):
+    """The ratios in lines of text."""
+    head = ["configuration", "ratio", "median", "min", "max", "bound", ""]
+    rows = [
+        [
+            result["configuration"],
+            name,
+            *(f"{ratio[key]:.3f}" for key in ("median", "min", "max")),
+            "" if ratio["bound"] is None else f"{ratio['bound']:.2f}",
+            {True: "met", False: "MISSED", None: ""}[ratio["met"]],
+        ]
+        for result in results
+        for name, ratio in result["ratios"].items()
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
+    )
+
+
+def job_lines(job):
+    """What a train job costs, in lines of text."""
+    return (
+        f"a train job beyond import, build, first step, windows and validation: {job['job']:.1f} s "
+        f"(at most {JOB_SECONDS:.0f} s: {'met' if job['met'] else 'MISSED'}), "
+        f"{statistics.median(job['script']):.1f} s of it in scripts/train.py, the rest in Snakemake; "
+        f"a sweep beside its jobs: {job['sweep']:.1f} s"
+    )
+
+
+def measure_configurations(runs, pairs):
+    """One result per run: its configuration in words, the rates of every lane (images per second), their ratios.
+
+    other_cores: how many processors other programs kept busy meanwhile.
+    """
+    paths, results = {}, []
+    for place, run in enumerate(runs, start=1):
+        size = run["img_dim"]
+        label = configurations.label(configurations.configuration_of(run), ("trainable", "img_dim", "batch_size"))
+        if size not in paths:
+            folder = FOLDER / f"data/img_dim~{size}"
+            paths[size] = in_new_process(folder / "prepare.log", prepare, run, folder)
+        before = conditions.read()
+        rates = in_new_process(FOLDER / f"logs/{place}.log", measure_input_paths, run, paths[size], pairs)
+        result = {"configuration": label, "images_per_second": rates, "ratios": ratios_of(rates)}
+        results.append(result | {"other_cores": conditions.other_cores(before, conditions.read())})
+        print(f"{place} of {len(runs)}, {label}: ours {statistics.median(rates['ours']):.0f} images/s", flush=True)
+    return results
+
+
+def disturbance(results):
+    """A line of text about other programs, or ""."""
+    most = max(result["other_cores"] for result in results)
+    if not conditions.is_busy(most):
+        return ""
+    return (
+        f"Other programs kept up to {most:.1f} processors busy: these ratios say little. Measure on a quiet machine.\n"
+    )
+
+
+def main():
+    arguments = _arguments()
+    runs = runs_to_measure(arguments.device, arguments.configurations)
+    device = runs[0]["device"]
+    # As scripts/train.py starts a training.
+    os.environ |= {"KERAS_BACKEND": device["backend"], "TF_CPP_MIN_LOG_LEVEL": "1"}
+    results = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": devices.describe_host(),
+        "device": devices.describe(device["accelerator"], device["index"]),
+        "images_per_window": runs[0]["images_per_epoch"],
+        "input_paths": measure_configurations(runs, arguments.pairs),
+    }
+    job = train_job.measure(FOLDER / "train_job", arguments.jobs)
+    results["train_job"] = job | {"bound_seconds": JOB_SECONDS, "met": job["job"] <= JOB_SECONDS}
+    output = FOLDER / "harness.json"
+    files.write_text(output, json.dumps(results, indent=1) + "\n")
+    print(f"\n{table(results['input_paths'])}\n{disturbance(results['input_paths'])}")
+    print(f"{job_lines(results['train_job'])}\nwritten to {output}")
+    bounds = [ratio["met"] for result in results["input_paths"] for ratio in result["ratios"].values()]
+    return 0 if results["train_job"]["met"] and False not in bounds else 1
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--configurations", choices=["default", "one"], default="default")
+    parser.add_argument("--pairs", type=int, default=5, help="counted windows of each kind (default 5)")
+    parser.add_argument("--jobs", type=int, default=4, help="train jobs to time (default 4)")
+    parser.add_argument("--device", default="cpu", help="a name in catalog/devices.yaml (default cpu)")
+    arguments = parser.parse_args()
+    if arguments.pairs < 1 or arguments.jobs < 2:
+        parser.error("--pairs must be at least 1 and --jobs at least 2")
+    return arguments
+
+
+def _read_yaml(name):
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Windows of one configuration, taken in turns in one process: ours, and other ways to feed the same training.
+
+ours            trainoff.protocol as a run calls it: its feed, its step, its windows
+ours_keras_step our feed, under the training function that Keras makes
+bare_fit        a bare Keras `fit` over one batch that stays in memory, repeated, under Keras' training function
+descendants     our step, fed as the published study's descendants do (tcapelle/apple_m1_pro_python, kad99kev/TFonMac):
+                tf.data that resizes and scales to float32, caches in memory, shuffles, batches and prefetches
+
+All train the same variables by the same computation, so what differs is the way to feed and to call it.
+"""
+
+import threading
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainoff import datasets, protocol
+from trainoff.batches import training_batches
+
+OTHERS = ("bare_fit", "descendants", "ours_keras_step")
+
+
+def measure(run, files, backend, pairs):
+    """Trains `pairs` windows of every lane, in turns, after one to warm up; returns {lane: [images per second]}.
+
+    run, files, backend: as protocol.train takes them.
+    """
+    turns = Turns(run, files, backend)
+    stand_in = StandIn(backend, turns)
+    protocol.train(run | {"epochs": pairs + 1, "warm_up_epochs": 1}, files, stand_in, turns.report)
+    return {lane: rates[1:] for lane, rates in turns.rates.items()}
+
+
+class StandIn:
+    """A backend in all but one respect: it hands on the model that it prepares."""
+
+    def __init__(self, backend, turns):
+        self.backend = backend
+        self.turns = turns
+
+    def __getattr__(self, name):
+        return getattr(self.backend, name)
+
+    def prepare_training(self, model, *settings):
+        self.backend.prepare_training(model, *settings)
+        self.turns.model = model
+
+
+class Turns:
+    """After each of our windows, off its clock, lets every other lane train one too; each round in another order."""
+
+    def __init__(self, run, files, backend):
+        self.run = run
+        self.files = files
+        self.backend = backend
+        self.model = None
+        self.lanes = {}
+        self.rates = {lane: [] for lane in ("ours", *OTHERS)}
+
+    def report(self, event):
+        """Takes what protocol.train reports."""
+        if event["event"] != "window":
+            return
+        self.lanes = self.lanes or self._lanes()
+        self.rates["ours"].append(event["window"]["images"] / event["window"]["seconds"])
+        first = event["window"]["epoch"] % len(OTHERS)
+        for name in OTHERS[first:] + OTHERS[:first]:
+            self.rates[name].append(self.run["images_per_epoch"] / self.lanes[name].train_window())
+
+    def _lanes(self):
+        run, data = (
+            self.run,
+            {name: np.load(self.files[name], mmap_mode="r") for name in ("train_images", "train_labels")},
+        )
+
+        def batches():
+            return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
+
+        our_function = self.model.train_function
+        self.model.make_train_function(force=True)
+        keras_function, self.model.train_function = self.model.train_function, our_function
+        floats = model_of_floats(self.model, run)
+        self.backend.prepare_training(floats, run["xla"])
+        feeds = {
+            "bare_fit": tf.data.Dataset.from_tensors(next(batches())).repeat(),
+            "descendants": feed_of_descendants(run),
+            "ours_keras_step": self.backend.feed_training(batches, run["batch_size"], run["img_dim"]),
+        }
+        functions = {
+            "bare_fit": (self.model, keras_function),
+            "descendants": (floats, floats.train_function),
+            "ours_keras_step": (self.model, keras_function),
+        }
+        steps = run["images_per_epoch"] // run["batch_size"]
+        return {name: Lane(*functions[name], feeds[name], steps, self.backend.synchronize) for name in OTHERS}
+
+
+class Lane(keras.callbacks.Callback):
+    """A `fit` without end, in a thread of its own: it trains one window when asked and keeps its place until the next."""
+
+    def __init__(self, model, function, feed, steps, synchronize):
+        super().__init__()
+        self.function = function
+        self.synchronize = synchronize
+        self.go = threading.Semaphore(0)
+        self.stopped = threading.Semaphore(0)
+        self.error = None
+        threading.Thread(target=self._fit, args=(model, feed, steps), daemon=True).start()
+
+    def train_window(self):
+        """Trains one window; returns its seconds."""
+        self.go.release()
+        self.stopped.acquire()
+        if self.error:
+            raise self.error
+        return self.seconds
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.go.acquire()
+        self.function_before, self.model.train_function = self.model.train_function, self.function
+        self.synchronize(self.model)
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.synchronize(self.model)
+        self.seconds = time.perf_counter() - self.started
+        self.model.train_function = self.function_before
+        self.stopped.release()
+
+    def _fit(self, model, feed, steps):
+        try:
+            model.fit(feed, epochs=10**9, steps_per_epoch=steps, callbacks=[self], shuffle=False, verbose=0)
+        except Exception as error:
+            self.error = error
+            self.stopped.release()
+
+
+def model_of_floats(model, run):
+    """The same layers and variables as `model`, for pixels that come scaled, as float32."""
+    base = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    pixels = keras.Input(base.input_shape[1:])
+    outputs = base(pixels, training=None if run["trainable"] else False)
+    for layer in model.layers[model.layers.index(base) + 1 :]:
+        outputs = layer(outputs)
+    floats = keras.Model(pixels, outputs)
+    floats.compile(
+        optimizer=keras.optimizers.Adam(run["learning_rate"]),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=run["xla"],
+    )
+    return floats
+
+
+def feed_of_descendants(run):
+    """The tf.data of the study's descendants, in memory where theirs goes through a file, and scaled as the network wants."""
+    scale = getattr(keras.applications, run["architecture"]["module"]).preprocess_input
+
+    def prepare(image, label):
+        size = run["img_dim"], run["img_dim"]
+        return scale(tf.image.resize(tf.cast(image, tf.float32), size, method="nearest")), label
+
+    splits, _ = datasets.load_digits()
+    images, labels = splits["train"]
+    return (
+        tf.data.Dataset.from_tensor_slices((images, labels))
+        .map(prepare, num_parallel_calls=4)
+        .cache()
+        .shuffle(1024)
+        .repeat()
+        .batch(run["batch_size"], drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )

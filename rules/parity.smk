@@ -1,0 +1,60 @@
+# Does every device train the same? Probes are compared with the reference; an experiment on the reference alone has none.
+
+PROBE_PATTERN = "<results>/parity/{device}/model~{model}/precision~{precision}/probe"
+PROBE_IMAGES = f"<results>/images/img_dim~{min(config['grid']['img_dim'])}"
+PROBE_WEIGHTS = (
+    f"<results>/weights/model~{{model}}/img_dim~{min(config['grid']['img_dim'])}"
+)
+
+
+rule probe:
+    input:
+        train_images=f"{PROBE_IMAGES}/train_images.npy",
+        train_labels=f"{PROBE_IMAGES}/train_labels.npy",
+        validation_images=f"{PROBE_IMAGES}/validation_images.npy",
+        image_facts=f"{PROBE_IMAGES}/facts.json",
+        weights=f"{PROBE_WEIGHTS}/weights.npz",
+        weight_facts=f"{PROBE_WEIGHTS}/facts.json",
+        code=code_of("scripts/probe.py"),
+    output:
+        probe=f"{PROBE_PATTERN}.json",
+    log:
+        f"{PROBE_PATTERN}.log",
+    conda:
+        env_of
+    # All cores: a probe beside a training would slow it.
+    threads: workflow.cores or 1
+    resources:
+        timeout_minutes=config["protocol"]["timeout_minutes"],
+    params:
+        run=probe_of,
+    script:
+        "../scripts/probe.py"
+
+
+rule parity:
+    input:
+        probes=[
+            f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(
+                device=device, model=model, precision=precision
+            )
+            for device, model, precision in PROBE_OF
+        ],
+        runs="<results>/tables/runs.parquet",
+        code=code_of("scripts/parity.py"),
+    output:
+        parity=report(
+            "<results>/tables/parity.csv",
+            caption="../report/parity.rst",
+            category="Tables",
+            labels={"table": "parity"},
+        ),
+        parity_parquet="<results>/tables/parity.parquet",
+    log:
+        "<results>/logs/parity.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        reference=REFERENCE["name"],
+    script:
+        "../scripts/parity.py"

@@ -1,0 +1,274 @@
+"""Does a device train the same as the reference? Outputs, first losses and final accuracies compared, with tolerances.
+
+The method in words is METHOD.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from trainoff.configurations import AXES
+from trainoff.errors import UserError
+
+COLUMNS = ["device", "reference", "model", "precision", "check", "measured", "tolerance", "verdict", "reason"]
+KINDS = {"measured": "float64", "tolerance": "float64"}
+REFERENCE_PRECISION = "float32"
+
+# Tolerances by how a device rounds. float32 has 24 significant bits, except that NVIDIA's GPUs multiply it in TF32 unless
+# told otherwise: 11 bits, as float16; bfloat16 has 8.
+
+# Largest difference of a logit, in standard deviations of the reference's logits. MobileNetV2 with random weights, which
+# magnify rounding some hundred times, was seen to differ by 0.00004 in float32 (other CPU kernels), 0.18 in TF32 (emulated
+# by rounding what convolutions take), 0.28 in float16 and 0.9 in bfloat16, all at 32 pixels. Outputs that have nothing to
+# do with each other differ by 4.
+OUTPUTS = {"float32": 0.02, "tf32": 0.6, "mixed_float16": 0.8, "mixed_bfloat16": 2.0}
+# Largest difference of a loss, as a share of the reference's first loss, over steps on one batch in which the loss falls
+# by four fifths: a device that never updates its weights differs by 0.8. Seen in the same way: 0.008 in float32, 0.024 in
+# TF32, 0.028 in float16, 0.10 in bfloat16.
+FIRST_LOSSES = {"float32": 0.05, "tf32": 0.1, "mixed_float16": 0.1, "mixed_bfloat16": 0.3}
+# Difference of mean final validation accuracies. The study's descendants report losses of 3 and 10 points on a faulty
+# device; 2 points are little beside what another seed does.
+FINAL_ACCURACY = 0.02
+LEAST_REPLICATES = 3
+LEVEL = 0.05
+
+# Runs that may be held to each other: the same configuration of the same work.
+SAME_WORK = [*AXES, "protocol_version", "dataset_sha256", "images_sha256", "weights_sha256"]
+
+METHOD = (
+    "Each device computes each model from the same weights and images as the reference does, in a process of its own. "
+    "Outputs: how far the logits of a validation batch differ at most, in standard deviations of the reference's logits. "
+    "First losses: how far the losses of the first training steps, all on one batch, differ at most, as a share of the "
+    "first loss. The tolerances follow from how a device rounds: in full float32, in the TF32 that NVIDIA's GPUs use in "
+    "its place, or in mixed precision. "
+    f"Final accuracy: with {LEAST_REPLICATES} runs on both sides a device departs when, on any configuration, the "
+    f"interval of the difference (95 %, corrected for the number of configurations) lies beyond {FINAL_ACCURACY:.0%} of "
+    "the images, and is the same when the interval of the mean difference lies within; in between nothing is claimed. "
+    "A device that departs in one check departs; outputs and first losses make it the same, since final accuracy needs "
+    "many replicates to say so."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. measured and tolerance are in the same unit; measured is NaN when nothing was."""
+
+    verdict: str  # same, departs or not_judged
+    reason: str
+    measured: float = math.nan
+    tolerance: float = math.nan
+
+
+def read(path):
+    """The record that scripts/probe.py wrote to `path`."""
+    try:
+        record = json.loads(Path(path).read_bytes())
+        record["run"]["device"], record["run"]["model"], record["run"]["precision"]
+        (
+            record["status"],
+            record["failure"],
+            record["logits"],
+            record["losses"],
+            record["inputs"],
+            record["device"]["accelerator"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a probe's record ({type(error).__name__}: {error}). Expected the JSON that a probe writes; "
+            "delete the file to probe again."
+        ) from error
+    return record
+
+
+def table(probes, runs, reference):
+    """One row per device, model, precision and check, with the columns COLUMNS.
+
+    probes: records as `read` gives; runs: the table of runs; reference: name of the device that all are held to, whose
+    own float32 is not held to itself.
+    """
+    known = {(one["run"]["device"], one["run"]["model"], one["run"]["precision"]): one for one in probes}
+    rows = []
+    for (device, model, precision), probe in known.items():
+        if (device, precision) == (reference, REFERENCE_PRECISION):
+            continue
+        against = known.get((reference, model, REFERENCE_PRECISION))
+        findings = {
+            "outputs": compare_outputs(probe, against),
+            "first_losses": compare_losses(probe, against),
+        }
+        if device != reference:
+            if "departs" in {finding.verdict for finding in findings.values()}:
+                findings["final_accuracy"] = Finding(
+                    "not_judged", "not compared: the device computes something else", tolerance=FINAL_ACCURACY
+                )
+            else:
+                own = runs[(runs["model"] == model) & (runs["precision"] == precision)]
+                findings["final_accuracy"] = compare_accuracies(
+                    accuracies(own[own["device"] == device]), accuracies(own[own["device"] == reference])
+                )
+        for check, finding in findings.items():
+            rows.append(
+                {"device": device, "reference": reference, "model": model, "precision": precision, "check": check}
+                | {name: getattr(finding, name) for name in ("measured", "tolerance", "verdict", "reason")}
+            )
+    return pd.DataFrame(rows, columns=COLUMNS).astype(KINDS)
+
+
+def arithmetic(probe):
+    """The kind of rounding that a probe's device computed with, a key of the tolerances."""
+    precision = probe["run"]["precision"]
+    return "tf32" if precision == "float32" and probe["device"]["accelerator"] == "cuda" else precision
+
+
+def compare_outputs(probe, reference):
+    """The Finding on the logits of two probes: the largest difference in standard deviations of the reference's."""
+    tolerance = OUTPUTS[arithmetic(probe)]
+    return _compare(probe, reference, "logits", tolerance, lambda values: np.std(values))
+
+
+def compare_losses(probe, reference):
+    """The Finding on the first losses of two probes: the largest difference as a share of the reference's first."""
+    tolerance = FIRST_LOSSES[arithmetic(probe)]
+    return _compare(probe, reference, "losses", tolerance, lambda values: np.abs(values[0]))
+
+
+def _compare(probe, reference, what, tolerance, unit):
+    obstacle = _obstacle(probe, reference, what)
+    if obstacle:
+        return Finding("not_judged", obstacle, tolerance=tolerance)
+    expected = np.asarray(reference[what], dtype=float)  # None becomes NaN
+    found = np.asarray(probe[what], dtype=float)
+    if not np.isfinite(expected).all():
+        return Finding("not_judged", "the reference itself gives values that are not finite", tolerance=tolerance)
+    if found.shape != expected.shape:
+        return Finding("departs", f"{found.shape} values, the reference has {expected.shape}", tolerance=tolerance)
+    if not np.isfinite(found).all():
+        return Finding(
+            "departs", f"{np.sum(~np.isfinite(found))} of {found.size} values are not finite", math.inf, tolerance
+        )
+    scale = np.maximum(unit(expected), np.finfo("float32").tiny)
+    measured = float(np.max(np.abs(found - expected) / scale))
+    if measured > tolerance:
+        return Finding("departs", "differs by more than rounding explains", measured, tolerance)
+    return Finding("same", "", measured, tolerance)
+
+
+def _obstacle(probe, reference, what):
+    """Why two probes cannot be held to each other, "" when they can."""
+    if reference is None:
+        return "the reference was not probed"
+    for one, words in ((probe, "the probe"), (reference, "the reference's probe")):
+        if one[what] is None:
+            message = (one["failure"] or {}).get("message") or "it holds no values"
+            return f"{words} ended as {one['status']}: {message}"
+    if probe["inputs"] != reference["inputs"]:
+        return "probed with other images or weights than the reference"
+    return ""
+
+
+def accuracies(runs):
+    """{configuration of the same work: final validation accuracies of its runs that ended well}."""
+    ended = runs[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
+    groups = ended.groupby(SAME_WORK, dropna=False)["final_val_accuracy"]
+    # Unknown hashes are NaN, which equals nothing: words do.
+    return {tuple(map(str, key)): values.to_numpy(dtype=float) for key, values in groups}
+
+
+def compare_accuracies(device, reference):
+    """The Finding on final accuracies, each side as `accuracies` gives; measured is device − reference.
+
+    A fault of a device may show on some configurations only, so each may tell that it departs; that it is the same is
+    told by their mean, since single configurations seldom have the replicates for it.
+    """
+
+    def unjudged(reason, measured=math.nan):
+        return Finding("not_judged", reason, measured, FINAL_ACCURACY)
+
+    shared = device.keys() & reference.keys()
+    if not shared:
+        return unjudged("the device and the reference share no configuration with a final accuracy")
+    enough = [key for key in sorted(shared) if min(len(device[key]), len(reference[key])) >= LEAST_REPLICATES]
+    if not enough:
+        return unjudged(f"needs {LEAST_REPLICATES} replicates on both sides")
+    differences = [_difference(device[key], reference[key]) for key in enough]
+    for mean, variance, degrees in differences:
+        spread = _quantile(degrees, LEVEL / len(enough)) * math.sqrt(variance)
+        if abs(mean) - spread > FINAL_ACCURACY:
+            words = f"{'higher' if mean > 0 else 'lower'} by {100 * abs(mean):.1f} ± {100 * spread:.1f} points"
+            return Finding("departs", f"{words} on one of {len(enough)} configurations", mean, FINAL_ACCURACY)
+    mean = math.fsum(one for one, _, _ in differences) / len(enough)
+    parts = [(variance / len(enough) ** 2, degrees) for _, variance, degrees in differences]
+    variance = math.fsum(part for part, _ in parts)
+    below = math.fsum(part**2 / degrees for part, degrees in parts)
+    spread = _quantile(variance**2 / below if below else 1, LEVEL) * math.sqrt(variance)
+    if abs(mean) + spread <= FINAL_ACCURACY:
+        return Finding("same", "", mean, FINAL_ACCURACY)
+    return unjudged(f"{100 * mean:+.1f} ± {100 * spread:.1f} points: more replicates would tell", mean)
+
+
+def _difference(device, reference):
+    """Welch: difference of the means, its variance, its degrees of freedom."""
+    parts = [(np.var(side, ddof=1) / len(side), len(side) - 1) for side in (device, reference)]
+    variance = math.fsum(part for part, _ in parts)
+    below = math.fsum(part**2 / degrees for part, degrees in parts)
+    return float(np.mean(device) - np.mean(reference)), variance, variance**2 / below if below else 1
+
+
+def _quantile(degrees, level):
+    return float(special.stdtrit(degrees, 1 - level / 2))
+
+
+class Standing:
+    """What the parity table says of devices; of everything "not_needed" without a table."""
+
+    def __init__(self, table=None):
+        """table: as `table` makes, None for an experiment on the reference alone."""
+        self.table = table
+        self.rows = {}
+        for row in [] if table is None else table.to_dict("records"):
+            self.rows.setdefault((row["device"], row["model"], row["precision"]), []).append(row)
+        self.references = set() if table is None else set(table["reference"])
+
+    def of(self, device, model, precision):
+        """same, departs, not_judged or not_needed.
+
+        Any check that departs decides. Outputs and first losses make a device the same; final accuracy, which needs
+        replicates, may stay open.
+        """
+        if self.table is None:
+            return "not_needed"
+        if device in self.references and precision == REFERENCE_PRECISION:
+            return "same"
+        verdicts = {row["check"]: row["verdict"] for row in self.rows.get((device, model, precision), [])}
+        if "departs" in verdicts.values():
+            return "departs"
+        both = {verdicts.get("outputs"), verdicts.get("first_losses")}
+        return "same" if both == {"same"} else "not_judged"
+
+    def of_pair(self, devices, model, precision):
+        """The worst of what is said of these devices: departs, then not_judged, then same."""
+        found = {self.of(device, model, precision) for device in devices}
+        return next((one for one in ("departs", "not_judged", "same") if one in found), "not_needed")
+
+    def flag(self, device, model, precision):
+        """The sentence that every figure of a departing device carries; "" for all others."""
+        if self.of(device, model, precision) != "departs":
+            return ""
+        checks = [
+            row["check"].replace("_", " ") for row in self.rows[device, model, precision] if row["verdict"] == "departs"
+        ]
+        return f"{device}: does not train the same as the reference ({', '.join(checks)})"
+
+    def departing(self):
+        """Names of the devices that depart on any model or precision, in the order of the table."""
+        return list(dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "departs"))
+
+    def unjudged(self):
+        """Names of the devices that do not depart but could not be judged somewhere, in the order of the table."""
+        names = dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "not_judged")
+        return [name for name in names if name not in self.departing()]

@@ -1,0 +1,83 @@
+"""The benchmarks measure what they say; how fast anything is, is theirs to tell and not asserted here."""
+
+import os
+import sys
+
+import pytest
+from project import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import false_alarms
+import harness
+import train_job
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(os.environ, "KERAS_BACKEND", "tensorflow")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_every_lane_trains_in_turns(in_folder):
+    (run,) = harness.runs_to_measure("cpu", "one")
+    run |= {"img_dim": 32, "batch_size": 16, "images_per_epoch": 32}
+    paths = harness.in_new_process("prepare.log", harness.prepare, run, in_folder / "data")
+    rates = harness.in_new_process("measure.log", harness.measure_input_paths, run, paths, 2)
+    assert set(rates) == {"ours", "bare_fit", "descendants", "ours_keras_step"}
+    assert all(len(windows) == 2 and min(windows) > 0 for windows in rates.values())
+
+
+def test_a_failure_in_a_process_of_its_own_ends_the_benchmark_and_names_the_log(in_folder):
+    with pytest.raises(SystemExit, match="measure.log"):
+        harness.in_new_process("measure.log", harness.measure_input_paths, {}, {}, 1)
+    assert "KeyError" in (in_folder / "measure.log").read_text()
+
+
+def test_a_ratio_below_its_bound_is_missed():
+    rates = {
+        "ours": [97, 97, 130],
+        "bare_fit": [100, 100, 100],
+        "descendants": [90, 96, 97],
+        "ours_keras_step": [1, 1, 1],
+    }
+    ratios = harness.ratios_of(rates)
+    assert ratios["ours / bare fit"] == {
+        "pairs": [0.97, 0.97, 1.3],
+        "median": 0.97,
+        "min": 0.97,
+        "max": 1.3,
+        "bound": 0.98,
+        "met": False,
+    }
+    assert ratios["ours / descendants"]["met"] is True
+    assert ratios["ours with Keras' step / bare fit"]["met"] is None
+    assert "MISSED" in harness.table([{"configuration": "c", "ratios": ratios}])
+
+
+def test_the_default_experiment_is_measured_whole():
+    runs = harness.runs_to_measure("cpu", "default")
+    assert len(runs) == 8
+    assert len({(run["batch_size"], run["img_dim"], run["trainable"]) for run in runs}) == 8
+
+
+def test_a_jobs_cost_leaves_out_the_training():
+    def record(started, finished):
+        return {
+            "cold_start": {"import_seconds": 4.0, "build_seconds": 1.0, "first_step_seconds": 3.0},
+            "windows": [{"seconds": 2.0, "validation_seconds": 0.5}, {"seconds": 2.0, "validation_seconds": 0.25}],
+            "provenance": {
+                "started_at": f"2026-01-01T00:{started}+00:00",
+                "finished_at": f"2026-01-01T00:{finished}+00:00",
+            },
+        }
+
+    found = train_job.costs([record("00:02.000", "00:15.750"), record("00:16.500", "00:29.750")], sweep_seconds=30)
+    assert found == {"script": [1.0, 0.5], "between": [0.75], "job": 1.5, "sweep": 2.25}
+
+
+def test_false_alarms_are_counted_at_the_size_of_the_experiments():
+    assert false_alarms.size_of("config.yaml") == (8, 1, 3)
+    assert false_alarms.size_of("presets/wandb-study.yaml") == (8, 3, 9)
