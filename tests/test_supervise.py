@@ -28,6 +28,11 @@ def run(code, tmp_path, timeout_seconds=60, watch=lambda: None):
         ("import os; os.kill(os.getpid(), 9)", "crashed", "SIGKILL (killed from outside)"),
         ("import sys; sys.exit(3)", "crashed", "exit code 3"),
         ("import os; os.write(2, b'std::bad_alloc'); os.abort()", "out_of_memory", "std::bad_alloc"),
+        (
+            "import os; os.write(2, b'LLVM ERROR: pthread_create failed: Resource temporarily unavailable'); os.abort()",
+            "out_of_memory",
+            "pthread_create",
+        ),
         ("x = bytearray(10**15)", "out_of_memory", "MemoryError"),
     ],
 )

@@ -18,9 +18,11 @@ POLL_SECONDS = 0.2
 
 SHELLS = {"sh", "bash", "dash", "zsh"}
 
-# What allocators print before they abort the process.
+# What allocators print before they abort the process. A new thread needs memory for its stack, so a limit on memory may
+# show there first.
 OUT_OF_MEMORY_WORDS = re.compile(
-    r"std::bad_alloc|out of memory|cannot allocate memory|failed to allocate|RESOURCE_EXHAUSTED|MemoryError",
+    r"std::bad_alloc|out of memory|cannot allocate memory|failed to allocate|RESOURCE_EXHAUSTED|MemoryError"
+    r"|pthread_create failed: Resource temporarily unavailable",
     re.IGNORECASE,
 )
 
