@@ -72,6 +72,9 @@ METRICS = [
     for run in RUNS
 ]
 
+# Priority of what all runs need: everything is prepared before the first run is timed, so that runs keep their order.
+BEFORE_RUNS = len(RUNS) + 1
+
 PROBE_OF = {
     (run["device"]["name"], run["model"], run["precision"]): run
     for run in experiment.probes(config, DEVICES, REFERENCE)

@@ -5,6 +5,7 @@ rule fetch_dataset:
         archive="results/downloads/cifar-10-binary.tar.gz",
     log:
         "results/downloads/cifar-10-binary.log",
+    priority: BEFORE_RUNS
     conda:
         "../envs/analysis.yaml"
     script:
@@ -23,6 +24,7 @@ rule prepare_images:
         facts="<results>/images/img_dim~{img_dim}/facts.json",
     log:
         "<results>/images/img_dim~{img_dim}/prepare_images.log",
+    priority: BEFORE_RUNS
     conda:
         "../envs/analysis.yaml"
     params:
@@ -42,6 +44,7 @@ rule fetch_weights:
         "results/downloads/weights/{model}_{size}_no_top.log",
     wildcard_constraints:
         size=r"\d+",
+    priority: BEFORE_RUNS
     conda:
         "../envs/analysis.yaml"
     params:
@@ -62,6 +65,7 @@ rule prepare_weights:
         facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
     log:
         "<results>/weights/model~{model}/img_dim~{img_dim}/prepare_weights.log",
+    priority: BEFORE_RUNS
     conda:
         env_of
     params:
