@@ -134,6 +134,11 @@ def test_a_changed_setting_reruns_what_depends_on_it(copy, change, expected):
     assert project.planned(copy) == expected
 
 
+def test_a_deleted_record_is_trained_again(copy):
+    project.metrics_files(copy)[0].unlink()
+    assert project.planned(copy) == {"train": 1} | AFTER_TRAINING
+
+
 def test_a_timeout_retrains_nothing(copy):
     protocol = project.TINY["protocol"] | {"timeout_minutes": 5}
     (copy / "tiny.yaml").write_text(yaml.safe_dump(project.TINY | {"protocol": protocol}))
