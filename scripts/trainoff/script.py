@@ -26,6 +26,9 @@ def logged(log):
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         yield terminal
+    except KeyboardInterrupt:
+        print("\nStopped. The next start goes on with what is not finished.\n", file=terminal)
+        sys.exit(130)
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()

@@ -1,0 +1,37 @@
+"""What a person sees when a script ends badly: a sentence; the rest is in the log."""
+
+import subprocess
+import sys
+
+import pytest
+from project import ROOT
+
+
+@pytest.mark.parametrize(
+    "error, code, sentence",
+    [
+        ("UserError('config.yaml: grid: nothing to run.')", 1, "config.yaml: grid: nothing to run."),
+        (
+            "OSError(28, 'No space left on device', 'results/x')",
+            1,
+            "No space left on device: results/x. Nothing finished",
+        ),
+        ("KeyError('axis')", 1, "a mistake in trainoff, not yours"),
+        ("KeyboardInterrupt()", 130, "Stopped. The next start goes on"),
+    ],
+)
+def test_an_error_is_a_sentence_on_the_terminal_and_no_traceback(error, code, sentence, tmp_path):
+    program = f"""
+from trainoff.errors import UserError
+from trainoff.script import logged
+with logged({str(tmp_path / "log")!r}):
+    print("what the script says")
+    raise {error}
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "scripts", capture_output=True, text=True)
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr and "what the script says" not in done.stdout + done.stderr
+    log = (tmp_path / "log").read_text()
+    assert "what the script says" in log
+    assert ("Traceback" in log) == error.startswith(("KeyError", "OSError"))
