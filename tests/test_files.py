@@ -17,6 +17,16 @@ from trainoff.imports import own_modules
 ROOT = Path(__file__).parents[1]
 
 
+def test_a_finished_write_is_whole_and_readable_by_others_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "folder/metrics.json"
+    for text in ("old", "new and longer: ü"):
+        files.write_text(path, text)
+        assert path.read_text(encoding="utf-8") == text
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert os.listdir(path.parent) == ["metrics.json"]
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "metrics.json"
     files.write_text(path, "old")
