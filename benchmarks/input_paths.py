@@ -1,14 +1,14 @@
 """Windows of one configuration, taken in turns in one process: ours, and other ways to feed the same training.
 
-ours            trainoff.protocol as a run calls it: its feed, its step, its windows
-ours_keras_step our feed, under the training function that Keras makes
-bare_fit        a bare Keras `fit` over one batch that stays in memory, repeated, under Keras' training function
-descendants     our step, fed as the published study's descendants do (tcapelle/apple_m1_pro_python, kad99kev/TFonMac):
-                tf.data that resizes and scales to float32, caches in memory, shuffles, batches and prefetches
+ours         trainoff.protocol as a run calls it: its feed, its step, its windows
+bare_fit     a bare Keras `fit` over one batch that stays in memory, repeated, under the training function that Keras makes
+descendants  our step, fed as the published study's descendants do (tcapelle/apple_m1_pro_python, kad99kev/TFonMac):
+             tf.data that resizes and scales to float32, caches in memory, shuffles, batches and prefetches
 
 All train the same variables by the same computation, so what differs is the way to feed and to call it.
 """
 
+import contextlib
 import threading
 import time
 
@@ -19,17 +19,22 @@ import tensorflow as tf
 from trainoff import datasets, protocol
 from trainoff.batches import training_batches
 
-OTHERS = ("bare_fit", "descendants", "ours_keras_step")
+OTHERS = ("bare_fit", "descendants")
 
 
-def measure(run, files, backend, pairs):
-    """Trains `pairs` windows of every lane, in turns, after one to warm up; returns {lane: [images per second]}.
+class TimeIsUp(Exception):
+    """Enough windows are measured."""
 
-    run, files, backend: as protocol.train takes them.
+
+def measure(run, files, backend, seconds, pairs):
+    """Trains windows of every lane, in turns, after one to warm up; returns {lane: [images per second]}.
+
+    run, files, backend: as protocol.train takes them. seconds: how long to go on; pairs: how many windows of each lane to
+    measure at least.
     """
-    turns = Turns(run, files, backend)
-    stand_in = StandIn(backend, turns)
-    protocol.train(run | {"epochs": pairs + 1, "warm_up_epochs": 1}, files, stand_in, turns.report)
+    turns = Turns(run, files, backend, seconds, pairs)
+    with contextlib.suppress(TimeIsUp):
+        protocol.train(run | {"epochs": 10**6, "warm_up_epochs": 1}, files, StandIn(backend, turns), turns.report)
     return {lane: rates[1:] for lane, rates in turns.rates.items()}
 
 
@@ -51,10 +56,12 @@ class StandIn:
 class Turns:
     """After each of our windows, off its clock, lets every other lane train one too; each round in another order."""
 
-    def __init__(self, run, files, backend):
+    def __init__(self, run, files, backend, seconds, pairs):
         self.run = run
         self.files = files
         self.backend = backend
+        self.pairs = pairs
+        self.end = time.perf_counter() + seconds
         self.model = None
         self.lanes = {}
         self.rates = {lane: [] for lane in ("ours", *OTHERS)}
@@ -65,36 +72,25 @@ class Turns:
             return
         self.lanes = self.lanes or self._lanes()
         self.rates["ours"].append(event["window"]["images"] / event["window"]["seconds"])
-        first = event["window"]["epoch"] % len(OTHERS)
-        for name in OTHERS[first:] + OTHERS[:first]:
+        for name in OTHERS[:: 1 if event["window"]["epoch"] % 2 else -1]:
             self.rates[name].append(self.run["images_per_epoch"] / self.lanes[name].train_window())
+        if len(self.rates["ours"]) > self.pairs and time.perf_counter() > self.end:
+            raise TimeIsUp
 
     def _lanes(self):
-        run, data = (
-            self.run,
-            {name: np.load(self.files[name], mmap_mode="r") for name in ("train_images", "train_labels")},
-        )
-
-        def batches():
-            return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
-
+        run, train = self.run, [np.load(self.files[f"train_{what}"], mmap_mode="r") for what in ("images", "labels")]
+        batch = next(training_batches(*train, run["batch_size"], run["seed"]))
         our_function = self.model.train_function
         self.model.make_train_function(force=True)
         keras_function, self.model.train_function = self.model.train_function, our_function
         floats = model_of_floats(self.model, run)
         self.backend.prepare_training(floats, run["xla"])
-        feeds = {
-            "bare_fit": tf.data.Dataset.from_tensors(next(batches())).repeat(),
-            "descendants": feed_of_descendants(run),
-            "ours_keras_step": self.backend.feed_training(batches, run["batch_size"], run["img_dim"]),
-        }
-        functions = {
-            "bare_fit": (self.model, keras_function),
-            "descendants": (floats, floats.train_function),
-            "ours_keras_step": (self.model, keras_function),
+        lanes = {
+            "bare_fit": (self.model, keras_function, tf.data.Dataset.from_tensors(batch).repeat()),
+            "descendants": (floats, floats.train_function, feed_of_descendants(run)),
         }
         steps = run["images_per_epoch"] // run["batch_size"]
-        return {name: Lane(*functions[name], feeds[name], steps, self.backend.synchronize) for name in OTHERS}
+        return {name: Lane(*lane, steps, self.backend.synchronize) for name, lane in lanes.items()}
 
 
 class Lane(keras.callbacks.Callback):
