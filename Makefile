@@ -2,6 +2,8 @@
 
 # Another experiment than the default one: make report CONFIG=presets/wandb-study.yaml
 CONFIG :=
+# Other devices than the experiment's: make report DEVICES="cpu-tensorflow cpu-torch"
+DEVICES :=
 # Further options for snakemake or pytest: make report ARGS=--dry-run
 ARGS :=
 
@@ -10,10 +12,14 @@ in_venv := PATH="$(CURDIR)/.venv/bin:$$PATH"
 unexport PYTHONPATH PYTHONHOME
 export PYTHON
 
+comma := ,
+space := $() $()
+
 .PHONY: help report test test-environments benchmark lint lock clean environment development
 
 help:
-	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one)'
+	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
+	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
 	@echo 'make test               run the tests'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
@@ -24,7 +30,8 @@ help:
 
 report: environment
 	@$(in_venv); export PATH; \
-	    snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS) \
+	    snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
+	        $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
 	        --quiet progress rules host reason && \
 	    python scripts/report_path.py config.yaml $(CONFIG)
 
@@ -47,15 +54,16 @@ lint: development
 
 environment:
 	@locks/install.sh base
-	@if [ "$$(uname)" = Linux ] && nvidia-smi >/dev/null 2>&1; then locks/install.sh cuda; fi
+	@parts=$$(.venv/bin/python scripts/lock_parts.py --devices "$(DEVICES)" config.yaml $(CONFIG)) && \
+	    for part in $$parts; do locks/install.sh $$part || exit 1; done
 
 development: environment
 	@locks/install.sh dev
 
 # Base first: the other parts are held to its versions.
 lock:
-	@for part in base build dev cuda; do \
-	    uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	@for part in base build dev cuda torch torch-cpu jax jax-cuda; do \
+	    UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	        locks/$$part.in --output-file locks/$$part.txt || exit 1; \
 	done

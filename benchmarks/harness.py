@@ -87,7 +87,7 @@ def measure_input_paths(run, paths, seconds, pairs):
     """Rates of all lanes; to be called in a process of its own, since it starts the framework on the run's device."""
     device = run["device"]
     backend = backends.load(device["backend"])
-    backend.start(device["accelerator"], device["index"], device["threads"])
+    backend.start(device["accelerator"], device["threads"])
     import input_paths
 
     return input_paths.measure(run, paths, backend, seconds, pairs)
@@ -204,8 +204,7 @@ def main():
     arguments = _arguments()
     runs = runs_to_measure(arguments.device, arguments.configurations)
     device = runs[0]["device"]
-    # As scripts/train.py starts a training.
-    os.environ |= {"KERAS_BACKEND": device["backend"], "TF_CPP_MIN_LOG_LEVEL": "1"}
+    os.environ |= devices.environment(device)  # as scripts/train.py starts a training
     results = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": devices.describe_host(),

@@ -84,7 +84,7 @@ class Turns:
         self.model.make_train_function(force=True)
         keras_function, self.model.train_function = self.model.train_function, our_function
         floats = model_of_floats(self.model, run)
-        self.backend.prepare_training(floats, run["xla"])
+        self.backend.prepare_training(floats)
         lanes = {
             "bare_fit": (self.model, keras_function, tf.data.Dataset.from_tensors(batch).repeat()),
             "descendants": (floats, floats.train_function, feed_of_descendants(run)),

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts one part of the locks into .venv, if it is not there yet: locks/install.sh base | dev | cuda
+# Puts one part of the locks into .venv, if it is not there yet: locks/install.sh base | dev | cuda | torch | …
 # A finished part leaves a stamp named after its lock, so a changed lock or an interrupted install is done again.
 set -eu
 cd "$(dirname "$0")/.."
@@ -75,6 +75,17 @@ base)
     install build
     ;;
 cuda) echo "Adding NVIDIA's CUDA libraries to .venv (once; about 4 GB of disk, some minutes)." ;;
+torch-cpu)
+    echo "Adding PyTorch for a CPU to .venv (once; about 1 GB of disk, a minute)."
+    if ! install torch-cpu 2>/dev/null; then
+        echo "pip finds no build of PyTorch for a CPU alone (docs/devices.md says how to tell it where)."
+        locks/install.sh torch
+    fi
+    touch "$stamp"
+    exit
+    ;;
+torch) echo "Adding PyTorch to .venv (once; on Linux with NVIDIA's libraries, about 6 GB of disk, some minutes)." ;;
+jax*) echo "Adding JAX to .venv (once; about a minute)." ;;
 *) echo "Adding the $part tools to .venv (once; less than a minute)." ;;
 esac
 install "$part"

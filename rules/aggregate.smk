@@ -42,6 +42,13 @@ rule compare:
             labels={"table": "comparison"},
         ),
         comparison_parquet="<results>/tables/comparison.parquet",
+        best=report(
+            "<results>/tables/best.csv",
+            caption="../report/best.rst",
+            category="Tables",
+            labels={"table": "each at its best"},
+        ),
+        best_parquet="<results>/tables/best.parquet",
         overall=report(
             "<results>/tables/overall.csv",
             caption="../report/overall.rst",

@@ -1,5 +1,6 @@
 """The experiment, checked, and the runs that follow from it."""
 
+import json
 import os
 import sys
 
@@ -27,17 +28,19 @@ def read_yaml(path):
         return yaml.safe_load(file)
 
 
+SCHEMA = read_yaml("schemas/config.schema.yaml")
 MODELS = read_yaml("catalog/models.yaml")
 
 try:
     experiment.check(
         config,
-        schema=read_yaml("schemas/config.schema.yaml"),
+        schema=SCHEMA,
         models=MODELS,
         where=" + ".join(os.path.relpath(path) for path in workflow.configfiles),
     )
     CATALOG = read_yaml("catalog/devices.yaml")
     DEVICES = experiment.devices(config, CATALOG, detect=machine.detect)
+    experiment.check_devices(DEVICES, config, SCHEMA, MODELS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -76,7 +79,7 @@ METRICS = [
 BEFORE_RUNS = len(RUNS) + 1
 
 PROBE_OF = {
-    (run["device"]["name"], run["model"], run["precision"]): run
+    (run["device"]["name"], run["model"], run["precision"], json.dumps(run["xla"])): run
     for run in experiment.probes(config, DEVICES, REFERENCE)
 }
 # What rules that use the table take as input: nothing where there is nothing to compare.
@@ -88,12 +91,25 @@ def place_of(wildcards):
     return ORDER[tuple(sorted(wildcards.items()))]
 
 
+def device_of(wildcards):
+    return next(
+        device for device in [*DEVICES, REFERENCE] if device["name"] == wildcards.device
+    )
+
+
 def env_of(wildcards):
-    """The conda file of the device that a run names; for steps without a device, that of the first."""
-    name = wildcards.get("device", DEVICES[0]["name"])
-    known = [*DEVICES, REFERENCE]
-    env = next(device["env"] for device in known if device["name"] == name)
-    return f"../envs/{env}.yaml"
+    """The conda file of the device that a run names."""
+    return f"../envs/{device_of(wildcards)['env']}.yaml"
+
+
+def code_on_device(script):
+    """Input function: a script and all that it imports, less the backends that the device does not use."""
+    own = [path for path in code_of(script) if "/backends/" not in path]
+    return lambda wildcards: [
+        *own,
+        "scripts/trainoff/backends/__init__.py",
+        f"scripts/trainoff/backends/{device_of(wildcards)['backend']}.py",
+    ]
 
 
 def archive_of_dataset(wildcards):
@@ -145,7 +161,9 @@ def run_of(wildcards):
 
 def probe_of(wildcards):
     """All that a probe depends on besides its input files, in built-in types."""
-    run = PROBE_OF[wildcards.device, wildcards.model, wildcards.precision]
+    run = PROBE_OF[
+        wildcards.device, wildcards.model, wildcards.precision, wildcards.xla
+    ]
     return {**run, "architecture": architecture_of(wildcards)}
 
 

@@ -67,7 +67,8 @@ rule prepare_weights:
         "<results>/weights/model~{model}/img_dim~{img_dim}/prepare_weights.log",
     priority: BEFORE_RUNS
     conda:
-        env_of
+        # One framework for all devices: another would round otherwise, and the start would not be the same.
+        "../envs/tensorflow-cpu.yaml"
     params:
         architecture=architecture_of,
         weights=config["weights"],

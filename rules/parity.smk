@@ -1,6 +1,8 @@
 # Does every device train the same? Probes are compared with the reference; an experiment on the reference alone has none.
 
-PROBE_PATTERN = "<results>/parity/{device}/model~{model}/precision~{precision}/probe"
+PROBE_PATTERN = (
+    "<results>/parity/{device}/model~{model}/precision~{precision}/xla~{xla}/probe"
+)
 PROBE_IMAGES = f"<results>/images/img_dim~{min(config['grid']['img_dim'])}"
 PROBE_WEIGHTS = (
     f"<results>/weights/model~{{model}}/img_dim~{min(config['grid']['img_dim'])}"
@@ -15,7 +17,7 @@ rule probe:
         image_facts=f"{PROBE_IMAGES}/facts.json",
         weights=f"{PROBE_WEIGHTS}/weights.npz",
         weight_facts=f"{PROBE_WEIGHTS}/facts.json",
-        code=code_of("scripts/probe.py"),
+        code=code_on_device("scripts/probe.py"),
     output:
         probe=f"{PROBE_PATTERN}.json",
     log:
@@ -36,9 +38,9 @@ rule parity:
     input:
         probes=[
             f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(
-                device=device, model=model, precision=precision
+                device=device, model=model, precision=precision, xla=xla
             )
-            for device, model, precision in PROBE_OF
+            for device, model, precision, xla in PROBE_OF
         ],
         runs="<results>/tables/runs.parquet",
         code=code_of("scripts/parity.py"),

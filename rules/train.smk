@@ -7,7 +7,7 @@ rule train:
         image_facts="<results>/images/img_dim~{img_dim}/facts.json",
         weights="<results>/weights/model~{model}/img_dim~{img_dim}/weights.npz",
         weight_facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
-        code=code_of("scripts/train.py"),
+        code=code_on_device("scripts/train.py"),
     output:
         metrics=f"{RUN_PATTERN}/metrics.json",
     log:

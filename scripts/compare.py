@@ -43,6 +43,15 @@ COMPARISON_COLUMNS = [
     "parity",
 ]
 VERDICTS = ["faster", "slower", "no_significant_difference", "not_comparable"]
+# How a device computes, which the lane "each at its best" leaves to the device. The other axes are the work itself.
+SETTING = ["precision", "xla"]
+WORK = [axis for axis in CONFIGURATION if axis not in SETTING]
+PARITY_AXES = ["model", *SETTING]
+BEST_COLUMNS = [
+    *WORK,
+    *(f"{side}{axis}" for side in ("", "baseline_") for axis in SETTING),
+    *(column for column in COMPARISON_COLUMNS if column not in CONFIGURATION),
+]
 OVERALL_COLUMNS = [
     "device",
     "baseline",
@@ -70,17 +79,18 @@ def main(runs, windows, devices, outputs, parity_table=None):
     """Writes the tables of the runs and windows (paths of parquet files) to `outputs`.
 
     devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only the runs
-    know come after. outputs: {"rates" | "comparison" | "overall": (csv path, parquet path)}. parity_table: path of the
+    know come after. outputs: {"rates" | "comparison" | "best" | "overall": (csv path, parquet path)}, those that are wanted.
+    parity_table: path of the
     table that says which devices train the same (parquet), None where none was needed.
     """
     standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
     found = compare(pd.read_parquet(runs), pd.read_parquet(windows), devices, standing)
-    for name, frame in found.items():
-        tables.write(frame, *outputs[name])
+    for name, paths in outputs.items():
+        tables.write(found[name], *paths)
 
 
 def compare(runs, windows, devices, standing=None):
-    """{"rates", "comparison", "overall"}: the three tables. standing: parity.Standing of the devices."""
+    """{"rates", "comparison", "best", "overall"}: the tables. standing: parity.Standing of the devices."""
     standing = standing or parity.Standing()
     cells = gather(runs, windows)
     configurations = list(dict.fromkeys(configuration for configuration, _ in cells))
@@ -96,10 +106,12 @@ def compare(runs, windows, devices, standing=None):
     judge(rows)
     for row in rows:
         add_parity(row, standing)
+    best = compare_best(cells, pairs, standing)
     return {
         "rates": rate_table(cells, configurations, devices, standing),
         "comparison": pd.DataFrame(rows, columns=COMPARISON_COLUMNS),
-        "overall": overall_table(rows, pairs),
+        "best": pd.DataFrame(best, columns=BEST_COLUMNS),
+        "overall": overall_table(rows, pairs, best),
     }
 
 
@@ -148,7 +160,7 @@ def rate_table(cells, configurations, devices, standing):
                 "unstable": _flag(cell, "unstable"),
                 "busy": _flag(cell, "busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
-                "parity": standing.of(device, axes["model"], axes["precision"]),
+                "parity": standing.of(device, *(axes[axis] for axis in PARITY_AXES)),
             }
         )
     return pd.DataFrame(rows, columns=RATE_COLUMNS)
@@ -196,22 +208,64 @@ def judge(rows):
 def add_parity(row, standing):
     """Says in a row whether both devices train the same. A device that does not keeps its speed, and carries the flag."""
     devices = row["device"], row["baseline"]
-    row["parity"] = standing.of_pair(devices, row["model"], row["precision"])
-    flags = [standing.flag(device, row["model"], row["precision"]) for device in devices]
+    setting = [row[axis] for axis in PARITY_AXES]
+    row["parity"] = standing.of_pair(devices, *setting)
+    flags = [standing.flag(device, *setting) for device in devices]
     row["reason"] = "; ".join(filter(None, [row["reason"], *flags]))
 
 
-def overall_table(rows, pairs):
-    """One row per pair of devices and subset of the configurations: all, and by which weights are trained."""
+def compare_best(cells, pairs, standing):
+    """Rows of the lane "each at its best": every device in the fastest setting in which it trains the same.
+
+    One row per configuration of the work and pair, as in the other lane, but with the setting of each side; none when no
+    device was measured in more than one setting, since the lanes would be one. The fastest is picked by the same windows that are
+    compared, which flatters it slightly.
+    """
+    settings = {}
+    for (configuration, device), cell in cells.items():
+        axes = dict(zip(CONFIGURATION, configuration, strict=True))
+        settings.setdefault((tuple(axes[axis] for axis in WORK), device), []).append((axes, cell))
+    if all(len(candidates) == 1 for candidates in settings.values()):
+        return []
+    rows = []
+    for work, (baseline, device) in itertools.product(dict.fromkeys(work for work, _ in settings), pairs):
+        sides = [_best(settings.get((work, name), []), name, standing) for name in (device, baseline)]
+        row = compare_cells(sides[0][1], sides[1][1], device, baseline)
+        for prefix, (axes, _) in zip(("", "baseline_"), sides, strict=True):
+            row |= {f"{prefix}{axis}": axes.get(axis) for axis in SETTING}
+        if not row["found"]:
+            row["parity"] = "not_judged"
+        else:
+            row["parity"] = "not_needed" if standing.table is None else "same"
+        rows.append(row | dict(zip(WORK, work, strict=True)))
+    judge(rows)
+    return rows
+
+
+def _best(candidates, device, standing):
+    """(axes, cell) of the fastest candidate in which the device trains the same; ({}, None) when there is none."""
+    passed = [
+        (axes, cell)
+        for axes, cell in candidates
+        if cell["rate"] and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("same", "not_needed")
+    ]
+    return max(passed, key=lambda one: one[1]["rate"].images_per_second, default=({}, None))
+
+
+def overall_table(rows, pairs, best):
+    """One row per pair of devices and subset of the configurations: all, by which weights are trained, each at its best.
+
+    rows, best: of the two lanes, which no mean mixes.
+    """
     table = []
-    for (baseline, device), (subset, trainable) in itertools.product(
-        pairs, {"all": None, "trainable=true": True, "trainable=false": False}.items()
-    ):
-        own = [
-            row
-            for row in rows
-            if (row["device"], row["baseline"]) == (device, baseline) and trainable in (None, row["trainable"])
-        ]
+    subsets = {
+        "all": rows,
+        "trainable=true": [row for row in rows if row["trainable"]],
+        "trainable=false": [row for row in rows if not row["trainable"]],
+        **({"each at its best": best} if best else {}),
+    }
+    for (baseline, device), (subset, chosen) in itertools.product(pairs, subsets.items()):
+        own = [row for row in chosen if (row["device"], row["baseline"]) == (device, baseline)]
         compared = [row for row in own if row["found"]]
         mean, low, high = stats.geometric_mean([row["found"] for row in compared])
         single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in compared)
@@ -339,7 +393,7 @@ if __name__ == "__main__":
             snakemake.params.devices,
             {
                 name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
-                for name in ("rates", "comparison", "overall")
+                for name in ("rates", "comparison", "best", "overall")
             },
             snakemake.input.parity or None,
         )

@@ -9,19 +9,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 REST = "      # What these need (written by make lock):\n"
-PIN = re.compile(r"^ +- (?P<name>[\w.-]+)(?P<extra>\[[\w,-]+\])?==(?P<version>\S+)$", re.MULTILINE)
+PIN = re.compile(
+    r'^ +- (?P<name>[\w.-]+)(?P<extra>\[[\w,-]+\])?==(?P<version>[^\s;]+)(; sys_platform == "\w+")?$', re.MULTILINE
+)
+# The parts besides base that an environment is made of, by what its own list names.
+PARTS = {"[and-cuda]": ["cuda"], "torch==": ["torch"], "jax==": ["jax"], "[cuda12]": ["jax", "jax-cuda"]}
 
 
 def read_lock(path):
-    """{package: (version, packages that need it)} of a lock that uv wrote."""
+    """{package: (version, packages that need it, marker)} of a lock that uv wrote.
+
+    marker: "" for a package that goes everywhere, else for the one system that it is for.
+    """
     lock = {}
     for block in re.split(r"\n(?=\w)", path.read_text(encoding="utf-8")):
-        pin = re.match(r"([\w.-]+)==(\S+)", block)
+        pin = re.match(r"([\w.-]+)==(\S+)(.*)", block)
         if pin:
-            name, version = pin.groups()
+            name, version, conditions = pin.groups()
+            systems = set(re.findall("linux|darwin", conditions))
+            marker = f'; sys_platform == "{systems.pop()}"' if len(systems) == 1 else ""
             if name in lock:
                 raise ValueError(f"{path}: {name} has two versions; constrain it in the .in file until it has one")
-            lock[name] = version, set(re.findall(r"^ +# +(?:via )?([\w.-]+)$", block, re.MULTILINE))
+            lock[name] = version, set(re.findall(r"^ +# +(?:via )?([\w.-]+)$", block, re.MULTILINE)), marker
     return lock
 
 
@@ -33,14 +42,16 @@ def read_pins(path):
 def pinned(text):
     """The text of an environment file with the locks' versions and with all that its own list needs."""
     lock = read_lock(ROOT / "locks/base.txt")
-    if "[and-cuda]" in text:
-        lock |= read_lock(ROOT / "locks/cuda.txt")
+    for mark, parts in PARTS.items():
+        if mark in text.split(REST)[0]:
+            for part in parts:
+                lock |= read_lock(ROOT / f"locks/{part}.txt")
     own = PIN.sub(lambda pin: f"      - {pin['name']}{pin['extra'] or ''}=={lock[pin['name']][0]}", text.split(REST)[0])
     listed = {pin["name"] for pin in PIN.finditer(own)}
     needed = set(listed)
-    while more := {name for name, (_, users) in lock.items() if users & needed} - needed:
+    while more := {name for name, (_, users, _) in lock.items() if users & needed} - needed:
         needed |= more
-    return own + REST + "".join(f"      - {name}=={lock[name][0]}\n" for name in sorted(needed - listed))
+    return own + REST + "".join(f"      - {name}=={lock[name][0]}{lock[name][2]}\n" for name in sorted(needed - listed))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def prepare_weights(architecture, img_dim, weights, source, seed, train_images, 
 
 
 if __name__ == "__main__":
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
     with logged(snakemake.log[0]):
         prepare_weights(
             architecture=snakemake.params.architecture,

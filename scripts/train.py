@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import child, conditions, devices, progress, records
+from trainoff import child, conditions, convergence, devices, progress, records
 from trainoff.files import sha256_of_all
 from trainoff.launch import device_facts, launch
 from trainoff.script import logged
@@ -42,9 +42,13 @@ def train(
     run = run | {"classes": len(facts["class_names"])}
     load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say)
     before = conditions.read()
-    outcome = launch(child.__name__, run, files, log, timeout_minutes, say)
+
+    def attempt(learning_rate):
+        return launch(child.__name__, run | {"learning_rate": learning_rate}, files, log, timeout_minutes, say)
+
+    attempts = _attempts(run, attempt, say)
     surroundings = conditions.describe(load, waited, before, conditions.read())
-    record = _record(run, outcome)
+    record = _record(run, attempts)
     record["conditions"] = surroundings
     record["provenance"] = {
         "started_at": started_at,
@@ -58,7 +62,63 @@ def train(
     return record
 
 
-def _record(run, outcome):
+def _attempts(run, attempt, say):
+    """[(learning rate, outcome, converged)]: trains once, and again at lower rates as long as the run's on_divergence says.
+
+    attempt: trains at a learning rate, returns a launch.Outcome. Only a training that diverged or did not converge is
+    tried again: another learning rate helps no crash.
+    """
+    again = run["on_divergence"] or {"attempts": 0, "reduce_learning_rate": None}
+    rate, attempts = run["learning_rate"], []
+    while True:
+        outcome = attempt(rate)
+        converged = _converged(run, outcome)
+        attempts.append((rate, outcome, converged))
+        if converged is not False or len(attempts) > again["attempts"]:
+            return attempts
+        rate *= again["reduce_learning_rate"]
+        say(f"did not converge; training again at learning rate {rate:g}")
+
+
+def _converged(run, outcome):
+    """By convergence.RULE; False for a training that diverged, None for one that ended in another way."""
+    if outcome.status == "diverged":
+        return False
+    if outcome.status != "ok":
+        return None
+    journal = outcome.journal
+    return convergence.converged(
+        journal.windows,
+        journal.last("first_step").get("loss"),
+        journal.last("built").get("validation_images"),
+        run["classes"],
+    )
+
+
+def _training(attempts):
+    """The `training` part of a record."""
+    *given_up, (_, last, converged) = attempts
+    windows = last.journal.windows
+    return {
+        "converged": converged,
+        "epochs": len(windows),
+        "final_val_accuracy": windows[-1]["val_accuracy"] if windows else None,
+        "attempts": [
+            *(
+                {"learning_rate": rate, "outcome": _word(outcome, converged), "windows": outcome.journal.windows}
+                for rate, outcome, converged in given_up
+            ),
+            {"learning_rate": attempts[-1][0], "outcome": _word(last, converged)},
+        ],
+    }
+
+
+def _word(outcome, converged):
+    return "not_converged" if outcome.status == "ok" and converged is False else outcome.status
+
+
+def _record(run, attempts):
+    outcome = attempts[-1][1]
     journal = outcome.journal
     windows = journal.windows
     imported = journal.last("imported")
@@ -75,12 +135,8 @@ def _record(run, outcome):
         },
         "windows": windows,
         "throughput": summarise(windows),
-        "training": {
-            "converged": None,
-            "epochs": len(windows),
-            "final_val_accuracy": windows[-1]["val_accuracy"] if windows else None,
-            "attempts": [{"learning_rate": run["learning_rate"], "outcome": outcome.status}],
-        },
+        "training": _training(attempts),
+        "model": journal.last("built").get("model"),
         "energy": None,
         "device": device_facts(run["device"], imported),
         "host": devices.describe_host(),
@@ -119,7 +175,8 @@ if __name__ == "__main__":
                 },
                 image_facts=snakemake.input.image_facts,
                 weight_facts=snakemake.input.weight_facts,
-                code=snakemake.input.code,
+                # Without the backend: it is another file on each device, and no other version of the training.
+                code=[path for path in snakemake.input.code if Path(path).parent.name != "backends"],
                 metrics=snakemake.output.metrics,
                 log=snakemake.log[0],
                 timeout_minutes=snakemake.resources.timeout_minutes,

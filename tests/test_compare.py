@@ -9,17 +9,17 @@ import synthetic
 
 import aggregate
 import compare
-from trainoff import tables
+from trainoff import parity, tables
 
 NAMES = ["cpu", "cuda"]
 DEVICES = [device for device in synthetic.DEVICES if device["name"] in NAMES]
 ALIKE = [device for device in synthetic.DEVICES if device["name"] in ("cpu", "laptop")]
 
 
-def compared(records, devices=NAMES):
+def compared(records, devices=NAMES, standing=None):
     found = [(f"{rank}.json", record) for rank, record in enumerate(records)]
     runs = tables.run_table(sorted(found, key=lambda one: [one[1]["run"][key] for key in tables.records.RUN_KEYS]))
-    return compare.compare(runs, tables.window_table(found), devices)
+    return compare.compare(runs, tables.window_table(found), devices, standing)
 
 
 def of(records, device):
@@ -169,3 +169,35 @@ def test_the_same_metrics_give_the_same_bytes(tmp_path):
         files[name] = [path.read_bytes() for pair in made.values() for path in pair]
         assert list(pd.read_csv(made["comparison"][0])) == compare.COMPARISON_COLUMNS
     assert files["first"] == files["second"]
+
+
+def test_each_at_its_best_takes_the_fastest_setting_that_trains_the_same():
+    grid = synthetic.SMALL_GRID | {"trainable": [True], "precision": ["float32", "mixed_float16"], "xla": [False, True]}
+    records = synthetic.records(DEVICES, grid, replicates=3)
+    speed = {("mixed_float16", False): 1.5, ("mixed_float16", True): 2}
+    for record in records:
+        faster = (
+            speed.get((record["run"]["precision"], record["run"]["xla"]), 1) if record["run"]["device"] == "cuda" else 1
+        )
+        for window in record["windows"]:
+            window["seconds"] /= faster
+    table = pd.DataFrame(
+        [
+            {"device": device, "reference": "cpu", "model": "mobilenetv2", "precision": precision, "xla": xla}
+            | {"check": check, "verdict": "departs" if (device, precision, xla) == departing else "same"}
+            for device in NAMES
+            for precision in grid["precision"]
+            for xla in grid["xla"]
+            for check in ("outputs", "first_losses")
+            for departing in [("cuda", "mixed_float16", True)]
+        ]
+    )
+    found = compared(records, standing=parity.Standing(table))
+    (best,) = found["best"].to_dict("records")
+    assert (best["precision"], best["xla"]) == ("mixed_float16", False), "the fastest of all departs"
+    assert best["verdict"] == "faster" and best["ratio"] == pytest.approx(14 * 1.5, rel=0.1)
+    # No ratio mixes lanes: the mean of one is not that of the other.
+    overall = found["overall"].set_index("subset")
+    assert overall.loc["each at its best", "configurations_total"] == 1
+    assert overall.loc["all", "configurations_total"] == 4
+    assert compared(synthetic.records(DEVICES))["best"].empty

@@ -119,6 +119,51 @@ def test_a_device_can_be_written_out():
     }
     config = merged({"devices": ["cpu", own | {"index": 1}]})
     check(config)
-    assert experiment.devices(config, CATALOG, detect=list)[1]["index"] == 1
+    entries = experiment.devices(config, CATALOG, detect=list)
+    assert entries[1]["index"] == 1
+    experiment.check_devices(entries, config, SCHEMA, MODELS)
     with pytest.raises(UserError):
         check(merged({"devices": [own | {"accelerator": "tpu"}]}))
+
+
+def test_every_device_of_the_catalogue_can_run_the_default_grid():
+    entries = experiment.devices(merged({"devices": list(CATALOG)}), CATALOG, detect=list)
+    experiment.check_devices(entries, DEFAULT, SCHEMA, MODELS)
+    assert {entry["name"] for entry in entries} >= {
+        *("cpu", "cuda", "metal", "cpu-tensorflow", "cpu-torch", "cpu-jax", "cuda-torch", "cuda-jax", "mps-torch")
+    }
+
+
+@pytest.mark.parametrize(
+    "name, changes, words",
+    [
+        ("cpu", {"grid": {"dropout": [0.1]}}, "grid.dropout: unknown key"),
+        ("cpu", {"grid": {"batch_size": [48]}}, "640 is not a multiple of batch_size 48"),
+        ("cpu", {"grid": {"precision": ["mixed_float16"]}}, "it does not compute in mixed_float16"),
+        ("cpu-torch", {"grid": {"xla": [True]}}, "PyTorch has no XLA"),
+        ("metal", {"grid": {"xla": [True]}}, "Apple's plugin for TensorFlow has no XLA"),
+        ("cpu-jax", {"grid": {"xla": [True, False]}}, "both values are the same run"),
+        ("cpu-jax", {"accelerator": "mps"}, "JAX has no Apple GPU that works"),
+        ("cpu", {"accelerator": "tpu"}, "accelerator: 'tpu' is not one of"),
+        ("cpu", {"backend": "mxnet"}, "backend: 'mxnet' is not one of"),
+    ],
+)
+def test_what_a_device_cannot_do_is_one_sentence_before_anything_runs(name, changes, words):
+    (entry,) = experiment.devices(merged({"devices": [name]}), CATALOG, detect=list)
+    (entry,) = experiment.devices({"devices": [entry | changes]}, CATALOG, detect=list)
+    with pytest.raises(UserError) as caught:
+        experiment.check_devices([entry], DEFAULT, SCHEMA, MODELS)
+    assert str(caught.value).startswith(f"device {name}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_may_have_axes_of_its_own():
+    own = {"name": "cuda", **CATALOG["cuda"], "grid": {"precision": ["float32", "mixed_float16"], "img_dim": [96]}}
+    config = merged({"devices": ["cpu", own], "replicates": 2})
+    runs = experiment.runs(config, experiment.devices(config, CATALOG, detect=list))
+    counts = {name: [run for run in runs if run["device"]["name"] == name] for name in ("cpu", "cuda")}
+    assert len(counts["cpu"]) == 8 * 2 and len(counts["cuda"]) == 4 * 2 * 2
+    assert {run["precision"] for run in counts["cpu"]} == {"float32"}
+    assert {run["img_dim"] for run in counts["cuda"]} == {96}
+    assert [run["replicate"] for run in runs] == [1] * 16 + [2] * 16

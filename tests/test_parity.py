@@ -21,7 +21,7 @@ LAYERS = [GENERATOR.normal(0, 1 / 6, (40, 40)) for _ in range(12)]
 IMAGES = GENERATOR.normal(0, 1, (32, 40))
 INPUTS = {"dataset_sha256": "a", "images_sha256": "b", "weights_sha256": "c"}
 CATALOG = {
-    "cpu": {"label": "CPU", "backend": "tensorflow", "accelerator": "cpu", "index": 0, "env": "x", "threads": None}
+    "cpu": {"label": "CPU", "backend": "tensorflow", "accelerator": "cpu", "env": "x", **experiment.DEVICE_DEFAULTS}
 }
 
 
@@ -39,7 +39,7 @@ def relu(values):
 
 def probe(device="cpu", precision="float32", accelerator="cpu", **changes):
     return {
-        "run": {"device": device, "model": "mobilenetv2", "precision": precision},
+        "run": {"device": device, "model": "mobilenetv2", "precision": precision, "xla": False},
         "status": "ok",
         "failure": None,
         "logits": network(relu).tolist(),
@@ -158,7 +158,8 @@ def test_the_reference_is_the_cpu_on_tensorflow():
     cpu = {"name": "cpu", **CATALOG["cpu"]}
     gpu = {**cpu, "name": "cuda", "accelerator": "cuda"}
     again = {**cpu, "name": "cpu-again"}
-    config = {"grid": {"model": ["mobilenetv2"], "precision": ["mixed_float16"], "img_dim": [128, 96]}, "seed": 7}
+    grid = {"model": ["mobilenetv2"], "precision": ["mixed_float16"], "xla": [False], "img_dim": [128, 96]}
+    config = {"grid": grid, "seed": 7}
 
     def probed(devices):
         reference = experiment.reference(devices, CATALOG)
@@ -203,7 +204,9 @@ def probes(tmp_path_factory):
     done = project.snakemake(folder, "--until", "probe")
     assert done.returncode == 0, done.stdout
     names = [device["name"] for device in DEVICES]
-    return [folder / f"results/parity/{name}/model~mobilenetv2/precision~float32/probe.json" for name in names]
+    return [
+        folder / f"results/parity/{name}/model~mobilenetv2/precision~float32/xla~false/probe.json" for name in names
+    ]
 
 
 def follow(folder, probes):

@@ -34,6 +34,7 @@ RUN = {
     "dropout": 0.4,
     "learning_rate_decay": {"rate": 0.96, "steps": 10},
     "batch_norm_momentum": 0.9,
+    "on_divergence": None,
     "epochs": 3,
     "images_per_epoch": 32,
     "warm_up_epochs": 1,
@@ -87,6 +88,8 @@ def test_a_run_ends_ok(data, tmp_path):
     assert record["throughput"]["images_per_second"] > 0
     assert record["provenance"]["dataset"] == "digits"
     assert record["energy"] is None
+    assert record["model"]["parameters"] == 2_270_794  # Keras' MobileNetV2 without its top has 2,257,984
+    assert record["model"]["trainable_parameters"] == 1280 * 10 + 10
 
 
 def test_a_segmentation_fault_is_recorded_with_what_was_measured_before(data, tmp_path):
@@ -115,6 +118,17 @@ def test_a_loss_that_is_no_number_is_recorded(data, tmp_path):
     assert record["status"] == "diverged"
     assert record["windows"][-1]["loss"] is None
     assert "loss" in record["failure"]["message"]
+
+
+def test_a_run_that_diverged_is_trained_again_and_both_attempts_stay(data, tmp_path):
+    again = {"reduce_learning_rate": 1e-33, "attempts": 1}
+    record = run(data, tmp_path, trainable=True, learning_rate=1e30, on_divergence=again)
+    assert record["status"] == "ok"
+    first, second = record["training"]["attempts"]
+    assert first["outcome"] == "diverged" and first["windows"][-1]["loss"] is None
+    assert second["learning_rate"] == pytest.approx(1e-3)
+    assert record["run"]["learning_rate"] == 1e30, "the place in the grid is what was asked for"
+    assert record["windows"][-1]["loss"] is not None and record["training"]["converged"] is not None
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="the system has no way to limit another process")
@@ -205,6 +219,21 @@ def test_calibrated_random_features_differ_from_image_to_image(data):
     calibrated = models.build_base(ARCHITECTURE, 32)
     models.load(calibrated, files["weights"])
     assert spread(calibrated) > 100 * spread(raw)
+
+
+@pytest.mark.parametrize(
+    "application, module, multiply_adds",
+    [
+        ("MobileNetV2", "mobilenet_v2", 300e6),  # Sandler et al. 2018, table 4
+        ("ResNet50", "resnet", 3.8e9),  # He et al. 2015, table 1
+    ],
+)
+def test_operations_are_counted_as_the_papers_count_them(application, module, multiply_adds):
+    from trainoff import models
+
+    architecture = {"application": application, "module": module}
+    model, _ = models.build(architecture, 224, 1000, 0.0, True, None, 0)
+    assert models.flops_per_image(model) == pytest.approx(2 * multiply_adds, rel=0.06)
 
 
 def test_every_model_of_the_catalogue_exists():

@@ -1,5 +1,8 @@
 """Batches of images, the same in the same order on every device."""
 
+import queue
+import threading
+
 import numpy as np
 
 
@@ -23,3 +26,40 @@ def validation_batches(images, labels, batch_size):
     """One pass over all images in their order; the last batch may be smaller."""
     for start in range(0, len(images), batch_size):
         yield images[start : start + batch_size], labels[start : start + batch_size]
+
+
+def ahead(batches, number):
+    """The batches of the iterable `batches`, up to `number` of them read ahead of time in a thread of their own.
+
+    Hides the reading of a batch behind the computing on another. An error while reading is raised here. The thread ends
+    with the batches, or when the generator is closed or forgotten.
+    """
+    ready, closed, end = queue.Queue(number), threading.Event(), object()
+
+    def read():
+        try:
+            for batch in batches:
+                _put(ready, batch, closed)
+                if closed.is_set():
+                    return
+            _put(ready, end, closed)
+        except Exception as error:
+            _put(ready, error, closed)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        while (item := ready.get()) is not end:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        closed.set()
+
+
+def _put(ready, item, closed):
+    """Waits for room, unless nobody will make any."""
+    while not closed.is_set():
+        try:
+            return ready.put(item, timeout=1)
+        except queue.Full:
+            continue

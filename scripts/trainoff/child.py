@@ -5,8 +5,8 @@ object per line to the journal as things happen; what stands there survives any 
 
 started     import of the framework begins
 imported    seconds, device (facts), software (versions)
-built       seconds, parameters
-first_step  seconds
+built       seconds, model: facts, see models.describe, validation_images: how many
+first_step  seconds, loss
 window      window: one entry of `windows` in the metrics record
 done        the run is complete
 failed      status, message: the run ended, and why
@@ -22,7 +22,7 @@ import time
 import traceback
 
 # Versions that decide what a run computes and how fast.
-DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "numpy"]
+DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "jaxlib", "jax-cuda12-plugin", "numpy"]
 
 
 def main(spec_path, load_work):
@@ -58,13 +58,13 @@ def _start_and_work(run, files, load_work, report):
     device = run["device"]
     started = time.perf_counter()
     backend = backends.load(device["backend"])
-    backend.start(device["accelerator"], device["index"], device["threads"])
+    backend.start(device["accelerator"], device["threads"])
     work = load_work()
     report(
         {
             "event": "imported",
             "seconds": time.perf_counter() - started,
-            "device": backend.describe(device["accelerator"], device["index"]),
+            "device": backend.describe(device["accelerator"]),
             "software": _versions(),
         }
     )

@@ -10,6 +10,8 @@ import psutil
 
 from trainoff.errors import UserError
 
+THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
+
 
 class DeviceUnavailable(UserError):
     """The device that a run names cannot be used here: the run is recorded as `unavailable`."""
@@ -30,11 +32,14 @@ def is_apple_silicon():
 
 
 def nvidia_gpus():
-    """One dict per NVIDIA GPU that the driver lists: name, memory_bytes, driver, compute_capability."""
+    """One dict per NVIDIA GPU that this process may use: uuid, name, memory_bytes, driver, compute_capability.
+
+    In the driver's order, and where CUDA_VISIBLE_DEVICES is set, those that it names, in its order.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    query = "--query-gpu=name,memory.total,driver_version,compute_cap"
+    query = "--query-gpu=uuid,name,memory.total,driver_version,compute_cap"
     try:
         answer = subprocess.run(
             [program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=60
@@ -43,15 +48,58 @@ def nvidia_gpus():
         return []
     if answer.returncode != 0:
         return []
-    return [
+    gpus = [
         {
+            "uuid": uuid,
             "name": name,
             "memory_bytes": int(mebibytes) * 2**20 if mebibytes.isdigit() else None,
             "driver": driver,
             "compute_capability": capability,
         }
-        for name, mebibytes, driver, capability in csv.reader(answer.stdout.splitlines(), skipinitialspace=True)
+        for uuid, name, mebibytes, driver, capability in csv.reader(answer.stdout.splitlines(), skipinitialspace=True)
     ]
+    return _allowed(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _allowed(gpus, visible):
+    """Those of `gpus` that a value of CUDA_VISIBLE_DEVICES leaves, in its order; all when it is None.
+
+    Indices count as nvidia-smi does. As for CUDA, the first name that fits none ends the list.
+    """
+    if visible is None or visible.startswith("MIG"):
+        return gpus
+    chosen = []
+    for name in visible.split(","):
+        name = name.strip()
+        fits = [gpu for place, gpu in enumerate(gpus) if str(place) == name or (name and gpu["uuid"].startswith(name))]
+        if len(fits) != 1:
+            break
+        chosen += fits
+    return chosen
+
+
+def environment(device):
+    """The variables under which a process sees exactly the device of an entry, whatever its framework would pick.
+
+    Snakemake limits the threads of a job to its cores; how many a device computes with is the device's matter.
+    """
+    backend, accelerator = device["backend"], device["accelerator"]
+    threads = str(device["threads"] or usable_threads())
+    variables = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "1", **dict.fromkeys(THREAD_VARIABLES, threads)}
+    if accelerator == "cuda":
+        gpus = nvidia_gpus()
+        variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        if device["index"] < len(gpus):
+            variables["CUDA_VISIBLE_DEVICES"] = gpus[device["index"]]["uuid"]
+    else:
+        variables["CUDA_VISIBLE_DEVICES"] = ""
+    if backend == "torch":
+        variables["KERAS_TORCH_DEVICE"] = "mps" if accelerator == "metal" else accelerator
+    if backend == "jax":
+        variables["JAX_PLATFORMS"] = accelerator
+        variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # take memory as it is needed, as the others do
+        variables["NPROC"] = threads  # what XLA sizes its thread pool by
+    return variables
 
 
 def require(accelerator, index):
@@ -81,7 +129,7 @@ def describe(accelerator, index):
     """What the operating system says of the device: name, memory_bytes, cores, driver; None where it does not say."""
     if accelerator == "cuda":
         facts = nvidia_gpus()[index]
-        return {"cores": None, **facts}
+        return {"cores": None, **{key: value for key, value in facts.items() if key != "uuid"}}
     if accelerator == "metal":
         return {
             "name": cpu_name(),

@@ -12,18 +12,20 @@ from trainoff.errors import UserError
 AXES = ["model", "batch_size", "img_dim", "trainable", "precision", "xla", "learning_rate"]
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
+DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
 CLASSES = 10  # digits and CIFAR-10 alike
 # How every probe trains, whatever the grid says. No dropout, since backends draw it differently.
 PROBE = {
     "batch_size": 32,
     "trainable": True,
-    "xla": False,
     "learning_rate": 5e-5,  # small steps: larger ones let rounding grow to where it hides a fault
     "learning_rate_decay": None,
     "dropout": 0.0,
     "batch_norm_momentum": None,
     "steps": 5,
 }
+# How every trial of a limit trains.
+LIMIT = PROBE | {"precision": "float32", "xla": False, "steps": 3}
 
 
 def check(config, schema, models, where):
@@ -36,8 +38,23 @@ def check(config, schema, models, where):
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise UserError(f"{where}: {_schema_sentence(error)}")
-    for sentence in _contradictions(config, models):
+    for sentence in [*_grid_contradictions(config["grid"], config, models, "grid"), *_contradictions(config)]:
         raise UserError(f"{where}: {sentence}")
+
+
+def check_devices(devices, config, schema, models):
+    """Raises UserError with one sentence for the first thing wrong in device entries (of `devices` below)."""
+    validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/device", "$defs": schema["$defs"]})
+    for device in devices:
+        where = f"device {device['name']}"
+        error = jsonschema.exceptions.best_match(validator.iter_errors(device))
+        if error is not None:
+            raise UserError(f"{where}: {_schema_sentence(error)}")
+        for sentence in [
+            *_grid_contradictions(device["grid"], config, models, "grid"),
+            *_device_contradictions(device, config["grid"] | device["grid"]),
+        ]:
+            raise UserError(f"{where}: {sentence}")
 
 
 def devices(config, catalog, detect):
@@ -55,7 +72,9 @@ def devices(config, catalog, detect):
                     f"catalog/devices.yaml ({', '.join(catalog)}), or entries in the same form; add an entry for it."
                 )
             device = {"name": device, **catalog[device]}
-        entries.append({"index": 0, "threads": None, **device})
+        device = {**DEVICE_DEFAULTS, **device}
+        # PyTorch calls Apple's GPU mps, TensorFlow's plugin metal: one accelerator.
+        entries.append(device | {"accelerator": "metal" if device["accelerator"] == "mps" else device["accelerator"]})
     names = [entry["name"] for entry in entries]
     for name in names:
         if names.count(name) > 1:
@@ -68,11 +87,11 @@ def devices(config, catalog, detect):
 def runs(config, devices):
     """Every run of the experiment as a dict of built-in values: its axes, device, replicate and seed.
 
+    A device's own `grid` takes the place of the experiment's on the axes that it names.
+
     Ordered so that replicates are interleaved over configurations and devices: what drifts slowly hits all alike.
     """
-    combinations = [
-        dict(zip(AXES, values, strict=True)) for values in itertools.product(*(config["grid"][axis] for axis in AXES))
-    ]
+    combinations = [_combinations(config["grid"] | device["grid"]) for device in devices]
     return [
         {
             "device": {key: device[key] for key in DEVICE_KEYS},
@@ -81,9 +100,14 @@ def runs(config, devices):
             "seed": config["seed"] + replicate - 1,
         }
         for replicate in range(1, config["replicates"] + 1)
-        for combination in combinations
-        for device in devices
+        for turn in itertools.zip_longest(*combinations)
+        for device, combination in zip(devices, turn, strict=True)
+        if combination is not None  # a device that leaves axes out has fewer
     ]
+
+
+def _combinations(grid):
+    return [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(grid[axis] for axis in AXES))]
 
 
 def reference(devices, catalog):
@@ -93,36 +117,61 @@ def reference(devices, catalog):
             return device
     names = [device["name"] for device in devices]
     name = "cpu" if "cpu" not in names else "reference-cpu"
-    return {"name": name, **catalog["cpu"]}
+    return {**DEVICE_DEFAULTS, "name": name, **catalog["cpu"]}
 
 
 def probes(config, devices, reference):
     """What each device computes of each model before its accuracy is trusted, as dicts of built-in values.
 
-    Every device, model and precision of the experiment, and the reference in float32. Empty when the reference is the
+    Every device, model, precision and XLA or not of the experiment, and the reference in float32 without
+    XLA. Empty when the reference is the
     experiment's only device: there is nothing to hold to it.
     """
     if [device["name"] for device in devices] == [reference["name"]]:
         return []
     combinations = [
-        (device, model, precision)
-        for model in config["grid"]["model"]
-        for precision in config["grid"]["precision"]
+        (device, model, precision, xla)
         for device in devices
+        for grid in [config["grid"] | device["grid"]]
+        for model, precision, xla in itertools.product(grid["model"], grid["precision"], grid["xla"])
     ]
-    for model in config["grid"]["model"]:
-        if (reference, model, "float32") not in combinations:
-            combinations.append((reference, model, "float32"))
+    for model in dict.fromkeys(model for _, model, _, _ in combinations):
+        if (reference, model, "float32", False) not in combinations:
+            combinations.append((reference, model, "float32", False))
     return [
         {
             "device": {key: device[key] for key in DEVICE_KEYS},
             "model": model,
             "precision": precision,
+            "xla": xla,
             "img_dim": min(config["grid"]["img_dim"]),
             "seed": config["seed"],
             **PROBE,
         }
-        for device, model, precision in combinations
+        for device, model, precision, xla in combinations
+    ]
+
+
+def limit_trials(config, devices):
+    """What to search for the limits of every device and model: dicts of built-in values with device, model, axis and values.
+
+    `values` of the axis are tried at the other axis' fixed value, with all weights trained.
+    """
+    return [
+        {
+            "device": {key: device[key] for key in DEVICE_KEYS},
+            "model": model,
+            "axis": axis,
+            "values": list(range(search["least"], search["most"] + 1, search["step"])),
+            **LIMIT,
+            "seed": config["seed"],
+            fixed: search[fixed],
+        }
+        for device in devices
+        for model in (config["grid"] | device["grid"])["model"]
+        for axis, fixed in (("img_dim", "batch_size"), ("batch_size", "img_dim"))
+        for search in [(config["limits"] or {}).get(axis)]
+        if search
     ]
 
 
@@ -148,26 +197,56 @@ def _schema_sentence(error):
     return f"{key or 'the experiment'}: {error.message}.{expected}"
 
 
-def _contradictions(config, models):
-    """Sentences for what a schema cannot say: keys that do not fit each other."""
-    grid, protocol, dataset, images = (config[key] for key in ["grid", "protocol", "dataset", "images"])
-    for name in grid["model"]:
+def _grid_contradictions(grid, config, models, where):
+    """Sentences for what a schema cannot say of axes: of the experiment's, or those that a device has for itself."""
+    protocol = config["protocol"]
+    for name in grid.get("model", config["grid"]["model"]):
         if name not in models:
             yield (
-                f"grid.model: there is no model {name!r}{_did_you_mean(name, models)}. Expected names from "
+                f"{where}.model: there is no model {name!r}{_did_you_mean(name, models)}. Expected names from "
                 f"catalog/models.yaml ({', '.join(models)}); add an entry for it."
             )
             continue
-        for size in grid["img_dim"]:
+        for size in grid.get("img_dim", config["grid"]["img_dim"]):
             if size < models[name]["min_img_dim"]:
-                yield f"grid.img_dim: {size} is too small for {name}. Expected at least {models[name]['min_img_dim']} pixels."
-    for size in grid["batch_size"]:
+                yield f"{where}.img_dim: {size} is too small for {name}. Expected at least {models[name]['min_img_dim']} pixels."
+    for size in grid.get("batch_size", []):
         if protocol["images_per_epoch"] % size:
             nearest = max(1, round(protocol["images_per_epoch"] / size)) * size
             yield (
                 f"protocol.images_per_epoch: {protocol['images_per_epoch']} is not a multiple of batch_size {size}. An epoch "
                 f"is the same number of images for every configuration, in whole batches; {nearest} would fit this one."
             )
+    for values in grid.values():
+        # 1 and 1.0 are one value to JSON Schema; equal paths would be one run.
+        if len({json.dumps(value) for value in values}) < len(values):
+            yield f"{where}: {values} names a value twice."
+
+
+def _device_contradictions(device, grid):
+    """Sentences for what a device cannot do. grid: the axes that it would run."""
+    override = "Leave it out of the experiment's grid, or give the device its own:"
+    for precision in grid["precision"]:
+        if precision not in device["precisions"]:
+            yield (
+                f"grid.precision: it does not compute in {precision}, as its entry says (precisions: "
+                f"{', '.join(device['precisions'])}). {override} grid: {{precision: [float32]}}."
+            )
+    if True in grid["xla"]:
+        if device["backend"] == "torch":
+            yield f"grid.xla: PyTorch has no XLA here. {override} grid: {{xla: [false]}}."
+        elif device["accelerator"] == "metal":
+            yield f"grid.xla: Apple's plugin for TensorFlow has no XLA. {override} grid: {{xla: [false]}}."
+    if device["backend"] == "jax":
+        if device["accelerator"] == "metal":
+            yield "accelerator: JAX has no Apple GPU that works (jax-metal ended with JAX 0.5). Expected tensorflow or torch."
+        if False in grid["xla"] and True in grid["xla"]:
+            yield f"grid.xla: JAX always compiles with XLA, so both values are the same run. {override} grid: {{xla: [true]}}."
+
+
+def _contradictions(config):
+    """Sentences for keys that do not fit each other."""
+    protocol, dataset, images = (config[key] for key in ["protocol", "dataset", "images"])
     if protocol["warm_up_epochs"] >= protocol["epochs"]:
         yield (
             f"protocol.warm_up_epochs: {protocol['warm_up_epochs']} of {protocol['epochs']} epochs leave none to count. "
@@ -183,14 +262,13 @@ def _contradictions(config, models):
         yield f"dataset: archive and sha256 belong to cifar10; {dataset['name']} is not read from an archive. Remove them."
     if "sha256" in dataset and "archive" not in dataset:
         yield "dataset.sha256: it holds dataset.archive to a checksum; the download has its own. Name an archive or remove it."
+    for axis, search in (config["limits"] or {}).items():
+        if axis != "timeout_minutes" and search["least"] > search["most"]:
+            yield f"limits.{axis}: least {search['least']} is above most {search['most']}. Expected least <= most."
     if "archive" in dataset and not Path(dataset["archive"]).is_file():
         yield f"dataset.archive: there is no file {dataset['archive']}. Expected the path of a cifar-10-binary .tar.gz."
     if config["weights"] not in ("random", "imagenet") and not Path(config["weights"]).is_file():
         yield f"weights: there is no file {config['weights']}. Expected random, imagenet or the path of an .h5 file."
-    for values in grid.values():
-        # 1 and 1.0 are one value to JSON Schema; equal paths would be one run.
-        if len({json.dumps(value) for value in values}) < len(values):
-            yield f"grid: {values} names a value twice."
 
 
 def _did_you_mean(name, known):

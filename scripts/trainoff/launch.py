@@ -8,10 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainoff import devices, progress, supervise
+from trainoff import devices, progress, software, supervise
 
 SCRIPTS = Path(__file__).parents[1]
-THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
 
 
 class Journal:
@@ -87,6 +86,7 @@ def launch(module, run, files, log, timeout_minutes, say):
         journal = Journal(Path(folder) / "journal.jsonl", say)
         try:
             devices.require(run["device"]["accelerator"], run["device"]["index"])
+            software.require(run["device"], run["precision"])
         except devices.DeviceUnavailable as error:
             return Outcome(journal, None, "unavailable", str(error), [])
         spec = Path(folder) / "spec.json"
@@ -96,7 +96,7 @@ def launch(module, run, files, log, timeout_minutes, say):
                 [sys.executable, "-m", module, str(spec)],
                 log=output,
                 timeout_seconds=60 * timeout_minutes,
-                environment=_environment(run["device"]),
+                environment=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(run["device"]),
                 watch=journal.follow,
             )
     log_tail = supervise.tail(log)
@@ -117,15 +117,4 @@ def device_facts(device, imported):
         "index": device["index"],
         "threads": threads,
         **imported.get("device", {}),
-    }
-
-
-def _environment(device):
-    threads = str(device["threads"] or devices.usable_threads())
-    return os.environ | {
-        "PYTHONPATH": str(SCRIPTS),
-        "KERAS_BACKEND": device["backend"],
-        "TF_CPP_MIN_LOG_LEVEL": "1",
-        # Snakemake sets these to the job's cores; how many threads a device computes with is the device's matter.
-        **dict.fromkeys(THREAD_VARIABLES, threads),
     }

@@ -3,6 +3,8 @@
 Keras is imported inside the functions, since importing it takes seconds and must happen after the device is chosen.
 """
 
+import math
+
 import numpy as np
 
 from trainoff.errors import UserError
@@ -47,6 +49,38 @@ def build(architecture, img_dim, classes, dropout, trainable, batch_norm_momentu
     model = keras.Model(pixels, head(features))
     head.kernel.assign(_glorot_uniform(np.random.default_rng(seed), head.kernel.shape))
     return model, base
+
+
+def describe(model):
+    """Facts about a built model: parameters, trainable_parameters, flops_per_image (forward; see `flops_per_image`)."""
+    return {
+        "parameters": model.count_params(),
+        "trainable_parameters": sum(math.prod(variable.shape) for variable in model.trainable_variables),
+        "flops_per_image": flops_per_image(model),
+    }
+
+
+def flops_per_image(model):
+    """Floating-point operations of one forward pass of one image: two for each multiply-add of its convolutions and dense
+    layers, as the papers count them (there often as multiply-adds, which are half); all else is small beside them.
+    """
+    operations = 0
+    for layer in _leaf_layers(model):
+        shape = layer.output.shape
+        positions = math.prod(shape[1:3]) if len(shape) == 4 else 1
+        kernels = [variable for variable in layer.variables if variable.name.endswith("kernel")]
+        operations += 2 * positions * sum(math.prod(kernel.shape) for kernel in kernels)
+    return operations
+
+
+def _leaf_layers(model):
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaf_layers(layer)
+        else:
+            yield layer
 
 
 def randomise(base, seed):

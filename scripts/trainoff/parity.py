@@ -15,9 +15,10 @@ from scipy import special
 from trainoff.configurations import AXES
 from trainoff.errors import UserError
 
-COLUMNS = ["device", "reference", "model", "precision", "check", "measured", "tolerance", "verdict", "reason"]
+COLUMNS = ["device", "reference", "model", "precision", "xla", "check", "measured", "tolerance", "verdict", "reason"]
 KINDS = {"measured": "float64", "tolerance": "float64"}
-REFERENCE_PRECISION = "float32"
+# precision and xla of the reference
+REFERENCE_SETTING = "float32", False
 
 # Tolerances by how a device rounds. float32 has 24 significant bits, except that NVIDIA's GPUs multiply it in TF32 unless
 # told otherwise: 11 bits, as float16; bfloat16 has 8.
@@ -86,17 +87,17 @@ def read(path):
 
 
 def table(probes, runs, reference):
-    """One row per device, model, precision and check, with the columns COLUMNS.
+    """One row per device, model, precision, XLA or not, and check, with the columns COLUMNS.
 
     probes: records as `read` gives; runs: the table of runs; reference: name of the device that all are held to, whose
     own float32 is not held to itself.
     """
-    known = {(one["run"]["device"], one["run"]["model"], one["run"]["precision"]): one for one in probes}
+    known = {tuple(one["run"][key] for key in ("device", "model", "precision", "xla")): one for one in probes}
     rows = []
-    for (device, model, precision), probe in known.items():
-        if (device, precision) == (reference, REFERENCE_PRECISION):
+    for (device, model, precision, xla), probe in known.items():
+        if (device, precision, xla) == (reference, *REFERENCE_SETTING):
             continue
-        against = known.get((reference, model, REFERENCE_PRECISION))
+        against = known.get((reference, model, *REFERENCE_SETTING))
         findings = {
             "outputs": compare_outputs(probe, against),
             "first_losses": compare_losses(probe, against),
@@ -107,13 +108,14 @@ def table(probes, runs, reference):
                     "not_judged", "not compared: the device computes something else", tolerance=FINAL_ACCURACY
                 )
             else:
-                own = runs[(runs["model"] == model) & (runs["precision"] == precision)]
+                own = runs[(runs["model"] == model) & (runs["precision"] == precision) & (runs["xla"] == xla)]
                 findings["final_accuracy"] = compare_accuracies(
                     accuracies(own[own["device"] == device]), accuracies(own[own["device"] == reference])
                 )
         for check, finding in findings.items():
             rows.append(
-                {"device": device, "reference": reference, "model": model, "precision": precision, "check": check}
+                {"device": device, "reference": reference, "model": model, "precision": precision, "xla": xla}
+                | {"check": check}
                 | {name: getattr(finding, name) for name in ("measured", "tolerance", "verdict", "reason")}
             )
     return pd.DataFrame(rows, columns=COLUMNS).astype(KINDS)
@@ -231,10 +233,10 @@ class Standing:
         self.table = table
         self.rows = {}
         for row in [] if table is None else table.to_dict("records"):
-            self.rows.setdefault((row["device"], row["model"], row["precision"]), []).append(row)
+            self.rows.setdefault((row["device"], row["model"], row["precision"], bool(row["xla"])), []).append(row)
         self.references = set() if table is None else set(table["reference"])
 
-    def of(self, device, model, precision):
+    def of(self, device, model, precision, xla):
         """same, departs, not_judged or not_needed.
 
         Any check that departs decides. Outputs and first losses make a device the same; final accuracy, which needs
@@ -242,26 +244,25 @@ class Standing:
         """
         if self.table is None:
             return "not_needed"
-        if device in self.references and precision == REFERENCE_PRECISION:
+        if device in self.references and (precision, bool(xla)) == REFERENCE_SETTING:
             return "same"
-        verdicts = {row["check"]: row["verdict"] for row in self.rows.get((device, model, precision), [])}
+        verdicts = {row["check"]: row["verdict"] for row in self.rows.get((device, model, precision, bool(xla)), [])}
         if "departs" in verdicts.values():
             return "departs"
         both = {verdicts.get("outputs"), verdicts.get("first_losses")}
         return "same" if both == {"same"} else "not_judged"
 
-    def of_pair(self, devices, model, precision):
+    def of_pair(self, devices, *setting):
         """The worst of what is said of these devices: departs, then not_judged, then same."""
-        found = {self.of(device, model, precision) for device in devices}
+        found = {self.of(device, *setting) for device in devices}
         return next((one for one in ("departs", "not_judged", "same") if one in found), "not_needed")
 
-    def flag(self, device, model, precision):
+    def flag(self, device, model, precision, xla):
         """The sentence that every figure of a departing device carries; "" for all others."""
-        if self.of(device, model, precision) != "departs":
+        if self.of(device, model, precision, xla) != "departs":
             return ""
-        checks = [
-            row["check"].replace("_", " ") for row in self.rows[device, model, precision] if row["verdict"] == "departs"
-        ]
+        rows = self.rows[device, model, precision, bool(xla)]
+        checks = [row["check"].replace("_", " ") for row in rows if row["verdict"] == "departs"]
         return f"{device}: does not train the same as the reference ({', '.join(checks)})"
 
     def departing(self):

@@ -31,19 +31,31 @@ def train(run, files, backend, report):
     started = time.perf_counter()
     model = prepare(run, files["weights"], backend)
     data = {name: np.load(path, mmap_mode="r") for name, path in files.items() if name != "weights"}
-    report({"event": "built", "seconds": time.perf_counter() - started, "parameters": model.count_params()})
+    seconds = time.perf_counter() - started
+    validation_images = len(data["validation_labels"])
+    report(
+        {
+            "event": "built",
+            "seconds": seconds,
+            "model": models.describe(model),
+            "validation_images": validation_images,
+        }
+    )
 
     def batches():
         return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
 
-    feed = backend.feed_training(batches, run["batch_size"], run["img_dim"])
+    def feed():
+        return backend.feed_training(batches, run["batch_size"], run["img_dim"])
+
     started = time.perf_counter()
-    model.fit(feed, steps_per_epoch=1, shuffle=False, verbose=0)
+    first = model.fit(feed(), steps_per_epoch=1, shuffle=False, verbose=0)
     backend.synchronize(model)
-    report({"event": "first_step", "seconds": time.perf_counter() - started})
+    seconds = time.perf_counter() - started
+    report({"event": "first_step", "seconds": seconds, "loss": _finite(first.history["loss"][0])})
 
     model.fit(
-        feed,
+        feed(),
         epochs=run["epochs"],
         steps_per_epoch=run["images_per_epoch"] // run["batch_size"],
         callbacks=[Windows(run, data, backend, report)],
@@ -53,7 +65,7 @@ def train(run, files, backend, report):
 
 
 def prepare(run, weights, backend):
-    """The model on its device, ready for its first step. weights: path; for the rest see `train`."""
+    """The model on its device, ready for its first step. weights: path, None for Keras' own; for the rest see `train`."""
     keras.utils.set_random_seed(run["seed"])
     keras.config.set_dtype_policy(run["precision"])
     model, base = models.build(
@@ -65,14 +77,15 @@ def prepare(run, weights, backend):
         batch_norm_momentum=run["batch_norm_momentum"],
         seed=run["seed"],
     )
-    models.load(base, weights)
+    if weights is not None:
+        models.load(base, weights)
     model.compile(
         optimizer=keras.optimizers.Adam(_learning_rate(run)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        jit_compile=run["xla"],
+        jit_compile=backend.jit_compile(run["xla"]),
     )
-    backend.prepare_training(model, run["xla"])
+    backend.prepare_training(model)
     _check_placement(model, backend, run["device"]["accelerator"])
     backend.synchronize(model)
     return model

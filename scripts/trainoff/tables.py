@@ -35,10 +35,15 @@ RUN_COLUMNS = {
     "first_step_seconds": "float64",
     "epochs": "int64",
     "converged": "bool_or_none",
+    "attempts": "int64",
+    "learning_rate_used": "float64",
     "final_loss": "float64",
     "final_accuracy": "float64",
     "final_val_loss": "float64",
     "final_val_accuracy": "float64",
+    "parameters": "int_or_none",
+    "trainable_parameters": "int_or_none",
+    "flops_per_image": "int_or_none",
     "joules_per_image": "float64",
     "energy_source": "str",
     "energy_scope": "str",
@@ -57,6 +62,8 @@ RUN_COLUMNS = {
     "other_cores_during": "float64",
     "python": "str",
     "tensorflow": "str",
+    "torch": "str",
+    "jax": "str",
     "keras": "str",
     "protocol_version": "int64",
     "dataset": "str",
@@ -148,7 +155,7 @@ def write(frame, csv, parquet):
 
 
 def _run_row(path, record):
-    failure, energy = record["failure"] or {}, record["energy"] or {}
+    failure, energy, model = record["failure"] or {}, record["energy"] or {}, record.get("model") or {}
     last = record["windows"][-1] if record["windows"] else {}
     device, host, software, provenance = (record[part] for part in ("device", "host", "software", "provenance"))
     return {
@@ -161,10 +168,13 @@ def _run_row(path, record):
         **record["cold_start"],
         "epochs": record["training"]["epochs"],
         "converged": record["training"]["converged"],
+        "attempts": len(record["training"]["attempts"]),
+        "learning_rate_used": record["training"]["attempts"][-1]["learning_rate"],
         "final_loss": last.get("loss"),
         "final_accuracy": last.get("accuracy"),
         "final_val_loss": last.get("val_loss"),
         "final_val_accuracy": record["training"]["final_val_accuracy"],
+        **{key: model.get(key) for key in ("parameters", "trainable_parameters", "flops_per_image")},
         "joules_per_image": energy.get("joules_per_image"),
         "energy_source": energy.get("source"),
         "energy_scope": energy.get("scope"),
@@ -176,7 +186,7 @@ def _run_row(path, record):
         "driver": device["driver"],
         **{key: host[key] for key in ("machine", "os", "cpu", "power_source")},
         **{key: record["conditions"][key] for key in ("busy", "other_cores_before", "other_cores_during")},
-        **{key: software.get(key) for key in ("python", "tensorflow", "keras")},
+        **{key: software.get(key) for key in ("python", "tensorflow", "torch", "jax", "keras")},
         "protocol_version": record["protocol_version"],
         **{
             key: provenance.get(key)

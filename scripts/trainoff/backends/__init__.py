@@ -1,12 +1,14 @@
 """The frameworks under Keras. Each module offers the same functions:
 
-start(accelerator, index, threads)   imports the framework so that it sees that device alone; raises DeviceUnavailable
-describe(accelerator, index)         facts that the framework knows about the device
-placement(model)                     the kinds of device that hold the model's variables, such as {"cpu"}
-synchronize(model)                   returns when the device has finished all work given to it
-feed_training(...)                   what Keras' fit takes to train on batches prepared ahead
-feed_validation(...)                 what Keras' evaluate takes
-prepare_training(model, xla)         makes the training step
+start(accelerator, threads)   imports the framework, which must find the one device that devices.environment leaves it;
+                              raises DeviceUnavailable
+describe(accelerator)         facts that only the framework knows about the device
+placement(model)              the kinds of device that hold the model's trainable variables: a subset of {"cpu", "gpu"}
+synchronize(model)            returns when the device has finished all work given to it
+jit_compile(xla)              what Keras' compile takes for the axis `xla`
+prepare_training(model)       makes the training step of a compiled model
+feed_training(…)              what one call of Keras' fit takes to train on batches prepared ahead, from the first
+feed_validation(…)            what one call of Keras' evaluate takes
 """
 
 
@@ -14,6 +16,10 @@ def load(name):
     """The module of the backend `name`. The imports are spelled out so that they can be found without running."""
     if name == "tensorflow":
         from trainoff.backends import tensorflow as backend
+    elif name == "torch":
+        from trainoff.backends import torch as backend
+    elif name == "jax":
+        from trainoff.backends import jax as backend
     else:
         raise ValueError(f"unknown backend {name!r}")
     return backend

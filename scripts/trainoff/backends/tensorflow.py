@@ -7,10 +7,10 @@ from trainoff.devices import DeviceUnavailable
 BATCHES_AHEAD = 2
 
 
-def start(accelerator, index, threads):
+def start(accelerator, threads):
     """Imports TensorFlow so that it sees one device alone.
 
-    accelerator: "cpu", "cuda" or "metal"; index: which of its kind; threads: for computing on a CPU, None = all.
+    accelerator: "cpu", "cuda" or "metal"; threads: for computing on a CPU, None = all.
     Raises DeviceUnavailable when TensorFlow does not see that device.
     """
     import tensorflow as tf
@@ -19,20 +19,20 @@ def start(accelerator, index, threads):
     if accelerator == "cpu":
         tf.config.set_visible_devices([], "GPU")
     else:
-        if index >= len(gpus):
+        if not gpus:
             raise DeviceUnavailable(
-                f"TensorFlow {tf.__version__} sees {len(gpus)} GPU(s) here, so there is no {accelerator} device with index "
-                f"{index}. Check the driver and the environment that the device's `env` names."
+                f"TensorFlow {tf.__version__} sees no GPU here, so there is no {accelerator} device for it. Check the driver "
+                "and the environment that the device's `env` names."
             )
-        tf.config.set_visible_devices(gpus[index], "GPU")
+        tf.config.set_visible_devices(gpus[0], "GPU")
         if accelerator == "cuda":
-            tf.config.experimental.set_memory_growth(gpus[index], True)
+            tf.config.experimental.set_memory_growth(gpus[0], True)
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
-def describe(accelerator, index):
-    """Facts that only the framework tells: {} for a CPU and for Metal, name and compute capability for CUDA."""
+def describe(accelerator):
+    """{} for a CPU and for Metal, name and compute capability for CUDA."""
     import tensorflow as tf
 
     if accelerator != "cuda":
@@ -55,7 +55,12 @@ def synchronize(model):
     model.trainable_variables[-1].value.numpy()
 
 
-def prepare_training(model, xla):
+def jit_compile(xla):
+    """Said outright, since Keras' "auto" would compile on some devices and not on others."""
+    return xla
+
+
+def prepare_training(model):
     """Makes the function that `fit` calls for each step, traced once.
 
     Keras' own traces the step twice, once for itself and once for a loop that one step per execution does not need;
@@ -64,7 +69,7 @@ def prepare_training(model, xla):
     import tensorflow as tf
 
     model.optimizer.build(model.trainable_variables)
-    step = tf.function(model.train_step, jit_compile=True) if xla else model.train_step
+    step = tf.function(model.train_step, jit_compile=True) if model.jit_compile else model.train_step
     model.train_function = tf.function(lambda iterator: step(iterator.get_next()))
 
 

@@ -1,0 +1,57 @@
+# How large can images and batches get? Apart from the sweep: snakemake --cores 1 limits
+
+LIMIT_PATTERN = "<results>/limits/{device}/model~{model}/{axis}"
+TRIAL_OF = {
+    (run["device"]["name"], run["model"], run["axis"]): run
+    for run in experiment.limit_trials(config, DEVICES)
+}
+
+
+def limit_of(wildcards):
+    """All that a search depends on, in built-in types."""
+    run = TRIAL_OF[wildcards.device, wildcards.model, wildcards.axis]
+    return {
+        **run,
+        "classes": experiment.CLASSES,
+        "architecture": architecture_of(wildcards),
+    }
+
+
+rule limit:
+    input:
+        code=code_on_device("scripts/limit.py"),
+    output:
+        limit=f"{LIMIT_PATTERN}.json",
+    log:
+        f"{LIMIT_PATTERN}.log",
+    wildcard_constraints:
+        axis="img_dim|batch_size",
+    conda:
+        env_of
+    # All cores: what other jobs hold would be missing here.
+    threads: workflow.cores or 1
+    resources:
+        timeout_minutes=(config["limits"] or {}).get("timeout_minutes", 0),
+    params:
+        run=limit_of,
+    script:
+        "../scripts/limit.py"
+
+
+rule limits:
+    input:
+        limits=[
+            f"{LIMIT_PATTERN}.json".replace("<results>", RESULTS).format(
+                device=device, model=model, axis=axis
+            )
+            for device, model, axis in TRIAL_OF
+        ],
+        code=code_of("scripts/limits.py"),
+    output:
+        limits="<results>/tables/limits.csv",
+    log:
+        "<results>/logs/limits.log",
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/limits.py"

@@ -1,0 +1,79 @@
+"""Finds the largest value of one axis at which a device trains a model, by bisection over supervised trials."""
+
+import json
+
+from trainoff import limiting
+from trainoff.files import write_text
+from trainoff.launch import device_facts, launch
+from trainoff.script import logged
+
+SCHEMA_VERSION = 1
+
+
+def limit(run, output, log, timeout_minutes, say):
+    """Searches and writes what was found, whatever happened in the trials; returns it.
+
+    run: see experiment.limit_trials. output: path to write. log: path for the trials' output. say: called with one line
+    of text for the person who waits.
+    """
+    imported = {}
+
+    def attempt(value):
+        outcome = launch(limiting.__name__, run | {run["axis"]: value}, {}, log, timeout_minutes, lambda words: None)
+        imported.update(outcome.journal.last("imported"))
+        trained = outcome.journal.last("trained")
+        say(f"{run['device']['name']}, {run['model']}: {run['axis']} {value}: {outcome.status}")
+        return {
+            "value": value,
+            "status": outcome.status,
+            "message": outcome.message,
+            "seconds": trained.get("seconds"),
+            "peak_memory_bytes": trained.get("peak_memory_bytes"),
+        }
+
+    found = {
+        "schema_version": SCHEMA_VERSION,
+        "run": {key: value for key, value in run.items() if key != "values"} | {"device": run["device"]["name"]},
+        **search(run["values"], attempt),
+    }
+    found |= {"device": device_facts(run["device"], imported), "software": imported.get("software", {"python": None})}
+    write_text(output, json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    return found
+
+
+def search(values, attempt):
+    """{largest, smallest_failed, at_edge, tried}: where on the ascending `values` the trials begin to fail.
+
+    attempt: tries a value, returns {"value", "status", …}; "ok" means that it trains. The ends are tried first, so a device
+    that is not there costs one trial. largest: None when not even the least trains; smallest_failed and at_edge (its trial):
+    None when even the greatest does. What trains at one value is taken to train at every lesser one.
+    """
+    tried = []
+
+    def trains(value):
+        tried.append(attempt(value))
+        return tried[-1]["status"] == "ok"
+
+    if not trains(values[0]):
+        largest, smallest_failed = None, values[0]
+    elif len(values) == 1 or trains(values[-1]):
+        largest, smallest_failed = values[-1], None
+    else:
+        low, high = 0, len(values) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if trains(values[middle]) else (low, middle)
+        largest, smallest_failed = values[low], values[high]
+    at_edge = next((trial for trial in tried if trial["value"] == smallest_failed), None)
+    return {"largest": largest, "smallest_failed": smallest_failed, "at_edge": at_edge, "tried": tried}
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]) as terminal:
+        limit(
+            run=snakemake.params.run,
+            output=snakemake.output.limit,
+            log=snakemake.log[0],
+            timeout_minutes=snakemake.resources.timeout_minutes,
+            say=lambda words: terminal.write(f"{words}\n"),
+        )

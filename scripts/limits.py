@@ -1,0 +1,61 @@
+"""Puts what was found about devices' limits into one table."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from trainoff.files import whole
+from trainoff.script import logged
+
+COLUMNS = [
+    "device",
+    "model",
+    "axis",
+    "fixed",
+    "largest",
+    "whole_range",
+    "smallest_failed",
+    "status",
+    "reason",
+    "trials",
+    "peak_memory_bytes",
+]
+
+
+def table(found):
+    """One row per device, model and axis of what scripts/limit.py wrote: the largest value that trains, and why no more.
+
+    whole_range: even the greatest value tried trains, so the limit lies beyond. peak_memory_bytes: of the process at the
+    largest value.
+    """
+    rows = []
+    for one in found:
+        run, edge = one["run"], one["at_edge"] or {}
+        other = "batch_size" if run["axis"] == "img_dim" else "img_dim"
+        at_largest = next((trial for trial in one["tried"] if trial["value"] == one["largest"]), {})
+        rows.append(
+            {
+                "device": run["device"],
+                "model": run["model"],
+                "axis": run["axis"],
+                "fixed": f"{other} {run[other]}",
+                "largest": one["largest"],
+                "whole_range": one["smallest_failed"] is None,
+                "smallest_failed": one["smallest_failed"],
+                "status": edge.get("status"),
+                "reason": edge.get("message"),
+                "trials": len(one["tried"]),
+                "peak_memory_bytes": at_largest.get("peak_memory_bytes"),
+            }
+        )
+    counts = ["largest", "smallest_failed", "peak_memory_bytes"]
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(counts, "Int64"))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]) as terminal:
+        found = table([json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.limits])
+        with whole(snakemake.output.limits) as path:
+            found.to_csv(path, index=False, lineterminator="\n")
+        terminal.write(f"{found.to_string(index=False)}\n")

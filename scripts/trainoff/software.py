@@ -1,0 +1,127 @@
+"""Does the software of this environment fit the device? Answered from packages' own lists, without importing any."""
+
+import importlib.metadata
+import re
+
+from trainoff import devices
+from trainoff.devices import DeviceUnavailable
+
+PACKAGES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
+# Compute capabilities that number formats need (NVIDIA, CUDA C++ Programming Guide, "Arithmetic Instructions").
+LEAST_CAPABILITY = {"mixed_float16": (5, 3), "mixed_bfloat16": (8, 0)}
+# CUDA 13 no longer serves Maxwell, Pascal and Volta, and wants driver 580 or later; CUDA 12 wants 525 (NVIDIA, CUDA
+# Toolkit 13.0 Release Notes, read 2026-11).
+CUDA_13_CAPABILITY = (7, 5)
+LEAST_DRIVER = {12: 525, 13: 580}
+
+
+def require(device, precision):
+    """Raises DeviceUnavailable with one sentence when what is installed here cannot train on `device` as asked.
+
+    device: an entry's name, backend, accelerator and index; precision: as on the axis.
+    """
+    gpus = devices.nvidia_gpus() if device["accelerator"] == "cuda" else []
+    gpu = gpus[device["index"]] if device["index"] < len(gpus) else None
+    problem = find_problem(device, precision, _version, _requirements, gpu)
+    if problem:
+        raise DeviceUnavailable(problem)
+
+
+def find_problem(device, precision, version, requirements, gpu):
+    """One sentence on the first thing that does not fit, with the fix, or None.
+
+    version: tells a package's version, None when it is not installed; requirements: the list of what a package asks for.
+    gpu: a dict of devices.nvidia_gpus for a CUDA device, else None.
+    """
+    backend, accelerator = device["backend"], device["accelerator"]
+    for package in (backend, "keras"):
+        if version(package) is None:
+            return (
+                f"{PACKAGES.get(package, 'Keras')} is not installed in this environment, and {device['name']} computes with it. "
+                f"Run `make environment DEVICES={device['name']}`, or use conda: snakemake --cores 1 --use-conda."
+            )
+    return (
+        (_metal_problem(accelerator, version) if backend == "tensorflow" else None)
+        or (accelerator == "cuda" and _cuda_problem(backend, version, requirements, gpu or {}))
+        or (gpu and _precision_problem(precision, gpu))
+        or None
+    )
+
+
+def _metal_problem(accelerator, version):
+    plugin, tensorflow = version("tensorflow-metal"), version("tensorflow")
+    if plugin and not (2, 18) <= _numbers(tensorflow)[:2] < (2, 20):
+        # TensorFlow loads every plugin it finds, so this breaks its import for the CPU as well.
+        return (
+            f"tensorflow-metal {plugin} breaks TensorFlow {tensorflow}: they go together for TensorFlow 2.18 and 2.19 only. "
+            "Install tensorflow==2.19.1, or remove tensorflow-metal to train on the CPU."
+        )
+    if accelerator == "metal" and not plugin:
+        return (
+            "tensorflow-metal is not installed in this environment, so TensorFlow sees no Apple GPU. "
+            "Install tensorflow-metal==1.2.0 beside tensorflow==2.19.1: `make environment` does."
+        )
+    return None
+
+
+def _cuda_problem(backend, version, requirements, gpu):
+    cuda = _cuda_of(backend, version, requirements)
+    if cuda is None:
+        return None if backend == "tensorflow" else _no_cuda(backend, version)
+    capability, driver = gpu.get("compute_capability"), gpu.get("driver")
+    if cuda >= 13 and capability and _numbers(capability) < CUDA_13_CAPABILITY:
+        return (
+            f"{PACKAGES[backend]} {version(backend)} is built for CUDA {cuda}, which no longer serves {gpu['name']} (compute "
+            f"capability {capability}; CUDA 13 begins at 7.5). Use the device `cuda` (TensorFlow on CUDA 12) for this GPU."
+        )
+    if driver and _numbers(driver) and _numbers(driver)[0] < LEAST_DRIVER.get(cuda, 0):
+        return (
+            f"The NVIDIA driver {driver} is too old for {PACKAGES[backend]} {version(backend)}, which brings CUDA {cuda}. "
+            f"Install driver {LEAST_DRIVER[cuda]} or later."
+        )
+    return None
+
+
+def _cuda_of(backend, version, requirements):
+    """The major version of CUDA that the installed framework comes with; None when it comes with none."""
+    if backend == "jax":
+        return next((number for number in (13, 12) if version(f"jax-cuda{number}-plugin")), None)
+    if backend == "tensorflow":
+        return 12 if version("nvidia-cudnn-cu12") else None
+    if "+cpu" in version("torch"):
+        return None
+    found = re.findall(r"cu(?:da)?[-_]?(12|13)\b|cuda-toolkit\D*(12|13)\.", " ".join(requirements("torch")))
+    return max((int(a or b) for a, b in found), default=None)
+
+
+def _no_cuda(backend, version):
+    return (
+        f"{PACKAGES[backend]} {version(backend)} is a CPU build here. Run `make environment DEVICES=cuda-{backend}`, or use "
+        "conda: snakemake --cores 1 --use-conda."
+    )
+
+
+def _precision_problem(precision, gpu):
+    least, capability = LEAST_CAPABILITY.get(precision), gpu.get("compute_capability")
+    if least and capability and _numbers(capability) < least:
+        return (
+            f"{gpu['name']} has compute capability {capability}; {precision} needs {least[0]}.{least[1]} or later. Give the "
+            "device an override in its entry, such as grid: {precision: [float32]}."
+        )
+    return None
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _requirements(package):
+    return importlib.metadata.requires(package) or []
+
+
+def _numbers(version):
+    """(2, 19, 1) of "2.19.1"; what is no number ends it."""
+    return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)

@@ -1,0 +1,67 @@
+"""When a training counts as converged, and what is tried when it does not."""
+
+import pytest
+from scipy.stats import binomtest
+
+import train
+from trainoff import convergence
+
+
+def window(loss, accuracy):
+    return {"loss": loss, "val_accuracy": accuracy}
+
+
+@pytest.mark.parametrize(
+    "windows, expected",
+    [
+        ([window(2.0, 0.3), window(1.2, 0.6)], True),
+        ([window(2.25, 0.6)], False),  # the loss hardly fell
+        ([window(1.2, 0.11)], False),  # 36 of 320 may be chance
+        ([window(1.2, 0.6), window(None, 0.1)], False),
+        ([], None),
+    ],
+)
+def test_loss_and_accuracy_must_both_show_it(windows, expected):
+    assert convergence.converged(windows, 2.3, 320, 10) is expected
+
+
+@pytest.mark.parametrize("hits, number", [(0, 10), (36, 320), (320, 320), (5001, 10000)])
+def test_the_interval_is_wilsons(hits, number):
+    low, high = convergence.wilson_interval(hits / number, number)
+    expected = binomtest(hits, number).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+class Outcome:
+    """What train.py reads of a launch.Outcome."""
+
+    def __init__(self, status, loss=1.0):
+        self.status = status
+        self.journal = self
+        self.windows = [window(loss, 0.8)]
+
+    def last(self, name):
+        return {"first_step": {"loss": 2.3}, "built": {"validation_images": 320}}[name]
+
+
+@pytest.mark.parametrize(
+    "outcomes, tried",
+    [
+        ([Outcome("ok")], [(0.1, True)]),
+        ([Outcome("diverged"), Outcome("ok")], [(0.1, False), (0.05, True)]),
+        ([Outcome("ok", 2.3), Outcome("diverged"), Outcome("ok", 2.2)], [(0.1, False), (0.05, False), (0.025, False)]),
+        ([Outcome("crashed")], [(0.1, None)]),
+        ([Outcome("diverged"), Outcome("crashed")], [(0.1, False), (0.05, None)]),
+    ],
+)
+def test_only_what_did_not_converge_is_trained_again_at_a_lower_rate(outcomes, tried):
+    left = iter(outcomes)
+    run = {
+        "learning_rate": 0.1,
+        "classes": 10,
+        "on_divergence": {"reduce_learning_rate": 0.5, "attempts": 2},
+    }
+    attempts = train._attempts(run, lambda rate: next(left), say=lambda words: None)
+    assert [(rate, converged) for rate, _, converged in attempts] == tried
+    assert train._training(attempts)["converged"] is tried[-1][1]
+    assert len(train._attempts(run | {"on_divergence": None}, lambda rate: Outcome("diverged"), print)) == 1
