@@ -15,11 +15,17 @@ export PYTHON
 comma := ,
 space := $() $()
 
-.PHONY: help report test test-environments benchmark lint lock clean environment development
+# Ends in --quiet, which takes every word up to `--`.
+snakemake = snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
+    $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
+    --quiet progress rules host reason
+
+.PHONY: help report limits test test-environments benchmark lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
 	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
+	@echo 'make limits             find the largest images and batches that each device trains'
 	@echo 'make test               run the tests'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
@@ -30,10 +36,12 @@ help:
 
 report: environment
 	@$(in_venv); export PATH; \
-	    snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
-	        $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
-	        --quiet progress rules host reason && \
+	    $(snakemake) && \
 	    python scripts/report_path.py config.yaml $(CONFIG)
+
+limits: environment
+	@$(in_venv); export PATH; \
+	    $(snakemake) -- limits
 
 test: development
 	@$(in_venv) python -m pytest $(ARGS)

@@ -101,14 +101,33 @@ def ratios_of(rates):
     rates: {lane: [images per second]}, in turns, so that windows of the same rank were measured next to each other.
     """
     found = {}
-    for name, (lane, other, bound) in RATIOS.items():
-        pairs = [own / its for own, its in zip(rates[lane], rates[other], strict=True)]
-        median = statistics.median(pairs)
-        interval = scipy.stats.bootstrap((pairs,), np.median, method="percentile", rng=0).confidence_interval
-        low, high = (float(end) for end in interval)
-        verdict = "met" if median >= bound else "missed" if high < bound else "unsettled"
-        found[name] = {"pairs": pairs, "median": median, "low": low, "high": high, "bound": bound, "verdict": verdict}
+    for name, (lane, other, _) in RATIOS.items():
+        found[name] = ratio_of(name, [[own / its for own, its in zip(rates[lane], rates[other], strict=True)]])
     return found
+
+
+def ratio_of(name, configurations):
+    """The ratio of that name over configurations, each given as its pairs: the geometric mean of their medians.
+
+    Bootstrapped by drawing pairs anew within each configuration.
+    """
+
+    def mean_of_medians(*samples, axis=-1):
+        return sum(np.median(sample, axis=axis) for sample in samples) / len(samples)
+
+    logarithms = [np.log(pairs) for pairs in configurations]
+    interval = scipy.stats.bootstrap(logarithms, mean_of_medians, method="percentile", rng=0).confidence_interval
+    median, low, high = (float(np.exp(value)) for value in (mean_of_medians(*logarithms), *interval))
+    bound = RATIOS[name][2]
+    verdict = "met" if median >= bound else "missed" if high < bound else "unsettled"
+    pairs = [ratio for one in configurations for ratio in one]
+    return {"pairs": pairs, "median": median, "low": low, "high": high, "bound": bound, "verdict": verdict}
+
+
+def overall(results):
+    """What all configurations say together, in the form of one result."""
+    ratios = {name: ratio_of(name, [result["ratios"][name]["pairs"] for result in results]) for name in RATIOS}
+    return {"configuration": f"all {len(results)} together", "ratios": ratios}
 
 
 def in_new_process(log, function, *arguments):
@@ -137,7 +156,8 @@ def _call(sender, log, function, arguments):
 
 
 def table(results):
-    """The ratios in lines of text."""
+    """The ratios in lines of text, those of each configuration and of all together."""
+    results = [*results, overall(results)]
     head = ["configuration", "ratio", "median", "95 % interval", "pairs", "bound", ""]
     rows = [
         [

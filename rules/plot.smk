@@ -147,3 +147,27 @@ rule plot_run_matrix:
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_run_matrix.py"
+
+
+rule plot_model_size:
+    input:
+        runs="<results>/tables/runs.parquet",
+        comparison="<results>/tables/comparison.parquet",
+        code=code_of("scripts/plot_model_size.py"),
+    output:
+        svg=report(
+            "<results>/figures/model_size.svg",
+            caption="../report/model_size.rst",
+            category="Figures",
+            subcategory="Speed",
+            labels={"figure": "speed against model size"},
+        ),
+        png="<results>/figures/model_size.png",
+    log:
+        "<results>/logs/plot_model_size.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_model_size.py"

@@ -1,7 +1,9 @@
 """The files in envs/ hold what the locks hold and what their rules' scripts import; no file names a package host."""
 
 import ast
+import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 import yaml
 
 import pin_environments
+from trainoff import devices
 from trainoff.imports import own_modules
 
 ROOT = Path(__file__).parents[1]
@@ -144,11 +147,40 @@ runpy.run_path(job["script"], {"snakemake": type("Snakemake", (), parts)}, "__ma
 """
 
 
+def pins_of(environment):
+    return yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
+
+
+LINUX, MAC = "x86_64-unknown-linux-gnu", "aarch64-apple-darwin"
+MEANT_FOR = {"tensorflow-cuda": [LINUX], "jax-cuda": [LINUX], "tensorflow-metal": [MAC]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "environment, platform",
+    [(path.stem, platform) for path in ENVIRONMENTS for platform in MEANT_FOR.get(path.stem, [LINUX, MAC])],
+)
+def test_every_environment_resolves_where_it_is_meant_to_be(environment, platform, tmp_path):
+    """There is a build of every pin for that system, and the pins are all that their packages ask for."""
+    (tmp_path / "pins.in").write_text("\n".join(pins_of(environment)))
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-annotate", "--no-header"]
+    system = ["--python-platform", platform, "--python-version", "3.11", "--only-binary", ":all:"]
+    mac_14 = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}  # the oldest that PyTorch 2.13 is built for
+    done = subprocess.run([*command, *system, tmp_path / "pins.in"], capture_output=True, text=True, env=mac_14)
+    assert done.returncode == 0, done.stderr
+    pinned = {re.match(r"[\w.-]+", pin)[0] for pin in pins_of(environment)}
+    resolved = {re.match(r"[\w.-]+", line)[0] for line in done.stdout.split("\n") if re.match(r"\w", line)}
+    assert resolved <= pinned, f"not pinned: {resolved - pinned}"
+
+
 def make_environment(environment, folder):
     """Installs the pins of an environment file, and nothing else, into a new virtual environment; returns its Python."""
     python = folder / environment / "bin/python"
     subprocess.run([sys.executable, "-m", "venv", folder / environment], check=True)
-    pins = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
+    pins = pins_of(environment)
+    if environment == "torch" and not devices.nvidia_gpus() and finds_torch_for_cpus():
+        # Several GB less, for a machine that has no use for them.
+        pins = [pin.replace("torch==2.13.0", "torch==2.13.0+cpu") for pin in pins if "linux" not in pin]
     (folder / "pins.txt").write_text("\n".join(pins))
     install = [python, "-m", "pip", "install", "-qq", "--no-deps", "-r", folder / "pins.txt"]
     subprocess.run(install, check=True)
@@ -156,21 +188,59 @@ def make_environment(environment, folder):
     return python
 
 
+def finds_torch_for_cpus():
+    look = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--dry-run",
+        "--no-deps",
+        "--ignore-installed",
+        "torch==2.13.0+cpu",
+    ]
+    return subprocess.run(look, capture_output=True).returncode == 0
+
+
+# Every framework on the CPU. One thread for PyTorch, whose threads wait for each other on a busy machine.
+THREE = project.TINY | {
+    "devices": [
+        "cpu-tensorflow",
+        {
+            "name": "cpu-torch",
+            "label": "CPU, PyTorch",
+            "backend": "torch",
+            "accelerator": "cpu",
+            "env": "torch",
+            "threads": 1,
+        },
+        "cpu-jax",
+    ],
+    "grid": project.TINY["grid"] | {"trainable": [False]},
+}
+
+
 @pytest.mark.slow
 def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(tmp_path):
     """Without a conda client: every script runs in its environment's pins alone, from the images to the report."""
-    folder = project.make(tmp_path / "trainoff")
+    folder = project.make(tmp_path / "trainoff", THREE)
     (folder / "jobs.smk").write_text(LIST_JOBS)
     (folder / "run_job.py").write_text(RUN_JOB)
     listing = project.snakemake(folder, "--snakefile", "jobs.smk", "all")
     assert "listed" in listing.stdout, listing.stdout
     jobs = json.loads((folder / "jobs.json").read_text())
     pythons = {name: make_environment(name, tmp_path) for name in {job["environment"] for job in jobs}}
-    assert set(pythons) == {"analysis", "tensorflow-cpu"}
+    assert set(pythons) == {"analysis", "tensorflow-cpu", "torch", "jax"}
     for number, job in enumerate(jobs):
         command = [pythons[job["environment"]], "-I", "run_job.py", str(number)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, f"{job['script']}: {done.stdout}{done.stderr}"
-    assert len(project.metrics_files(folder)) == 2
-    assert all(json.loads(path.read_text())["status"] == "ok" for path in project.metrics_files(folder))
+    records = [json.loads(path.read_text()) for path in project.metrics_files(folder)]
+    assert [record["status"] for record in records] == ["ok"] * 3
+    assert {record["device"]["backend"] for record in records} == {"tensorflow", "torch", "jax"}
+    with open(folder / "results/tables/parity.csv", newline="") as file:
+        verdicts = {(row["device"], row["check"]): row["verdict"] for row in csv.DictReader(file)}
+    for device in ("cpu-torch", "cpu-jax"):
+        assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "same"
     assert "Tiny experiment" in (folder / "results/report.html").read_text()

@@ -87,7 +87,7 @@ def randomise(base, seed):
     """Gives every kernel of `base` Glorot-uniform values drawn by NumPy: the same on every backend and machine."""
     generator = np.random.default_rng(seed)
     for variable in base.trainable_variables:
-        if variable.name == "kernel":
+        if variable.name.endswith("kernel"):  # also of separable convolutions
             variable.assign(_glorot_uniform(generator, variable.shape))
 
 

@@ -1,0 +1,70 @@
+"""Figure: does the gap between devices widen with the size of the model?"""
+
+import pandas as pd
+
+from trainoff import figures, findings, numbers
+from trainoff.script import logged
+
+
+def main(runs, comparison, devices, svg, png):
+    """Draws the tables at the paths `runs` and `comparison` (parquet) into `svg` and `png`."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(comparison), devices), svg, png)
+
+
+def draw(runs, comparison, devices):
+    """The figure; `devices` are dicts with name and label, the first of them is the baseline."""
+    shown = figures.devices_in(devices, runs)
+    points = findings.ratios_by_size(runs, findings.against_first(comparison, shown))
+    title = findings.model_size_title(points, shown)
+    if points.empty:
+        return figures.quiet_panel(title, "This needs two devices and two models, measured on both.")
+    others = [device for device in shown[1:] if device.name in set(points["device"])]
+    frame = figures.frame(
+        title,
+        "Each mark is one configuration; the line joins the geometric means of the models",
+        [
+            "Operations: of one forward pass of one image, two for each multiply-add of convolutions and dense layers. "
+            "Line through a mark: 95 % interval."
+        ],
+        3.6,
+        key=[(device.colour, device.mark, device.label) for device in others],
+    )
+    axes = frame.axes(0.9, 0.1, figures.WIDTH - 1.4, 3.0)
+    for device in others:
+        own = points[points["device"] == device.name]
+        axes.vlines(own["flops_per_image"], own["ci_low"], own["ci_high"], color=device.colour, alpha=0.4, linewidth=1)
+        axes.scatter(own["flops_per_image"], own["ratio"], color=device.colour, marker=device.mark, s=22, alpha=0.7)
+        means = findings.means_by_model(own)
+        axes.plot(means["flops_per_image"], means["ratio"], color=device.colour, linewidth=1.5)
+        for mean in means.to_dict("records"):
+            axes.annotate(
+                f"{figures.clean(mean['model'])} {numbers.ratio(mean['ratio'])}",
+                (mean["flops_per_image"], mean["ratio"]),
+                xytext=(0, 16),
+                textcoords="offset points",
+                ha="center",
+                fontsize=figures.FONT - 0.5,
+                color=device.colour,
+            )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis, unit in ((axes.xaxis, 1e9), (axes.yaxis, 1)):
+        axis.set_major_formatter(lambda value, _, unit=unit: f"{value / unit:g}")
+        axis.set_minor_formatter(lambda value, _: "")
+    axes.axhline(1, color=figures.QUIET, linewidth=1, zorder=1)
+    axes.margins(x=0.12, y=0.15)
+    axes.set_xlabel("billion operations per image, forward (logarithmic)")
+    axes.set_ylabel(f"× speed of {figures.shorten(shown[0].label, 24)} (logarithmic)")
+    return frame.figure
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.runs,
+            snakemake.input.comparison,
+            snakemake.params.devices,
+            snakemake.output.svg,
+            snakemake.output.png,
+        )
