@@ -1,6 +1,7 @@
 """What the person who waits is told: which run of how many, how fast it goes, how long it will take."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -34,41 +35,61 @@ def describe(run):
     return " · ".join(words)
 
 
+class Passing(str):
+    """Words of the moment: a terminal shows them until the next ones come, a log does without."""
+
+
 def event_words(event):
     """What to say of an event of trainoff.child; None for nothing."""
     if event["event"] == "first_step":
-        return f"started, first step took {event['seconds']:.0f} s"
+        return Passing(f"started, first step took {event['seconds']:.0f} s")
     if event["event"] == "window":
         window = event["window"]
         rate = window["images"] / window["seconds"]
         accuracy = window["val_accuracy"]
         learned = "" if accuracy is None else f", validation accuracy {accuracy:.0%}"
-        return f"epoch {window['epoch']}: {rate:.0f} images/s{learned}{' (warm-up)' if window['warm_up'] else ''}"
+        return Passing(
+            f"epoch {window['epoch']}: {rate:.0f} images/s{learned}{' (warm-up)' if window['warm_up'] else ''}"
+        )
     return None
 
 
 class Progress:
-    """Lines about one run on the terminal."""
+    """Lines about one run: on a terminal with one line that keeps changing, elsewhere only how it began and ended."""
 
     def __init__(self, plan_file, metrics, terminal):
         self.terminal = terminal
+        self.live = terminal.isatty()
         self.started = time.time()
         self.finished, self.planned, self.since = _standing(plan_file, metrics)
+        self.epochs = self.epochs_done = 0
 
     def begin(self, run):
-        self.terminal.write(f"[{self.finished + 1}/{self.planned}] {describe(run)}\n")
+        self.epochs = run.get("epochs", 0)
+        self._line(f"[{self.finished + 1}/{self.planned}] {describe(run)}")
 
     def say(self, words):
-        self.terminal.write(f"      {words}\n")
+        if not isinstance(words, Passing):
+            self._line(f"      {words}")
+            return
+        self.epochs_done += words.startswith("epoch")
+        if self.live:
+            line = f"      {words}; {self.finished} of {self.planned} runs done{self._outlook(time.time())}"
+            # One column is left free, so that no terminal breaks the line.
+            self.terminal.write(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}")
+            self.terminal.flush()
 
     def end(self, record):
         if record["status"] == "ok":
             rate = record["throughput"]["images_per_second"]
             outcome = "finished" if rate is None else f"finished at {rate:.0f} images/s"
         else:
-            outcome = f"{record['status']}: {record['failure']['message']}"
+            outcome = f"{record['status'].replace('_', ' ')}: {record['failure']['message']}"
         now = time.time()
-        self.say(f"{outcome}, after {_duration(now - self.started)}; {self._left(now)}")
+        self._line(f"      {outcome}, after {_duration(now - self.started)}; {self._left(now)}")
+
+    def _line(self, text):
+        self.terminal.write(f"\r\033[K{text}\n" if self.live else f"{text}\n")
 
     def _left(self, now):
         left = self.planned - self.finished - 1
@@ -76,6 +97,15 @@ class Progress:
             return "that was the last run"
         mean_seconds = (now - self.since) / (self.finished + 1)
         return f"{left} more, about {_duration(left * mean_seconds)} left"
+
+    def _outlook(self, now):
+        """ ", about 3 min left" while a run goes on; "" before anything is known of how long a run takes."""
+        if not self.epochs_done:
+            return ""
+        this_run = (now - self.started) / self.epochs_done * self.epochs
+        mean_seconds = (self.started - self.since) / self.finished if self.finished else this_run
+        left = (self.planned - self.finished - 1) * mean_seconds + max(0.0, this_run - (now - self.started))
+        return f", about {_duration(left)} left"
 
 
 def _standing(plan_file, metrics):

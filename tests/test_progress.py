@@ -1,0 +1,56 @@
+"""What the person who waits is told: everything on a terminal, only beginnings and ends in a log."""
+
+import io
+import json
+
+from trainoff import progress
+
+RUN = {
+    "device": {"name": "cpu"},
+    "model": "mobilenetv2",
+    "batch_size": 32,
+    "img_dim": 96,
+    "trainable": True,
+    "precision": "float32",
+    "xla": False,
+    "replicate": 1,
+    "epochs": 4,
+}
+WINDOW = {"epoch": 2, "images": 640, "seconds": 9.0, "val_accuracy": 0.34, "warm_up": False}
+OK = {"status": "ok", "throughput": {"images_per_second": 71.1}}
+CRASHED = {"status": "timed_out", "failure": {"message": "The run took longer than protocol.timeout_minutes."}}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def told(terminal, tmp_path, record=OK):
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"started": 0, "metrics": ["a", "b", "c"]}))
+    said = progress.Progress(plan, "b", terminal)
+    said.begin(RUN)
+    said.say("waiting for other programs")
+    said.say(progress.event_words({"event": "first_step", "seconds": 12.3}))
+    said.say(progress.event_words({"event": "window", "window": WINDOW}))
+    said.end(record)
+    return terminal.getvalue()
+
+
+def test_a_log_holds_beginning_news_and_end_only(tmp_path):
+    lines = told(io.StringIO(), tmp_path).splitlines()
+    assert lines[0] == "[1/3] cpu · mobilenetv2 · batch 32 · 96 px · all weights · replicate 1"
+    assert lines[1] == "      waiting for other programs"
+    assert lines[2].startswith("      finished at 71 images/s, after ")
+    assert len(lines) == 3
+
+
+def test_a_terminal_shows_the_speed_of_the_moment_in_one_line(tmp_path):
+    text = told(Terminal(), tmp_path)
+    assert "\r\x1b[K      epoch 2: 71 images/s, validation accuracy 34%; 0 of 3 runs done, about " in text
+    assert text.count("\n") == 3, "the line of the moment is written over"
+
+
+def test_a_failed_run_tells_its_reason_at_once(tmp_path):
+    assert "timed out: The run took longer than protocol.timeout_minutes." in told(io.StringIO(), tmp_path, CRASHED)
