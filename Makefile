@@ -20,15 +20,17 @@ snakemake = snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
     $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
     --quiet progress rules host reason
 
-.PHONY: help report limits test test-environments benchmark lint lock clean environment development
+.PHONY: help report limits test test-browser test-environments benchmark docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
 	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
 	@echo 'make limits             find the largest images and batches that each device trains'
 	@echo 'make test               run the tests'
+	@echo 'make test-browser       open reports in a real browser; needs chromium; some minutes'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
+	@echo 'make docs               write the reference anew'
 	@echo 'make lint               check style and the workflow'
 	@echo 'make environment        only make .venv (PYTHON=path to choose the Python)'
 	@echo 'make lock               resolve locks/*.in and envs/*.yaml anew; needs uv'
@@ -46,6 +48,9 @@ limits: environment
 test: development
 	@$(in_venv) python -m pytest $(ARGS)
 
+test-browser: development
+	@$(in_venv) python -m pytest -m slow tests/test_browser.py $(ARGS)
+
 test-environments: development
 	@$(in_venv) python -m pytest -m slow tests/test_environments.py $(ARGS)
 
@@ -53,6 +58,9 @@ benchmark: environment
 	@$(in_venv); export PATH; \
 	    python benchmarks/harness.py $(ARGS); harness=$$?; \
 	    python benchmarks/false_alarms.py $(wildcard results/tables/windows.parquet) && exit $$harness
+
+docs: environment
+	@$(in_venv) python scripts/write_reference.py
 
 lint: development
 	@$(in_venv) ruff check
@@ -70,7 +78,7 @@ development: environment
 
 # Base first: the other parts are held to its versions.
 lock:
-	@for part in base build dev cuda torch torch-cpu jax jax-cuda; do \
+	@for part in base build dev cuda torch torch-cpu jax jax-cuda trackers; do \
 	    UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	        locks/$$part.in --output-file locks/$$part.txt || exit 1; \

@@ -19,6 +19,7 @@ include: "rules/limits.smk"
 include: "rules/aggregate.smk"
 include: "rules/plot.smk"
 include: "rules/report.smk"
+include: "rules/track.smk"
 
 
 localrules:
@@ -31,3 +32,4 @@ rule all:
         report="<results>/report.html",
         # Named here so that a run whose record was deleted is done again, though the report is newer.
         metrics=METRICS,
+        trackers=TRACKED,

@@ -30,6 +30,30 @@ rule plot_throughput:
         "../scripts/plot_throughput.py"
 
 
+rule plot_each_device:
+    input:
+        runs="<results>/tables/runs.parquet",
+        rates="<results>/tables/rates.parquet",
+        code=code_of("scripts/plot_each_device.py"),
+    output:
+        svg=report(
+            "<results>/figures/each_device.svg",
+            caption="../report/each_device.rst",
+            category="Figures",
+            subcategory="Speed",
+            labels={"figure": "each device alone"},
+        ),
+        png="<results>/figures/each_device.png",
+    log:
+        "<results>/logs/plot_each_device.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_each_device.py"
+
+
 rule plot_ratio:
     input:
         rates="<results>/tables/rates.parquet",
@@ -171,3 +195,27 @@ rule plot_model_size:
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_model_size.py"
+
+
+rule plot_published:
+    input:
+        rates="<results>/tables/rates.parquet",
+        published="catalog/published.csv",
+        code=code_of("scripts/plot_published.py"),
+    output:
+        svg=report(
+            "<results>/figures/published.svg",
+            caption="../report/published.rst",
+            category="Figures",
+            subcategory="Context",
+            labels={"figure": "published by others"},
+        ),
+        png="<results>/figures/published.png",
+    log:
+        "<results>/logs/plot_published.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_published.py"

@@ -6,6 +6,8 @@ rule report:
         comparison="<results>/tables/comparison.parquet",
         overall="<results>/tables/overall.parquet",
         parity=PARITY,
+        each_device="<results>/figures/each_device.svg",
+        each_device_caption="report/each_device.rst",
         throughput="<results>/figures/throughput.svg",
         throughput_caption="report/throughput.rst",
         ratio="<results>/figures/ratio.svg",
@@ -18,8 +20,12 @@ rule report:
         cold_start_caption="report/cold_start.rst",
         run_matrix="<results>/figures/run_matrix.svg",
         run_matrix_caption="report/run_matrix.rst",
+        published="<results>/figures/published.svg",
+        published_caption="report/published.rst",
+        published_table="catalog/published.csv",
         template="report/report.html.j2",
         style="report/report.css",
+        script="report/report.js",
         code=code_of("scripts/report.py"),
     output:
         page="<results>/report.html",
@@ -33,7 +39,7 @@ rule report:
         settings={
             key: value
             for key, value in config.items()
-            if key not in ("title", "devices", "pathvars")
+            if key not in ("title", "devices", "pathvars", "trackers")
         },
     script:
         "../scripts/report.py"

@@ -13,7 +13,13 @@ PIN = re.compile(
     r'^ +- (?P<name>[\w.-]+)(?P<extra>\[[\w,-]+\])?==(?P<version>[^\s;]+)(; sys_platform == "\w+")?$', re.MULTILINE
 )
 # The parts besides base that an environment is made of, by what its own list names.
-PARTS = {"[and-cuda]": ["cuda"], "torch==": ["torch"], "jax==": ["jax"], "[cuda12]": ["jax", "jax-cuda"]}
+PARTS = {
+    "[and-cuda]": ["cuda"],
+    "torch==": ["torch"],
+    "jax==": ["jax"],
+    "[cuda12]": ["jax", "jax-cuda"],
+    "wandb==": ["trackers"],
+}
 
 
 def read_lock(path):

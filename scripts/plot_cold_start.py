@@ -1,17 +1,16 @@
 """Figure: what a run costs before its first timed window: import, build, first step."""
 
-import matplotlib.colors
 import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import figures, findings, numbers
 from trainoff.script import logged
 
-# Share of white mixed into the device's colour, so that the three parts differ in grey print too.
+# Opacity of the device's colour, so that the three parts differ in grey print too.
 PARTS = {
-    "import_seconds": (0.75, "import the framework"),
-    "build_seconds": (0.35, "build the model, load weights"),
-    "first_step_seconds": (0.0, "first training step"),
+    "import_seconds": (0.25, "import the framework"),
+    "build_seconds": (0.6, "build the model, load weights"),
+    "first_step_seconds": (1.0, "first training step"),
 }
 
 
@@ -32,7 +31,8 @@ def draw(runs, devices):
     groups, names = figures.row_names(configurations)
     found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
     one = len(shown) == 1
-    key = [(_tint(shown[0].colour if one else "#57606a", white), "bar", text) for white, text in PARTS.values()]
+    colour = shown[0].colour if one else figures.QUIET
+    key = [((colour, opacity), "bar", text) for opacity, text in PARTS.values()]
     key += [] if one else [(device.colour, "bar", device.label) for device in shown]
     sheet = figures.rows(
         title,
@@ -62,15 +62,10 @@ def _draw_bar(axes, y, lane, device, row):
         figures.draw_missing(axes, y, device, "no first step" if row else "not run")
         return
     left = 0.0
-    for column, (white, _) in PARTS.items():
-        axes.barh(y, row[column], left=left, height=lane * 0.72, color=_tint(device.colour, white), linewidth=0)
+    for column, (opacity, _) in PARTS.items():
+        axes.barh(y, row[column], left=left, height=lane * 0.72, color=(device.colour, opacity), linewidth=0)
         left += row[column]
     figures.write_beside(axes, left, y, numbers.seconds(left))
-
-
-def _tint(colour, white):
-    red, green, blue = matplotlib.colors.to_rgb(colour)
-    return tuple(part + (1 - part) * white for part in (red, green, blue))
 
 
 if __name__ == "__main__":

@@ -132,14 +132,20 @@ def _draw_run(axes, x, y, cell, row, run):
     gap = 0.02
     axes.add_patch(
         figures.plt.Rectangle(
-            (x + gap, y + gap), cell - 2 * gap, row - 2 * gap, linewidth=0, facecolor="#e3eef6" if good else colour
+            (x + gap, y + gap), cell - 2 * gap, row - 2 * gap, linewidth=0, facecolor=figures.PALE if good else colour
         )
     )
     text = "ok" if good else cells.status_text(run["status"], run["signal"])
     if not good and cell > figures.text_width(text, figures.FONT - 1.5) + 0.25:
         half = figures.text_width(text, figures.FONT - 1.5) / 2
         axes.text(
-            x + cell / 2 + 0.07, y + row / 2, text, ha="center", va="center", fontsize=figures.FONT - 1.5, color="white"
+            x + cell / 2 + 0.07,
+            y + row / 2,
+            text,
+            ha="center",
+            va="center",
+            fontsize=figures.FONT - 1.5,
+            color=figures.ON_COLOUR,
         )
         at = x + cell / 2 - half - 0.02
     else:
@@ -148,7 +154,7 @@ def _draw_run(axes, x, y, cell, row, run):
         [at],
         [y + row / 2],
         mark,
-        color=colour if good else "white",
+        color=colour if good else figures.ON_COLOUR,
         markersize=4 if good else 5,
         markeredgewidth=1.5 if mark == "_" else 0,
     )

@@ -9,168 +9,243 @@ import json
 import math
 import os
 import re
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import jinja2
 import markupsafe
 import pandas as pd
 
-from trainoff import cells, figures, findings, numbers, parity, records, stats, wording
+from trainoff import cells, explore, figures, findings, numbers, parity, pictures, records, stats, wording
 from trainoff import configurations as naming
+from trainoff import published as others
 from trainoff.files import write_text
 from trainoff.script import logged
 
-SVG = "{http://www.w3.org/2000/svg}"
-XLINK = "{http://www.w3.org/1999/xlink}"
 # Figures of the page: heading and the tables that they are drawn from.
 FIGURES = {
-    "throughput": ("Training speed", ["rates", "windows", "runs"]),
     "ratio": ("Devices against each other", ["comparison", "overall"]),
+    "each_device": ("Each device alone", ["rates", "runs"]),
+    "throughput": ("Side by side", ["rates", "windows", "runs"]),
     "last_layer": ("Last layer against all weights", ["rates"]),
     "learning": ("Does it learn?", ["windows"]),
     "cold_start": ("Cold start", ["runs"]),
     "run_matrix": ("How every run ended", ["runs"]),
+    "published": ("Published by others", ["rates", "published"]),
 }
+# Those with a place of their own; the others follow each other in a gallery.
+PLACED = ("run_matrix", "published")
+# Tables that the page is made of, in the order in which it offers them. Those of costs and parity may be missing.
+TABLES = ("runs", "rates", "comparison", "overall", "parity", "costs")
+# Columns of the runs that another program is given.
+RUN_COLUMNS = [
+    *records.RUN_KEYS,
+    "status",
+    "reason",
+    "images_per_second",
+    "ci_low",
+    "ci_high",
+    "unstable",
+    "busy",
+    "final_val_accuracy",
+    "joules_per_image",
+    "started_at",
+    "metrics",
+]
+# Ratios that are shown beside those of speed where there are any.
+FURTHER_RATIOS = {
+    "energy_ratio": "Energy per image",
+    "cost_ratio": "Cost, rented",
+    "owned_cost_ratio": "Cost, owned",
+}
+# A longer table would make the page hard to send.
+MOST_CARRIED_BYTES = 500_000
 HASHES = ("code_sha256", "dataset_sha256", "images_sha256", "weights_sha256")
+SCRIPTS = Path(figures.__file__).resolve().parents[1]
 
 
-def main(tables, svgs, captions, title, devices, settings, template, style, output):
+def main(tables, svgs, captions, title, devices, settings, template, style, script, published, output):
     """Writes the page to `output`.
 
     tables, svgs, captions: paths by name (tables as parquet, captions as plain text). devices: dicts with name and
-    label in the order of the experiment. settings: the experiment's keys. template, style: paths.
+    label in the order of the experiment. settings: the experiment's keys. template, style, script, published: paths.
     """
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}
-    pictures = {name: Path(path).read_text(encoding="utf-8") for name, path in svgs.items()}
+    read = {name: Path(path).read_text(encoding="utf-8") for name, path in svgs.items()}
     texts = {name: Path(path).read_text(encoding="utf-8") for name, path in captions.items()}
     page = render(
         frames,
-        pictures,
+        read,
         texts,
         title,
         devices,
         settings,
-        Path(template).read_text(encoding="utf-8"),
-        Path(style).read_text(encoding="utf-8"),
+        *(Path(path).read_text(encoding="utf-8") for path in (template, style, script)),
+        others.read(published),
         Path(output).parent,
     )
     write_text(output, page)
 
 
-def render(frames, pictures, captions, title, devices, settings, template, style, folder):
+def render(frames, svgs, captions, title, devices, settings, template, style, script, published, folder):
     """The page as text; links in it are relative to `folder`."""
+    frames = frames | {"runs": in_order(frames["runs"], folder)}
     runs, rates = frames["runs"], frames["rates"]
     standing = parity.Standing(frames.get("parity"))
     shown = figures.devices_in(devices, runs)
     labels = {device.name: device.label for device in shown}
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.lstrip_blocks = True
-    environment.filters |= {"significant": numbers.significant, "ratio": numbers.ratio, "percent": numbers.percent}
-    environment.filters |= {"seconds": numbers.seconds, "p_value": numbers.p_value}
-    environment.filters["glue"] = glue
-    environment.tests["known"] = numbers.known
-    script = _script(template)
     configurations = naming.all_configurations(runs)
-    return environment.from_string(template).render(
-        title=title,
-        style=markupsafe.Markup(style.replace("</", "<\\/")),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        summary=wording.summary(runs, shown),
-        answers=wording.answers(frames["overall"], rates, shown),
-        other_answers=wording.other_answers(frames["overall"], shown),
-        caveats=wording.caveats(runs, rates, frames["overall"], shown, standing),
-        devices=device_rows(runs, shown),
-        figures=figure_cards(pictures, captions, frames, shown, standing),
-        constant=naming.constant_text(configurations),
-        trained_with=findings.trained_with(runs),
-        rate_table=rate_rows(runs, rates, configurations, shown),
-        shown=shown,
-        labels=labels,
-        comparisons=comparison_tables(frames["comparison"], shown),
-        parity=parity_rows(frames.get("parity"), labels),
-        parity_method=parity.METHOD,
-        runs=run_rows(runs, labels, folder),
-        failures=failure_rows(runs, labels, folder),
-        settings=flat(settings),
-        method=stats.METHOD,
-        versions=version_rows(runs),
-        hashes=hash_rows(runs),
-        data=embedded(data_block(frames, shown, title)),
+    answers, said_once = without_repeats(wording.answers(frames["overall"], rates, shown))
+    cards = figure_cards(svgs, captions, folder)
+    proof = "ratio" if len(shown) > 1 else "throughput"
+    script = script.replace("</", "<\\/")
+    return (
+        environment()
+        .from_string(template)
+        .render(
+            title=title,
+            style=markupsafe.Markup(style.replace("</", "<\\/")),
+            script=markupsafe.Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            summary=wording.summary(runs, shown),
+            answers=with_headlines(answers, frames["overall"], shown),
+            said_once=said_once,
+            other_answers=wording.other_answers(frames["overall"], shown),
+            caveats=wording.caveats(runs, rates, frames["overall"], shown, standing),
+            devices=device_rows(runs, shown),
+            figures=cards,
+            gallery=[card for name, card in cards.items() if name not in (*PLACED, proof) and _tells(name, shown)],
+            constant=naming.constant_text(configurations),
+            trained_with=findings.trained_with(runs),
+            rate_table=rate_rows(runs, rates, configurations, shown),
+            shown=shown,
+            labels=labels,
+            comparisons=comparison_tables(frames["comparison"], shown),
+            parity=parity_rows(frames.get("parity"), labels),
+            parity_method=parity.METHOD,
+            runs=run_rows(runs, shown),
+            with_energy=bool(runs["joules_per_image"].notna().any()),
+            failures=failure_rows(runs, shown),
+            settings=flat(settings),
+            method=stats.METHOD,
+            versions=version_rows(runs),
+            hashes=hash_rows(runs),
+            published=published_rows(published),
+            table_links={name: f"tables/{name}.csv" for name in TABLES},
+            carried=carried(frames),
+            data=embedded(data_block(frames, shown, title)),
+            view=embedded(explore.view(runs, rates, shown, frames.get("costs"))),
+        )
     )
 
 
-def figure_cards(pictures, captions, frames, devices, standing):
-    """The figures by name: heading, finding, inline SVG, caption paragraphs, names of the tables behind."""
-    runs, rates = frames["runs"], frames["rates"]
-    said = {
-        "throughput": findings.throughput_title(rates, devices),
-        "ratio": findings.ratio_title(frames["overall"], devices) if len(devices) > 1 else "One device gives no ratio",
-        "last_layer": findings.last_layer_title(findings.last_layer_gains(rates), devices),
-        "learning": findings.learning_title(runs, devices, standing.departing()),
-        "cold_start": findings.cold_start_title(runs, devices),
-        "run_matrix": findings.matrix_title(runs),
+def environment():
+    """Jinja's, strict, with our filters."""
+    found = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.filters |= {
+        name: getattr(numbers, name) for name in ("significant", "ratio", "percent", "seconds", "p_value")
     }
-    return {
-        name: {
+    found.filters["glue"] = glue
+    found.tests["known"] = numbers.known
+    return found
+
+
+def in_order(runs, folder):
+    """The runs in the order they were started, each metrics file as a link from `folder`."""
+    links = [os.path.relpath(path, folder).replace(os.sep, "/") for path in runs["metrics"]]
+    return runs.assign(metrics_file=runs["metrics"], metrics=links).sort_values(
+        ["sequence", "started_at"], kind="stable", ignore_index=True
+    )
+
+
+def without_repeats(answers):
+    """The answers without details that all of several share, and these."""
+    if len(answers) < 2:
+        return answers, []
+    shared = [detail for detail in answers[0]["details"] if all(detail in answer["details"] for answer in answers)]
+    kept = [
+        answer | {"details": [detail for detail in answer["details"] if detail not in shared]} for answer in answers
+    ]
+    return kept, shared
+
+
+def with_headlines(answers, overall, devices):
+    """The answers, each of a pair with its ratio to be set large; None where there is none."""
+    if len(devices) < 2:
+        return [answer | {"headline": None} for answer in answers]
+    table = findings.against_first(overall[overall["subset"] == "all"], devices).set_index("device")
+    means = [table["ratio"].get(device.name) for device in devices[1:]]
+    return [
+        answer
+        | {
+            "headline": {"ratio": numbers.ratio(mean), "device": device, "baseline": devices[0]}
+            if numbers.known(mean)
+            else None
+        }
+        for answer, mean, device in zip(answers, means, devices[1:], strict=True)
+    ]
+
+
+def _tells(name, devices):
+    """Whether a figure tells anything of so few devices."""
+    return len(devices) > 1 or name not in ("ratio", "each_device")
+
+
+def figure_cards(svgs, captions, folder):
+    """The figures by name: heading, picture, caption paragraphs, and links to the tables and the code behind."""
+    cards = {}
+    for name, (heading, tables) in FIGURES.items():
+        if name not in svgs:
+            continue
+        code = SCRIPTS / f"plot_{name}.py"
+        cards[name] = {
             "name": name,
             "heading": heading,
-            "finding": said[name],
-            "picture": inline_svg(pictures[name], name, f"{heading}. {said[name]}."),
+            "picture": pictures.inline(svgs[name], name, heading),
             "caption": [" ".join(part.split()) for part in captions[name].split("\n\n") if part.strip()],
             "tables": tables,
+            "links": {table: _table_link(table, folder) for table in tables},
+            "code": f"scripts/{code.name}",
+            "code_link": _relative(code, folder),
         }
-        for name, (heading, tables) in FIGURES.items()
-    }
+    return cards
 
 
-def inline_svg(text, name, label):
-    """An SVG file's picture for use inside a page: no ids shared with other pictures, and a name for screen readers."""
-    ElementTree.register_namespace("", SVG.strip("{}"))
-    ElementTree.register_namespace("xlink", XLINK.strip("{}"))
-    root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", text))
-    for parent in list(root.iter()):
-        for child in list(parent):
-            # Style elements would reach the whole page; the page's own style says the same.
-            if child.tag in (f"{SVG}style", f"{SVG}metadata"):
-                parent.remove(child)
-    classes = {}
-    for element in root.iter():
-        if not element.tag.endswith("text"):
-            element.text = None
-        element.tail = None
-        for key, value in element.attrib.items():
-            if key == "id":
-                element.set(key, f"{name}-{value}")
-            elif key.endswith("href") and value.startswith("#"):
-                element.set(key, f"#{name}-{value[1:]}")
-            elif key in ("d", "x", "y", "transform", "points"):
-                element.set(key, _rounded(value))
-            elif "url(#" in value:
-                element.set(key, value.replace("url(#", f"url(#{name}-"))
-        look = element.attrib.pop("style", None)
-        if look:
-            element.set("class", classes.setdefault(look, f"{name}-{len(classes)}"))
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.set("role", "img")
-    root.set("aria-label", label)
-    # Names that nothing refers to only make the page longer.
-    used = set(re.findall(rf"#({name}-[\w-]+)", ElementTree.tostring(root, encoding="unicode")))
-    for element in root.iter():
-        if element.get("id") not in used:
-            element.attrib.pop("id", None)
-    # Thousands of equal styles become one rule each, which halves the page.
-    rules = "".join(f".{short}{{{look}}}" for look, short in classes.items())
-    style = ElementTree.Element(f"{SVG}style")
-    style.text = rules
-    root.insert(0, style)
-    return markupsafe.Markup(ElementTree.tostring(root, encoding="unicode"))
+def _table_link(table, folder):
+    return (
+        _relative(SCRIPTS.parent / "catalog/published.csv", folder) if table == "published" else f"tables/{table}.csv"
+    )
 
 
-def _rounded(numbers_text):
-    """A path or position with two decimals, a hundredth of a point."""
-    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}", numbers_text)
+def _relative(path, folder):
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
+def published_rows(table):
+    """Other people's figures in words."""
+    return [
+        row
+        | {
+            "rate": f"{row['images_per_second']:,.6g}" if numbers.known(row["images_per_second"]) else "",
+            "work": others.conditions(row),
+            "how": "; ".join(str(row[key]) for key in ("software", "conditions") if not pd.isna(row[key])),
+            "date": row["published"] if not pd.isna(row["published"]) else "not stated",
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def carried(frames):
+    """The tables as files inside the page: [{"name", "rows", "link"}], without those too long to send."""
+    found = []
+    for name in TABLES:
+        if name in frames:
+            text = frames[name].drop(columns="metrics_file", errors="ignore").to_csv(index=False, lineterminator="\n")
+            # Half characters of a label or log cannot be written.
+            content = text.encode("utf-8", "replace")
+            if len(content) <= MOST_CARRIED_BYTES:
+                link = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(content).decode()}"
+                found.append({"name": name, "rows": len(frames[name]), "link": link})
+    return found
 
 
 def glue(text):
@@ -237,7 +312,10 @@ def comparison_tables(comparison, devices):
         for device in devices[number + 1 :]:
             own = comparison[(comparison["device"] == device.name) & (comparison["baseline"] == baseline.name)]
             rows = sorted(own.to_dict("records"), key=lambda row: order[naming.configuration_of(row)])
-            tables.append({"device": device, "baseline": baseline, "first": number == 0, "rows": rows})
+            further = [(words, column) for column, words in FURTHER_RATIOS.items() if _any_known(rows, column)]
+            tables.append(
+                {"device": device, "baseline": baseline, "first": number == 0, "rows": rows, "further": further}
+            )
             for row in rows:
                 row["name"] = naming.label(naming.configuration_of(row), varying) or "the one configuration"
                 row["interval"] = numbers.ratio_interval(row["ci_low"], row["ci_high"])
@@ -247,6 +325,10 @@ def comparison_tables(comparison, devices):
                 row["reason_text"] = findings.plain_reason(row["reason"], labels)
             tables[-1]["note"] = _shared_reason(rows)
     return tables
+
+
+def _any_known(rows, column):
+    return any(numbers.known(row.get(column)) for row in rows)
 
 
 def _shared_reason(rows):
@@ -270,35 +352,45 @@ def parity_rows(table, labels):
     return rows
 
 
-def run_rows(runs, labels, folder):
+def run_rows(runs, devices):
     """Every run for the table: its values and links to its metrics and log."""
+    by_name = {device.name: device for device in devices}
     configurations = naming.all_configurations(runs)
     varying = naming.varying_axes(configurations)
-    rows = sorted(runs.to_dict("records"), key=lambda run: run["sequence"])
     return [
         run
         | {
-            "label": labels[run["device"]],
+            "shown": by_name[run["device"]],
+            "label": by_name[run["device"]].label,
+            "run_name": _run_name(run),
             "name": naming.label(naming.configuration_of(run), varying) or "the one configuration",
             "status_text": cells.status_text(run["status"], run["signal"]),
             "interval": numbers.interval(run["ci_low"], run["ci_high"]) if numbers.known(run["ci_low"]) else "",
             "unstable": bool(run["unstable"] or False),
             "busy": bool(run["busy"] or False),
-            **_links(run, folder),
+            "metrics_link": run["metrics"],
+            "log_link": f"{run['metrics'].rpartition('/')[0]}/train.log" if _has_log(run) else None,
         }
-        for run in rows
+        for run in runs.to_dict("records")
     ]
 
 
-def failure_rows(runs, labels, folder):
+def _has_log(run):
+    """Whether the run's log came along; that of a run from another machine may have stayed there."""
+    return Path(run["metrics_file"]).with_name("train.log").is_file()
+
+
+def _run_name(run):
+    """A run's number, with where it came from when that was another machine."""
+    origin = run.get("origin")
+    elsewhere = numbers.known(origin) and origin not in ("", "local")
+    return f"{run['sequence']}@{str(origin)[:8]}" if elsewhere else str(run["sequence"])
+
+
+def failure_rows(runs, devices):
     """The runs that did not end well, with the last lines of their logs."""
-    failed = runs[runs["status"] != "ok"]
-    rows = run_rows(failed, labels, folder)
-    varying = naming.varying_axes(naming.all_configurations(runs))
-    for row in rows:
-        row["name"] = naming.label(naming.configuration_of(row), varying)
-        row["log_tail"] = log_tail(row["metrics"])
-    return rows
+    rows = [row for row in run_rows(runs, devices) if row["status"] != "ok"]
+    return [row | {"log_tail": log_tail(row["metrics_file"])} for row in rows]
 
 
 def log_tail(metrics):
@@ -309,11 +401,6 @@ def log_tail(metrics):
     failure = json.loads(path.read_text(encoding="utf-8")).get("failure") or {}
     # A log may hold bytes of any kind; half characters cannot be written to a page.
     return [str(line).encode("utf-8", "replace").decode() for line in failure.get("log_tail", [])]
-
-
-def _links(run, folder):
-    metrics = os.path.relpath(run["metrics"], folder).replace(os.sep, "/")
-    return {"metrics_link": metrics, "log_link": f"{metrics.rpartition('/')[0]}/train.log"}
 
 
 def version_rows(runs):
@@ -343,7 +430,8 @@ def data_block(frames, devices, title):
         "rates": _plain_records(frames["rates"]),
         "comparison": _plain_records(frames["comparison"]),
         "overall": _plain_records(frames["overall"]),
-        "parity": _plain_records(frames["parity"]) if "parity" in frames else [],
+        **{name: _plain_records(frames[name]) if name in frames else [] for name in ("parity", "costs")},
+        "runs": _columns_and_rows(runs[[column for column in RUN_COLUMNS if column in runs]]),
         "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
         "schema_version": records.SCHEMA_VERSION,
         "versions": {
@@ -386,6 +474,11 @@ def _values(table, column, form=str):
     return numbers.listing(dict.fromkeys(form(value) for value in values)) or "unknown"
 
 
+def _columns_and_rows(table):
+    """A long table without its column names in every row."""
+    return {"columns": list(table), "rows": [list(row.values()) for row in _plain_records(table)]}
+
+
 def _plain_records(table):
     return [
         {key: _plain(value) for key, value in row.items()}
@@ -400,25 +493,19 @@ def _plain(value):
     return value
 
 
-def _script(template):
-    found = re.search(r"<script>(.*?)</script>", template, re.DOTALL)
-    return found.group(1) if found else ""
-
-
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
-            tables={
-                name: snakemake.input[name]
-                for name in ("runs", "rates", "comparison", "overall", "parity")
-                if snakemake.input[name]  # an experiment on the reference alone has no parity table
-            },
-            svgs={name: snakemake.input[name] for name in FIGURES},
-            captions={name: snakemake.input[f"{name}_caption"] for name in FIGURES},
+            # A table that the experiment has no use for is an empty list.
+            tables={name: snakemake.input[name] for name in TABLES if snakemake.input.get(name)},
+            svgs={name: snakemake.input[name] for name in FIGURES if snakemake.input.get(name)},
+            captions={name: snakemake.input[f"{name}_caption"] for name in FIGURES if snakemake.input.get(name)},
             title=snakemake.params.title,
             devices=snakemake.params.devices,
             settings=snakemake.params.settings,
             template=snakemake.input.template,
             style=snakemake.input.style,
+            script=snakemake.input.script,
+            published=snakemake.input.published_table,
             output=snakemake.output.page,
         )

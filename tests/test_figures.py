@@ -1,6 +1,7 @@
 """Figures: drawn for few and many devices, failures in place, the same tables giving the same bytes."""
 
 import importlib
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -9,13 +10,16 @@ import synthetic
 
 from trainoff import configurations, figures, findings, numbers
 
+PUBLISHED = Path(__file__).parents[1] / "catalog/published.csv"
 TABLES_OF = {
     "throughput": ["runs", "windows", "rates"],
+    "each_device": ["runs", "rates"],
     "ratio": ["rates", "comparison", "overall"],
     "last_layer": ["rates"],
     "learning": ["runs", "windows"],
     "cold_start": ["runs"],
     "run_matrix": ["runs"],
+    "published": ["rates", PUBLISHED],
 }
 
 
@@ -23,7 +27,7 @@ def draw(name, tables, devices, folder):
     """Draws one figure as its rule does; returns the paths of SVG and PNG."""
     script = importlib.import_module(f"plot_{name}")
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-    script.main(*[tables[table] for table in TABLES_OF[name]], devices, svg, png)
+    script.main(*[tables.get(table, table) for table in TABLES_OF[name]], devices, svg, png)
     return svg, png
 
 

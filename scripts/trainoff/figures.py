@@ -24,7 +24,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#2
 # A second sign beside the colour, for grey print.
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "p")
 
-INK, QUIET, FAINT, BAND = "#1b1f24", "#57606a", "#d0d7de", "#f4f6f8"
+INK, QUIET, FAINT, BAND, GRID = "#1b1f24", "#57606a", "#d0d7de", "#f4f6f8", "#e3e7eb"
+# Paper is white and turns dark with the page; what is written on a coloured cell stays white, so it has a name of its own.
+PAPER, ON_COLOUR, PALE = "#ffffff", "#fefefe", "#e3eef6"
 # Status of a run: colour, mark and the word under the figure. Only "ok" is pale, so that failures stand out.
 STATUSES = {
     "ok": ("#9cc3dd", "o", "ok"),
@@ -35,6 +37,8 @@ STATUSES = {
     "error": ("#5e3c99", "P", "error"),
     "unavailable": ("#6e7781", "_", "device unavailable"),
 }
+
+FONTS = "'DejaVu Sans', Verdana, sans-serif"
 
 # Ticks of a decade on logarithmic axes, finest first.
 LOG_STEPS = (
@@ -60,6 +64,11 @@ class Device:
     label: str
     colour: str
     mark: str
+
+    @property
+    def place(self):
+        """The number of its colour."""
+        return COLOURS.index(self.colour)
 
 
 def devices_in(devices, table):
@@ -95,7 +104,7 @@ def use_style():
             "xtick.color": QUIET,
             "ytick.color": INK,
             "axes.grid": False,
-            "grid.color": "#e3e7eb",
+            "grid.color": GRID,
             "grid.linewidth": 0.6,
             "figure.facecolor": "white",
             "figure.dpi": 96,
@@ -114,11 +123,18 @@ def save(figure, svg, png):
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
         text = temporary.read_text(encoding="utf-8")
         # Verdana has the same widths as DejaVu Sans and is there where that is not.
-        text = re.sub(r"'DejaVu Sans'(, sans-serif)?", "'DejaVu Sans', Verdana, sans-serif", text)
+        text = re.sub(r"'DejaVu Sans'(, sans-serif)?", FONTS, text)
+        text = text.replace("<svg ", f'<svg data-words="{_points(figure)}" ', 1)
         temporary.write_text(text, encoding="utf-8")
     with whole(png) as temporary:
         figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
     plt.close(figure)
+
+
+def _points(figure):
+    """How much of a figure's top and bottom is taken up by words, in points; trainoff.pictures cuts it off."""
+    top, bottom = getattr(figure, "words", (0, 0))
+    return f"{72 * top:.2f} {72 * bottom:.2f}"
 
 
 def clean(text):
@@ -163,31 +179,36 @@ def frame(title, subtitle, notes, body, key=()):
     """
     title_lines = _lines(title, 84) or [""]
     subtitle_lines = _lines(subtitle, 124)
-    note_lines = [line for note in notes if note for line in _lines(note, 140)]
+    note_lines = [_lines(note, 140) for note in notes if note]
     key_lines = _key_lines(key)
-    top = EDGE + 0.21 * len(title_lines) + 0.165 * len(subtitle_lines) + 0.21 * len(key_lines) + 0.06
-    bottom = EDGE + 0.15 * len(note_lines) + (0.08 if note_lines else 0)
+    head = EDGE + 0.21 * len(title_lines) + 0.165 * len(subtitle_lines) + 0.02
+    top = head + 0.21 * len(key_lines) + 0.04
+    foot = 0.15 * sum(map(len, note_lines))
+    bottom = EDGE + foot + (0.08 if foot else 0)
     height = top + body + bottom
     figure = plt.figure(figsize=(WIDTH, height))
+    figure.words = head - 0.06, foot + 0.08 if foot else 0
 
-    def write(line, at, **look):
-        figure.text(EDGE / WIDTH, 1 - at / height, line, va="top", ha="left", **look)
+    # The names let trainoff.pictures take the words out of the picture and set them in the page's own type.
+    def write(part, line, at, **look):
+        figure.text(EDGE / WIDTH, 1 - at / height, line, va="top", ha="left", gid=f"words-{part}", **look)
 
     at = EDGE
-    for line in title_lines:
-        write(line, at, fontsize=FONT + 2.5, fontweight="bold")
+    for number, line in enumerate(title_lines):
+        write(f"title-0-{number}", line, at, fontsize=FONT + 2.5, fontweight="bold")
         at += 0.21
     at += 0.02
-    for line in subtitle_lines:
-        write(line, at, fontsize=FONT, color=QUIET)
+    for number, line in enumerate(subtitle_lines):
+        write(f"subtitle-0-{number}", line, at, fontsize=FONT, color=QUIET)
         at += 0.165
     for line in key_lines:
         _draw_key(figure, line, at + 0.12, height)
         at += 0.21
-    at = height - EDGE - 0.15 * len(note_lines)
-    for line in note_lines:
-        write(line, at, fontsize=FONT - 1, color=QUIET)
-        at += 0.15
+    at = height - EDGE - foot
+    for place, lines in enumerate(note_lines):
+        for number, line in enumerate(lines):
+            write(f"note-{place}-{number}", line, at, fontsize=FONT - 1, color=QUIET)
+            at += 0.15
     return Frame(figure, top, bottom, height)
 
 
@@ -247,11 +268,11 @@ class Rows:
         return (place + 0.5) * self.row + (lane - (self.lanes - 1) / 2) * self.lane
 
 
-def rows(title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=None, tight=False):
+def rows(title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=None, tight=False, own_axes=False):
     """Draws frames, bands and row names for panels of configurations.
 
     `groups` is [(panel title, configurations)], `names` maps a configuration to its row's name, `lanes` is the number
-    of devices. `tight` leaves less room between rows.
+    of devices. `tight` leaves less room between rows. `own_axes`: panels do not share their x axis, so each is labelled.
     """
     lane = 0.17 if lanes < 5 else 0.15
     row = lanes * lane + (0.02 if tight else 0.1)
@@ -266,7 +287,8 @@ def rows(title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=
     foot = 0.42
     lines = [groups[start : start + columns] for start in range(0, len(groups), columns)]
     heights = [max(len(group) for _, group in line) * row for line in lines]
-    body = sum(heights) + head * len(lines) + 0.12 * (len(lines) - 1) + foot
+    between = 0.3 if own_axes else 0.12
+    body = sum(heights) + head * len(lines) + between * (len(lines) - 1) + foot
     page = frame(title, subtitle, notes, body, key)
     panels, at = [], 0.0
     for number, (line, tall) in enumerate(zip(lines, heights, strict=True)):
@@ -274,13 +296,13 @@ def rows(title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=
             axes = page.axes(left + column * (width + gap), at + head, width, len(group) * row)
             axes.set_ylim(len(group) * row, 0)
             last = number == len(lines) - 1 or column >= len(lines[number + 1])
-            _dress(axes, group, names, row, named=column == 0 or not shared, last=last)
+            _dress(axes, group, names, row, named=column == 0 or not shared, last=last or own_axes)
             if last:
                 axes.set_xlabel(x_label)
             if text:
                 axes.set_title(clean(text), loc="left", fontsize=FONT, fontweight="bold", pad=4)
             panels.append((axes, group))
-        at += head + tall + 0.12
+        at += head + tall + between
     return Rows(page, panels, lane, row, lanes)
 
 

@@ -49,6 +49,25 @@ def throughput_title(rates, devices):
     )
 
 
+def each_device_title(rates, devices):
+    """The finding of the panels of each device alone: which configuration it trains fastest."""
+    best = {}
+    for device in devices:
+        own = rates[rates["device"] == device.name].dropna(subset="images_per_second")
+        if len(own):
+            best[device.label] = naming.configuration_of(own.loc[own["images_per_second"].idxmax()])
+    if not best:
+        return "No run gave a training speed"
+    varying = naming.varying_axes(naming.all_configurations(rates))
+    names = {label: naming.label(one, varying) or "the one configuration" for label, one in best.items()}
+    if len(set(names.values())) == 1:
+        every = "Every device is" if len(names) > 1 else f"{next(iter(names))} is"
+        return f"{every} fastest on {next(iter(names.values()))}"
+    if len(names) <= 3:
+        return "; ".join(f"{label} is fastest on {name}" for label, name in names.items())
+    return f"The {len(names)} devices are fastest on {len(set(names.values()))} different configurations"
+
+
 def throughput_notes(runs, rates):
     """What a reader of the throughput figure must know."""
     notes = [

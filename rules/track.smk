@@ -1,0 +1,39 @@
+# Copies of finished runs for trackers, where the experiment asks for them. They read metrics files and nothing depends on
+# them, so no training knows of them or waits for them.
+
+TRACKERS = config.get("trackers") or {}
+TRACKED = [
+    f"<results>/trackers/{name}.json" for name, wanted in TRACKERS.items() if wanted
+]
+
+
+rule track_tensorboard:
+    input:
+        metrics=METRICS,
+        code=code_of("scripts/track_tensorboard.py"),
+    output:
+        written="<results>/trackers/tensorboard.json",
+    log:
+        "<results>/logs/track_tensorboard.log",
+    conda:
+        "../envs/trackers.yaml"
+    script:
+        "../scripts/track_tensorboard.py"
+
+
+rule track_wandb:
+    input:
+        metrics=METRICS,
+        code=code_of("scripts/track_wandb.py"),
+    output:
+        written="<results>/trackers/wandb.json",
+    log:
+        "<results>/logs/track_wandb.log",
+    conda:
+        "../envs/trackers.yaml"
+    params:
+        project=(TRACKERS.get("wandb") or {}).get("project"),
+        entity=(TRACKERS.get("wandb") or {}).get("entity"),
+        mode=(TRACKERS.get("wandb") or {}).get("mode", "offline"),
+    script:
+        "../scripts/track_wandb.py"

@@ -1,0 +1,82 @@
+"""Figure: each device alone over all configurations, on an axis of its own, as the published study showed its two."""
+
+import pandas as pd
+
+from trainoff import configurations as naming
+from trainoff import figures, findings, numbers
+from trainoff.cells import cells
+from trainoff.script import logged
+
+
+def main(runs, rates, devices, svg, png):
+    """Draws the tables at the paths `runs` and `rates` (parquet) into `svg` and `png`."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(rates), devices), svg, png)
+
+
+def draw(runs, rates, devices):
+    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+    shown = figures.devices_in(devices, runs)
+    found = cells(runs, rates)
+    title = findings.each_device_title(rates, shown)
+    if not findings.rates_by_device(rates, shown):
+        return figures.quiet_panel(title, "The matrix of runs says why.")
+    configurations = naming.all_configurations(runs)
+    varying = naming.varying_axes(configurations)
+    names = {one: naming.label(one, varying) or "the one configuration" for one in configurations}
+    sheet = figures.rows(
+        title,
+        naming.constant_text(configurations),
+        [
+            "Bar: median training speed. Line: 95 % interval. Every panel has an axis of its own, so compare bars inside a "
+            "panel only; the next figure shows the devices side by side.",
+            findings.one_replicate_note(rates),
+        ],
+        [(device.label, configurations) for device in shown],
+        names,
+        1,
+        "training images per second",
+        columns=1 if len(shown) == 1 else 2 if len(shown) < 5 else 3,
+        tight=len(configurations) > 24,
+        own_axes=True,
+    )
+    for (axes, group), device in zip(sheet.panels, shown, strict=True):
+        own = {configuration: found.get((configuration, device.name)) for configuration in group}
+        measured = [cell for cell in own.values() if cell and numbers.known(cell["images_per_second"])]
+        ends = [_right(cell) for cell in measured] or [1.0]
+        labels = [(_right(cell), _text(cell)) for cell in measured]
+        axes.set_xlim(figures.limits(ends, labels, axes, logarithmic=False))
+        axes.xaxis.set_major_locator(figures.matplotlib.ticker.MaxNLocator(4))
+        for place, configuration in enumerate(group):
+            _draw_bar(axes, sheet.y(place), sheet.lane, device, own[configuration])
+    return sheet.frame.figure
+
+
+def _draw_bar(axes, y, lane, device, cell):
+    if not cell or not numbers.known(cell["images_per_second"]):
+        figures.draw_missing(axes, y, None, cell["failure"] if cell else "not run")
+        return
+    axes.barh(y, cell["images_per_second"], height=lane * 0.78, color=(device.colour, 0.55), linewidth=0, zorder=2)
+    if numbers.known(cell["ci_low"]):
+        axes.plot([cell["ci_low"], cell["ci_high"]], [y, y], color=figures.INK, linewidth=1.2, zorder=3)
+    figures.write_beside(axes, _right(cell), y, _text(cell))
+
+
+def _right(cell):
+    return cell["ci_high"] if numbers.known(cell["ci_high"]) else cell["images_per_second"]
+
+
+def _text(cell):
+    text = numbers.significant(cell["images_per_second"])
+    return f"{text} unstable" if cell["unstable"] else text
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.runs,
+            snakemake.input.rates,
+            snakemake.params.devices,
+            snakemake.output.svg,
+            snakemake.output.png,
+        )

@@ -1,0 +1,68 @@
+"""Tells Weights & Biases of finished runs: one run each, grouped by device; offline unless the experiment says online."""
+
+from pathlib import Path
+
+from trainoff import tracking
+from trainoff.script import logged
+
+
+def main(metrics, project, entity, mode, output, terminal):
+    """Writes what became of it to `output`, and the runs into the folder `wandb` beside it; sends them in mode "online"."""
+    folder = Path(output).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    tracking.report(
+        "Weights & Biases", metrics, output, lambda record: log(record, folder, project, entity, mode), terminal
+    )
+
+
+def log(record, folder, project, entity, mode):
+    """Logs one run; returns its name. A run that was logged before is not logged again."""
+    import wandb
+
+    identity = tracking.identity(record)
+    if any(Path(folder, "wandb").glob(f"*run-*-{identity}")):
+        return identity
+    run = wandb.init(
+        project=project,
+        entity=entity,
+        id=identity,
+        name=tracking.name(record),
+        group=record["run"]["device"],
+        tags=[record["status"]],
+        config=tracking.settings(record),
+        dir=folder,
+        mode=mode,
+        reinit="finish_previous",
+        # What this machine does now is not what the run did: readings come from its record alone.
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            host="trainoff",
+            disable_git=True,
+            disable_code=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            x_save_requirements=False,
+        ),
+    )
+    try:
+        run.define_metric("epoch")
+        run.define_metric("*", step_metric="epoch")
+        for epoch, values in tracking.epochs(record):
+            run.log({"epoch": epoch, **values})
+        run.summary.update(tracking.summary(record) | {"status": record["status"]})
+    finally:
+        run.finish(exit_code=0 if record["status"] == "ok" else 1)
+    return identity
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]) as terminal:
+        main(
+            snakemake.input.metrics,
+            snakemake.params.project,
+            snakemake.params.entity,
+            snakemake.params.mode,
+            snakemake.output.written,
+            terminal,
+        )

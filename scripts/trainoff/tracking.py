@@ -1,0 +1,102 @@
+"""What a tracker is told of a finished run. Trackers read metrics files after the training; they never see its clock."""
+
+import hashlib
+import json
+
+from trainoff import records
+from trainoff.files import write_text
+
+# What a run's readings are called; those of the hardware have a group of their own, as sweep users know it.
+CONDITIONS = {
+    "temperature_celsius_after": "hardware/temperature_celsius",
+    "clock_mhz_after": "hardware/clock_mhz",
+    "other_cores_during": "hardware/other_cores",
+    "memory_available_bytes_after": "hardware/memory_available_bytes",
+}
+
+
+def name(record):
+    """One run in a few words, the same for every tracker: "mobilenetv2 · batch 32 · 96 px · last layer · 1"."""
+    run = record["run"]
+    words = [run["model"], f"batch {run['batch_size']}", f"{run['img_dim']} px"]
+    words += ["all weights" if run["trainable"] else "last layer"]
+    words += [run["precision"]] if run["precision"] != "float32" else []
+    words += ["XLA"] if run["xla"] else []
+    return " · ".join([*words, str(run["replicate"])])
+
+
+def identity(record):
+    """16 hexadecimal digits: the same for the same run, another one when it was trained anew."""
+    facts = {**record["run"], "started_at": record["provenance"]["started_at"]}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def settings(record):
+    """The run's settings and what it ran on, flat: {"device": …, "batch_size": …, "hardware": …}."""
+    device, host, software = record["device"], record["host"], record["software"]
+    facts = {
+        **record["run"],
+        "hardware": device["name"],
+        "accelerator": device["accelerator"],
+        "backend": device["backend"],
+        "os": host["os"],
+        "cpu": host["cpu"],
+        **{f"version/{key}": value for key, value in software.items()},
+        **{key: value for key, value in record["provenance"].items() if key.endswith("sha256")},
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def epochs(record):
+    """[(epoch, {"loss": …, "images_per_second": …, "hardware/watts": …})], without what is unknown."""
+    found = []
+    for window in record["windows"]:
+        values = {key: window[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")}
+        values["images_per_second"] = window["images"] / window["seconds"]
+        if window.get("energy_joules") is not None:
+            values["hardware/watts"] = window["energy_joules"] / window["seconds"]
+            values["joules_per_image"] = window["energy_joules"] / window["images"]
+        found.append((window["epoch"], _known(values)))
+    return found
+
+
+def summary(record):
+    """What the run came to: {"images_per_second": …, "cold_start/first_step_seconds": …}, without what is unknown."""
+    energy = {key: value for key, value in (record["energy"] or {}).items() if isinstance(value, (int, float))}
+    return _known(
+        {
+            "images_per_second": record["throughput"]["images_per_second"],
+            "final_val_accuracy": record["training"]["final_val_accuracy"],
+            **{f"cold_start/{key}": value for key, value in record["cold_start"].items()},
+            **{f"energy/{key}": value for key, value in energy.items()},
+            **{words: record["conditions"].get(key) for key, words in CONDITIONS.items()},
+        }
+    )
+
+
+def report(tracker, metrics, output, log_run, terminal):
+    """Tells a tracker of all runs and writes what became of it to `output` (JSON).
+
+    metrics: paths of the metrics files. log_run: called with each record, returns where the run went; raises whatever
+    its library raises. A tracker that is not installed or cannot be reached costs one warning: the results are complete
+    without it.
+    """
+    logged, reason = {}, None
+    try:
+        for path in metrics:
+            logged[str(path)] = log_run(records.read(path))
+    except ImportError as error:
+        reason = f"{error.name} is not installed"
+    except Exception as error:
+        # A tracker's library may fail in any way; none of them may stop a sweep.
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+    if reason:
+        terminal.write(
+            f"\n{tracker}: {len(logged)} of {len(metrics)} runs were written; {reason}. The results are complete without "
+            f"it. Mend it and delete {output} to try again.\n\n"
+        )
+    write_text(output, json.dumps({"tracker": tracker, "reason": reason, "runs": logged}, indent=1) + "\n")
+
+
+def _known(values):
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,145 @@
+"""Writes docs/reference.md from the schemas, the experiment's defaults and the captions of the results; `make docs` runs it."""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from trainoff import tables
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "docs/reference.md"
+
+
+def reference():
+    """The text of the reference."""
+    config_schema = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    metrics_schema = json.loads((ROOT / "schemas/metrics.schema.json").read_text(encoding="utf-8"))
+    defaults = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    parts = [
+        "# Reference",
+        "Written by `make docs` from the schemas, `config.yaml` and the captions in `report/`; change those, not this file.",
+        "## Keys of an experiment",
+        "`config.yaml` holds every key; a file given with `CONFIG=` or `--configfile` holds those that differ. "
+        "Described by [schemas/config.schema.yaml](../schemas/config.schema.yaml); an unknown key is refused.",
+        _table(["key", "what it is", "legal", "default"], _config_rows(config_schema, config_schema, defaults)),
+        "## A device entry",
+        "In `catalog/devices.yaml` by its name, or written out under `devices:` with its `name`.",
+        _table(["key", "what it is", "legal"], _device_rows(config_schema)),
+        "## Keys of metrics.json",
+        "One file per run, described by [schemas/metrics.schema.json](../schemas/metrics.schema.json). Units stand in the "
+        "names; unknown is null, never zero.",
+        _table(["key", "what it is", "type"], list(_metrics_rows(metrics_schema, metrics_schema))),
+        "## Tables and figures",
+        "Each table lies in `tables/` as CSV and Parquet, each figure in `figures/` as SVG and PNG.",
+        _table(["name", "what it is"], _captions()),
+        "### Columns of runs.csv",
+        ", ".join(f"`{name}`" for name in tables.RUN_COLUMNS) + ".",
+        "### Columns of windows.csv",
+        ", ".join(f"`{name}`" for name in tables.WINDOW_COLUMNS) + ".",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _config_rows(schema, root, defaults, prefix=""):
+    rows = []
+    for key, part in schema["properties"].items():
+        part = _resolved(part, root)
+        name, default = f"{prefix}{key}", (defaults or {}).get(key, "")
+        if part.get("type") == "object" and "properties" in part:
+            if "description" in part:
+                rows.append([f"`{name}`", part["description"], "", ""])
+            rows += _config_rows(part, root, default or {}, f"{name}.")
+        else:
+            rows.append([f"`{name}`", part.get("description", ""), _legal(part, root), _value(default)])
+    return rows
+
+
+def _device_rows(schema):
+    part = schema["$defs"]["device"]
+    needed = part.get("required", [])
+    return [
+        [f"`{key}`", _resolved(one, schema).get("description", ""), _legal(one, schema) + _needed(key in needed)]
+        for key, one in part["properties"].items()
+    ]
+
+
+def _needed(needed):
+    return "; needed" if needed else ""
+
+
+def _metrics_rows(schema, root, prefix=""):
+    for key, part in schema.get("properties", {}).items():
+        part = _resolved(part, root)
+        name = f"{prefix}{key}"
+        inner = _resolved(part.get("items", part), root)
+        if "properties" in inner:
+            if "description" in part:
+                yield [f"`{name}`", part["description"], _legal(part, root)]
+            yield from _metrics_rows(inner, root, f"{name}[]." if "items" in part else f"{name}.")
+        else:
+            yield [f"`{name}`", part.get("description", ""), _legal(part, root)]
+
+
+def _resolved(part, root):
+    """A part of a schema with what it refers to."""
+    if "$ref" not in part:
+        return part
+    found = root
+    for step in part["$ref"].removeprefix("#/").split("/"):
+        found = found[step]
+    return {**found, **{key: value for key, value in part.items() if key != "$ref"}}
+
+
+def _legal(part, root):
+    """What values a part of a schema allows, in words."""
+    part = _resolved(part, root)
+    if "const" in part:
+        return _value(part["const"])
+    if "enum" in part:
+        return ", ".join(map(_value, part["enum"]))
+    for word in ("anyOf", "oneOf"):
+        if word in part:
+            return " or ".join(_legal(one, root) for one in part[word])
+    kinds = part.get("type", "any value")
+    kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
+    if "items" in part:
+        inner = _legal(part["items"], root)
+        return f"list of {inner}" if inner != "object" else "list"
+    words = [kind]
+    for key, text in {
+        "minimum": "from {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "to {}",
+        "exclusiveMaximum": "below {}",
+        "maxLength": "at most {} characters",
+        "pattern": "like `{}`",
+    }.items():
+        if key in part:
+            words.append(text.format(part[key]))
+    return ", ".join(words)
+
+
+def _value(value):
+    if value == "":
+        return ""
+    return f"`{json.dumps(value, ensure_ascii=False)}`" if not isinstance(value, str) else f"`{value}`"
+
+
+def _captions():
+    """[name, first paragraph of its caption] of every table and figure."""
+    rows = []
+    for path in sorted((ROOT / "report").glob("*.rst")):
+        text = path.read_text(encoding="utf-8").replace("``", "`")
+        rows.append([f"`{path.stem}`", " ".join(re.split(r"\n\s*\n", text)[0].split())])
+    return [row for row in rows if row[0] != "`workflow`"]
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")
