@@ -4,6 +4,7 @@ rule report:
         runs="<results>/tables/runs.parquet",
         rates="<results>/tables/rates.parquet",
         comparison="<results>/tables/comparison.parquet",
+        best="<results>/tables/best.parquet",
         overall="<results>/tables/overall.parquet",
         parity=PARITY,
         each_device="<results>/figures/each_device.svg",
@@ -39,7 +40,7 @@ rule report:
         settings={
             key: value
             for key, value in config.items()
-            if key not in ("title", "devices", "pathvars", "trackers")
+            if key not in ("title", "devices", "pathvars", "trackers", "limits")
         },
     script:
         "../scripts/report.py"

@@ -34,8 +34,8 @@ FIGURES = {
 }
 # Those with a place of their own; the others follow each other in a gallery.
 PLACED = ("run_matrix", "published")
-# Tables that the page is made of, in the order in which it offers them. Those of costs and parity may be missing.
-TABLES = ("runs", "rates", "comparison", "overall", "parity", "costs")
+# Tables that the page is made of, in the order in which it offers them. Those of parity and costs may be missing.
+TABLES = ("runs", "rates", "comparison", "best", "overall", "parity", "costs")
 # Columns of the runs that another program is given.
 RUN_COLUMNS = [
     *records.RUN_KEYS,
@@ -59,6 +59,7 @@ FURTHER_RATIOS = {
 }
 # A longer table would make the page hard to send.
 MOST_CARRIED_BYTES = 500_000
+FRAMEWORKS = ("tensorflow", "torch", "jax")
 HASHES = ("code_sha256", "dataset_sha256", "images_sha256", "weights_sha256")
 SCRIPTS = Path(figures.__file__).resolve().parents[1]
 
@@ -120,6 +121,7 @@ def render(frames, svgs, captions, title, devices, settings, template, style, sc
             shown=shown,
             labels=labels,
             comparisons=comparison_tables(frames["comparison"], shown),
+            best=best_rows(frames.get("best"), shown),
             parity=parity_rows(frames.get("parity"), labels),
             parity_method=parity.METHOD,
             runs=run_rows(runs, shown),
@@ -268,11 +270,14 @@ def device_rows(runs, devices):
         "Power": ("power_source", str),
         "Python": ("python", str),
         "TensorFlow": ("tensorflow", str),
+        "PyTorch": ("torch", str),
+        "JAX": ("jax", str),
         "Keras": ("keras", str),
     }
     return [
         (name, [_values(runs[runs["device"] == device.name], column, form) for device in devices])
         for name, (column, form) in facts.items()
+        if column not in FRAMEWORKS or runs[column].notna().any()
     ]
 
 
@@ -342,11 +347,43 @@ def _shared_reason(rows):
     return reasons.pop()
 
 
+def best_rows(table, devices):
+    """The lane "each at its best", every device against the first: [dict], empty where the lanes are one."""
+    if table is None or table.empty:
+        return []
+    axes = [axis for axis in naming.AXES if axis not in ("precision", "xla")]
+    works = naming.all_configurations(table, axes)
+    varying = naming.varying_axes(works, axes)
+    labels = {device.name: device.label for device in devices}
+    order = [device.name for device in devices]
+    rows = [row for row in table.to_dict("records") if row["baseline"] == order[0] and row["device"] in labels]
+    rows.sort(key=lambda row: (order.index(row["device"]), works.index(naming.configuration_of(row, axes))))
+    return [
+        row
+        | {
+            "pair": f"{labels[row['device']]} against {labels[row['baseline']]}",
+            "name": naming.label(naming.configuration_of(row, axes), varying, axes) or "the one configuration",
+            "settings": [_setting(row, prefix) for prefix in ("", "baseline_")],
+            "interval": numbers.ratio_interval(row["ci_low"], row["ci_high"]),
+            "verdict_text": wording.VERDICT_WORDS.get(row["verdict"], row["verdict"]),
+            "reason_text": findings.plain_reason(row["reason"], labels),
+        }
+        for row in rows
+    ]
+
+
+def _setting(row, prefix):
+    """How a side of a pair computes at its best."""
+    values = [(axis, row[f"{prefix}{axis}"]) for axis in ("precision", "xla")]
+    return ", ".join(naming.value_text(axis, value) for axis, value in values if numbers.known(value)) or "none"
+
+
 def parity_rows(table, labels):
     """The parity table in words: [dict], empty where none was needed."""
     rows = [] if table is None else table.to_dict("records")
     for row in rows:
         row["label"] = labels.get(row["device"], row["device"])
+        row["precision"] += ", XLA" if row.get("xla") else ""
         row["check"] = row["check"].replace("_", " ").capitalize()
         row["verdict_text"] = wording.PARITY_WORDS[row["verdict"]]
     return rows
@@ -366,13 +403,22 @@ def run_rows(runs, devices):
             "name": naming.label(naming.configuration_of(run), varying) or "the one configuration",
             "status_text": cells.status_text(run["status"], run["signal"]),
             "interval": numbers.interval(run["ci_low"], run["ci_high"]) if numbers.known(run["ci_low"]) else "",
-            "unstable": bool(run["unstable"] or False),
-            "busy": bool(run["busy"] or False),
+            "flags": _flags(run),
             "metrics_link": run["metrics"],
             "log_link": f"{run['metrics'].rpartition('/')[0]}/train.log" if _has_log(run) else None,
         }
         for run in runs.to_dict("records")
     ]
+
+
+def _flags(run):
+    """What must be said beside a run's status, in a word or few."""
+    flags = [name for name in ("unstable", "busy") if run[name] or False]
+    if run["attempts"] > 1:
+        flags.append(f"attempt {run['attempts']}, learning rate {run['learning_rate_used']:g}")
+    if run["status"] == "ok" and numbers.known(run["converged"]) and not run["converged"]:
+        flags.append("did not converge")
+    return flags
 
 
 def _has_log(run):
@@ -405,8 +451,9 @@ def log_tail(metrics):
 
 def version_rows(runs):
     """Software and protocol: [(what, values in words)]."""
-    names = {"Python": "python", "TensorFlow": "tensorflow", "Keras": "keras", "Protocol version": "protocol_version"}
-    rows = [(name, _values(runs, column)) for name, column in names.items()]
+    names = {"Python": "python", "TensorFlow": "tensorflow", "PyTorch": "torch", "JAX": "jax", "Keras": "keras"}
+    names["Protocol version"] = "protocol_version"
+    rows = [(name, _values(runs, column)) for name, column in names.items() if runs[column].notna().any()]
     return [*rows, ("Metrics schema version", str(records.SCHEMA_VERSION))]
 
 
@@ -430,13 +477,13 @@ def data_block(frames, devices, title):
         "rates": _plain_records(frames["rates"]),
         "comparison": _plain_records(frames["comparison"]),
         "overall": _plain_records(frames["overall"]),
-        **{name: _plain_records(frames[name]) if name in frames else [] for name in ("parity", "costs")},
+        **{name: _plain_records(frames[name]) if name in frames else [] for name in ("best", "parity", "costs")},
         "runs": _columns_and_rows(runs[[column for column in RUN_COLUMNS if column in runs]]),
         "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
         "schema_version": records.SCHEMA_VERSION,
         "versions": {
             column: sorted({str(value) for value in runs[column].dropna()})
-            for column in ("python", "tensorflow", "keras", "protocol_version")
+            for column in ("python", *FRAMEWORKS, "keras", "protocol_version")
         },
         "hashes": {column: sorted(runs[column].dropna().unique().tolist()) for column in HASHES},
         "method": stats.METHOD,

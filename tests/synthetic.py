@@ -35,7 +35,7 @@ DEVICES = [
 ]
 SPEED = {"cpu": 1, "cuda": 14, "metal": 4.3, "laptop": 0.98, "h100": 30, "v100": 12, "m3-max": 6, "t4": 7}
 
-TABLES = ("runs", "windows", "rates", "comparison", "overall")
+TABLES = ("runs", "windows", "rates", "comparison", "best", "overall")
 HASH = hashlib.sha256(b"synthetic").hexdigest()
 
 
@@ -150,7 +150,7 @@ def results(folder, devices, all_records):
     tables = Path(folder, "tables")
     paths = {name: (tables / f"{name}.csv", tables / f"{name}.parquet") for name in TABLES}
     aggregate.main(write(folder, all_records), *paths["runs"], *paths["windows"])
-    outputs = {name: paths[name] for name in ("rates", "comparison", "overall")}
+    outputs = {name: paths[name] for name in ("rates", "comparison", "best", "overall")}
     compare.main(paths["runs"][1], paths["windows"][1], [device["name"] for device in devices], outputs)
     return {name: parquet for name, (_, parquet) in paths.items()}
 

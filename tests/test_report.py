@@ -147,6 +147,24 @@ def test_one_device_has_no_winner(tmp_path):
     assert numbers.span(lowest, highest) in said
 
 
+def test_each_at_its_best_stands_apart(tmp_path):
+    devices = synthetic.DEVICES[:2]
+    grid = synthetic.SMALL_GRID | {"precision": ["float32", "mixed_float16"]}
+    text, frames = page(tmp_path, devices, synthetic.records(devices, grid, replicates=3))
+    said = Outline(text).text
+    mean = frames["overall"].set_index("subset").loc["each at its best"]
+    assert f"Each at its best (precision and XLA left to the device) {numbers.ratio(mean['ratio'])}" in said
+    for row in frames["best"].to_dict("records"):
+        assert f"NVIDIA GPU against CPU {'all weights' if row['trainable'] else 'last layer'}" in said
+    assert len(data_of(text)["best"]) == len(frames["best"]) == 2
+
+
+def test_runs_that_did_not_learn_are_named(tmp_path):
+    devices = synthetic.DEVICES[:2]
+    text, _ = page(tmp_path, devices, synthetic.records(devices))
+    assert "8 of 16 runs did not converge (4 of 8 on CPU and 4 of 8 on NVIDIA GPU)" in Outline(text).text
+
+
 def test_one_replicate_is_said_beside_the_answer(tmp_path):
     devices = synthetic.DEVICES[:2]
     text, _ = page(tmp_path, devices, synthetic.records(devices))

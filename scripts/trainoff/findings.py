@@ -127,6 +127,24 @@ def busy_note(runs):
     )
 
 
+def not_converged_note(runs, devices):
+    """Names how many runs that ended well did not learn, and where; "" when all did or it is not known."""
+    ended = runs[(runs["status"] == "ok") & runs["converged"].notna()]
+    lost = ended[~ended["converged"].astype(bool)]
+    if lost.empty:
+        return ""
+    labels = {device.name: device.label for device in devices}
+    parts = [
+        f"{len(lost[lost['device'] == name])} of {len(own)} on {labels.get(name, name)}"
+        for name, own in ended.groupby("device", sort=False)
+        if (lost["device"] == name).any()
+    ]
+    return (
+        f"{len(lost)} of {numbers.count(len(ended), 'run')} did not converge ({numbers.listing(parts)}): their speed counts, "
+        "but they learnt next to nothing, as the learning curves show."
+    )
+
+
 def against_first(table, devices):
     """The rows of a comparison whose baseline is the first device; figures and sentences tell these."""
     return table[table["baseline"] == devices[0].name]

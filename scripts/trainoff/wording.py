@@ -104,6 +104,15 @@ def _pair_answer(table, device, devices):
             details.append(f"{words} {numbers.ratio(row['ratio'])} ({interval}{findings.denominator(row)})")
     line = ", ".join(details)
     lines = [f"{line[0].upper()}{line[1:]}."] if line else []
+    best = rows.get("each at its best")
+    if best and best["configurations_compared"]:
+        interval = (
+            f"{numbers.ratio_interval(best['ci_low'], best['ci_high'])}; " if numbers.known(best["ci_low"]) else ""
+        )
+        lines.append(
+            f"Each at its best (precision and XLA left to the device) {numbers.ratio(best['ratio'])} "
+            f"({interval}{findings.denominator(best)})."
+        )
     single = rows["all"]["one_replicate"]
     if single:
         lines.append(
@@ -131,7 +140,7 @@ def caveats(runs, rates, overall, devices, standing):
             f"{failed} of {numbers.count(len(runs), 'run')} did not end well; they are listed with their reasons."
         )
     found += [findings.one_replicate_note(rates), findings.unstable_note(rates), findings.busy_note(runs)]
-    found += parity_caveats(standing, devices)
+    found += [*parity_caveats(standing, devices), findings.not_converged_note(runs, devices)]
     found.append(
         f"Accuracies on this page are those of a model trained on {findings.trained_with(runs)}: they show whether a "
         "device learns and do not say how good the model can become."
