@@ -98,6 +98,8 @@ def render(frames, svgs, captions, title, devices, settings, template, style, sc
     answers, said_once = without_repeats(wording.answers(frames["overall"], rates, shown))
     cards = figure_cards(svgs, captions, folder)
     proof = "ratio" if len(shown) > 1 else "throughput"
+    if len(shown) == 1:
+        cards["throughput"]["heading"] = "Training speed"
     script = script.replace("</", "<\\/")
     return (
         environment()

@@ -139,9 +139,10 @@ def not_converged_note(runs, devices):
         for name, own in ended.groupby("device", sort=False)
         if (lost["device"] == name).any()
     ]
+    where = f" ({numbers.listing(parts)})" if ended["device"].nunique() > 1 else ""
     return (
-        f"{len(lost)} of {numbers.count(len(ended), 'run')} did not converge ({numbers.listing(parts)}): their speed counts, "
-        "but they learnt next to nothing, as the learning curves show."
+        f"{len(lost)} of {numbers.count(len(ended), 'run')} did not converge{where}: their loss hardly fell or their accuracy "
+        "stayed near chance. Their speed counts all the same."
     )
 
 
