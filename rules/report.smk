@@ -15,6 +15,13 @@ rule report:
         ratio_caption="report/ratio.rst",
         last_layer="<results>/figures/last_layer.svg",
         last_layer_caption="report/last_layer.rst",
+        # One model shows no trend.
+        model_size=(
+            "<results>/figures/model_size.svg"
+            if len({run["model"] for run in RUNS}) > 1
+            else []
+        ),
+        model_size_caption="report/model_size.rst",
         learning="<results>/figures/learning.svg",
         learning_caption="report/learning.rst",
         cold_start="<results>/figures/cold_start.svg",

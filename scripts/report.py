@@ -27,6 +27,7 @@ FIGURES = {
     "each_device": ("Each device alone", ["rates", "runs"]),
     "throughput": ("Side by side", ["rates", "windows", "runs"]),
     "last_layer": ("Last layer against all weights", ["rates"]),
+    "model_size": ("Does the gap widen with the model?", ["runs", "comparison"]),
     "learning": ("Does it learn?", ["windows"]),
     "cold_start": ("Cold start", ["runs"]),
     "run_matrix": ("How every run ended", ["runs"]),
