@@ -12,7 +12,7 @@ import synthetic
 from test_figures import TABLES_OF, draw
 
 import report
-from trainoff import numbers
+from trainoff import figures, findings, numbers
 
 PROJECT = Path(__file__).parents[1]
 SETTINGS = {"dataset": {"name": "digits"}, "weights": "random", "replicates": 1, "seed": 0}
@@ -199,3 +199,23 @@ def test_eight_devices_and_nothing_measured(tmp_path):
 def test_plots_and_report_take_plain_values_only():
     for script in [*(f"plot_{name}" for name in TABLES_OF), "report"]:
         assert not hasattr(importlib.import_module(script), "snakemake")
+
+
+def test_the_page_says_which_device_needed_which_learning_rate():
+
+    devices = [figures.Device(name, label, "#000", "o") for name, label in (("cpu", "CPU"), ("metal", "Apple GPU"))]
+    runs = pd.DataFrame(
+        [
+            {"device": "cpu", "attempts": 1, "converged": True, "learning_rate": 5e-4, "learning_rate_used": 5e-4},
+            {"device": "metal", "attempts": 2, "converged": True, "learning_rate": 5e-4, "learning_rate_used": 2.5e-4},
+            {
+                "device": "metal",
+                "attempts": 3,
+                "converged": False,
+                "learning_rate": 5e-4,
+                "learning_rate_used": 1.25e-4,
+            },
+        ]
+    )
+    (sentence,) = findings.learning_rate_notes(runs, devices)
+    assert sentence == "Apple GPU converged only at a lower learning rate in 1 of 2 runs: 0.00025 instead of 0.0005."

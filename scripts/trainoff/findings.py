@@ -127,6 +127,23 @@ def busy_note(runs):
     )
 
 
+def learning_rate_notes(runs, devices):
+    """Which devices needed another learning rate than was asked for, in a sentence each; none when all got by."""
+    labels = {device.name: device.label for device in devices}
+    again = runs[(runs["attempts"] > 1) & runs["converged"].eq(True)]
+    return [
+        f"{labels.get(name, name)} converged only at a lower learning rate in {len(own)} of "
+        f"{numbers.count(int((runs['device'] == name).sum()), 'run')}: {_rates(own)}."
+        for name, own in again.groupby("device", sort=False)
+    ]
+
+
+def _rates(runs):
+    """ "0.00025 instead of 0.0005" for every pair of rates in `runs`."""
+    pairs = runs[["learning_rate_used", "learning_rate"]].drop_duplicates().sort_values("learning_rate")
+    return numbers.listing([f"{used:g} instead of {asked:g}" for used, asked in pairs.itertuples(index=False)])
+
+
 def not_converged_note(runs, devices):
     """Names how many runs that ended well did not learn, and where; "" when all did or it is not known."""
     ended = runs[(runs["status"] == "ok") & runs["converged"].notna()]

@@ -141,6 +141,7 @@ def caveats(runs, rates, overall, devices, standing):
         )
     found += [findings.one_replicate_note(rates), findings.unstable_note(rates), findings.busy_note(runs)]
     found += [*parity_caveats(standing, devices), findings.not_converged_note(runs, devices)]
+    found += findings.learning_rate_notes(runs, devices)
     found.append(
         f"Accuracies on this page are those of a model trained on {findings.trained_with(runs)}: they show whether a "
         "device learns and do not say how good the model can become."
