@@ -37,9 +37,9 @@ help:
 	@echo 'make clean              remove .venv; results stay'
 
 report: environment
-	@$(in_venv); export PATH; \
+	@started=$$(date +%s); $(in_venv); export PATH; \
 	    $(snakemake) && \
-	    python scripts/report_path.py config.yaml $(CONFIG)
+	    python scripts/report_path.py $$started config.yaml $(CONFIG)
 
 limits: environment
 	@$(in_venv); export PATH; \

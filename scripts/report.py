@@ -117,7 +117,7 @@ def render(frames, svgs, captions, title, devices, settings, template, style, sc
             caveats=wording.caveats(runs, rates, frames["overall"], shown, standing),
             devices=device_rows(runs, shown),
             figures=cards,
-            gallery=[card for name, card in cards.items() if name not in (*PLACED, proof) and _tells(name, shown)],
+            gallery=[card for name, card in cards.items() if name not in (*PLACED, proof) and _tells(name, runs)],
             constant=naming.constant_text(configurations),
             trained_with=findings.trained_with(runs),
             rate_table=rate_rows(runs, rates, configurations, shown),
@@ -190,9 +190,10 @@ def with_headlines(answers, overall, devices):
     ]
 
 
-def _tells(name, devices):
-    """Whether a figure tells anything of so few devices."""
-    return len(devices) > 1 or name not in ("ratio", "each_device")
+def _tells(name, runs):
+    """Whether a figure tells anything of so few devices and models."""
+    devices, models = runs["device"].nunique(), runs["model"].nunique()
+    return {"ratio": devices > 1, "each_device": devices > 1, "model_size": min(devices, models) > 1}.get(name, True)
 
 
 def figure_cards(svgs, captions, folder):

@@ -1,14 +1,36 @@
-"""Says where an experiment's report lies, if there is one: report_path.py CONFIG... (later files override)."""
+"""Says where an experiment's report lies and what had to be done: report_path.py SINCE CONFIG... (later files override).
 
+SINCE: when the sweep was started, in seconds since 1970.
+"""
+
+import csv
 import sys
 from pathlib import Path
 
 import yaml
 
-results = "results"
-for path in sys.argv[1:]:
-    config = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    results = (config.get("pathvars") or {}).get("results", results)
-report = Path(results, "report.html").resolve()
-if report.exists():
-    print(f"Report: {report}")
+
+def words(since, results):
+    """What to say of the results in the folder `results`; "" where there is no report."""
+    report = Path(results, "report.html").resolve()
+    if not report.exists():
+        return ""
+    if report.stat().st_mtime >= since:
+        return f"Report: {report}"
+    with open(Path(results, "tables/runs.csv"), encoding="utf-8", newline="") as file:
+        runs = sum(1 for _ in csv.DictReader(file))
+    return f"Everything was finished already: {runs} runs, nothing done anew.\nReport: {report}"
+
+
+def results_of(configs):
+    """The results folder that the experiment files name; later files override."""
+    results = "results"
+    for path in configs:
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        results = (config.get("pathvars") or {}).get("results", results)
+    return results
+
+
+if __name__ == "__main__":
+    if said := words(float(sys.argv[1]), results_of(sys.argv[2:])):
+        print(said)

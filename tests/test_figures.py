@@ -16,6 +16,7 @@ TABLES_OF = {
     "each_device": ["runs", "rates"],
     "ratio": ["rates", "comparison", "overall"],
     "last_layer": ["rates"],
+    "model_size": ["runs", "comparison"],
     "learning": ["runs", "windows"],
     "cold_start": ["runs"],
     "run_matrix": ["runs"],
@@ -106,7 +107,12 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
     tables = synthetic.results(tmp_path, devices, synthetic.records(devices))
     for name in TABLES_OF:
         text = words(draw(name, tables, devices, tmp_path)[0])
-        assert "$x^2$ <b>&\ufffd {nonsense} %s \\frac" in text or name in ("last_layer", "cold_start", "learning")
+        assert "$x^2$ <b>&\ufffd {nonsense} %s \\frac" in text or name in (
+            "last_layer",
+            "cold_start",
+            "learning",
+            "model_size",
+        )
 
 
 def test_a_device_keeps_its_colour_when_others_are_missing():
