@@ -1,5 +1,6 @@
 """JAX under Keras: on a CPU and on an NVIDIA GPU. JAX always compiles with XLA."""
 
+from trainoff.backends import leave_out_tensorflow
 from trainoff.batches import ahead
 from trainoff.devices import DeviceUnavailable
 
@@ -14,6 +15,7 @@ def start(accelerator, threads):
     """
     import jax
 
+    leave_out_tensorflow()
     try:
         jax.devices()
     except RuntimeError as error:

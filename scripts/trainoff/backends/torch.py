@@ -1,5 +1,6 @@
 """PyTorch under Keras: on a CPU, on an NVIDIA GPU, and on an Apple GPU as MPS."""
 
+from trainoff.backends import leave_out_tensorflow
 from trainoff.batches import ahead
 from trainoff.devices import DeviceUnavailable
 
@@ -14,6 +15,7 @@ def start(accelerator, threads):
     """
     import torch
 
+    leave_out_tensorflow()
     present = {
         "cpu": lambda: True,
         "cuda": torch.cuda.is_available,
