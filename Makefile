@@ -20,7 +20,7 @@ snakemake = snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
     $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
     --quiet progress rules host reason
 
-.PHONY: help report limits test test-browser test-environments benchmark docs lint lock clean environment development
+.PHONY: help report limits test test-browser test-environments benchmark benchmark-scale drills docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
@@ -30,6 +30,8 @@ help:
 	@echo 'make test-browser       open reports in a real browser; needs chromium; some minutes'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
+	@echo 'make benchmark-scale    what bookkeeping costs with up to 10,000 runs; a quarter of an hour'
+	@echo 'make drills             provoke every fault we know of, and see what is lost; a quarter of an hour'
 	@echo 'make docs               write the reference anew'
 	@echo 'make lint               check style and the workflow'
 	@echo 'make environment        only make .venv (PYTHON=path to choose the Python)'
@@ -58,6 +60,13 @@ benchmark: environment
 	@$(in_venv); export PATH; \
 	    python benchmarks/harness.py $(ARGS); harness=$$?; \
 	    python benchmarks/false_alarms.py $(wildcard results/tables/windows.parquet) && exit $$harness
+
+benchmark-scale: environment
+	@$(in_venv) python benchmarks/scale.py $(ARGS)
+
+drills: development
+	@$(in_venv) python tests/drills.py $(ARGS)
+	@$(in_venv) python -m pytest -q --hypothesis-profile=volume tests/test_properties.py tests/test_datasets.py
 
 docs: environment
 	@$(in_venv) python scripts/write_reference.py

@@ -1,5 +1,6 @@
 """The experiment, checked, and the runs that follow from it."""
 
+import inspect
 import json
 import os
 import sys
@@ -7,13 +8,14 @@ import sys
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.settings.types import Quietness
+from snakemake.settings.types import DeploymentMethod, Quietness
 
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
 
 from trainoff import devices as machine
 from trainoff import experiment, locking, progress
 from trainoff.errors import UserError
+from trainoff.files import sha256_of_all
 from trainoff.imports import code_of
 
 if workflow.is_main_process:
@@ -63,17 +65,24 @@ wildcard_constraints:
 
 
 RUNS = experiment.runs(config, DEVICES)
+RUN_WILDCARDS = [experiment.wildcards(run) for run in RUNS]
 # The place of each run in the sweep, by its wildcards.
 ORDER = {
-    tuple(sorted(experiment.wildcards(run).items())): place
-    for place, run in enumerate(RUNS)
+    tuple(sorted(wildcards.items())): place
+    for place, wildcards in enumerate(RUN_WILDCARDS)
 }
 METRICS = [
-    f"{RUN_PATTERN}/metrics.json".replace("<results>", RESULTS).format(
-        **experiment.wildcards(run)
-    )
-    for run in RUNS
+    f"{RUN_PATTERN}/metrics.json".replace("<results>", RESULTS).format(**wildcards)
+    for wildcards in RUN_WILDCARDS
 ]
+# Files of the user's that images and weights are made of.
+OWN_FILES = [
+    path
+    for path in [config["dataset"].get("archive"), config["weights"]]
+    if path not in (None, "random", "imagenet")
+]
+# The keys that images and weights are made by.
+PREPARED = {key: config[key] for key in ["dataset", "images", "weights", "seed"]}
 
 # Priority of what all runs need: everything is prepared before the first run is timed, so that runs keep their order.
 BEFORE_RUNS = len(RUNS) + 1
@@ -97,6 +106,12 @@ def device_of(wildcards):
     )
 
 
+def quick(function):
+    """Notes a function's parameters once; Snakemake asks for them several times per job, which adds up over thousands."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def env_of(wildcards):
     """The conda file of the device that a run names."""
     return f"../envs/{device_of(wildcards)['env']}.yaml"
@@ -110,6 +125,31 @@ def code_on_device(script):
         "scripts/trainoff/backends/__init__.py",
         f"scripts/trainoff/backends/{device_of(wildcards)['backend']}.py",
     ]
+
+
+def digests_on_devices(*scripts):
+    """{backend: {"training": SHA-256 of scripts and all they import without backends, "backend": of the backend}}.
+
+    For a rule with thousands of jobs: a value each in place of dozens of input files, and a touched file is no change.
+    """
+    files = sorted({path for script in scripts for path in code_of(script)})
+    training = sha256_of_all(path for path in files if "/backends/" not in path)
+    return {
+        backend: {
+            "training": training,
+            "backend": sha256_of_all(
+                f"scripts/trainoff/backends/{name}.py" for name in ["__init__", backend]
+            ),
+        }
+        for backend in {device["backend"] for device in [*DEVICES, REFERENCE]}
+    }
+
+
+# What trainings run in. Snakemake asks for it per job even where conda is not used: then one answer does for all.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    TRAIN_ENV = env_of
+else:
+    TRAIN_ENV = f"../envs/{DEVICES[0]['env']}.yaml"
 
 
 def archive_of_dataset(wildcards):
@@ -143,6 +183,7 @@ def architecture_of(wildcards):
     return {key: MODELS[wildcards.model][key] for key in ["application", "module"]}
 
 
+@quick
 def run_of(wildcards):
     """All that a training depends on besides its input files, in built-in types."""
     run = RUNS[place_of(wildcards)]
@@ -153,6 +194,8 @@ def run_of(wildcards):
             key: MODELS[run["model"]][key] for key in ["application", "module"]
         },
         **config["training"],
+        # Only where it is asked for: a finished run without it stays valid.
+        **({"deterministic": True} if config["deterministic"] else {}),
         "epochs": protocol["epochs"],
         "images_per_epoch": protocol["images_per_epoch"],
         "warm_up_epochs": protocol["warm_up_epochs"],

@@ -1,6 +1,6 @@
 rule report:
     input:
-        metrics=METRICS,
+        # The page also shows the last lines of failed runs' logs, from the metrics files that this table names.
         runs="<results>/tables/runs.parquet",
         rates="<results>/tables/rates.parquet",
         comparison="<results>/tables/comparison.parquet",

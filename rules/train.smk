@@ -1,20 +1,31 @@
+CODE_OF_TRAINING = digests_on_devices(
+    "scripts/train.py", "scripts/prepare_images.py", "scripts/prepare_weights.py"
+)
+
+
+@quick
+def training_code(wildcards):
+    """What a run depends on of our code."""
+    return CODE_OF_TRAINING[device_of(wildcards)["backend"]]
+
+
+# A run depends on what its images and weights are made of: the keys, the code and the user's own files below. What is prepared
+# from these stands for itself by its facts, which hold its hashes, and is ancient: making it anew, for example after a disk
+# damaged it, leaves finished runs valid. Few inputs, since each costs ten thousand times in a large sweep.
 rule train:
     input:
-        train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
-        train_labels="<results>/images/img_dim~{img_dim}/train_labels.npy",
-        validation_images="<results>/images/img_dim~{img_dim}/validation_images.npy",
-        validation_labels="<results>/images/img_dim~{img_dim}/validation_labels.npy",
-        image_facts="<results>/images/img_dim~{img_dim}/facts.json",
-        weights="<results>/weights/model~{model}/img_dim~{img_dim}/weights.npz",
-        weight_facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
-        code=code_on_device("scripts/train.py"),
+        image_facts=ancient("<results>/images/img_dim~{img_dim}/facts.json"),
+        weight_facts=ancient(
+            "<results>/weights/model~{model}/img_dim~{img_dim}/facts.json"
+        ),
+        own_files=OWN_FILES,
     output:
         metrics=f"{RUN_PATTERN}/metrics.json",
     log:
         f"{RUN_PATTERN}/train.log",
     priority: train_priority
     conda:
-        env_of
+        TRAIN_ENV
     # All cores: a training is measured, so it has the machine to itself.
     threads: workflow.cores or 1
     resources:
@@ -23,6 +34,8 @@ rule train:
         wait_for_quiet_minutes=config["protocol"]["wait_for_quiet_minutes"],
     params:
         run=run_of,
+        prepared=PREPARED,
+        code=training_code,
         progress_file=f"{RESULTS}/runs/.plan.json",
         sequence_file=f"{RESULTS}/runs/.sequence",
     script:

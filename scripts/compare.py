@@ -69,6 +69,7 @@ OVERALL_COLUMNS = [
 # What must be equal for two rates to be of the same work, in words. A hash decides where there is one, else the name.
 SAME_WORK = {
     "protocol version": ["protocol_version"],
+    "determinism": ["deterministic"],
     "dataset": ["dataset_sha256", "dataset"],
     "prepared images": ["images_sha256"],
     "starting weights": ["weights_sha256", "weights"],
@@ -128,14 +129,15 @@ def gather(runs, windows):
     cells = {}
     for run in runs.to_dict("records"):
         key = tuple(run[name] for name in CONFIGURATION), run["device"]
-        cell = cells.setdefault(key, {"runs": [], "used": [], "rates": []})
+        cell = cells.setdefault(key, {"runs": [], "used": [], "rates": [], "rate": None})
         cell["runs"].append(run)
         own = rates.get(tuple(run[name] for name in records.RUN_KEYS))
         if run["status"] == "ok" and own:
             cell["used"].append(run)
             cell["rates"].append(own)
-    for cell in cells.values():
-        cell["rate"] = stats.rate(cell["rates"]) if cell["rates"] else None
+    measured = [cell for cell in cells.values() if cell["rates"]]
+    for cell, rate in zip(measured, stats.rates([cell["rates"] for cell in measured]), strict=True):
+        cell["rate"] = rate
     return cells
 
 
@@ -259,13 +261,13 @@ def overall_table(rows, pairs, best):
     """
     table = []
     subsets = {
-        "all": rows,
-        "trainable=true": [row for row in rows if row["trainable"]],
-        "trainable=false": [row for row in rows if not row["trainable"]],
-        **({"each at its best": best} if best else {}),
+        "all": _by_pair(rows),
+        "trainable=true": _by_pair(row for row in rows if row["trainable"]),
+        "trainable=false": _by_pair(row for row in rows if not row["trainable"]),
+        **({"each at its best": _by_pair(best)} if best else {}),
     }
     for (baseline, device), (subset, chosen) in itertools.product(pairs, subsets.items()):
-        own = [row for row in chosen if (row["device"], row["baseline"]) == (device, baseline)]
+        own = chosen.get((device, baseline), [])
         compared = [row for row in own if row["found"]]
         mean, low, high = stats.geometric_mean([row["found"] for row in compared])
         single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in compared)
@@ -287,6 +289,14 @@ def overall_table(rows, pairs, best):
             }
         )
     return pd.DataFrame(table, columns=OVERALL_COLUMNS)
+
+
+def _by_pair(rows):
+    """{(device, baseline): its rows}."""
+    found = {}
+    for row in rows:
+        found.setdefault((row["device"], row["baseline"]), []).append(row)
+    return found
 
 
 def _obstacles(sides):

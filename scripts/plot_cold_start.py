@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers
+from trainoff import figures, findings, numbers, summaries
 from trainoff.script import logged
 
 # Opacity of the device's colour, so that the three parts differ in grey print too.
@@ -28,8 +28,16 @@ def draw(runs, devices):
     if table["total"].isna().all():
         return figures.quiet_panel(title, "The matrix of runs says why.")
     configurations = naming.all_configurations(runs)
-    groups, names = figures.row_names(configurations)
-    found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
+    many = summaries.too_many(configurations)
+    if many:
+        rows = summaries.groups(configurations)
+        groups, names = [("", rows)], {group: group.name for group in rows}
+        found = {(group, device.name): _medians(group.of(table), device.name) for group in rows for device in shown}
+        what = f"Median over the configurations of a row, {len(configurations):,} in all"
+    else:
+        groups, names = figures.row_names(configurations)
+        found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
+        what = "Median over replicates"
     one = len(shown) == 1
     colour = shown[0].colour if one else figures.QUIET
     key = [((colour, opacity), "bar", text) for opacity, text in PARTS.values()]
@@ -37,10 +45,7 @@ def draw(runs, devices):
     sheet = figures.rows(
         title,
         naming.constant_text(configurations),
-        [
-            "Median over replicates; none of this is in the training speed. The first step includes tracing and "
-            "compiling the graph."
-        ],
+        [f"{what}; none of this is in the training speed. The first step includes tracing and compiling the graph."],
         groups,
         names,
         len(shown),
@@ -48,13 +53,20 @@ def draw(runs, devices):
         key=key,
     )
     for axes, group in sheet.panels:
-        longest = table["total"].max()
+        longest = max(row["total"] for row in found.values() if row and numbers.known(row["total"]))
         axes.set_xlim(figures.limits([longest], [(longest, numbers.seconds(longest))], axes, logarithmic=False))
         for lane, device in enumerate(shown):
             for place, configuration in enumerate(group):
                 row = found.get((configuration, device.name))
                 _draw_bar(axes, sheet.y(place, lane), sheet.lane, device, row)
     return sheet.frame.figure
+
+
+def _medians(table, device):
+    """One row of medians over the configurations of a group that got as far as the first step; None where none did."""
+    own = table[table["device"] == device].dropna(subset="total")
+    parts = own[list(PARTS)].median().to_dict()
+    return parts | {"total": sum(parts.values())} if len(own) else None
 
 
 def _draw_bar(axes, y, lane, device, row):

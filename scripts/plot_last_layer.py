@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers
+from trainoff import figures, findings, numbers, summaries
 from trainoff.script import logged
 
 OTHER_AXES = tuple(axis for axis in naming.AXES if axis != "trainable")
@@ -26,6 +26,18 @@ def draw(rates, devices):
         )
     # Cells that were tried keep their place even where one of the two rates is missing.
     configurations = naming.all_configurations(rates, OTHER_AXES)
+    if summaries.too_many(configurations):
+        return summaries.draw_spreads(
+            title,
+            configurations,
+            [findings.one_replicate_note(rates)],
+            gains,
+            "gain",
+            shown,
+            "speed of the last layer alone ÷ speed of all weights",
+            OTHER_AXES,
+            baseline=1.0,
+        )
     groups, names = figures.row_names(configurations, OTHER_AXES)
     found = {(naming.configuration_of(row, OTHER_AXES), row["device"]): row for row in gains.to_dict("records")}
     sheet = figures.rows(

@@ -7,10 +7,13 @@ import pandas as pd
 import seaborn
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, parity
+from trainoff import figures, findings, parity, summaries
 from trainoff.script import logged
 
 QUANTITIES = ["loss", "accuracy"]
+MANY_NOTE = (
+    "Configurations are too many to draw one by one. Line: median over a panel's runs. Band: their middle four fifths."
+)
 
 
 def main(runs, windows, devices, svg, png, parity_table=None):
@@ -34,12 +37,18 @@ def draw(runs, windows, devices, departing=()):
         return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs says why.")
     configurations = naming.all_configurations(runs)
     varying = naming.varying_axes(configurations)
-    columns = min(4 if len(configurations) <= 16 else 6, len(configurations))
-    lines = [configurations[start : start + columns] for start in range(0, len(configurations), columns)]
+    many = summaries.too_many(configurations)
+    names = {one: naming.label(one, varying) or "the one configuration" for one in configurations}
+    panels = configurations
+    if many:
+        panels = summaries.groups(configurations)
+        names = {group: group.name for group in panels}
+    columns = min(4 if len(panels) <= 16 else 6, len(panels))
+    lines = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     left, gap = 0.5, 0.1
     width = (figures.WIDTH - left - figures.EDGE - gap * (columns - 1)) / columns
     width = min(width, 2.6)
-    titles = {one: _fold(naming.label(one, varying) or "the one configuration", width) for one in configurations}
+    titles = {one: _fold(names[one], width) for one in panels}
     head = 0.11 + 0.13 * max(title.count("\n") + 1 for title in titles.values())
     tall = 0.95 if columns <= 4 else 0.75
     block = head + 2 * tall + 0.1
@@ -52,13 +61,13 @@ def draw(runs, windows, devices, departing=()):
     page = figures.frame(
         title,
         naming.constant_text(configurations),
-        [*findings.learning_notes(runs, replicated, suspect), beyond],
+        [*findings.learning_notes(runs, replicated and not many, suspect), beyond, MANY_NOTE if many else ""],
         block * len(lines) + 0.42,
         key=[(figures.QUIET, "-", "validation"), (figures.QUIET, "--", "training")]
         + [(device.colour, device.mark, device.label) for device in shown],
     )
     tops = {"loss": top, "accuracy": 1.0}
-    curves = _curves(windows)
+    curves = _group_curves(windows, panels) if many else _curves(windows)
     for number, line in enumerate(lines):
         for column, configuration in enumerate(line):
             for row, quantity in enumerate(QUANTITIES):
@@ -75,6 +84,19 @@ def draw(runs, windows, devices, departing=()):
                 elif row == 1:
                     axes.tick_params(labelbottom=False)
     return page.figure
+
+
+def _group_curves(windows, groups):
+    """The same as _curves for groups of configurations; low and high hold the middle four fifths of the runs."""
+    names = QUANTITIES + [f"val_{name}" for name in QUANTITIES]
+    curves = {}
+    for group in groups:
+        by_epoch = group.of(windows).groupby(["device", "epoch"])[names]
+        middle, low, high = (by_epoch.quantile(share) for share in (0.5, summaries.LOW, summaries.HIGH))
+        table = pd.concat({"median": middle, "min": low, "max": high}, axis=1).swaplevel(axis=1)
+        for device, own in table.reset_index(level="epoch").groupby(level="device", sort=False):
+            curves[group, device] = own
+    return curves
 
 
 def _highest_loss(windows):

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers
+from trainoff import figures, findings, numbers, summaries
 from trainoff.script import logged
 
 # Stands among the configurations as the row of their geometric mean.
@@ -27,6 +27,18 @@ def draw(rates, comparison, overall, devices):
         )
     baseline, others = shown[0], shown[1:]
     comparison = findings.against_first(comparison, shown)
+    configurations = naming.all_configurations(comparison)
+    if summaries.too_many(configurations):
+        return summaries.draw_spreads(
+            findings.ratio_title(overall, shown),
+            configurations,
+            findings.ratio_notes(comparison)[1:],
+            comparison,
+            "ratio",
+            others,
+            f"speed ÷ speed of {figures.shorten(baseline.label, 24)}",
+            baseline=1.0,
+        )
     configurations = _sorted(comparison)
     varying = naming.varying_axes(configurations)
     names = {one: naming.label(one, varying) or "the one configuration" for one in configurations} | {MEAN: MEAN}

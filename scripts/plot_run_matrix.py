@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from trainoff import cells, figures, findings
+from trainoff import cells, figures, findings, summaries
 from trainoff import configurations as naming
 from trainoff.script import logged
 
@@ -17,6 +17,8 @@ def draw(runs, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = figures.devices_in(devices, runs)
     configurations = naming.all_configurations(runs)
+    if summaries.too_many(configurations):
+        return draw_shares(runs, shown, configurations)
     varying = naming.varying_axes(configurations)
     names = [figures.clean(naming.label(one, varying) or "the one configuration") for one in configurations]
     replicates = sorted(runs["replicate"].unique())
@@ -95,6 +97,40 @@ def draw(runs, devices):
                     color=figures.QUIET,
                 )
     return page.figure
+
+
+def draw_shares(runs, devices, configurations):
+    """The figure for many configurations: what share of the runs ended how, for every value of every axis."""
+    page, groups = summaries.sheet(
+        findings.matrix_title(runs),
+        configurations,
+        [
+            f"{len(runs):,} runs are too many for a cell each: a bar is the share of the runs of a row and device that ended "
+            "so. The table of runs gives each with its reason."
+        ],
+        len(devices),
+        "share of the runs",
+        _key(runs),
+    )
+    axes, _ = page.panels[0]
+    longest = max(len(device.label) for device in devices) + len(f": {len(runs):,} of {len(runs):,} ok")
+    text_share = figures.text_width("x" * longest, figures.FONT - 1) / (axes.get_position().width * figures.WIDTH)
+    axes.set_xlim(0, 1 / max(0.3, 0.97 - text_share))
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    for place, group in enumerate(groups):
+        own = group.of(runs)
+        for lane, device in enumerate(devices):
+            counts = own.loc[own["device"] == device.name, "status"].value_counts()
+            total, left = int(counts.sum()), 0.0
+            for status, (colour, _, _) in figures.STATUSES.items():
+                share = int(counts.get(status, 0)) / total if total else 0.0
+                if share:
+                    height = page.lane * 0.72
+                    axes.barh(page.y(place, lane), share, left=left, height=height, color=colour, linewidth=0)
+                left += share
+            text = f"{int(counts.get('ok', 0)):,} of {total:,} ok" if total else "not run"
+            figures.write_beside(axes, left, page.y(place, lane), f"{device.label}: {text}")
+    return page.frame.figure
 
 
 def _key(runs):

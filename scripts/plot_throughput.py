@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers
+from trainoff import figures, findings, numbers, summaries
 from trainoff.cells import cells
 from trainoff.script import logged
 
@@ -18,6 +18,21 @@ def draw(runs, windows, rates, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = figures.devices_in(devices, runs)
     configurations = naming.all_configurations(runs)
+    if summaries.too_many(configurations):
+        notes = [
+            findings.one_replicate_note(rates),
+            findings.unstable_note(rates),
+            findings.parity_note(rates, "rates"),
+        ]
+        return summaries.draw_spreads(
+            findings.throughput_title(rates, shown),
+            configurations,
+            notes,
+            rates,
+            "images_per_second",
+            shown,
+            "training images per second",
+        )
     groups, names = figures.row_names(configurations)
     windows = _of_good_runs(windows, runs)
     found = cells(runs, rates, windows)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from trainoff import models
-from trainoff.files import sha256, whole, write_text
+from trainoff.files import sha256, sha256_of_all, whole, write_text
 from trainoff.script import logged
 
 
@@ -16,7 +16,7 @@ def prepare_weights(architecture, img_dim, weights, source, seed, train_images, 
 
     weights: "random", "imagenet" or a path; source: the file to read for the last two. train_images: .npy that random
     weights are calibrated on. facts: weights (random, imagenet or file) and weights_sha256: of the file, or of the
-    random numbers before calibration, so that equal means the same start on any machine.
+    random numbers before calibration, so that equal means the same start on any machine; prepared_sha256, of `output`.
     """
     # Keras' default backend here; a machine may hide its GPUs from this step, it computes next to nothing.
     base = models.build_base(architecture, img_dim)
@@ -30,7 +30,8 @@ def prepare_weights(architecture, img_dim, weights, source, seed, train_images, 
     with whole(output) as path:
         models.save(base, path)
     kind = weights if weights in ("random", "imagenet") else "file"
-    write_text(facts, json.dumps({"weights": kind, "weights_sha256": digest}, indent=1))
+    prepared = sha256_of_all([output])
+    write_text(facts, json.dumps({"weights": kind, "weights_sha256": digest, "prepared_sha256": prepared}, indent=1))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 import fcntl
 import hashlib
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from trainoff import child, conditions, convergence, devices, progress, records
+from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
 from trainoff.launch import device_facts, launch
 from trainoff.script import logged
@@ -20,7 +22,7 @@ def train(
     files,
     image_facts,
     weight_facts,
-    code,
+    code_sha256,
     metrics,
     log,
     timeout_minutes,
@@ -32,13 +34,16 @@ def train(
 
     run: dict of built-in values, all that the training depends on (see `run_of` in rules/common.smk).
     files: paths by name, as trainoff.protocol.train takes them. image_facts, weight_facts: JSON files beside them.
-    code: paths of the modules that decide what is measured. metrics: path to write. log: path for the child's output.
+    code_sha256: of the code that decides what is trained and how it is measured. metrics: path to write.
+    log: path for the child's output.
     wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
     say: called with one line of text for the person who waits.
+    Raises UserError when prepared images or weights are not what they were when they were made.
     """
     started_at = _now()
-    sequence = _next_in_sequence(sequence_file)
     facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
+    check_prepared(files, facts)
+    sequence = _next_in_sequence(sequence_file)
     run = run | {"classes": len(facts["class_names"])}
     load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say)
     before = conditions.read()
@@ -54,12 +59,43 @@ def train(
         "started_at": started_at,
         "finished_at": _now(),
         "sequence": sequence,
-        "code_sha256": sha256_of_all(code),
+        "deterministic": run.get("deterministic", False),
+        "code_sha256": code_sha256,
         "config_sha256": hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest(),
         **{key: facts[key] for key in PROVENANCE_FACTS},
     }
     records.write(metrics, record)
     return record
+
+
+def prepared_files(image_facts, weight_facts):
+    """Paths of the prepared files by name; they lie beside the facts about them."""
+    images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
+    names = ["train_images", "train_labels", "validation_images", "validation_labels"]
+    return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}
+
+
+def check_prepared(files, facts):
+    """Raises UserError when a prepared file differs from what was written, since a run must not train on damaged data.
+
+    files: paths by name; facts: what is recorded beside them. Reading them also brings them into memory before the clock.
+    """
+    images = [path for name, path in files.items() if name != "weights"]
+    for rule, paths, expected in (
+        ("prepare_images", images, facts["images_sha256"]),
+        ("prepare_weights", [files["weights"]], facts["prepared_sha256"]),
+    ):
+        missing = [path for path in paths if not Path(path).is_file()]
+        if missing or sha256_of_all(paths) != expected:
+            what = (
+                f"lacks {Path(missing[0]).name}, which {rule} wrote there"
+                if missing
+                else f"holds other data than {rule} wrote there"
+            )
+            raise UserError(
+                f"{os.path.relpath(Path(paths[0]).parent)} {what}. Start once with --forcerun {rule} to make it anew; finished "
+                "runs are kept."
+            )
 
 
 def _attempts(run, attempt, say):
@@ -169,14 +205,11 @@ if __name__ == "__main__":
         _progress.end(
             train(
                 run=snakemake.params.run,
-                files={
-                    name: str(Path(snakemake.input[name]).resolve())
-                    for name in ["train_images", "train_labels", "validation_images", "validation_labels", "weights"]
-                },
+                files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
                 image_facts=snakemake.input.image_facts,
                 weight_facts=snakemake.input.weight_facts,
                 # Without the backend: it is another file on each device, and no other version of the training.
-                code=[path for path in snakemake.input.code if Path(path).parent.name != "backends"],
+                code_sha256=snakemake.params.code["training"],
                 metrics=snakemake.output.metrics,
                 log=snakemake.log[0],
                 timeout_minutes=snakemake.resources.timeout_minutes,

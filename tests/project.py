@@ -28,6 +28,22 @@ def make(folder, experiment=TINY):
     return folder
 
 
+# What must not be found in anything that a sweep writes.
+PRIVATE = {
+    "USER": "u5er-of-this-machine",
+    "LOGNAME": "u5er-of-this-machine",
+    "TRAINOFF_TEST_TOKEN": "t0ken-in-the-environment",
+}
+
+
+def without_network():
+    """A command's first words that cut the network off from it, where the system lets us; else none."""
+    for words in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
+        if shutil.which("unshare") and not subprocess.run([*words, "true"], capture_output=True).returncode:
+            return words
+    return []
+
+
 def command(*arguments, configfile="tiny.yaml"):
     return [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", configfile, *arguments]
 

@@ -135,7 +135,6 @@ def test_truncated_and_foreign_files_are_refused(archive, tmp_path):
             datasets.load_cifar10(path)
 
 
-@settings(max_examples=60, deadline=None)
 @given(position=st.floats(0, 1), value=st.integers(0, 255), cut=st.floats(0.01, 1))
 def test_a_damaged_archive_never_gives_anything_but_images_or_a_sentence(
     tmp_path_factory, archive, position, value, cut

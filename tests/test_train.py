@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -64,7 +66,7 @@ def run(data, tmp_path, say=lambda words: None, timeout_minutes=10, **changes):
         files=files,
         image_facts=folder / "images.json",
         weight_facts=folder / "weights.json",
-        code=[train.__file__],
+        code_sha256="0" * 64,
         metrics=metrics,
         log=tmp_path / "train.log",
         timeout_minutes=timeout_minutes,
@@ -150,6 +152,40 @@ def test_a_missing_device_is_recorded_without_training(data, tmp_path):
     assert record["status"] == "unavailable"
     assert "Apple silicon" in record["failure"]["message"]
     assert record["windows"] == []
+
+
+def test_the_same_run_learns_the_same_to_the_bit_when_it_is_to(data, tmp_path):
+    records = [run(data, tmp_path, deterministic=True, trainable=True, epochs=2) for _ in range(2)]
+    assert [one["status"] for one in records] == ["ok", "ok"], records[0]["failure"]
+    first, second = ([learnt(window) for window in one["windows"]] for one in records)
+    assert first == second
+    assert records[0]["provenance"]["deterministic"] is True
+
+
+def learnt(window):
+    return [window[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")]
+
+
+@pytest.mark.parametrize("name", ["train_images", "validation_labels", "weights"])
+def test_nothing_is_trained_on_damaged_data(data, tmp_path, name):
+    files, folder = data
+    damaged = tmp_path / Path(files[name]).name
+    content = bytearray(Path(files[name]).read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match="--forcerun prepare_(images|weights)"):
+        run((files | {name: str(damaged)}, folder), tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_failure_tells_nothing_of_whose_machine_it_was(data, tmp_path, monkeypatch):
+    """A traceback names files by their whole path; records and logs travel."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    record = run(data, tmp_path, architecture=ARCHITECTURE | {"application": str(ROOT / "x")}, batch_norm_momentum="x")
+    assert record["status"] == "error"
+    told = json.dumps(record["failure"])
+    assert "Traceback" in told
+    assert not [word for word in (str(ROOT), str(tmp_path), sys.prefix) if word in told], told
 
 
 def test_weights_of_another_architecture_or_format_are_refused(data, tmp_path):

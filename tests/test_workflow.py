@@ -1,10 +1,12 @@
 """The whole road in a copy of the project: a real sweep, killed on the way; what reruns after which change; bad input."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 
@@ -36,9 +38,15 @@ AFTER_TRAINING = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished tiny experiment. Its first sweep is killed, with everything it started, while the second run trains."""
-    folder = project.make(tmp_path_factory.mktemp("finished") / "trainoff")
+    folder = project.make(tmp_path_factory.mktemp("h0me-of-somebody") / "trainoff")
+    # Nothing of this is to be found in the results, and none of it needs the network.
+    environment = project.environment() | project.PRIVATE | {"HOME": str(folder.parent)}
     sweep = subprocess.Popen(
-        project.command(), cwd=folder, env=project.environment(), start_new_session=True, stdout=subprocess.DEVNULL
+        [*project.without_network(), *project.command()],
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 600
     while not project.metrics_files(folder) and sweep.poll() is None and time.monotonic() < deadline:
@@ -55,8 +63,10 @@ def finished(tmp_path_factory):
     assert project.metrics_files(folder) == [first]
     before = first.stat().st_mtime_ns
 
-    done = project.snakemake(folder)
-    assert done.returncode == 0, done.stdout
+    done = subprocess.run(
+        [*project.without_network(), *project.command()], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     assert first.stat().st_mtime_ns == before, "a finished run was trained again"
     return folder
 
@@ -90,11 +100,58 @@ def test_every_run_is_recorded_and_the_report_is_there(finished):
         assert [window["images"] for window in record["windows"]] == [320, 320, 320]
         assert [window["warm_up"] for window in record["windows"]] == [True, False, False]
         assert all(record["cold_start"].values())
-        assert all(record["provenance"].values())
+        assert all(value for key, value in record["provenance"].items() if key != "deterministic")
         assert f"batch_size~{record['run']['batch_size']}/img_dim~{record['run']['img_dim']}" in str(path)
     page = (finished / "results/report.html").read_text()
     assert "Tiny experiment" in page
     assert {"http://", "https://"}.isdisjoint(word[:8] for word in page.split('src="')[1:])
+
+
+@pytest.mark.skipif(not project.without_network(), reason="the system does not let us cut the network off")
+def test_the_network_was_cut_off(finished):
+    """The whole sweep of these tests ran without it: this shows that nothing could have been reached."""
+    look = "import socket; socket.create_connection(('127.0.0.1', 9), 2)"
+    done = subprocess.run(
+        [*project.without_network(), sys.executable, "-c", look], cwd=finished, capture_output=True, text=True
+    )
+    assert "Network is unreachable" in done.stderr
+
+
+def test_results_tell_nothing_of_whose_machine_it_was(finished):
+    private = [*project.PRIVATE.values(), "h0me-of-somebody"]
+    files = [path for path in (finished / "results").rglob("*") if path.is_file()]
+    assert len(files) > 30
+    for path in files:
+        data = path.read_bytes()
+        assert not [word for word in private if word.encode() in data], path
+
+
+def test_a_damaged_array_is_made_anew_without_training_anything_again(copy):
+    """As the sentence about it says; see scripts/train.py."""
+    jobs = project.planned(copy, "--forcerun", "prepare_images")
+    assert "prepare_images" in jobs and "train" not in jobs
+
+
+def test_a_damaged_record_is_named_and_done_again_once_deleted(copy):
+    broken = project.metrics_files(copy)[0]
+    broken.write_bytes(broken.read_bytes()[:100])
+    done = project.snakemake(copy)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert f"{broken.relative_to(copy)}: not a metrics file" in done.stdout
+    broken.unlink()
+    assert project.planned(copy) == {"train": 1} | AFTER_TRAINING
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused(copy):
+    with open(copy / ".snakemake/alive.lock", "a") as alive:
+        fcntl.flock(alive, fcntl.LOCK_SH)
+        (copy / ".snakemake/locks").mkdir(exist_ok=True)
+        metrics = project.metrics_files(copy)[0]
+        (copy / ".snakemake/locks/0.output.lock").write_text(f"{metrics.relative_to(copy)}\n")
+        metrics.unlink()
+        done = project.snakemake(copy)
+    assert done.returncode != 0 and "lock" in done.stdout.lower()
+    assert not metrics.exists()
 
 
 def test_runs_are_numbered_in_the_order_of_the_sweep(finished):

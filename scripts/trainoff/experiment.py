@@ -1,9 +1,11 @@
 """The experiment file: what it may hold, and the runs that follow from it."""
 
 import difflib
+import functools
 import itertools
 import json
-from pathlib import Path
+import math
+import os
 
 import jsonschema
 
@@ -35,9 +37,11 @@ def check(config, schema, models, where):
     """
     # Snakemake's own key, added when a config is given on the command line.
     config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    error = jsonschema.exceptions.best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         raise UserError(f"{where}: {_schema_sentence(error)}")
+    if not _writable(config):
+        raise UserError(f"{where}: a text holds half a character (\\ud800 to \\udfff), which no file can. Remove it.")
     for sentence in [*_grid_contradictions(config["grid"], config, models, "grid"), *_contradictions(config)]:
         raise UserError(f"{where}: {sentence}")
 
@@ -178,23 +182,54 @@ def limit_trials(config, devices):
 def wildcards(run):
     """The run's values as they stand in its path: {"trainable": "true", "learning_rate": "0.0005", …}."""
     values = {**run, "device": run["device"]["name"]}
-    return {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items() if key != "seed"
-    }
+    return {key: value if isinstance(value, str) else _word(value) for key, value in values.items() if key != "seed"}
+
+
+# Few values make up many runs. By type, since 1 equals true.
+_word = functools.lru_cache(maxsize=None, typed=True)(json.dumps)
+
+
+# Numbers as they can stand in a path and be computed with: 32.0 is no whole number here, and .nan is none at all.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: (
+                isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            ),
+        }
+    ),
+)
+
+
+def _writable(value):
+    """Whether all texts in a value of built-in types can be written to a file."""
+    if isinstance(value, dict):
+        return all(_writable(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(map(_writable, value))
+    return not isinstance(value, str) or value.isprintable() or value == value.encode("utf-8", "ignore").decode()
 
 
 def _schema_sentence(error):
-    key = ".".join(str(part) for part in error.absolute_path)
+    key = ".".join(_one_line(part) for part in error.absolute_path)
     expected = error.schema.get("description")
     expected = f" Expected: {expected}" if expected else ""
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
-        unknown = next(name for name in error.instance if name not in known)
+        unknown = _one_line(next(name for name in error.instance if name not in known))
         place = f"{key}.{unknown}" if key else unknown
         return f"{place}: unknown key{_did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
     if error.validator == "type" and isinstance(error.instance, str) and "number" in str(error.validator_value):
         return f"{key}: {error.instance!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
-    return f"{key or 'the experiment'}: {error.message}.{expected}"
+    return f"{key or 'the experiment'}: {_one_line(error.message)}.{expected}"
+
+
+def _one_line(value, most=300):
+    """A value as one line of at most `most` characters."""
+    text = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _grid_contradictions(grid, config, models, where):
@@ -212,7 +247,7 @@ def _grid_contradictions(grid, config, models, where):
                 yield f"{where}.img_dim: {size} is too small for {name}. Expected at least {models[name]['min_img_dim']} pixels."
     for size in grid.get("batch_size", []):
         if protocol["images_per_epoch"] % size:
-            nearest = max(1, round(protocol["images_per_epoch"] / size)) * size
+            nearest = max(1, (protocol["images_per_epoch"] + size // 2) // size) * size
             yield (
                 f"protocol.images_per_epoch: {protocol['images_per_epoch']} is not a multiple of batch_size {size}. An epoch "
                 f"is the same number of images for every configuration, in whole batches; {nearest} would fit this one."
@@ -265,10 +300,11 @@ def _contradictions(config):
     for axis, search in (config["limits"] or {}).items():
         if axis != "timeout_minutes" and search["least"] > search["most"]:
             yield f"limits.{axis}: least {search['least']} is above most {search['most']}. Expected least <= most."
-    if "archive" in dataset and not Path(dataset["archive"]).is_file():
-        yield f"dataset.archive: there is no file {dataset['archive']}. Expected the path of a cifar-10-binary .tar.gz."
-    if config["weights"] not in ("random", "imagenet") and not Path(config["weights"]).is_file():
-        yield f"weights: there is no file {config['weights']}. Expected random, imagenet or the path of an .h5 file."
+    if "archive" in dataset and not os.path.isfile(dataset["archive"]):
+        name = _one_line(dataset["archive"])
+        yield f"dataset.archive: there is no file {name}. Expected the path of a cifar-10-binary .tar.gz."
+    if config["weights"] not in ("random", "imagenet") and not os.path.isfile(config["weights"]):
+        yield f"weights: there is no file {_one_line(config['weights'])}. Expected random, imagenet or the path of an .h5 file."
 
 
 def _did_you_mean(name, known):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainoff import devices, progress, software, supervise
+from trainoff.privacy import scrub
 
 SCRIPTS = Path(__file__).parents[1]
 
@@ -99,9 +100,9 @@ def launch(module, run, files, log, timeout_minutes, say):
                 environment=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(run["device"]),
                 watch=journal.follow,
             )
-    log_tail = supervise.tail(log)
+    log_tail = [scrub(line) for line in supervise.tail(log)]
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
-    return Outcome(journal, ending, status, message, log_tail)
+    return Outcome(journal, ending, status, message and scrub(message), log_tail)
 
 
 def device_facts(device, imported):

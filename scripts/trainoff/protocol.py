@@ -67,6 +67,8 @@ def train(run, files, backend, report):
 def prepare(run, weights, backend):
     """The model on its device, ready for its first step. weights: path, None for Keras' own; for the rest see `train`."""
     keras.utils.set_random_seed(run["seed"])
+    if run.get("deterministic"):
+        backend.make_deterministic()
     keras.config.set_dtype_policy(run["precision"])
     model, base = models.build(
         run["architecture"],

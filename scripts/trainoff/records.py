@@ -2,9 +2,10 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
-import jsonschema
+import fastjsonschema
 
 from trainoff.errors import UserError
 from trainoff.files import write_text
@@ -25,22 +26,48 @@ RUN_KEYS = [
     "replicate",
     "seed",
 ]
+# How JSON writes one half of a character outside of Unicode's first plane; alone it is no text.
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "metrics.schema.json"
 
 
 @functools.cache
-def _validator():
-    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
+def _schema():
+    return json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _quick_check():
+    """The schema as compiled code, which raises JsonSchemaValueException: several times as fast as reading it each time.
+
+    It knows the draft before ours, which differs in nothing that the schema uses.
+    """
+    return fastjsonschema.compile(_schema(), use_default=False, use_formats=False)
+
+
+def departure(record):
+    """The first departure of `record` from the schema as (key, what is wrong), None where there is none."""
+    try:
+        _quick_check()(record)
+        return None
+    except fastjsonschema.JsonSchemaValueException:
+        pass
+    # Who refuses a record says why, and well: this one tells the departure that matters among several.
+    import jsonschema
+
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(record))
+    if error is None:
+        return None
+    message = error.message if len(error.message) <= 300 else f"{error.message[:299]}…"
+    return ".".join(str(part) for part in error.absolute_path) or "the record", message
 
 
 def check(record, where):
     """Raises UserError with the first departure of `record` from the schema; `where` names the file."""
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(record))
-    if error is not None:
-        key = ".".join(str(part) for part in error.absolute_path) or "the record"
+    found = departure(record)
+    if found is not None:
         raise UserError(
-            f"{where}: {key}: {error.message}. Expected a record as schemas/metrics.schema.json describes it; "
+            f"{where}: {found[0]}: {found[1]}. Expected a record as schemas/metrics.schema.json describes it; "
             "delete the file to run this training again."
         )
 
@@ -53,12 +80,27 @@ def write(path, record):
 
 def read(path):
     """The record in the file `path`, checked against the schema."""
+    record = parse(path)
+    check(record, path)
+    return record
+
+
+def parse(path):
+    """The JSON in the file `path`, not checked; half characters in it, which no table can hold, are replaced."""
     try:
-        record = json.loads(Path(path).read_bytes())
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = Path(path).read_bytes().decode()
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: not a metrics file ({error}). Expected the JSON that a training writes; delete the file to run "
             "this training again."
         ) from error
-    check(record, path)
-    return record
+    return _whole_characters(record) if HALF_CHARACTER.search(text) else record
+
+
+def _whole_characters(value):
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_whole_characters(part) for part in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 from trainoff.errors import UserError
+from trainoff.privacy import scrub_file
 
 
 @contextlib.contextmanager
@@ -30,19 +31,23 @@ def logged(log):
         print("\nStopped. The next start goes on with what is not finished.\n", file=terminal)
         sys.exit(130)
     except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        print(f"\n{_sentence(error, log)}\n", file=sys.stderr)
+        # The log may be what cannot be written: a full disk must not hide its own sentence.
+        with contextlib.suppress(OSError):
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            print(f"\n{_sentence(error, log)}\n", file=sys.stderr, flush=True)
         print(f"\n{_sentence(error, log)}\n", file=terminal)
         sys.exit(1)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
         os.close(saved[0])
         os.close(saved[1])
         terminal.close()
+        scrub_file(log)
 
 
 def _sentence(error, log):

@@ -5,6 +5,7 @@ Everything is computed on logarithms of rates, where a ratio is a difference. Th
 
 import functools
 import math
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from trainoff import windows
 
 LEVEL = 0.05
 RESAMPLES = 4000
+# Values drawn at a time, for many cells together: enough to be fast, few enough to stay below a hundred megabytes.
+RESAMPLED_AT_ONCE = 2_000_000
 # Fixed, so that the same metrics give the same tables.
 SEED = 20200
 
@@ -78,14 +81,23 @@ class Ratio:
 
 def rate(runs):
     """The Rate of one or more runs, each a non-empty sequence of its counted windows' rates in images per second."""
-    logs = [np.sort(np.log(np.asarray(run, dtype=float))) for run in runs]
-    medians = tuple(float(np.median(run)) for run in logs)
-    if len(logs) == 1:
-        variance, degrees = windows.variance_of_median(logs[0]), len(logs[0]) - 1
-    else:
-        variance, degrees = _hierarchical_variance(logs), len(logs) - 1
-    middle = float(np.median([np.median(np.asarray(run, dtype=float)) for run in runs]))
-    return Rate(middle, variance, degrees, medians, sum(map(len, logs)))
+    return rates([runs])[0]
+
+
+def rates(cells):
+    """The Rates of many cells, each what `rate` takes. Cells of the same shape are resampled together."""
+    logs = [[sorted(map(math.log, run)) for run in runs] for runs in cells]
+    variances = _hierarchical_variances(logs)
+    return [
+        Rate(
+            images_per_second=statistics.median(map(statistics.median, runs)),
+            variance=windows.variance_of_median(own[0]) if len(own) == 1 else variance,
+            degrees=(len(own[0]) if len(own) == 1 else len(own)) - 1,
+            runs=tuple(map(statistics.median, own)),
+            windows=sum(map(len, own)),
+        )
+        for runs, own, variance in zip(cells, logs, variances, strict=True)
+    ]
 
 
 def ratio(device, baseline):
@@ -154,20 +166,35 @@ def _sum(parts):
     return variance, variance**2 / below if below else math.inf
 
 
-def _hierarchical_variance(runs):
-    """Bootstrap variance of the median of runs' medians: runs are drawn first, then windows within each drawn run.
+def _hierarchical_variances(cells):
+    """Bootstrap variance of the median of runs' medians, per cell: runs are drawn first, then windows within each run.
 
-    runs: sorted arrays of log rates. The median of drawn windows is drawn directly from its known distribution
-    (windows.resampled_median), which is the same as drawing the windows, only faster.
+    cells: lists of sorted lists of log rates; None for a cell with a single run. The median of drawn windows is drawn
+    directly from its known distribution (windows.resampled_median), which is the same as drawing the windows, only faster.
     """
-    number = len(runs)
-    chosen, low, high = _draws(tuple(map(len, runs)))
-    padded = np.full((number, max(map(len, runs))), np.nan)
-    for row, run in zip(padded, runs, strict=True):
-        row[: len(run)] = run
-    medians = np.median((padded[chosen, low] + padded[chosen, high]) / 2, axis=1)
+    result = [None] * len(cells)
+    shapes = {}
+    for place, runs in enumerate(cells):
+        if len(runs) > 1:
+            shapes.setdefault(tuple(map(len, runs)), []).append(place)
+    for counts, places in shapes.items():
+        at_once = max(1, RESAMPLED_AT_ONCE // (RESAMPLES * len(counts)))
+        for start in range(0, len(places), at_once):
+            chunk = places[start : start + at_once]
+            for place, variance in zip(chunk, _resample([cells[place] for place in chunk], counts), strict=True):
+                result[place] = variance
+    return result
+
+
+def _resample(cells, counts):
+    """Bootstrap variances of cells whose runs have as many windows each as `counts` says."""
+    number = len(counts)
+    chosen, low, high = _draws(counts)
+    padded = np.array([[run + [math.nan] * (max(counts) - len(run)) for run in runs] for runs in cells])
+    drawn = np.sort((padded[:, chosen, low] + padded[:, chosen, high]) / 2, axis=-1)
+    medians = (drawn[..., (number - 1) // 2] + drawn[..., number // 2]) / 2
     # As in windows.variance_of_median: the median of two is their mean.
-    return float(np.var(medians)) * (2 if number == 2 else 1)
+    return (np.var(medians, axis=-1) * (2 if number == 2 else 1)).tolist()
 
 
 @functools.cache

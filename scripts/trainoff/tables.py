@@ -1,9 +1,5 @@
 """Records as tables: one row per run, one row per window."""
 
-import json
-import math
-from pathlib import Path
-
 import pandas as pd
 
 from trainoff import records, windows
@@ -66,6 +62,7 @@ RUN_COLUMNS = {
     "jax": "str",
     "keras": "str",
     "protocol_version": "int64",
+    "deterministic": "bool",
     "dataset": "str",
     "dataset_sha256": "str",
     "images_sha256": "str",
@@ -134,16 +131,18 @@ def read(path):
 
 def run_table(found):
     """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed anew from the windows."""
-    return _frame([_run_row(path, record) for path, record in found], RUN_COLUMNS)
+    return _frame_of(found, lambda path, record: [_run_row(path, record)], RUN_COLUMNS)
 
 
 def window_table(found):
     """One row per window, with the columns WINDOW_COLUMNS, of [(path, record)]."""
-    rows = []
-    for _, record in found:
-        for window in record["windows"]:
-            rows.append({**record["run"], **window, "images_per_second": windows.rate(window)})
-    return _frame(rows, WINDOW_COLUMNS)
+    return _frame_of(
+        found,
+        lambda _, record: [
+            {**record["run"], **window, "images_per_second": windows.rate(window)} for window in record["windows"]
+        ],
+        WINDOW_COLUMNS,
+    )
 
 
 def write(frame, csv, parquet):
@@ -188,6 +187,7 @@ def _run_row(path, record):
         **{key: record["conditions"][key] for key in ("busy", "other_cores_before", "other_cores_during")},
         **{key: software.get(key) for key in ("python", "tensorflow", "torch", "jax", "keras")},
         "protocol_version": record["protocol_version"],
+        "deterministic": provenance.get("deterministic", False),
         **{
             key: provenance.get(key)
             for key in (
@@ -209,9 +209,9 @@ def _run_row(path, record):
 def _without_impossible_windows(path):
     """The record at `path` without windows and with the reason in its failure; None when its times are possible."""
     try:
-        record = json.loads(Path(path).read_bytes())
-        bad = [window for window in record["windows"] if not 0 < window["seconds"] < math.inf]
-    except (ValueError, TypeError, KeyError):
+        record = records.parse(path)
+        bad = [window for window in record["windows"] if not _possible(window)]
+    except (UserError, TypeError, KeyError, ArithmeticError):
         return None
     if not bad:
         return None
@@ -226,6 +226,28 @@ def _without_impossible_windows(path):
         "failure": {**failure, "message": f"{failure.get('message', '')} {message}".strip()},
         "windows": [],
     }
+
+
+def _frame_of(found, rows_of, columns):
+    """The table of the rows that `rows_of(path, record)` gives for each of [(path, record)]."""
+    try:
+        return _frame([row for one in found for row in rows_of(*one)], columns)
+    except OverflowError:
+        for path, record in found:
+            try:
+                _frame(rows_of(path, record), columns)
+            except OverflowError:
+                raise UserError(
+                    f"{path}: holds a number that is too large for a table. Delete the file to run this training again."
+                ) from None
+        raise
+
+
+def _possible(window):
+    try:
+        return windows.rate(window) > 0
+    except ValueError:
+        return False
 
 
 def _frame(rows, columns):

@@ -45,7 +45,7 @@ def summarise(windows):
 def rate(window):
     """Images per second of one window."""
     images, seconds = window["images"], window["seconds"]
-    if not (0 < seconds < math.inf and 0 < images < math.inf):
+    if not (0 < seconds < math.inf and 0 < images < math.inf and 0 < images / seconds < math.inf):
         raise ValueError(f"epoch {window['epoch']}: {images} images in {seconds} s; both must be positive and finite")
     return images / seconds
 

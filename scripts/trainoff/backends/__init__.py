@@ -7,6 +7,7 @@ placement(model)              the kinds of device that hold the model's trainabl
 synchronize(model)            returns when the device has finished all work given to it
 jit_compile(xla)              what Keras' compile takes for the axis `xla`
 prepare_training(model)       makes the training step of a compiled model
+make_deterministic()          makes the same run give the same losses to the bit, which costs speed
 feed_training(…)              what one call of Keras' fit takes to train on batches prepared ahead, from the first
 feed_validation(…)            what one call of Keras' evaluate takes
 """

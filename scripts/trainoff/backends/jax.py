@@ -3,6 +3,7 @@
 from trainoff.backends import leave_out_tensorflow
 from trainoff.batches import ahead
 from trainoff.devices import DeviceUnavailable
+from trainoff.errors import UserError
 
 BATCHES_AHEAD = 2
 
@@ -54,6 +55,16 @@ def jit_compile(xla):
 
 def prepare_training(model):
     """Nothing to do: Keras compiles the step at its first call."""
+
+
+def make_deterministic():
+    """On a CPU XLA computes in a fixed order as it is. Raises UserError on a GPU, where that must be asked for at the start."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        raise UserError(
+            "deterministic: true: JAX cannot be told so on a GPU once it has started. Set it to false, or leave the device out."
+        )
 
 
 def feed_training(batches, batch_size, img_dim):

@@ -73,6 +73,13 @@ def prepare_training(model):
     model.train_function = tf.function(lambda iterator: step(iterator.get_next()))
 
 
+def make_deterministic():
+    """Every operation gives the same bits for the same inputs; one that cannot raises an error."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
 def feed_training(batches, batch_size, img_dim):
     """A tf.data.Dataset over the endless batches that `batches()` starts."""
     return _dataset(batches, batch_size, img_dim)

@@ -1,0 +1,376 @@
+"""What bookkeeping costs when there are thousands of runs.
+
+    python benchmarks/scale.py                        # 8, 1,000 and 10,000 runs; about a quarter of an hour
+    python benchmarks/scale.py --runs 8 1000          # a first look
+
+Results are made up by a generator that writes valid metrics. Starting a finished sweep, and planning one more configuration,
+are timed in turns with a bare Snakemake workflow of as many trivial targets, and stated as ratios. What comes after the
+trainings (tables, figures, report) is run script by script as Snakemake would, each in a process of its own. Writes
+results/benchmarks/scale.json; the exit status is 1 when a bound is missed.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+
+import synthetic  # noqa: E402
+
+from trainoff import conditions, devices, experiment, files  # noqa: E402
+
+FOLDER = Path("results/benchmarks/scale")
+# Ours over bare Snakemake, at most.
+RATIO = 1.5
+# What the steps after training may take with as many runs, in seconds; and the largest of them in memory, and the page.
+MOST_RUNS = 10_000
+SECONDS = {"aggregate": 5, "compare": 10, "figures and report": 60}
+MEMORY_BYTES = 2**30
+REPORT_BYTES = 8_000_000
+# More runs than that cost no more than in proportion, with a tenth for noise.
+GROWTH = 1.1
+
+DEVICES = ["cpu"] + [
+    {
+        "name": f"gpu-{rank}",
+        "label": f"GPU {rank}",
+        "backend": "tensorflow",
+        "accelerator": "cuda",
+        "index": rank,
+        "env": "tensorflow-cuda",
+    }
+    for rank in range(3)
+]
+
+BARE = """
+rule all:
+    input:
+        expand("results/{run}.txt", run=range(config["runs"])),
+
+
+rule one:
+    output:
+        "results/{run}.txt",
+    shell:
+        "touch {output}"
+"""
+
+# Runs the script of one job as Snakemake does.
+RUN_JOB = """
+import json, os, runpy, sys
+
+
+class Named(dict):
+    __getattr__ = dict.__getitem__
+
+    def __getitem__(self, key):
+        return super().__getitem__(str(key))
+
+
+job = json.load(open("jobs.json"))[int(sys.argv[1])]
+sys.path.append("scripts")
+parts = {part: Named(job[part]) for part in ("input", "output", "params", "wildcards", "resources", "log")}
+runpy.run_path(job["script"], {"snakemake": type("Snakemake", (), parts)}, "__main__")
+"""
+
+
+def many_configurations(runs):
+    """An experiment of about so many runs that grows by one configuration when it grows by one value of an axis.
+
+    4 devices and 5 replicates; 1 of each for fewer than a hundred runs.
+    """
+    few = runs < 100
+    values = runs if few else runs // 20
+    return {
+        "devices": ["cpu"] if few else DEVICES,
+        "grid": _grid(learning_rate=[(rank + 1) / 1e6 for rank in range(values)]),
+        "replicates": 1 if few else 5,
+        "protocol": {"images_per_epoch": 320},
+    }
+
+
+def many_devices(runs):
+    """An experiment of so many runs (8, or a multiple of 1,000) of 1 or 4 devices, 8 or more configurations, 5 replicates."""
+    if runs == 8:
+        return {"devices": ["cpu"], "grid": _grid(batch_size=[32, 64], img_dim=[96, 128], trainable=[True, False])}
+    grid = _grid(
+        batch_size=[16, 32, 64, 128, 256],
+        img_dim=[96, 128, 160, 192, 224],
+        trainable=[True, False],
+        learning_rate=[(rank + 1) / 1e4 for rank in range(runs // 1000)],
+    )
+    return {"devices": DEVICES, "grid": grid, "replicates": 5, "protocol": {"images_per_epoch": 1280}}
+
+
+def own_jobs(runs):
+    """How many runs one configuration more adds to many_configurations(runs)."""
+    return 1 if runs < 100 else 20
+
+
+def _grid(**axes):
+    one = {"batch_size": [32], "img_dim": [96], "trainable": [True], "learning_rate": [0.0005]}
+    return one | {"model": ["mobilenetv2"], "precision": ["float32"], "xla": [False]} | axes
+
+
+def make_project(folder, settings):
+    """Copies the project to `folder` with an experiment and made-up metrics of all its runs; returns its runs."""
+    shutil.rmtree(folder, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".*", "results", "tests", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    (folder / "scale.yaml").write_text(yaml.safe_dump(settings))
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | settings
+    entries = experiment.devices(config, yaml.safe_load((ROOT / "catalog/devices.yaml").read_text()), devices.detect)
+    runs = experiment.runs(config, entries)
+    for rank, run in enumerate(runs):
+        write_metrics(folder / "results", run, rank)
+    for probe in experiment.probes(config, entries, entries[0]):
+        write_probe(folder / "results", probe)
+    return runs
+
+
+def write_metrics(results, run, rank):
+    """Writes a valid record of a run (as experiment.runs gives it) where the workflow looks for it; one in 200 failed."""
+    values = {key: value for key, value in run.items() if key != "seed"} | {"device": run["device"]["name"]}
+    record = synthetic.record(values, rank, status="crashed" if rank % 200 == 199 else "ok")
+    record["run"]["seed"] = run["seed"]
+    record["device"]["accelerator"] = run["device"]["accelerator"]
+    words = experiment.wildcards(run)
+    axes = [f"{key}~{value}" for key, value in words.items() if key != "device"]
+    path = results.joinpath("runs", words["device"], *axes, "metrics.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record, indent=1))
+
+
+def write_probe(results, run):
+    """Writes the record of a probe that found nothing amiss."""
+    record = {
+        "schema_version": 1,
+        "run": run | {"device": run["device"]["name"]},
+        "status": "ok",
+        "failure": None,
+        "logits": [[0.1 * place for place in range(10)] for _ in range(32)],
+        "losses": [2.3, 1.9, 1.5, 1.0, 0.6],
+        "device": {"accelerator": run["device"]["accelerator"]},
+        "software": {"python": "3.12.4"},
+        "inputs": dict.fromkeys(("dataset_sha256", "images_sha256", "weights_sha256"), synthetic.HASH),
+    }
+    folder = results / f"parity/{run['device']['name']}/model~{run['model']}/precision~{run['precision']}"
+    folder.mkdir(parents=True)
+    (folder / "probe.json").write_text(json.dumps(record))
+
+
+def make_bare(folder):
+    """A workflow of trivial targets in `folder`, with nothing done yet."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "Snakefile").write_text(BARE)
+
+
+def finish(folder, *options):
+    """Makes every file of a workflow look finished to Snakemake; lists its jobs in jobs.json."""
+    shutil.copyfile(ROOT / "benchmarks/finished.smk", folder / "finished.smk")
+    done = snakemake(folder, "all", "--snakefile", "finished.smk", *options)
+    if "finished" not in done.splitlines()[-1]:
+        sys.exit(f"the results could not be made up:\n{done[-3000:]}")
+
+
+def snakemake(folder, *arguments):
+    """Runs Snakemake in `folder` and returns what it prints."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ).stdout
+
+
+def measure_starts(runs, rounds):
+    """Seconds of starting Snakemake with so many finished runs, ours and bare in turns.
+
+    Returns {"no-op" | "one more": {"ours": [seconds], "bare": [seconds]}}, and the jobs planned for one configuration
+    more: {rule: number}. Bare Snakemake has as many targets, and as many more.
+    """
+    ours, bare = FOLDER / f"start-{runs}", FOLDER / f"bare-{runs}"
+    make_project(ours, many_configurations(runs))
+    finish(ours, "--configfile", "scale.yaml")
+    make_bare(bare)
+    finish(bare, "--config", f"runs={runs}")
+    (ours / "more.yaml").write_text(yaml.safe_dump(many_configurations(runs + own_jobs(runs))))
+    lanes = {
+        "no-op": {
+            "ours": (ours, "--configfile", "scale.yaml"),
+            "bare": (bare, "--config", f"runs={runs}"),
+        },
+        "one more": {
+            "ours": (ours, "--configfile", "more.yaml", "--dry-run", "--quiet", "rules"),
+            "bare": (bare, "--config", f"runs={runs + own_jobs(runs)}", "--dry-run", "--quiet", "rules"),
+        },
+    }
+    seconds = {what: {lane: [] for lane in commands} for what, commands in lanes.items()}
+    for _ in range(rounds):
+        for what, commands in lanes.items():
+            for lane, command in commands.items():
+                started = time.perf_counter()
+                said = snakemake(*command)
+                seconds[what][lane].append(time.perf_counter() - started)
+                if what == "no-op" and "Nothing to be done" not in said:
+                    sys.exit(f"a finished sweep had something to do:\n{said[-3000:]}")
+    return seconds, planned(snakemake(*lanes["one more"]["ours"]))
+
+
+def planned(said):
+    """{rule: number of jobs} of what Snakemake says in a dry run."""
+    rows = re.findall(r"^([a-z_]+) +(\d+)$", said, re.MULTILINE)
+    return {rule: int(number) for rule, number in rows if rule != "total"}
+
+
+def measure_steps(runs):
+    """{rule: what run_step gives} of every script after the trainings, and the bytes of the report."""
+    folder = FOLDER / f"steps-{runs}"
+    make_project(folder, many_devices(runs))
+    finish(folder, "--configfile", "scale.yaml")
+    (folder / "run_job.py").write_text(RUN_JOB)
+    found = {}
+    for number, job in enumerate(json.loads((folder / "jobs.json").read_text())):
+        if not job["script"].startswith(("scripts/fetch_", "scripts/prepare_")):
+            found[job["rule"]] = run_step(folder, number, job["rule"])
+    return found, (folder / "results/report.html").stat().st_size
+
+
+def run_step(folder, number, name):
+    """Runs one job of jobs.json in a process of its own."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "run_job.py", str(number)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said = process.stdout.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    if status:
+        sys.exit(f"{name} failed:\n{said}")
+    return {
+        "seconds": seconds,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        # Linux counts in kibibytes, macOS in bytes.
+        "memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
+def start_rows(starts):
+    """[(what, runs, ours, bare, ratio, bound, verdict)] from {runs: what measure_starts gives}."""
+    rows = []
+    for runs, (seconds, _) in starts.items():
+        for what, lanes in seconds.items():
+            ours, bare = (statistics.median(lanes[lane]) for lane in ("ours", "bare"))
+            # In turns, so that what drifts hits both alike.
+            ratio = statistics.median(a / b for a, b in zip(lanes["ours"], lanes["bare"], strict=True))
+            rows.append((what, runs, ours, bare, ratio, RATIO, ratio <= RATIO))
+    return rows
+
+
+def plan_problems(starts):
+    """Sentences about plans for one configuration more that hold other trainings than its own."""
+    return [
+        f"with {runs} finished runs, one configuration more plans {jobs.get('train', 0)} trainings instead of "
+        f"{own_jobs(runs)}: {jobs}"
+        for runs, (_, jobs) in starts.items()
+        if jobs.get("train") != own_jobs(runs) or any(rule.startswith(("prepare", "fetch")) for rule in jobs)
+    ]
+
+
+def step_rows(steps):
+    """[(what, runs, value, unit, bound or None, verdict)] from {runs: what measure_steps gives}."""
+    rows = []
+    for runs, (found, report_bytes) in steps.items():
+        drawn = [rule for rule in found if rule.startswith("plot_") or rule == "report"]
+        seconds = {rule: found[rule]["seconds"] for rule in ("aggregate", "compare")}
+        seconds["figures and report"] = sum(found[rule]["seconds"] for rule in drawn)
+        for what, value in seconds.items():
+            rows.append((what, runs, value, "s", SECONDS[what] * max(1, runs / MOST_RUNS)))
+        memory = max(one["memory_bytes"] for one in found.values())
+        rows.append(("most memory of a step", runs, memory / 2**20, "MiB", MEMORY_BYTES / 2**20))
+        rows.append(("report.html", runs, report_bytes / 1e6, "MB", REPORT_BYTES / 1e6))
+    return [(*row, row[2] <= row[4]) for row in rows]
+
+
+def growth_rows(steps):
+    """[(what, from, to, times as long, times as many runs, verdict)]: cost grows no faster than the number of runs."""
+    rows = []
+    sizes = [runs for runs in sorted(steps) if runs >= 1000]
+    for small, large in zip(sizes, sizes[1:], strict=False):
+        for rule in steps[large][0]:
+            times = steps[large][0][rule]["seconds"] / steps[small][0][rule]["seconds"]
+            rows.append((rule, small, large, times, large / small, times <= GROWTH * large / small))
+    return rows
+
+
+def table(head, rows):
+    """Rows in lines of text."""
+    cells = [head, *([_text(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+def _text(value):
+    if isinstance(value, bool):
+        return "met" if value else "MISSED"
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def main():
+    arguments = _arguments()
+    before = conditions.read()
+    starts, steps = {}, {}
+    for runs in arguments.runs:
+        print(f"{runs:,} runs", flush=True)
+        starts[runs] = measure_starts(runs, arguments.rounds)
+        steps[runs] = measure_steps(runs)
+    others = conditions.other_cores(before, conditions.read())
+    rows = start_rows(starts), step_rows(steps), growth_rows(steps)
+    problems = plan_problems(starts)
+    print(table(["start", "runs", "ours, s", "bare, s", "ratio", "at most", ""], rows[0]), end="\n\n")
+    print(table(["step", "runs", "", "unit", "at most", ""], rows[1]), end="\n\n")
+    if rows[2]:
+        print(table(["growth", "from runs", "to runs", "times as long", "times as many", ""], rows[2]), end="\n\n")
+    print(*problems, f"processors kept busy by other programs: {others:.1f}", sep="\n")
+    output = FOLDER.with_suffix(".json")
+    results = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": devices.describe_host(),
+        "other_cores": others,
+        "starts": {runs: {"seconds": seconds, "planned": jobs} for runs, (seconds, jobs) in starts.items()},
+        "steps": {runs: {"rules": found, "report_bytes": size} for runs, (found, size) in steps.items()},
+    }
+    files.write_text(output, json.dumps(results, indent=1) + "\n")
+    print(f"written to {output}")
+    return 1 if problems or not all(row[-1] for part in rows for row in part) else 0
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--runs", type=int, nargs="+", default=[8, 1000, 10_000], help="numbers of finished runs")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each start is timed (default 3)")
+    arguments = parser.parse_args()
+    if any(runs != 8 and runs % 1000 for runs in arguments.runs):
+        parser.error("--runs: 8 and multiples of 1,000")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

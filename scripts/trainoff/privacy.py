@@ -1,0 +1,41 @@
+"""What logs and records must not tell: whose machine they were written on. They travel with the results."""
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+from trainoff.files import whole
+
+# Home folders of anybody, as paths in messages of other programs may name them.
+HOMES = re.compile(r"/(?:home|Users)/[^/\s'\":,;)]+")
+ENDS = r"(?=[/\s'\":,;)\]]|$)"
+
+
+def scrub(text):
+    """`text` with the project's folder as ".", that of Python as "<python>" and home folders as "~"."""
+    for place, name in _places():
+        text = re.sub(re.escape(place) + ENDS, lambda _, name=name: name, text, flags=re.MULTILINE)
+    return HOMES.sub("~", text)
+
+
+def scrub_file(path):
+    """The same for the text file at `path`, in place; nothing where there is none."""
+    with contextlib.suppress(OSError):  # a full disk has its own sentence
+        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        if (clean := scrub(text)) != text:
+            with whole(path) as temporary:
+                temporary.write_text(clean, encoding="utf-8", errors="surrogateescape")
+
+
+def _places():
+    """(path, what it is called), longest first, since one may lie in another."""
+    places = {os.getcwd(): ".", str(Path(__file__).parents[2]): "."}
+    if sys.prefix != sys.base_prefix:  # a virtual environment may lie anywhere; the system's Python tells nothing
+        places[sys.prefix] = "<python>"
+    # Some containers have / for a home, which says nothing of anybody.
+    home = os.path.expanduser("~")
+    if len(Path(home).parts) > 1:
+        places |= {home: "~", os.path.realpath(home): "~"}
+    return sorted(places.items(), key=lambda place: -len(place[0]))

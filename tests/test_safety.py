@@ -1,0 +1,106 @@
+"""Nothing that is read can run: no pickles, no unpacking, no code from files; and logs tell nothing of their machine."""
+
+import ast
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from project import ROOT
+
+from trainoff import models, privacy
+
+SCRIPTS = [*ROOT.glob("scripts/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+# Modules that run what they read.
+PICKLING = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle"}
+# {function: what makes a call of it safe}; None for one that may not be called at all.
+GUARDED = {
+    "eval": None,
+    "exec": None,
+    "extractall": None,
+    "read_pickle": None,
+    "unsafe_load": None,
+    "full_load": None,
+    "load_model": "safe_mode",
+    "load_from_file": None,
+}
+
+
+def calls(tree):
+    """(name of the function, the call) of every call in a module; `numpy.load` is named "load" and told by its module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            yield getattr(function, "attr", getattr(function, "id", None)), ast.unparse(function), node
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_no_script_loads_what_could_run(path):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not PICKLING & {name.split(".")[0] for name in names}, f"line {node.lineno}"
+    for name, whole, call in calls(tree):
+        options = {option.arg: ast.unparse(option.value) for option in call.keywords}
+        assert options.get("allow_pickle", "False") == "False", f"line {call.lineno}"
+        if whole == "model.compile" or whole.endswith("re.compile"):
+            continue
+        if name in GUARDED:
+            assert options.get(GUARDED[name]) == "True", f"line {call.lineno}: {whole}"
+        if whole == "torch.load":
+            assert options.get("weights_only") == "True", f"line {call.lineno}"
+        assert whole != "yaml.load", f"line {call.lineno}: yaml.safe_load reads data alone"
+
+
+class Payload:
+    """An object whose unpickling writes a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_pickles_in_arrays_and_weights_are_never_run(tmp_path):
+    trace = tmp_path / "trace"
+    array = np.empty(1, dtype=object)
+    array[0] = Payload(trace)
+    np.save(tmp_path / "images.npy", array, allow_pickle=True)
+    np.savez(tmp_path / "weights.npz", array)
+    with zipfile.ZipFile(tmp_path / "bare.npz", "w") as file:
+        file.writestr("0000/kernel.npy", pickle.dumps(Payload(trace)))
+    with pytest.raises(ValueError, match="pickle|Python objects"):
+        np.load(tmp_path / "images.npy", mmap_mode="r")
+
+    class Base:
+        variables = [type("Variable", (), {"path": "kernel"})()]
+
+        def set_weights(self, arrays):
+            self.arrays = arrays
+
+    with pytest.raises((ValueError, KeyError)):
+        models.load(Base(), tmp_path / "weights.npz")
+    base = Base()
+    models.load(base, tmp_path / "bare.npz")
+    assert isinstance(base.arrays[0], bytes), "bytes that stay bytes; no model takes them for weights"
+    assert not trace.exists()
+
+
+def test_paths_in_logs_are_scrubbed(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/srv/people/alice")
+    text = f'File "{ROOT}/scripts/train.py" in /srv/people/alice/x, /home/bob/y: {Path.cwd()} /Users/carol\n'
+    assert privacy.scrub(text).replace("./", "") == 'File "scripts/train.py" in ~/x, ~/y: . ~\n'
+    assert privacy.scrub("/srv/people/alice2 /homes") == "/srv/people/alice2 /homes"
+    log = tmp_path / "log"
+    log.write_bytes(b"\xff /home/bob/x\n")
+    privacy.scrub_file(log)
+    assert log.read_bytes() == b"\xff ~/x\n"
+    privacy.scrub_file(tmp_path / "none")
+
+
+def test_a_home_that_is_the_root_is_nobodys(monkeypatch):
+    monkeypatch.setenv("HOME", "/")
+    assert privacy.scrub("/usr/bin / x") == "/usr/bin / x"
