@@ -81,7 +81,7 @@ OWN_FILES = [
     for path in [config["dataset"].get("archive"), config["weights"]]
     if path not in (None, "random", "imagenet")
 ]
-# The keys that images and weights are made by.
+# The keys that say what images and weights are made of.
 PREPARED = {key: config[key] for key in ["dataset", "images", "weights", "seed"]}
 
 # Priority of what all runs need: everything is prepared before the first run is timed, so that runs keep their order.

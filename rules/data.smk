@@ -12,6 +12,29 @@ rule fetch_dataset:
         "../scripts/fetch_dataset.py"
 
 
+rule describe_sources:
+    input:
+        own_files=OWN_FILES,
+        code=sorted(
+            {
+                path
+                for step in ["describe_sources", "prepare_images", "prepare_weights"]
+                for path in code_of(f"scripts/{step}.py")
+            }
+        ),
+    output:
+        sources="<results>/sources.json",
+    log:
+        "<results>/logs/describe_sources.log",
+    priority: BEFORE_RUNS
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        settings=PREPARED,
+    script:
+        "../scripts/describe_sources.py"
+
+
 rule prepare_images:
     input:
         archive=archive_of_dataset,

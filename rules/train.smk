@@ -1,6 +1,4 @@
-CODE_OF_TRAINING = digests_on_devices(
-    "scripts/train.py", "scripts/prepare_images.py", "scripts/prepare_weights.py"
-)
+CODE_OF_TRAINING = digests_on_devices("scripts/train.py")
 
 
 @quick
@@ -9,16 +7,16 @@ def training_code(wildcards):
     return CODE_OF_TRAINING[device_of(wildcards)["backend"]]
 
 
-# A run depends on what its images and weights are made of: the keys, the code and the user's own files below. What is prepared
-# from these stands for itself by its facts, which hold its hashes, and is ancient: making it anew, for example after a disk
-# damaged it, leaves finished runs valid. Few inputs, since each costs ten thousand times in a large sweep.
+# What is prepared stands for itself by its facts, which hold its hashes, and is ancient: making it anew, for example after a
+# disk damaged it, leaves finished runs valid. What it is made of is no such thing. Few inputs, since each costs ten thousand
+# times in a large sweep.
 rule train:
     input:
         image_facts=ancient("<results>/images/img_dim~{img_dim}/facts.json"),
         weight_facts=ancient(
             "<results>/weights/model~{model}/img_dim~{img_dim}/facts.json"
         ),
-        own_files=OWN_FILES,
+        sources="<results>/sources.json",
     output:
         metrics=f"{RUN_PATTERN}/metrics.json",
     log:
@@ -34,7 +32,6 @@ rule train:
         wait_for_quiet_minutes=config["protocol"]["wait_for_quiet_minutes"],
     params:
         run=run_of,
-        prepared=PREPARED,
         code=training_code,
         progress_file=f"{RESULTS}/runs/.plan.json",
         sequence_file=f"{RESULTS}/runs/.sequence",

@@ -172,8 +172,10 @@ def _dress(axes, quantity, first, bottom):
 
 
 def _fold(text, width):
-    """Breaks a panel's title between values only."""
+    """Breaks a panel's title between values; where it is of one axis alone, between words."""
     most = max(10, int(width / figures.text_width("x", figures.FONT - 1)))
+    if " · " not in text:
+        return textwrap.fill(figures.clean(text), most)
     glued = figures.clean(text).replace(" · ", "\t").replace(" ", "\u00a0").replace("\t", "\u00a0· ")
     return "\n".join(line.removesuffix("\u00a0·") for line in textwrap.wrap(glued, most))
 

@@ -17,7 +17,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from project import ROOT
-from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA
+from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 
 import aggregate
 import compare
@@ -106,7 +106,7 @@ def is_sentence(error):
 def test_a_config_is_refused_in_a_sentence_or_gives_runs_that_snakemake_finds(changed):
     if not isinstance(changed, dict):
         return  # Snakemake refuses it before we see it
-    config = {**DEFAULT, **changed}  # keys that a file lacks come from config.yaml
+    config = merged(changed)  # keys that a file lacks come from config.yaml
     try:
         experiment.check(config, SCHEMA, MODELS, "config.yaml")
         entries = experiment.devices(config, CATALOG, detect=lambda: ["cpu"])

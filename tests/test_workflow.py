@@ -180,8 +180,13 @@ def test_nothing_changed_nothing_to_do(copy):
         ({"title": "Another title"}, {"report": 1, "all": 1}),
         ({"grid": {"batch_size": [16, 32]}}, {"train": RUNS} | AFTER_TRAINING),
         ({"replicates": 2}, {"train": RUNS} | AFTER_TRAINING),
-        ({"images": {"train": 50}}, {"prepare_images": 1, "prepare_weights": 1, "train": RUNS} | AFTER_TRAINING),
+        (
+            {"images": {"train": 50}},
+            {"describe_sources": 1, "prepare_images": 1, "prepare_weights": 1, "train": RUNS} | AFTER_TRAINING,
+        ),
         ({"training": {"dropout": 0.2}}, {"train": RUNS} | AFTER_TRAINING),
+        ({"deterministic": True}, {"train": RUNS} | AFTER_TRAINING),
+        ({"seed": 1}, {"describe_sources": 1, "prepare_weights": 1, "train": RUNS} | AFTER_TRAINING),
     ],
     ids=lambda value: next(iter(value)) if "all" not in value else "",
 )
@@ -214,6 +219,7 @@ def test_a_timeout_retrains_nothing(copy):
         ("report/report.html.j2", 0),
         ("scripts/train.py", RUNS),
         ("scripts/trainoff/protocol.py", RUNS),
+        ("scripts/prepare_images.py", RUNS),
         ("scripts/trainoff/backends/tensorflow.py", RUNS),
     ],
 )
@@ -264,7 +270,7 @@ def test_params_are_built_in_values(copy):
     """They are pickled into the job's own environment, where no library of ours may be."""
     (copy / "check.smk").write_text(PARAMS_CHECK)
     done = project.snakemake(copy, "--snakefile", "check.smk", "--forceall", "all")
-    assert f"checked {sum(AFTER_TRAINING.values()) + RUNS + 2} jobs, foreign: []" in done.stdout, done.stdout
+    assert f"checked {sum(AFTER_TRAINING.values()) + RUNS + 3} jobs, foreign: []" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize(

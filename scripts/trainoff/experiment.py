@@ -189,15 +189,17 @@ def wildcards(run):
 _word = functools.lru_cache(maxsize=None, typed=True)(json.dumps)
 
 
-# Numbers as they can stand in a path and be computed with: 32.0 is no whole number here, and .nan is none at all.
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+
+
+# Numbers as they can stand in a path and be computed with: 32.0 is no whole number here, .nan and 10^400 are none at all.
 _Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
-            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
-            "number": lambda _, value: (
-                isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            ),
+            "integer": lambda _, value: _is_whole(value),
+            "number": lambda _, value: _is_whole(value) or (isinstance(value, float) and math.isfinite(value)),
         }
     ),
 )

@@ -54,9 +54,9 @@ def _name(axis, values):
 
 
 def spread(values):
-    """(median, low, high) of known values, None where there is none."""
+    """(median, low, high, how many) of known values, None where there is none."""
     known = np.asarray(values.dropna(), dtype=float)
-    return tuple(map(float, np.quantile(known, [0.5, LOW, HIGH]))) if len(known) else None
+    return (*map(float, np.quantile(known, [0.5, LOW, HIGH])), len(known)) if len(known) else None
 
 
 def note(configurations):
@@ -96,12 +96,14 @@ def draw_spreads(title, configurations, notes, table, column, devices, x_label, 
         for device in devices
     }
     measured = [values for values in found.values() if values]
+    group_sizes = {group: max((found[group, device] or [0])[-1] for device in devices) for group in rows}
     if not measured:
         return figures.quiet_panel(title, "The matrix of runs says why.")
     panel, _ = page.panels[0]
     panel.set_xscale("log")
-    ends = [end for values in measured for end in values] + ([baseline] if baseline else [])
-    labels = [(high, numbers.significant(middle)) for middle, _, high in measured]
+    ends = [end for middle, low, high, _ in measured for end in (middle, low, high)] + ([baseline] if baseline else [])
+    texts = {place: _text(values, group_sizes[place[0]]) for place, values in found.items() if values}
+    labels = [(found[place][2], text) for place, text in texts.items()]
     panel.set_xlim(figures.limits(ends, labels, panel, logarithmic=True))
     figures.plain_log_axis(panel)
     if baseline:
@@ -112,6 +114,12 @@ def draw_spreads(title, configurations, notes, table, column, devices, x_label, 
             if values is None:
                 figures.draw_missing(panel, page.y(place, lane), device, "nothing measured")
                 continue
-            figures.draw_estimate(panel, page.y(place, lane), device, *values)
-            figures.write_beside(panel, values[2], page.y(place, lane), numbers.significant(values[0]))
+            figures.draw_estimate(panel, page.y(place, lane), device, *values[:3])
+            figures.write_beside(panel, values[2], page.y(place, lane), texts[group, device])
     return page.frame.figure
+
+
+def _text(values, most):
+    """A median in words; with the number of configurations behind it where another device has more, as it misleads then."""
+    middle, _, _, number = values
+    return numbers.significant(middle) + (f" ({number:,} of {most:,})" if number < most else "")
