@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers
+from trainoff import figures, findings, numbers, summaries
 from trainoff.cells import cells
 from trainoff.script import logged
 
@@ -22,6 +22,16 @@ def draw(runs, rates, devices):
     if not findings.rates_by_device(rates, shown):
         return figures.quiet_panel(title, "The matrix of runs says why.")
     configurations = naming.all_configurations(runs)
+    if summaries.too_many(configurations):
+        return summaries.draw_spreads(
+            title,
+            configurations,
+            [findings.one_replicate_note(rates)],
+            rates,
+            "images_per_second",
+            shown,
+            "training images per second",
+        )
     varying = naming.varying_axes(configurations)
     names = {one: naming.label(one, varying) or "the one configuration" for one in configurations}
     sheet = figures.rows(

@@ -58,6 +58,10 @@ FURTHER_RATIOS = {
     "cost_ratio": "Cost, rented",
     "owned_cost_ratio": "Cost, owned",
 }
+# With more runs or ratios than that, the page tells some row by row and sums up the rest; a browser would be slow with all.
+MOST_ROWS = 2000
+# Failed runs that are told one by one with their last words.
+MOST_FAILURES = 100
 # A longer table would make the page hard to send.
 MOST_CARRIED_BYTES = 500_000
 FRAMEWORKS = ("tensorflow", "torch", "jax")
@@ -102,6 +106,7 @@ def render(frames, svgs, captions, title, devices, settings, template, style, sc
     if len(shown) == 1:
         cards["throughput"]["heading"] = "Training speed"
     script = script.replace("</", "<\\/")
+    told = excerpt(frames, configurations)
     return (
         environment()
         .from_string(template)
@@ -120,16 +125,17 @@ def render(frames, svgs, captions, title, devices, settings, template, style, sc
             gallery=[card for name, card in cards.items() if name not in (*PLACED, proof) and _tells(name, runs)],
             constant=naming.constant_text(configurations),
             trained_with=findings.trained_with(runs),
-            rate_table=rate_rows(runs, rates, configurations, shown),
+            rate_table=rate_rows(told["runs"], told["rates"], naming.all_configurations(told["runs"]), shown),
             shown=shown,
             labels=labels,
-            comparisons=comparison_tables(frames["comparison"], shown),
-            best=best_rows(frames.get("best"), shown),
+            comparisons=comparison_tables(told["comparison"], shown),
+            best=best_rows(told.get("best"), shown),
             parity=parity_rows(frames.get("parity"), labels),
             parity_method=parity.METHOD,
-            runs=run_rows(runs, shown),
+            runs=run_rows(told["runs"], shown),
             with_energy=bool(runs["joules_per_image"].notna().any()),
             failures=failure_rows(runs, shown),
+            excerpt=excerpt_note(configurations, runs, told),
             settings=flat(settings),
             method=stats.METHOD,
             versions=version_rows(runs),
@@ -137,9 +143,41 @@ def render(frames, svgs, captions, title, devices, settings, template, style, sc
             published=published_rows(published),
             table_links={name: f"tables/{name}.csv" for name in TABLES},
             carried=carried(frames),
-            data=embedded(data_block(frames, shown, title)),
-            view=embedded(explore.view(runs, rates, shown, frames.get("costs"))),
+            data=embedded(data_block(told, shown, title)),
+            view=embedded(explore.view(told["runs"], told["rates"], shown, told.get("costs"))),
         )
+    )
+
+
+def excerpt(frames, configurations):
+    """The tables as far as the page tells them row by row: whole, or some configurations spread evenly over the grid.
+
+    A configuration keeps all its runs and ratios, so that every row and dot of the page means what it does on a small page.
+    """
+    longest = max(len(frames["runs"]), len(frames["comparison"]))
+    if longest <= MOST_ROWS:
+        return frames
+    kept = set(configurations[:: -(-longest // MOST_ROWS)])
+
+    def cut(table):
+        axes = [axis for axis in naming.AXES if axis in table]
+        if len(table) <= MOST_ROWS // 10 or not {"img_dim", "batch_size"} <= set(axes):
+            return table
+        wanted = {tuple(one[naming.AXES.index(axis)] for axis in axes) for one in kept}
+        chosen = [naming.configuration_of(row, axes) in wanted for row in table[axes].to_dict("records")]
+        return table[chosen].reset_index(drop=True)
+
+    return {name: cut(table) for name, table in frames.items()}
+
+
+def excerpt_note(configurations, runs, told):
+    """What a reader of an excerpt must know; "" when the page tells all."""
+    if len(told["runs"]) == len(runs):
+        return ""
+    return (
+        f"Told run by run here: {len(naming.all_configurations(told['runs'])):,} of {len(configurations):,} configurations, "
+        f"spread evenly over the grid ({len(told['runs']):,} of {len(runs):,} runs). The answer and the figures are of all, and "
+        "the files beside this page hold every row."
     )
 
 
@@ -439,7 +477,7 @@ def _run_name(run):
 
 def failure_rows(runs, devices):
     """The runs that did not end well, with the last lines of their logs."""
-    rows = [row for row in run_rows(runs, devices) if row["status"] != "ok"]
+    rows = [row for row in run_rows(runs, devices) if row["status"] != "ok"][:MOST_FAILURES]
     return [row | {"log_tail": log_tail(row["metrics_file"])} for row in rows]
 
 
