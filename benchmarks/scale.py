@@ -165,8 +165,9 @@ def write_probe(results, run):
         "software": {"python": "3.12.4"},
         "inputs": dict.fromkeys(("dataset_sha256", "images_sha256", "weights_sha256"), synthetic.HASH),
     }
-    folder = results / f"parity/{run['device']['name']}/model~{run['model']}/precision~{run['precision']}"
-    folder.mkdir(parents=True)
+    axes = [f"{axis}~{json.dumps(run[axis]).strip(chr(34))}" for axis in ("model", "precision", "xla")]
+    folder = results.joinpath("parity", run["device"]["name"], *axes)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "probe.json").write_text(json.dumps(record))
 
 

@@ -154,12 +154,17 @@ def test_a_missing_device_is_recorded_without_training(data, tmp_path):
     assert record["windows"] == []
 
 
-def test_the_same_run_learns_the_same_to_the_bit_when_it_is_to(data, tmp_path):
-    records = [run(data, tmp_path, deterministic=True, trainable=True, epochs=2) for _ in range(2)]
-    assert [one["status"] for one in records] == ["ok", "ok"], records[0]["failure"]
-    first, second = ([learnt(window) for window in one["windows"]] for one in records)
+def test_the_same_run_learns_the_same(data, tmp_path):
+    """To the bit where that is asked for; else up to rounding, which a few steps let grow to less than a hundredth."""
+    records = [run(data, tmp_path, trainable=True, epochs=2, **asked) for asked in ({}, DETERMINISTIC, DETERMINISTIC)]
+    assert [one["status"] for one in records] == ["ok"] * 3, [one["failure"] for one in records]
+    usual, first, second = ([learnt(window) for window in one["windows"]] for one in records)
     assert first == second
-    assert records[0]["provenance"]["deterministic"] is True
+    np.testing.assert_allclose([loss for loss, *_ in usual], [loss for loss, *_ in first], rtol=0.01)
+    assert [one["provenance"]["deterministic"] for one in records] == [False, True, True]
+
+
+DETERMINISTIC = {"deterministic": True}
 
 
 def learnt(window):
