@@ -20,13 +20,14 @@ snakemake = snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
     $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
     --quiet progress rules host reason
 
-.PHONY: help report limits test test-browser test-environments benchmark benchmark-scale drills docs lint lock clean environment development
+.PHONY: help report limits test test-slow test-browser test-environments benchmark benchmark-scale drills docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
 	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
 	@echo 'make limits             find the largest images and batches that each device trains'
 	@echo 'make test               run the tests'
+	@echo 'make test-slow          what takes too long for the above: a search for limits, a benchmark in little'
 	@echo 'make test-browser       open reports in a real browser; needs chromium; some minutes'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
@@ -49,6 +50,9 @@ limits: environment
 
 test: development
 	@$(in_venv) python -m pytest $(ARGS)
+
+test-slow: development
+	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py $(ARGS)
 
 test-browser: development
 	@$(in_venv) python -m pytest -m slow tests/test_browser.py $(ARGS)
