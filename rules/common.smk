@@ -95,6 +95,12 @@ PROBE_OF = {
 PARITY = "<results>/tables/parity.parquet" if PROBE_OF else []
 
 
+TRIAL_OF = {
+    (run["device"]["name"], run["model"], run["axis"]): run
+    for run in experiment.limit_trials(config, DEVICES)
+}
+
+
 def place_of(wildcards):
     """Place of a run in the sweep, from 0."""
     return ORDER[tuple(sorted(wildcards.items()))]
@@ -130,7 +136,7 @@ def code_on_device(script):
 def digests_on_devices(*scripts):
     """{backend: {"training": SHA-256 of scripts and all they import without backends, "backend": of the backend}}.
 
-    For a rule with thousands of jobs: a value each in place of dozens of input files, and a touched file is no change.
+    A value per job in place of dozens of input files, which matters for thousands of jobs; and a touched file is no change.
     """
     files = sorted({path for script in scripts for path in code_of(script)})
     training = sha256_of_all(path for path in files if "/backends/" not in path)
@@ -213,3 +219,22 @@ def probe_of(wildcards):
 def train_priority(wildcards):
     """Runs start in the order of the sweep, which interleaves replicates, configurations and devices."""
     return len(RUNS) - place_of(wildcards)
+
+
+def limit_of(wildcards):
+    """All that a search depends on, in built-in types."""
+    run = TRIAL_OF[wildcards.device, wildcards.model, wildcards.axis]
+    return {
+        **run,
+        "classes": experiment.CLASSES,
+        "architecture": architecture_of(wildcards),
+    }
+
+
+CODE_OF_TRAINING = digests_on_devices("scripts/train.py")
+
+
+@quick
+def training_code(wildcards):
+    """What a run depends on of our code."""
+    return CODE_OF_TRAINING[device_of(wildcards)["backend"]]

@@ -1,20 +1,6 @@
 # How large can images and batches get? Apart from the sweep: snakemake --cores 1 limits
 
 LIMIT_PATTERN = "<results>/limits/{device}/model~{model}/{axis}"
-TRIAL_OF = {
-    (run["device"]["name"], run["model"], run["axis"]): run
-    for run in experiment.limit_trials(config, DEVICES)
-}
-
-
-def limit_of(wildcards):
-    """All that a search depends on, in built-in types."""
-    run = TRIAL_OF[wildcards.device, wildcards.model, wildcards.axis]
-    return {
-        **run,
-        "classes": experiment.CLASSES,
-        "architecture": architecture_of(wildcards),
-    }
 
 
 rule limit:

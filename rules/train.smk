@@ -1,12 +1,3 @@
-CODE_OF_TRAINING = digests_on_devices("scripts/train.py")
-
-
-@quick
-def training_code(wildcards):
-    """What a run depends on of our code."""
-    return CODE_OF_TRAINING[device_of(wildcards)["backend"]]
-
-
 # What is prepared stands for itself by its facts, which hold its hashes, and is ancient: making it anew, for example after a
 # disk damaged it, leaves finished runs valid. What it is made of is no such thing. Few inputs, since each costs ten thousand
 # times in a large sweep.
