@@ -21,6 +21,7 @@ rule train:
         # Resources, not params: a finished run did not depend on them.
         timeout_minutes=config["protocol"]["timeout_minutes"],
         wait_for_quiet_minutes=config["protocol"]["wait_for_quiet_minutes"],
+        idle_seconds=config["energy"]["idle_seconds"],
     params:
         run=run_of,
         code=training_code,

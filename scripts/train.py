@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import child, conditions, convergence, devices, progress, records
+from trainoff import child, conditions, convergence, devices, energy, idling, progress, records
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
 from trainoff.launch import device_facts, launch
@@ -27,6 +27,7 @@ def train(
     log,
     timeout_minutes,
     wait_for_quiet_minutes,
+    idle_seconds,
     sequence_file,
     say,
 ):
@@ -37,6 +38,7 @@ def train(
     code_sha256: of the code that decides what is trained and how it is measured. metrics: path to write.
     log: path for the child's output.
     wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
+    idle_seconds: how long the idle device's power is measured, once per session and where it has a meter.
     say: called with one line of text for the person who waits.
     Raises UserError when prepared images or weights are not what they were when they were made.
     """
@@ -46,6 +48,7 @@ def train(
     sequence = _next_in_sequence(sequence_file)
     run = run | {"classes": len(facts["class_names"])}
     load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say)
+    idle = idling.of_session(Path(sequence_file).parent / ".idle", run["device"], idle_seconds, log, say)
     before = conditions.read()
 
     def attempt(learning_rate):
@@ -53,7 +56,7 @@ def train(
 
     attempts = _attempts(run, attempt, say)
     surroundings = conditions.describe(load, waited, before, conditions.read())
-    record = _record(run, attempts)
+    record = _record(run, attempts, idle)
     record["conditions"] = surroundings
     record["provenance"] = {
         "started_at": started_at,
@@ -153,11 +156,14 @@ def _word(outcome, converged):
     return "not_converged" if outcome.status == "ok" and converged is False else outcome.status
 
 
-def _record(run, attempts):
+def _record(run, attempts, idle):
     outcome = attempts[-1][1]
     journal = outcome.journal
     windows = journal.windows
     imported = journal.last("imported")
+    meter = journal.last("meter")
+    source, scope = meter.get("source"), meter.get("scope")
+    drawn, energy_reason = energy.summarise(windows, source, scope, idling.watts_of(idle, source, scope))
     return {
         "schema_version": records.SCHEMA_VERSION,
         "protocol_version": records.PROTOCOL_VERSION,
@@ -173,7 +179,8 @@ def _record(run, attempts):
         "throughput": summarise(windows),
         "training": _training(attempts),
         "model": journal.last("built").get("model"),
-        "energy": None,
+        "energy": drawn,
+        "energy_reason": energy_reason,
         "device": device_facts(run["device"], imported),
         "host": devices.describe_host(),
         "software": imported.get("software", {"python": None}),
@@ -214,6 +221,7 @@ if __name__ == "__main__":
                 log=snakemake.log[0],
                 timeout_minutes=snakemake.resources.timeout_minutes,
                 wait_for_quiet_minutes=snakemake.resources.wait_for_quiet_minutes,
+                idle_seconds=snakemake.resources.idle_seconds,
                 sequence_file=snakemake.params.sequence_file,
                 say=_progress.say,
             )

@@ -39,7 +39,7 @@ def test_shipped_experiments_are_valid(path):
 def test_every_key_of_the_schema_is_in_the_default_experiment_or_optional_there():
     """Schema and default experiment do not drift apart."""
     assert set(SCHEMA["properties"]) == set(DEFAULT)
-    for section in ("images", "grid", "training", "protocol"):
+    for section in ("images", "grid", "training", "protocol", "energy", "money"):
         assert set(SCHEMA["properties"][section]["properties"]) == set(DEFAULT[section]), section
 
 

@@ -6,6 +6,7 @@ object per line to the journal as things happen; what stands there survives any 
 started     import of the framework begins
 imported    seconds, device (facts), software (versions)
 built       seconds, model: facts, see models.describe, validation_images: how many
+meter       source, scope: the energy counter that the windows are read with; null where there is none
 first_step  seconds, loss
 window      window: one entry of `windows` in the metrics record
 done        the run is complete
@@ -16,6 +17,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -32,7 +34,7 @@ def main(spec_path, load_work):
     """
     with open(spec_path, encoding="utf-8") as file:
         spec = json.load(file)
-    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    end_with_supervisor()
     with open(spec["journal"], "a", encoding="utf-8") as journal:
 
         def report(event):
@@ -110,10 +112,17 @@ def _message(error):
     return f"{type(error).__name__}: {first_lines}"
 
 
-def _end_with_supervisor():
-    """Ends this process when the supervisor, which holds the other end of standard input, is gone."""
+def end_with_supervisor():
+    """From now on ends this process when the supervisor, which holds the other end of standard input, is gone."""
+    threading.Thread(target=_end_at_end_of_input, daemon=True).start()
+
+
+def _end_at_end_of_input():
     while os.read(0, 1):
         pass
+    if os.getpgrp() == os.getpid():
+        # With what this process has started: libraries keep helpers that nothing else would end.
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 

@@ -61,6 +61,16 @@ def check_devices(devices, config, schema, models):
             raise UserError(f"{where}: {sentence}")
 
 
+def check_catalog(catalog, schema):
+    """Raises UserError with one sentence for the first thing wrong in catalog/devices.yaml. schema: of the experiment."""
+    of_device = {**schema["$defs"]["device"], "$defs": schema["$defs"]}
+    validator = jsonschema.Draft202012Validator(of_device)
+    for name, entry in catalog.items():
+        error = jsonschema.exceptions.best_match(validator.iter_errors({"name": name, **entry}))
+        if error is not None:
+            raise UserError(f"catalog/devices.yaml: {name}: {_schema_sentence(error)}")
+
+
 def devices(config, catalog, detect):
     """The device entries of an experiment, in its order, each complete with name, index and threads.
 

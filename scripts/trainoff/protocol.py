@@ -6,11 +6,12 @@ whatever else stands outside. Read it from `train` downwards.
 
 import math
 import time
+from datetime import UTC, datetime
 
 import keras
 import numpy as np
 
-from trainoff import models
+from trainoff import meters, models
 from trainoff.batches import training_batches, validation_batches
 from trainoff.devices import DeviceUnavailable
 
@@ -41,6 +42,8 @@ def train(run, files, backend, report):
             "validation_images": validation_images,
         }
     )
+    meter = meters.open_meter(run["device"]["accelerator"])
+    report({"event": "meter", **meters.facts(meter)})
 
     def batches():
         return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
@@ -58,7 +61,7 @@ def train(run, files, backend, report):
         feed(),
         epochs=run["epochs"],
         steps_per_epoch=run["images_per_epoch"] // run["batch_size"],
-        callbacks=[Windows(run, data, backend, report)],
+        callbacks=[Windows(run, data, backend, meter, report)],
         shuffle=False,  # the batches come shuffled
         verbose=0,
     )
@@ -96,20 +99,25 @@ def prepare(run, weights, backend):
 class Windows(keras.callbacks.Callback):
     """Makes every epoch a timed window and validates after it, off the clock."""
 
-    def __init__(self, run, data, backend, report):
+    def __init__(self, run, data, backend, meter, report):
         super().__init__()
         self.run = run
         self.data = data
         self.backend = backend
+        self.meter = meter
         self.report = report
 
     def on_epoch_begin(self, epoch, logs=None):
         self.backend.synchronize(self.model)
+        self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        # Counters are read around the clock, so that reading them is not timed.
+        self.meter.start()
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         self.backend.synchronize(self.model)
         seconds = time.perf_counter() - self.started
+        joules, energy_reason = self.meter.stop(seconds)
         validation_started = time.perf_counter()
         validation = self._validate()
         validation_seconds = time.perf_counter() - validation_started
@@ -126,7 +134,9 @@ class Windows(keras.callbacks.Callback):
                     "val_loss": _finite(validation["loss"]),
                     "val_accuracy": _finite(validation["accuracy"]),
                     "validation_seconds": validation_seconds,
-                    "energy_joules": None,
+                    "started_at": self.started_at,
+                    "energy_joules": joules,
+                    "energy_reason": energy_reason,
                 },
             }
         )

@@ -41,8 +41,12 @@ RUN_COLUMNS = {
     "trainable_parameters": "int_or_none",
     "flops_per_image": "int_or_none",
     "joules_per_image": "float64",
-    "energy_source": "str",
+    "joules_per_image_above_idle": "float64",
+    "mean_watts": "float64",
+    "idle_watts": "float64",
     "energy_scope": "str",
+    "energy_source": "str",
+    "energy_reason": "str",
     "device_name": "str",
     "backend": "str",
     "accelerator": "str",
@@ -84,7 +88,9 @@ WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "accuracy": "float64",
     "val_loss": "float64",
     "val_accuracy": "float64",
+    "started_at": "str",
     "energy_joules": "float64",
+    "energy_reason": "str",
 }
 
 
@@ -174,9 +180,13 @@ def _run_row(path, record):
         "final_val_loss": last.get("val_loss"),
         "final_val_accuracy": record["training"]["final_val_accuracy"],
         **{key: model.get(key) for key in ("parameters", "trainable_parameters", "flops_per_image")},
-        "joules_per_image": energy.get("joules_per_image"),
-        "energy_source": energy.get("source"),
+        **{
+            key: energy.get(key)
+            for key in ("joules_per_image", "joules_per_image_above_idle", "mean_watts", "idle_watts")
+        },
         "energy_scope": energy.get("scope"),
+        "energy_source": energy.get("source"),
+        "energy_reason": record.get("energy_reason"),
         "device_name": device["name"],
         "backend": device["backend"],
         "accelerator": device["accelerator"],
@@ -231,11 +241,11 @@ def _without_impossible_windows(path):
 def _frame_of(found, rows_of, columns):
     """The table of the rows that `rows_of(path, record)` gives for each of [(path, record)]."""
     try:
-        return _frame([row for one in found for row in rows_of(*one)], columns)
+        return frame([row for one in found for row in rows_of(*one)], columns)
     except OverflowError:
         for path, record in found:
             try:
-                _frame(rows_of(path, record), columns)
+                frame(rows_of(path, record), columns)
             except OverflowError:
                 raise UserError(
                     f"{path}: holds a number that is too large for a table. Delete the file to run this training again."
@@ -250,15 +260,16 @@ def _possible(window):
         return False
 
 
-def _frame(rows, columns):
-    frame = pd.DataFrame(rows, columns=list(columns))
+def frame(rows, columns):
+    """A table of dicts with the columns `columns`, {name: kind}; what a row lacks is unknown."""
+    table = pd.DataFrame(rows, columns=list(columns))
     for name, kind in columns.items():
         if kind in _OR_NONE:
-            values = [None if pd.isna(value) else _OR_NONE[kind](value) for value in frame[name]]
-            frame[name] = pd.Series(values, dtype="object", index=frame.index)
+            values = [None if pd.isna(value) else _OR_NONE[kind](value) for value in table[name]]
+            table[name] = pd.Series(values, dtype="object", index=table.index)
         else:
-            frame[name] = frame[name].astype(kind)
-    return frame
+            table[name] = table[name].astype(kind)
+    return table
 
 
 _OR_NONE = {"bool_or_none": bool, "int_or_none": int}

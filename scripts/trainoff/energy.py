@@ -1,0 +1,49 @@
+"""What the windows of one run say about its energy. Standard library only: the training process itself calls it.
+
+Joules are watts times seconds; a window's figure is over exactly the images and seconds of that window. A change to this
+file trains every run anew.
+"""
+
+import statistics
+
+# Parts of the machine that a figure can be about, from the smallest to the whole.
+SCOPES = ("gpu", "package", "soc", "machine")
+SOURCES = ("nvml", "amdsmi", "ioreport", "rapl", "wall_meter", "declared")
+MEASURED = SOURCES[:-1]
+
+
+def summarise(windows, source, scope, idle_watts=None):
+    """(energy, reason): the `energy` and `energy_reason` of a metrics record, one of which is None.
+
+    windows: dicts with images, seconds, warm_up, energy_joules and, where that is None, energy_reason. source, scope: of
+    the meter; None where there was none. idle_watts: the same meter's reading of the idle machine, None when unknown.
+    Only counted windows are used (warm_up false), as for the rate. Where less than half of them have a figure, the run has
+    none.
+    """
+    counted = [window for window in windows if not window["warm_up"]]
+    if not counted:
+        return None, "No window was counted."
+    known = [window for window in counted if window["energy_joules"] is not None]
+    if 2 * len(known) < len(counted) or source is None:
+        reasons = [window.get("energy_reason") for window in counted if window["energy_joules"] is None]
+        return None, next(filter(None, reasons), "Nothing measured it.")
+    above = None if idle_watts is None else statistics.median(above_idle(window, idle_watts) for window in known)
+    return {
+        "joules_per_image": statistics.median(window["energy_joules"] / window["images"] for window in known),
+        # Less than nothing above idle is no property of the training: the idle figure does not fit it.
+        "joules_per_image_above_idle": above if above is None or above > 0 else None,
+        "mean_watts": mean_watts(known),
+        "idle_watts": idle_watts,
+        "scope": scope,
+        "source": source,
+    }, None
+
+
+def mean_watts(windows):
+    """Mean power over windows: all their joules over all their seconds."""
+    return sum(window["energy_joules"] for window in windows) / sum(window["seconds"] for window in windows)
+
+
+def above_idle(window, idle_watts):
+    """Joules per image of a window beyond what the idle machine would have drawn in the same time."""
+    return (window["energy_joules"] - idle_watts * window["seconds"]) / window["images"]
