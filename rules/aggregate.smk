@@ -21,10 +21,39 @@ rule aggregate:
         "../scripts/aggregate.py"
 
 
+rule energy:
+    input:
+        runs="<results>/tables/runs.parquet",
+        windows="<results>/tables/windows.parquet",
+        wall_meters=WALL_METER_FILES,
+        code=code_of("scripts/energy.py"),
+    output:
+        energy=report(
+            "<results>/tables/energy.csv",
+            caption="../report/energy_table.rst",
+            category="Tables",
+            labels={"table": "energy"},
+        ),
+        energy_parquet="<results>/tables/energy.parquet",
+        energy_windows="<results>/tables/energy_windows.csv",
+        energy_windows_parquet="<results>/tables/energy_windows.parquet",
+    log:
+        "<results>/logs/energy.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        wall_meters=config["energy"]["wall_meters"],
+        declared=config["energy"]["declared"],
+    script:
+        "../scripts/energy.py"
+
+
 rule compare:
     input:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
+        energy="<results>/tables/energy.parquet",
+        energy_windows="<results>/tables/energy_windows.parquet",
         parity=PARITY,
         code=code_of("scripts/compare.py"),
     output:
@@ -62,5 +91,39 @@ rule compare:
         "../envs/analysis.yaml"
     params:
         devices=[device["name"] for device in DEVICES],
+        assumptions=ASSUMPTIONS,
     script:
         "../scripts/compare.py"
+
+
+rule cost:
+    input:
+        runs="<results>/tables/runs.parquet",
+        windows="<results>/tables/windows.parquet",
+        rates="<results>/tables/rates.parquet",
+        energy_windows="<results>/tables/energy_windows.parquet",
+        code=code_of("scripts/cost.py"),
+    output:
+        costs=report(
+            "<results>/tables/costs.csv",
+            caption="../report/costs.rst",
+            category="Tables",
+            labels={"table": "costs"},
+        ),
+        costs_parquet="<results>/tables/costs.parquet",
+        break_even=report(
+            "<results>/tables/break_even.csv",
+            caption="../report/break_even_table.rst",
+            category="Tables",
+            labels={"table": "break-even"},
+        ),
+        break_even_parquet="<results>/tables/break_even.parquet",
+    log:
+        "<results>/logs/cost.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        assumptions=ASSUMPTIONS,
+        target=config["target_accuracy"],
+    script:
+        "../scripts/cost.py"

@@ -13,7 +13,7 @@ from snakemake.settings.types import DeploymentMethod, Quietness
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
 
 from trainoff import devices as machine
-from trainoff import experiment, locking, progress
+from trainoff import cost, experiment, locking, progress
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
 from trainoff.imports import code_of
@@ -41,8 +41,11 @@ try:
         where=" + ".join(os.path.relpath(path) for path in workflow.configfiles),
     )
     CATALOG = read_yaml("catalog/devices.yaml")
+    experiment.check_catalog(CATALOG, SCHEMA)
     DEVICES = experiment.devices(config, CATALOG, detect=machine.detect)
     experiment.check_devices(DEVICES, config, SCHEMA, MODELS)
+    # What costs rest on; no training depends on it.
+    ASSUMPTIONS = cost.assumptions(config, DEVICES, CATALOG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -50,6 +53,14 @@ except UserError as error:
 REFERENCE = experiment.reference(DEVICES, CATALOG)
 RESULTS = config["pathvars"]["results"]
 RUN_PATTERN = "<results>/runs/{device}/model~{model}/batch_size~{batch_size}/img_dim~{img_dim}/trainable~{trainable}/precision~{precision}/xla~{xla}/learning_rate~{learning_rate}/replicate~{replicate}"
+
+
+# A wall meter writes its file while the sweep runs, so it need not be there yet.
+WALL_METER_FILES = [
+    meter["file"]
+    for meter in config["energy"]["wall_meters"]
+    if os.path.isfile(meter["file"])
+]
 
 
 wildcard_constraints:

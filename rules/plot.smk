@@ -219,3 +219,97 @@ rule plot_published:
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_published.py"
+
+
+rule plot_energy:
+    input:
+        rates="<results>/tables/rates.parquet",
+        code=code_of("scripts/plot_energy.py"),
+    output:
+        svg=report(
+            "<results>/figures/energy.svg",
+            caption="../report/energy.rst",
+            category="Figures",
+            subcategory="Energy and cost",
+            labels={"figure": "energy"},
+        ),
+        png="<results>/figures/energy.png",
+    log:
+        "<results>/logs/plot_energy.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_energy.py"
+
+
+rule plot_efficiency:
+    input:
+        rates="<results>/tables/rates.parquet",
+        code=code_of("scripts/plot_efficiency.py"),
+    output:
+        svg=report(
+            "<results>/figures/efficiency.svg",
+            caption="../report/efficiency.rst",
+            category="Figures",
+            subcategory="Energy and cost",
+            labels={"figure": "speed against power"},
+        ),
+        png="<results>/figures/efficiency.png",
+    log:
+        "<results>/logs/plot_efficiency.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+    script:
+        "../scripts/plot_efficiency.py"
+
+
+rule plot_cost:
+    input:
+        costs="<results>/tables/costs.parquet",
+        code=code_of("scripts/plot_cost.py"),
+    output:
+        svg=report(
+            "<results>/figures/cost.svg",
+            caption="../report/cost.rst",
+            category="Figures",
+            subcategory="Energy and cost",
+            labels={"figure": "cost of a training"},
+        ),
+        png="<results>/figures/cost.png",
+    log:
+        "<results>/logs/plot_cost.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+        assumptions=ASSUMPTIONS,
+    script:
+        "../scripts/plot_cost.py"
+
+
+rule plot_break_even:
+    input:
+        break_even="<results>/tables/break_even.parquet",
+        code=code_of("scripts/plot_break_even.py"),
+    output:
+        svg=report(
+            "<results>/figures/break_even.svg",
+            caption="../report/break_even.rst",
+            category="Figures",
+            subcategory="Energy and cost",
+            labels={"figure": "break-even"},
+        ),
+        png="<results>/figures/break_even.png",
+    log:
+        "<results>/logs/plot_break_even.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        devices=FIGURE_DEVICES,
+        assumptions=ASSUMPTIONS,
+    script:
+        "../scripts/plot_break_even.py"

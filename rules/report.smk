@@ -7,6 +7,9 @@ rule report:
         best="<results>/tables/best.parquet",
         overall="<results>/tables/overall.parquet",
         parity=PARITY,
+        energy_table="<results>/tables/energy.parquet",
+        costs="<results>/tables/costs.parquet",
+        break_even_table="<results>/tables/break_even.parquet",
         each_device="<results>/figures/each_device.svg",
         each_device_caption="report/each_device.rst",
         throughput="<results>/figures/throughput.svg",
@@ -26,6 +29,14 @@ rule report:
         learning_caption="report/learning.rst",
         cold_start="<results>/figures/cold_start.svg",
         cold_start_caption="report/cold_start.rst",
+        energy="<results>/figures/energy.svg",
+        energy_caption="report/energy.rst",
+        efficiency="<results>/figures/efficiency.svg",
+        efficiency_caption="report/efficiency.rst",
+        cost="<results>/figures/cost.svg",
+        cost_caption="report/cost.rst",
+        break_even="<results>/figures/break_even.svg",
+        break_even_caption="report/break_even.rst",
         run_matrix="<results>/figures/run_matrix.svg",
         run_matrix_caption="report/run_matrix.rst",
         published="<results>/figures/published.svg",
@@ -44,6 +55,7 @@ rule report:
     params:
         title=config["title"],
         devices=FIGURE_DEVICES,
+        assumptions=ASSUMPTIONS,
         settings={
             key: value
             for key, value in config.items()

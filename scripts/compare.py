@@ -5,7 +5,7 @@ import math
 
 import pandas as pd
 
-from trainoff import parity, records, stats, tables
+from trainoff import efficiency, parity, records, stats, tables
 from trainoff.script import logged
 
 CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
@@ -22,6 +22,7 @@ RATE_COLUMNS = [
     "busy",
     "one_replicate",
     "parity",
+    *efficiency.RATE_COLUMNS,
 ]
 COMPARISON_COLUMNS = [
     *CONFIGURATION,
@@ -41,6 +42,7 @@ COMPARISON_COLUMNS = [
     "unstable",
     "busy",
     "parity",
+    *efficiency.RATIO_COLUMNS,
 ]
 VERDICTS = ["faster", "slower", "no_significant_difference", "not_comparable"]
 # How a device computes, which the lane "each at its best" leaves to the device. The other axes are the work itself.
@@ -65,6 +67,7 @@ OVERALL_COLUMNS = [
     "one_replicate",
     "departing",
     "reason",
+    *efficiency.OVERALL_COLUMNS,
 ]
 # What must be equal for two rates to be of the same work, in words. A hash decides where there is one, else the name.
 SAME_WORK = {
@@ -76,30 +79,38 @@ SAME_WORK = {
 }
 
 
-def main(runs, windows, devices, outputs, parity_table=None):
+def main(runs, windows, devices, outputs, parity_table=None, energy=None, assumptions=None):
     """Writes the tables of the runs and windows (paths of parquet files) to `outputs`.
 
     devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only the runs
     know come after. outputs: {"rates" | "comparison" | "best" | "overall": (csv path, parquet path)}, those that are wanted.
-    parity_table: path of the
-    table that says which devices train the same (parquet), None where none was needed.
+    parity_table: path of the table that says which devices train the same (parquet), None where none was needed. energy:
+    paths of the tables energy and energy_windows (parquet), None where there are none. assumptions: what costs rest on, of
+    trainoff.cost.assumptions.
     """
     standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
-    found = compare(pd.read_parquet(runs), pd.read_parquet(windows), devices, standing)
+    drawn = efficiency.read(*(pd.read_parquet(path) for path in energy)) if energy else None
+    found = compare(pd.read_parquet(runs), pd.read_parquet(windows), devices, standing, drawn, assumptions)
     for name, paths in outputs.items():
         tables.write(found[name], *paths)
 
 
-def compare(runs, windows, devices, standing=None):
-    """{"rates", "comparison", "best", "overall"}: the tables. standing: parity.Standing of the devices."""
+def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None):
+    """{"rates", "comparison", "best", "overall"}: the tables.
+
+    standing: parity.Standing of the devices. drawn: of efficiency.read. assumptions: of trainoff.cost.assumptions.
+    """
     standing = standing or parity.Standing()
-    cells = gather(runs, windows)
+    assumptions = assumptions or {"devices": {}, "electricity": None}
+    cells = gather(runs, windows, drawn or {})
     configurations = list(dict.fromkeys(configuration for configuration, _ in cells))
     known = set(runs["device"])
     devices = [name for name in devices if name in known] + sorted(known - set(devices))
     pairs = list(itertools.combinations(devices, 2))
     rows = [
-        compare_cells(cells.get((configuration, device)), cells.get((configuration, baseline)), device, baseline)
+        compare_cells(
+            cells.get((configuration, device)), cells.get((configuration, baseline)), device, baseline, assumptions
+        )
         | dict(zip(CONFIGURATION, configuration, strict=True))
         for configuration in configurations
         for baseline, device in pairs
@@ -107,7 +118,7 @@ def compare(runs, windows, devices, standing=None):
     judge(rows)
     for row in rows:
         add_parity(row, standing)
-    best = compare_best(cells, pairs, standing)
+    best = compare_best(cells, pairs, standing, assumptions)
     return {
         "rates": rate_table(cells, configurations, devices, standing),
         "comparison": pd.DataFrame(rows, columns=COMPARISON_COLUMNS),
@@ -116,11 +127,11 @@ def compare(runs, windows, devices, standing=None):
     }
 
 
-def gather(runs, windows):
+def gather(runs, windows, drawn):
     """{(configuration, device): cell} in the order of the runs; a cell is a dict.
 
     runs: rows of its runs. used: those that count (status ok, at least one counted window). rate: stats.Rate of these,
-    None when there are none.
+    None when there are none. energy: efficiency.Energy of these. drawn: of efficiency.read.
     """
     rates = {}
     counted = windows[~windows["warm_up"].astype(bool)]
@@ -135,6 +146,9 @@ def gather(runs, windows):
         if run["status"] == "ok" and own:
             cell["used"].append(run)
             cell["rates"].append(own)
+    for cell in cells.values():
+        cell["rate"] = None
+        cell["energy"] = efficiency.of_runs(cell["used"], drawn)
     measured = [cell for cell in cells.values() if cell["rates"]]
     for cell, rate in zip(measured, stats.rates([cell["rates"] for cell in measured]), strict=True):
         cell["rate"] = rate
@@ -163,13 +177,16 @@ def rate_table(cells, configurations, devices, standing):
                 "busy": _flag(cell, "busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
                 "parity": standing.of(device, *(axes[axis] for axis in PARITY_AXES)),
+                **efficiency.rate_columns(cell["energy"] if cell else efficiency.UNKNOWN),
             }
         )
     return pd.DataFrame(rows, columns=RATE_COLUMNS)
 
 
-def compare_cells(cell, baseline_cell, device, baseline):
+def compare_cells(cell, baseline_cell, device, baseline, assumptions):
     """The row of one configuration and pair without the configuration's keys, and, as "found", its stats.Ratio.
+
+    "found_energy" is that of the energy.
 
     Either cell may be None: the device has no run of this configuration. Verdict and corrected p-value come from
     `judge`, which needs all rows.
@@ -179,6 +196,7 @@ def compare_cells(cell, baseline_cell, device, baseline):
     obstacles = _obstacles(sides)
     found = None if obstacles else stats.ratio(*rates)
     low, high = found.interval if found else (math.nan, math.nan)
+    economy = _economy(sides, found, assumptions) if found else _no_economy("; ".join(obstacles))
     return {
         "device": device,
         "baseline": baseline,
@@ -195,7 +213,28 @@ def compare_cells(cell, baseline_cell, device, baseline):
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
         **{name: _either(_flag(side, name) for side, _ in sides) for name in ("unstable", "busy")},
         "found": found,
+        **economy,
     }
+
+
+def _economy(sides, speed, assumptions):
+    """The columns of energy and cost of two cells whose speeds are compared, and "found_energy"."""
+    names = [name for _, name in sides]
+    found, reason = efficiency.energy_ratio(*(cell["energy"] for cell, _ in sides), names)
+    low, high = found.interval if found else (math.nan, math.nan)
+    return {
+        "energy_ratio": found.ratio if found else math.nan,
+        "energy_low": low,
+        "energy_high": high,
+        "energy_reason": reason or "",
+        **efficiency.cost_columns([(cell["rate"], cell["energy"]) for cell, _ in sides], names, assumptions, speed),
+        "found_energy": found,
+    }
+
+
+def _no_economy(reason):
+    words = {"energy_reason": reason, "cost_reason": reason}
+    return dict.fromkeys(efficiency.RATIO_COLUMNS, math.nan) | words | {"found_energy": None}
 
 
 def judge(rows):
@@ -216,7 +255,7 @@ def add_parity(row, standing):
     row["reason"] = "; ".join(filter(None, [row["reason"], *flags]))
 
 
-def compare_best(cells, pairs, standing):
+def compare_best(cells, pairs, standing, assumptions):
     """Rows of the lane "each at its best": every device in the fastest setting in which it trains the same.
 
     One row per configuration of the work and pair, as in the other lane, but with the setting of each side; none when no
@@ -232,7 +271,7 @@ def compare_best(cells, pairs, standing):
     rows = []
     for work, (baseline, device) in itertools.product(dict.fromkeys(work for work, _ in settings), pairs):
         sides = [_best(settings.get((work, name), []), name, standing) for name in (device, baseline)]
-        row = compare_cells(sides[0][1], sides[1][1], device, baseline)
+        row = compare_cells(sides[0][1], sides[1][1], device, baseline, assumptions)
         for prefix, (axes, _) in zip(("", "baseline_"), sides, strict=True):
             row |= {f"{prefix}{axis}": axes.get(axis) for axis in SETTING}
         if not row["found"]:
@@ -286,6 +325,7 @@ def overall_table(rows, pairs, best):
                 "one_replicate": single,
                 "departing": departing,
                 "reason": _overall_reason(len(compared), len(own), single, departing),
+                **efficiency.overall_columns(own),
             }
         )
     return pd.DataFrame(table, columns=OVERALL_COLUMNS)
@@ -406,4 +446,6 @@ if __name__ == "__main__":
                 for name in ("rates", "comparison", "best", "overall")
             },
             snakemake.input.parity or None,
+            [snakemake.input.energy, snakemake.input.energy_windows],
+            snakemake.params.assumptions,
         )

@@ -15,7 +15,21 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from trainoff import cells, explore, figures, findings, numbers, parity, pictures, records, stats, wording
+from trainoff import (
+    cells,
+    cost,
+    economy,
+    efficiency,
+    explore,
+    figures,
+    findings,
+    numbers,
+    parity,
+    pictures,
+    records,
+    stats,
+    wording,
+)
 from trainoff import configurations as naming
 from trainoff import published as others
 from trainoff.files import write_text
@@ -28,6 +42,10 @@ FIGURES = {
     "throughput": ("Side by side", ["rates", "windows", "runs"]),
     "last_layer": ("Last layer against all weights", ["rates"]),
     "model_size": ("Does the gap widen with the model?", ["runs", "comparison"]),
+    "energy": ("Energy of 1,000 images", ["rates", "energy"]),
+    "efficiency": ("Speed against power", ["rates"]),
+    "cost": ("Cost of a training", ["costs"]),
+    "break_even": ("Owning or renting", ["break_even"]),
     "learning": ("Does it learn?", ["windows"]),
     "cold_start": ("Cold start", ["runs"]),
     "run_matrix": ("How every run ended", ["runs"]),
@@ -35,8 +53,8 @@ FIGURES = {
 }
 # Those with a place of their own; the others follow each other in a gallery.
 PLACED = ("run_matrix", "published")
-# Tables that the page is made of, in the order in which it offers them. Those of parity and costs may be missing.
-TABLES = ("runs", "rates", "comparison", "best", "overall", "parity", "costs")
+# Tables that the page is made of, in the order in which it offers them. That of parity may be missing.
+TABLES = ("runs", "rates", "comparison", "best", "overall", "parity", "energy", "costs", "break_even")
 # Columns of the runs that another program is given.
 RUN_COLUMNS = [
     *records.RUN_KEYS,
@@ -69,13 +87,18 @@ HASHES = ("code_sha256", "dataset_sha256", "images_sha256", "weights_sha256")
 SCRIPTS = Path(figures.__file__).resolve().parents[1]
 
 
-def main(tables, svgs, captions, title, devices, settings, template, style, script, published, output):
+def main(
+    tables, svgs, captions, title, devices, settings, template, style, script, published, output, assumptions=None
+):
     """Writes the page to `output`.
 
     tables, svgs, captions: paths by name (tables as parquet, captions as plain text). devices: dicts with name and
     label in the order of the experiment. settings: the experiment's keys. template, style, script, published: paths.
+    assumptions: what costs rest on, of trainoff.cost.assumptions.
     """
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}
+    # What wall meters and declared powers say of a run stands in a table of its own.
+    frames["runs"] = efficiency.with_energy(frames["runs"], frames["energy"])
     read = {name: Path(path).read_text(encoding="utf-8") for name, path in svgs.items()}
     texts = {name: Path(path).read_text(encoding="utf-8") for name, path in captions.items()}
     page = render(
@@ -88,11 +111,14 @@ def main(tables, svgs, captions, title, devices, settings, template, style, scri
         *(Path(path).read_text(encoding="utf-8") for path in (template, style, script)),
         others.read(published),
         Path(output).parent,
+        assumptions,
     )
     write_text(output, page)
 
 
-def render(frames, svgs, captions, title, devices, settings, template, style, script, published, folder):
+def render(
+    frames, svgs, captions, title, devices, settings, template, style, script, published, folder, assumptions=None
+):
     """The page as text; links in it are relative to `folder`."""
     frames = frames | {"runs": in_order(frames["runs"], folder)}
     runs, rates = frames["runs"], frames["rates"]
@@ -118,11 +144,14 @@ def render(frames, svgs, captions, title, devices, settings, template, style, sc
             summary=wording.summary(runs, shown),
             answers=with_headlines(answers, frames["overall"], shown),
             said_once=said_once,
+            economy_lines=economy.target_lines(frames["costs"], shown) + economy.carbon_lines(frames["costs"], shown),
+            assumptions=economy.assumption_lines(assumptions, list(labels), labels) if assumptions else [],
+            economy_method=f"{efficiency.METHOD} {cost.METHOD}",
             other_answers=wording.other_answers(frames["overall"], shown),
             caveats=wording.caveats(runs, rates, frames["overall"], shown, standing),
             devices=device_rows(runs, shown),
             figures=cards,
-            gallery=[card for name, card in cards.items() if name not in (*PLACED, proof) and _tells(name, runs)],
+            gallery=[card for name, card in cards.items() if name not in (*PLACED, proof) and _tells(name, frames)],
             constant=naming.constant_text(configurations),
             trained_with=findings.trained_with(runs),
             rate_table=rate_rows(told["runs"], told["rates"], naming.all_configurations(told["runs"]), shown),
@@ -228,10 +257,19 @@ def with_headlines(answers, overall, devices):
     ]
 
 
-def _tells(name, runs):
-    """Whether a figure tells anything of so few devices and models."""
+def _tells(name, frames):
+    """Whether a figure tells anything of so few devices and models, prices and meters. That of energy says what is missing."""
+    runs, rates, costs = (frames[table] for table in ("runs", "rates", "costs"))
     devices, models = runs["device"].nunique(), runs["model"].nunique()
-    return {"ratio": devices > 1, "each_device": devices > 1, "model_size": min(devices, models) > 1}.get(name, True)
+    told = {
+        "ratio": devices > 1,
+        "each_device": devices > 1,
+        "model_size": min(devices, models) > 1,
+        "efficiency": rates["mean_watts"].notna().any(),
+        "cost": costs[["owned_per_training", "rented_per_training"]].notna().any(axis=None),
+        "break_even": frames["break_even"]["rented_per_training"].notna().any(),
+    }
+    return bool(told.get(name, True))
 
 
 def figure_cards(svgs, captions, folder):
@@ -519,7 +557,10 @@ def data_block(frames, devices, title):
         "rates": _plain_records(frames["rates"]),
         "comparison": _plain_records(frames["comparison"]),
         "overall": _plain_records(frames["overall"]),
-        **{name: _plain_records(frames[name]) if name in frames else [] for name in ("best", "parity", "costs")},
+        **{
+            name: _plain_records(frames[name]) if name in frames else []
+            for name in ("best", "parity", "costs", "break_even")
+        },
         "runs": _columns_and_rows(runs[[column for column in RUN_COLUMNS if column in runs]]),
         "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
         "schema_version": records.SCHEMA_VERSION,
@@ -582,11 +623,16 @@ def _plain(value):
     return value
 
 
+def _table_path(name, inputs):
+    """The path of a table; its input has another name where a figure has that one."""
+    return inputs.get(f"{name}_table") or inputs.get(name)
+
+
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
             # A table that the experiment has no use for is an empty list.
-            tables={name: snakemake.input[name] for name in TABLES if snakemake.input.get(name)},
+            tables={name: path for name in TABLES if (path := _table_path(name, snakemake.input))},
             svgs={name: snakemake.input[name] for name in FIGURES if snakemake.input.get(name)},
             captions={name: snakemake.input[f"{name}_caption"] for name in FIGURES if snakemake.input.get(name)},
             title=snakemake.params.title,
@@ -597,4 +643,5 @@ if __name__ == "__main__":
             script=snakemake.input.script,
             published=snakemake.input.published_table,
             output=snakemake.output.page,
+            assumptions=snakemake.params.assumptions,
         )

@@ -9,7 +9,10 @@ import itertools
 import json
 import math
 import random
+from datetime import datetime, timedelta
 from pathlib import Path
+
+from trainoff import energy
 
 GRID = {
     "model": ["mobilenetv2"],
@@ -35,7 +38,37 @@ DEVICES = [
 ]
 SPEED = {"cpu": 1, "cuda": 14, "metal": 4.3, "laptop": 0.98, "h100": 30, "v100": 12, "m3-max": 6, "t4": 7}
 
-TABLES = ("runs", "windows", "rates", "comparison", "best", "overall")
+TABLES = (
+    "runs",
+    "windows",
+    "energy",
+    "energy_windows",
+    "rates",
+    "comparison",
+    "best",
+    "overall",
+    "costs",
+    "break_even",
+)
+SOURCE = {"source": "made up", "date": "2026-01"}
+# What costs rest on, as trainoff.cost.assumptions gives it: cuda is rented, metal is owned, cpu has no price.
+ASSUMPTIONS = {
+    "currency": "USD",
+    "electricity": {"per_kwh": 0.2, "currency": "USD", **SOURCE},
+    "carbon": None,
+    "devices": {
+        "cpu": {"purchase": None, "rental": None},
+        "cuda": {
+            "purchase": None,
+            "rental": {"per_hour": 3.0, "minimum_hours": 0, "listed": "3 USD per hour", **SOURCE},
+        },
+        "metal": {
+            "purchase": {"amount": 900.0, "lifetime_years": 4, "utilisation": 0.25, "listed": "900 USD", **SOURCE},
+            "rental": {"per_hour": 0.7, "minimum_hours": 24, "listed": "0.7 USD per hour", **SOURCE},
+        },
+    },
+}
+NO_METER = "This machine shows no energy counter of its processor."
 HASH = hashlib.sha256(b"synthetic").hexdigest()
 
 
@@ -61,6 +94,10 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
     finished = {"ok": epochs, "diverged": 1, "timed_out": 2}.get(status, 0)
     rate = _rate(run) * math.exp(draw.gauss(0, noise / 2))
     windows = [_window(run, epoch, rate, noise, draw) for epoch in range(1, finished + 1)]
+    clock = datetime.fromisoformat(f"2026-01-02T{rank // 60 % 24:02}:{rank % 60:02}:10+00:00")
+    for window in windows:
+        window["started_at"] = clock.isoformat()
+        clock += timedelta(seconds=window["seconds"] + 1)
     if status == "diverged":
         windows[-1] |= {"loss": None, "val_loss": None}
     counted = sorted(window["images"] / window["seconds"] for window in windows if not window["warm_up"])
@@ -92,6 +129,7 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
             "attempts": [{"learning_rate": run["learning_rate"], "outcome": status}],
         },
         "energy": None,
+        "energy_reason": NO_METER,
         "device": {
             "name": "Example chip" if cpu else run["device"].upper(),
             "backend": "tensorflow",
@@ -129,6 +167,18 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
     }
 
 
+def add_energy(all_records, device, watts, source, scope, idle_watts=None, noise=0.01, seed=0):
+    """Gives all runs of a device an energy of about `watts` in every window, as a meter of that source and scope would."""
+    draw = random.Random(f"{seed} {device}")
+    for one in all_records:
+        if one["run"]["device"] != device:
+            continue
+        for window in one["windows"]:
+            window["energy_joules"] = watts * window["seconds"] * math.exp(draw.gauss(0, noise))
+            window["energy_reason"] = None
+        one["energy"], one["energy_reason"] = energy.summarise(one["windows"], source, scope, idle_watts)
+
+
 def write(folder, all_records):
     """Writes each record to a metrics.json under `folder` as the workflow lays them out; returns the paths."""
     paths = []
@@ -142,17 +192,35 @@ def write(folder, all_records):
     return paths
 
 
-def results(folder, devices, all_records):
-    """Writes the records and the tables that the workflow makes of them; returns {name of the table: parquet path}."""
+def results(
+    folder, devices, all_records, assumptions=ASSUMPTIONS, target=None, wall_meters=(), declared=None, parity=None
+):
+    """Writes the records and the tables that the workflow makes of them; returns {name of the table: parquet path}.
+
+    parity: makes the parity table of the runs' table (paths of parquet files), where one is wanted.
+    """
     import aggregate
     import compare
+    import cost
+    import energy as energies
 
     tables = Path(folder, "tables")
     paths = {name: (tables / f"{name}.csv", tables / f"{name}.parquet") for name in TABLES}
     aggregate.main(write(folder, all_records), *paths["runs"], *paths["windows"])
     outputs = {name: paths[name] for name in ("rates", "comparison", "best", "overall")}
-    compare.main(paths["runs"][1], paths["windows"][1], [device["name"] for device in devices], outputs)
-    return {name: parquet for name, (_, parquet) in paths.items()}
+    names = [device["name"] for device in devices]
+    runs, windows, drawn, drawn_windows, rates = (
+        paths[name][1] for name in ("runs", "windows", "energy", "energy_windows", "rates")
+    )
+    energies.main(
+        runs, windows, wall_meters, declared or {}, {name: paths[name] for name in ("energy", "energy_windows")}
+    )
+    judged = parity(runs) if parity else None
+    compare.main(runs, windows, names, outputs, judged, [drawn, drawn_windows], assumptions)
+    money = {name: paths[name] for name in ("costs", "break_even")}
+    cost.main(runs, windows, rates, drawn_windows, assumptions, target, money)
+    found = {name: parquet for name, (_, parquet) in paths.items()}
+    return found | {"parity": judged} if judged else found
 
 
 def _rate(run):
@@ -179,7 +247,9 @@ def _window(run, epoch, rate, noise, draw):
         "accuracy": min(1, math.exp(-loss)),
         "val_loss": val_loss * draw.uniform(0.95, 1.05),
         "val_accuracy": math.exp(-val_loss) * 0.95,
+        "started_at": None,
         "energy_joules": None,
+        "energy_reason": NO_METER,
     }
 
 

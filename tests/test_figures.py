@@ -21,6 +21,10 @@ TABLES_OF = {
     "cold_start": ["runs"],
     "run_matrix": ["runs"],
     "published": ["rates", PUBLISHED],
+    "energy": ["rates"],
+    "efficiency": ["rates"],
+    "cost": ["costs"],
+    "break_even": ["break_even"],
 }
 
 
@@ -28,7 +32,8 @@ def draw(name, tables, devices, folder):
     """Draws one figure as its rule does; returns the paths of SVG and PNG."""
     script = importlib.import_module(f"plot_{name}")
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-    script.main(*[tables.get(table, table) for table in TABLES_OF[name]], devices, svg, png)
+    money = [synthetic.ASSUMPTIONS] if name in ("cost", "break_even") else []
+    script.main(*[tables.get(table, table) for table in TABLES_OF[name]], *money, devices, svg, png)
     return svg, png
 
 
@@ -112,6 +117,7 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
             "cold_start",
             "learning",
             "model_size",
+            "break_even",
         )
 
 

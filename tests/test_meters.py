@@ -275,6 +275,7 @@ def test_idle_power_is_the_middle_of_three_readings(monkeypatch):
 def test_idle_power_is_measured_once_in_a_session(monkeypatch, tmp_path):
     measured = []
     monkeypatch.setattr(meters, "absent", lambda accelerator: None)
+    monkeypatch.setattr(devices, "require", lambda accelerator, index: None)
     monkeypatch.setattr(idling, "_measure", lambda *arguments: measured.append(arguments) or {"watts": 20.0})
     device = {"name": "cuda", "accelerator": "cuda", "index": 0}
 
@@ -290,7 +291,8 @@ def test_idle_power_is_measured_once_in_a_session(monkeypatch, tmp_path):
 
 def test_the_idle_process_runs_and_says_why_there_is_nothing(tmp_path, monkeypatch):
     """Through the process of its own, on whatever this machine has: a figure, or a reason."""
-    monkeypatch.setattr(meters, "absent", lambda accelerator: None)
     device = {"name": "gpu", "backend": "tensorflow", "accelerator": "cuda", "index": 99, "threads": None}
+    assert "usable NVIDIA GPU" in idling.of_session(tmp_path, device, 18, tmp_path / "log", print)["reason"]
+    monkeypatch.setattr(devices, "require", lambda accelerator, index: None)
     found = idling.of_session(tmp_path, device, 18, tmp_path / "log", lambda words: None)
     assert found["watts"] is None and found["reason"]

@@ -9,8 +9,6 @@ import project
 import pytest
 import synthetic
 
-import aggregate
-import compare
 import parity as script
 import report
 from trainoff import experiment, parity
@@ -211,21 +209,19 @@ def probes(tmp_path_factory):
 
 def follow(folder, probes):
     """Takes probes and made-up runs down the road to the page; returns (parity table, comparison, page)."""
-    metrics = synthetic.write(folder, synthetic.records(DEVICES, synthetic.SMALL_GRID, replicates=3))
-    tables = {
-        name: (folder / "tables" / f"{name}.csv", folder / "tables" / f"{name}.parquet")
-        for name in (*synthetic.TABLES, "parity")
-    }
-    aggregate.main(metrics, *tables["runs"], *tables["windows"])
-    script.main(probes, tables["runs"][1], "cpu", *tables["parity"])
-    outputs = {name: tables[name] for name in ("rates", "comparison", "overall")}
-    names = [device["name"] for device in DEVICES]
-    compare.main(tables["runs"][1], tables["windows"][1], names, outputs, tables["parity"][1])
+    csv, parquet = folder / "tables/parity.csv", folder / "tables/parity.parquet"
+
+    def judge(runs):
+        script.main(probes, runs, "cpu", csv, parquet)
+        return parquet
+
+    records = synthetic.records(DEVICES, synthetic.SMALL_GRID, replicates=3)
+    tables = synthetic.results(folder, DEVICES, records, parity=judge)
     stand_in = folder / "stand-in.svg"
     stand_in.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     captions = {name: project.ROOT / "report" / f"{name}.rst" for name in report.FIGURES}
     report.main(
-        {name: parquet for name, (_, parquet) in tables.items()},
+        tables,
         dict.fromkeys(report.FIGURES, stand_in),
         captions,
         "A title",
@@ -236,7 +232,7 @@ def follow(folder, probes):
         folder / "report.html",
     )
     page = (folder / "report.html").read_text().replace("\xa0", " ")
-    return pd.read_csv(tables["parity"][0]), pd.read_csv(tables["comparison"][0]), page
+    return pd.read_csv(csv), pd.read_csv(folder / "tables/comparison.csv"), page
 
 
 def test_one_cpu_under_two_names_is_the_same(probes, tmp_path):

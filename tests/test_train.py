@@ -4,7 +4,10 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,6 +21,7 @@ import prepare_weights
 import train
 from trainoff import devices, records
 from trainoff.errors import UserError
+from trainoff.files import write_text
 
 ARCHITECTURE = {"application": "MobileNetV2", "module": "mobilenet_v2"}
 CPU = {"name": "cpu", "backend": "tensorflow", "accelerator": "cpu", "index": 0, "threads": None}
@@ -311,3 +315,80 @@ def test_weights_are_fetched_from_where_keras_fetches_them(name, img_dim, monkey
     with pytest.raises(Fetched) as asked:
         getattr(keras.applications, MODELS[name]["application"])(include_top=False, input_shape=(img_dim, img_dim, 3))
     assert str(asked.value) == published["url"].format(size=size)
+
+
+# A training whose processor's counter is a file; everything else is as always, zeus and its watching process included.
+METERED_CHILD = """
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    import zeus.device.cpu.rapl
+    from trainoff import child, devices, meters
+
+    zeus.device.cpu.rapl.RAPL_DIR = {tree!r}
+    meters.RAPL_FOLDER = Path({tree!r})
+    devices.is_apple_silicon = lambda: False
+    child.main(sys.argv[1], child._training)
+"""
+
+
+def test_a_counter_is_read_while_the_run_trains(data, tmp_path, monkeypatch):
+    """A counter that runs at 50 W all the time says so of every window, and nothing outlives the run."""
+    zone = tmp_path / "intel-rapl" / "intel-rapl:0"
+    zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0")
+    (zone / "max_energy_range_uj").write_text("262143328850")
+    started, done = time.monotonic(), threading.Event()
+
+    def count():
+        write_text(zone / "energy_uj", f"{1e9 + 50e6 * (time.monotonic() - started):.0f}")
+
+    def keep_counting():
+        while not done.wait(0.005):
+            count()
+
+    count()
+    (tmp_path / "metered_child.py").write_text(METERED_CHILD.format(tree=str(zone.parent)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "child", SimpleNamespace(__name__="metered_child"))
+    counter = threading.Thread(target=keep_counting)
+    counter.start()
+    try:
+        record = run(data, tmp_path, images_per_epoch=320)
+    finally:
+        done.set()
+        counter.join()
+    assert record["status"] == "ok", record["failure"]
+    assert record["energy_reason"] is None, record["energy_reason"]
+    assert (record["energy"]["source"], record["energy"]["scope"]) == ("rapl", "package")
+    assert record["energy"]["mean_watts"] == pytest.approx(50, rel=0.3)
+    left = [process.pid for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(tmp_path)]
+    assert left == [os.getpid()], "only this process is still in that folder"
+
+
+def test_the_counter_is_read_around_the_clock(monkeypatch):
+    """Synchronise, counter, clock, train, synchronise, clock, counter, validate: nothing but training is timed."""
+    from trainoff import protocol
+
+    order = []
+    parts = {
+        "backend": SimpleNamespace(synchronize=lambda model: order.append("synchronize")),
+        "meter": SimpleNamespace(
+            start=lambda: order.append("meter"), stop=lambda seconds: (order.append("meter"), (seconds * 70, None))[1]
+        ),
+    }
+    clock = iter(range(100))
+    monkeypatch.setattr(protocol, "time", SimpleNamespace(perf_counter=lambda: (order.append("clock"), next(clock))[1]))
+    events = []
+    windows = protocol.Windows(RUN, {}, report=events.append, **parts)
+    windows._validate = lambda: (order.append("validate"), {"loss": 1.0, "accuracy": 0.5})[1]
+    windows.on_epoch_begin(0)
+    order.append("train")
+    windows.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5})
+    expected = ["synchronize", "meter", "clock", "train", "synchronize", "clock", "meter"]
+    assert order[:7] == expected and order[7:] == ["clock", "validate", "clock"]
+    (event,) = events
+    assert (
+        event["window"]["energy_joules"] == 70 * event["window"]["seconds"] and event["window"]["energy_reason"] is None
+    )

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 import zipfile
+from datetime import datetime
 
 import jsonschema
+import pandas as pd
 import project
 import psutil
 import pytest
@@ -21,7 +23,9 @@ from trainoff import records
 RUNS = 2
 AFTER_TRAINING = {
     "aggregate": 1,
+    "energy": 1,
     "compare": 1,
+    "cost": 1,
     "plot_throughput": 1,
     "plot_each_device": 1,
     "plot_ratio": 1,
@@ -30,6 +34,10 @@ AFTER_TRAINING = {
     "plot_learning": 1,
     "plot_cold_start": 1,
     "plot_run_matrix": 1,
+    "plot_energy": 1,
+    "plot_efficiency": 1,
+    "plot_cost": 1,
+    "plot_break_even": 1,
     "report": 1,
     "all": 1,
 }
@@ -210,11 +218,53 @@ def test_a_timeout_retrains_nothing(copy):
 
 
 @pytest.mark.parametrize(
+    "change, first",
+    [
+        ({"money": {"electricity": {"per_kwh": 0.4}}}, "cost"),
+        ({"money": {"prices": {"cpu": "m1-mini"}}}, "cost"),
+        (
+            {"energy": {"declared": {"cpu": {"watts": 65, "scope": "package", "source": "a sheet", "date": "2026"}}}},
+            "energy",
+        ),
+        ({"energy": {"idle_seconds": 30}}, "report"),
+        ({"target_accuracy": 0.3}, "cost"),
+    ],
+)
+def test_prices_and_declared_powers_train_nothing_again(copy, change, first):
+    (copy / "tiny.yaml").write_text(yaml.safe_dump(project.TINY | change))
+    jobs = project.planned(copy)
+    assert "train" not in jobs and "aggregate" not in jobs
+    assert first in jobs
+
+
+def test_a_wall_meter_is_read_after_the_runs(copy):
+    """A steady 50 W, logged beside the sweep; before the file is there, a sentence."""
+    meter = {"wall_meters": [{"file": "meter.csv", "devices": ["cpu"]}], "idle_seconds": 0}
+    (copy / "tiny.yaml").write_text(yaml.safe_dump(project.TINY | {"energy": meter}))
+    done = project.snakemake(copy, "--until", "energy")
+    assert done.returncode != 0 and "there is no file meter.csv" in done.stdout and "Traceback" not in done.stdout
+
+    windows = [window for path in project.metrics_files(copy) for window in records.read(path)["windows"]]
+    starts = [datetime.fromisoformat(window["started_at"]).timestamp() for window in windows]
+    first, last = min(starts) - 1, max(starts) + max(window["seconds"] for window in windows) + 1
+    step = min(window["seconds"] for window in windows) / 100
+    lines = [f"{first + number * step:.4f},50" for number in range(int((last - first) / step))]
+    (copy / "meter.csv").write_text("\n".join(["time,watts", *lines]))
+    done = project.snakemake(copy, "--until", "energy")
+    assert done.returncode == 0, done.stdout
+    table = pd.read_csv(copy / "results/tables/energy.csv")
+    assert set(table["energy_source"]) == {"wall_meter"} and set(table["energy_scope"]) == {"machine"}
+    assert table["mean_watts"].tolist() == pytest.approx([50] * RUNS)
+
+
+@pytest.mark.parametrize(
     "path, retrains",
     [
         ("scripts/plot_throughput.py", 0),
         ("scripts/trainoff/figures.py", 0),
         ("scripts/trainoff/stats.py", 0),
+        ("scripts/trainoff/cost.py", 0),
+        ("scripts/energy.py", 0),
         ("report/throughput.rst", 0),
         ("report/report.html.j2", 0),
         ("scripts/train.py", RUNS),

@@ -396,17 +396,22 @@ def write_beside(axes, x, y, text):
     axes.annotate(clean(text), (x, y), (5, 0), textcoords="offset points", va="center", fontsize=FONT - 1, zorder=5)
 
 
-def plain_log_axis(axes):
-    """Writes the ticks of a logarithmic x axis as plain numbers, as many as its width holds."""
-    low, high = axes.get_xlim()
-    room = axes.get_position().width * WIDTH
+def plain_log_axis(axes, which="x"):
+    """Writes the ticks of a logarithmic axis, "x" or "y", as plain numbers, as many as it has room for."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    place = axes.get_position()
+    room = place.width * WIDTH if which == "x" else place.height * axes.figure.get_figheight()
     for steps in LOG_STEPS:
         ticks = [step * 10**power for power in range(-6, 12) for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        # A label needs half its neighbour's distance too, hence the width of the longest one for all.
-        if len(ticks) * max([text_width(f"{tick:,.10g}") + 0.1 for tick in ticks] or [0]) <= room:
+        # Half of a label stands on either side of its tick; on this axis high ticks lie closer than low ones.
+        sizes = [text_width(f"{tick:,.10g}") + 0.1 if which == "x" else 0.2 for tick in ticks]
+        places = [room * math.log(tick / low) / math.log(high / low) for tick in ticks]
+        gaps = [after - before for before, after in zip(places, places[1:], strict=False)]
+        if all(gap >= (one + other) / 2 for gap, one, other in zip(gaps, sizes, sizes[1:], strict=False)):
             break
     ticker = matplotlib.ticker
-    axes.xaxis.set_major_locator(ticker.FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_locator(ticker.FixedLocator(ticks))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_locator(ticker.NullLocator())

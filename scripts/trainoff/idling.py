@@ -34,6 +34,10 @@ def of_session(folder, device, seconds, log, say):
     folder: where the sessions of this results folder are noted. device: as params.run has it. seconds: how long to
     measure; 0 = not at all. log: path for the output of the measuring process. say: takes a line for the person who waits.
     """
+    try:
+        devices.require(device["accelerator"], device["index"])
+    except devices.DeviceUnavailable as error:
+        return _unknown(str(error))
     reason = meters.absent(device["accelerator"])
     if reason or not seconds:
         return _unknown(reason or "energy.idle_seconds is 0.")

@@ -1,7 +1,7 @@
 """What the report says in words: the answer, and what to know before concluding. Every number comes from the tables."""
 
 from trainoff import configurations as naming
-from trainoff import findings, numbers
+from trainoff import economy, findings, numbers
 
 VERDICT_WORDS = {
     "faster": "faster",
@@ -88,6 +88,7 @@ def one_device_answer(rates, device):
                 f"Training {words}: {numbers.span(values.min(), values.max())} images per second "
                 f"({len(values)} of {numbers.count(len(own), 'configuration')})."
             )
+    details += [line for line in [economy.energy_line(rates, device)] if line]
     return {"text": text, "details": details}
 
 
@@ -113,6 +114,7 @@ def _pair_answer(table, device, devices):
             f"Each at its best (precision and XLA left to the device) {numbers.ratio(best['ratio'])} "
             f"({interval}{findings.denominator(best)})."
         )
+    lines += economy.pair_lines(rows["all"], labels)
     single = rows["all"]["one_replicate"]
     if single:
         lines.append(
@@ -146,8 +148,7 @@ def caveats(runs, rates, overall, devices, standing):
         f"Accuracies on this page are those of a model trained on {findings.trained_with(runs)}: they show whether a "
         "device learns and do not say how good the model can become."
     )
-    if runs["joules_per_image"].isna().all():
-        found.append("Energy was not measured.")
+    found += economy.energy_caveats(rates, devices)
     return [text for text in found if text]
 
 

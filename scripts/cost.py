@@ -1,0 +1,285 @@
+"""What training costs on each device and what it takes to reach an accuracy: per configuration, and the break-even."""
+
+import itertools
+import math
+
+import pandas as pd
+
+from trainoff import cost, numbers, records, tables
+from trainoff.configurations import AXES
+from trainoff.script import logged
+
+COLUMNS = {key: tables.RUN_COLUMNS[key] for key in AXES} | {
+    "device": "str",
+    "currency": "str",
+    "owned_per_1000_images": "float64",
+    "owned_per_1000_images_low": "float64",
+    "owned_per_1000_images_high": "float64",
+    "rented_per_1000_images": "float64",
+    "rented_per_1000_images_low": "float64",
+    "rented_per_1000_images_high": "float64",
+    "owned_per_epoch": "float64",
+    "rented_per_epoch": "float64",
+    "owned_per_training": "float64",
+    "rented_per_training": "float64",
+    "electricity_per_training": "float64",
+    "training": "str",
+    "seconds_per_training": "float64",
+    "joules_per_training": "float64",
+    "seconds_to_accuracy": "float64",
+    "joules_to_accuracy": "float64",
+    "target_accuracy": "float64",
+    "reached": "str",
+    "grams_co2e_per_1000_images": "float64",
+    "grams_co2e_per_training": "float64",
+    "energy_scope": "str",
+    "energy_source": "str",
+    "owned_reason": "str",
+    "rented_reason": "str",
+}
+BREAK_EVEN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in AXES} | {
+    "owned_device": "str",
+    "rented_device": "str",
+    "currency": "str",
+    "trainings_per_month": "int_or_none",
+    "owned_per_month": "float64",
+    "electricity_per_training": "float64",
+    "rented_per_training": "float64",
+    "minimum_rent": "float64",
+    "owned_seconds_per_training": "float64",
+    "rented_seconds_per_training": "float64",
+    "reason": "str",
+}
+
+
+def main(runs, windows, rates, energy_windows, assumptions, target, outputs):
+    """Writes the tables of costs to `outputs`, {"costs" | "break_even": (csv path, parquet path)}.
+
+    runs, windows, rates, energy_windows: paths of parquet files. assumptions: of trainoff.cost.assumptions.
+    target: validation accuracy to reach, from 0 to 1, or None.
+    """
+    frames = [pd.read_parquet(path) for path in (runs, windows, rates, energy_windows)]
+    found = costs(*frames, assumptions, target)
+    tables.write(found, *outputs["costs"])
+    tables.write(break_even(found, assumptions), *outputs["break_even"])
+
+
+def costs(runs, windows, rates, energy_windows, assumptions, target):
+    """One row per configuration and device of the table of rates; see COLUMNS."""
+    trainings = trainings_by_cell(runs, windows, energy_windows, target)
+    power = assumptions["electricity"]
+    price_per_kwh = power and power["per_kwh"]
+    carbon = assumptions["carbon"]
+    grams_per_kwh = carbon and carbon["grams_per_kwh"]
+    rows = []
+    for rate in rates.to_dict("records"):
+        facts = assumptions["devices"].get(rate["device"], {"purchase": None, "rental": None})
+        cell = trainings.get((*(rate[axis] for axis in AXES), rate["device"]), [])
+        training = typical(cell, target)
+        per_image = _per_image(rate, facts, price_per_kwh)
+        images = training["images_per_epoch"] or math.nan
+        rows.append(
+            {axis: rate[axis] for axis in AXES}
+            | {
+                "device": rate["device"],
+                "currency": assumptions["currency"],
+                **{f"{name}_per_1000_images{end}": 1000 * value for (name, end), value in per_image.items()},
+                "owned_per_epoch": images * per_image["owned", ""],
+                "rented_per_epoch": images * per_image["rented", ""],
+                "owned_per_training": cost.owned(
+                    training["seconds"], training["joules"], facts["purchase"], price_per_kwh
+                ),
+                "rented_per_training": cost.rented(training["seconds"], facts["rental"], whole=True),
+                "electricity_per_training": cost.electricity(training["joules"], price_per_kwh),
+                "training": training["words"],
+                "seconds_per_training": training["seconds"],
+                "joules_per_training": training["joules"],
+                "seconds_to_accuracy": training["seconds"] if target is not None else None,
+                "joules_to_accuracy": training["joules"] if target is not None else None,
+                "target_accuracy": target,
+                "reached": f"{sum(one['reached'] for one in cell)} of {len(cell)}" if target is not None else None,
+                "grams_co2e_per_1000_images": cost.carbon_grams(_known(1000 * rate["joules_per_image"]), grams_per_kwh),
+                "grams_co2e_per_training": cost.carbon_grams(training["joules"], grams_per_kwh),
+                "energy_scope": rate["energy_scope"],
+                "energy_source": rate["energy_source"],
+                "owned_reason": _owned_reason(rate, facts, price_per_kwh),
+                "rented_reason": _rented_reason(rate, facts),
+            }
+        )
+    return tables.frame(rows, COLUMNS)
+
+
+def break_even(table, assumptions):
+    """One row per configuration and pair of a device that can be owned and one that can be rented."""
+    power = assumptions["electricity"]
+    price_per_kwh = power and power["per_kwh"]
+    rows = []
+    for configuration, group in table.groupby(list(AXES), sort=False):
+        cells = group.to_dict("records")
+        for owned, rented in itertools.product(cells, cells):
+            purchase = assumptions["devices"].get(owned["device"], {}).get("purchase")
+            rental = assumptions["devices"].get(rented["device"], {}).get("rental")
+            if not purchase or not rental:
+                continue
+            row = dict(zip(AXES, configuration, strict=True)) | {
+                "owned_device": owned["device"],
+                "rented_device": rented["device"],
+                "currency": assumptions["currency"],
+                "owned_seconds_per_training": owned["seconds_per_training"],
+                "rented_seconds_per_training": rented["seconds_per_training"],
+            }
+            seconds = [_known(one["seconds_per_training"]) for one in (owned, rented)]
+            joules = _known(owned["joules_per_training"])
+            if None in seconds or joules is None or price_per_kwh is None:
+                rows.append(
+                    row | {"reason": "the time of a training, its energy or the price of electricity is unknown"}
+                )
+                continue
+            trainings, reason = cost.break_even(
+                {"seconds": seconds[0], "joules": joules, "purchase": purchase},
+                {"seconds": seconds[1], "rental": rental},
+                price_per_kwh,
+            )
+            rows.append(
+                row
+                | {
+                    "trainings_per_month": trainings,
+                    "owned_per_month": cost.owned_in_month(0, joules, purchase, price_per_kwh),
+                    "electricity_per_training": cost.electricity(joules, price_per_kwh),
+                    "rented_per_training": cost.rented(seconds[1], rental),
+                    "minimum_rent": rental["per_hour"] * rental["minimum_hours"],
+                    "reason": reason,
+                }
+            )
+    return tables.frame(rows, BREAK_EVEN_COLUMNS)
+
+
+def trainings_by_cell(runs, windows, energy_windows, target):
+    """{(axes…, device): [one training per run]}, runs that failed included.
+
+    A training is a dict: reached (the target; without one, the end), seconds (cold start and windows; endless where not
+    reached), joules (of the windows; None where one is unknown), images (of a window), epochs.
+    """
+    joules = {
+        (*(row[name] for name in records.RUN_KEYS), row["epoch"]): row["energy_joules"]
+        for row in energy_windows.to_dict("records")
+    }
+    own = {}
+    for row in windows.to_dict("records"):
+        own.setdefault(tuple(row[name] for name in records.RUN_KEYS), []).append(row)
+    found = {}
+    for run in runs.to_dict("records"):
+        key = tuple(run[name] for name in records.RUN_KEYS)
+        rows = sorted(own.get(key, []), key=lambda row: row["epoch"])
+        drawn = [_known(joules.get((*key, row["epoch"]), math.nan)) for row in rows]
+        found.setdefault((*(run[axis] for axis in AXES), run["device"]), []).append(training(run, rows, drawn, target))
+    return found
+
+
+def training(run, windows, joules, target):
+    """What one run took to its end, or to the target accuracy; see `trainings_by_cell`."""
+    if target is None:
+        end = len(windows) if run["status"] == "ok" else 0
+    else:
+        end = epochs_to_accuracy([row["val_accuracy"] for row in windows], target)
+    start = [run["import_seconds"], run["build_seconds"], run["first_step_seconds"]]
+    seconds = math.fsum([*start, *(row["seconds"] for row in windows[:end])])
+    return {
+        "reached": bool(end),
+        "seconds": seconds if end and numbers.known(seconds) else math.inf,
+        "joules": math.fsum(joules[:end]) if end and None not in joules[:end] else None,
+        "images": windows[0]["images"] if windows else None,
+        "epochs": end,
+    }
+
+
+def epochs_to_accuracy(accuracies, target):
+    """Epochs until the accuracy reaches the target and holds it to the end of the run; 0 when it never does."""
+    end = 0
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        if not numbers.known(accuracy) or accuracy < target:
+            end = 0
+        elif not end:
+            end = epoch
+    return end
+
+
+def typical(trainings, target):
+    """The training in the middle of those of a cell; one that did not reach its end counts as endless, never dropped.
+
+    Returns seconds and joules (medians; None where that middle has no end or no figure), images_per_epoch, words.
+    """
+    seconds = _median([one["seconds"] for one in trainings])
+    # Energy is that of runs that reached the end; unknown as soon as one of them has none.
+    joules = [one["joules"] for one in trainings if one["reached"]]
+    known = seconds is not None and joules and None not in joules
+    images = [one["images"] for one in trainings if one["images"]]
+    return {
+        "seconds": seconds,
+        "joules": _median(joules + [math.inf] * (len(trainings) - len(joules))) if known else None,
+        "images_per_epoch": images[0] if images else None,
+        "words": "all epochs" if target is None else f"to {numbers.percent(target)} validation accuracy",
+    }
+
+
+def _per_image(rate, facts, price_per_kwh):
+    """{(owned | rented, "" | _low | _high): cost of one image}; NaN where unknown.
+
+    The ends of owning take both the rate's and the energy's end, which is wider than a 95 % interval.
+    """
+    result = {}
+    for end, speed, joules in (
+        ("", rate["images_per_second"], rate["joules_per_image"]),
+        ("_low", rate["ci_high"], rate["joules_per_image_low"]),
+        ("_high", rate["ci_low"], rate["joules_per_image_high"]),
+    ):
+        seconds = 1 / speed if numbers.known(speed) else None
+        owned = cost.owned(seconds, _known(joules), facts["purchase"], price_per_kwh)
+        rented = cost.rented(seconds, facts["rental"])
+        result["owned", end] = math.nan if owned is None else owned
+        result["rented", end] = math.nan if rented is None else rented
+    return result
+
+
+def _owned_reason(rate, facts, price_per_kwh):
+    if not numbers.known(rate["images_per_second"]):
+        return "no training speed"
+    if not facts["purchase"]:
+        return "no price of purchase"
+    if price_per_kwh is None:
+        return "no price of electricity"
+    return None if numbers.known(rate["joules_per_image"]) else "no figure of energy"
+
+
+def _rented_reason(rate, facts):
+    if not numbers.known(rate["images_per_second"]):
+        return "no training speed"
+    return None if facts["rental"] else "no price of rent"
+
+
+def _median(values):
+    """Median with endless values counted in; None of none, and where it is endless."""
+    values = sorted(values)
+    if not values:
+        return None
+    half = len(values) // 2
+    middle = values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
+    return middle if math.isfinite(middle) else None
+
+
+def _known(value):
+    return value if numbers.known(value) else None
+
+
+if __name__ == "__main__":
+    snakemake = globals()["snakemake"]
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.runs,
+            snakemake.input.windows,
+            snakemake.input.rates,
+            snakemake.input.energy_windows,
+            snakemake.params.assumptions,
+            snakemake.params.target,
+            {name: (snakemake.output[name], snakemake.output[f"{name}_parquet"]) for name in ("costs", "break_even")},
+        )

@@ -1,0 +1,181 @@
+"""The energy of every run and window: as its counter read it, from a wall meter's file, or declared; never guessed."""
+
+from datetime import datetime
+
+import pandas as pd
+
+from trainoff import energy, numbers, records, tables, wall_meter
+from trainoff.errors import UserError
+from trainoff.script import logged
+
+RUN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
+    "joules_per_image": "float64",
+    "joules_per_image_above_idle": "float64",
+    "mean_watts": "float64",
+    "idle_watts": "float64",
+    "energy_scope": "str",
+    "energy_source": "str",
+    "energy_reason": "str",
+}
+WINDOW_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
+    "epoch": "int64",
+    "images": "int64",
+    "seconds": "float64",
+    "warm_up": "bool",
+    "energy_joules": "float64",
+    "energy_reason": "str",
+}
+
+
+def main(runs, windows, wall_meters, declared, outputs):
+    """Writes the energy of the runs and windows (paths of parquet files) to `outputs`.
+
+    wall_meters, declared: as energy.wall_meters and energy.declared of an experiment. outputs: {"energy" |
+    "energy_windows": (csv path, parquet path)}.
+    """
+    found = apply(pd.read_parquet(runs), pd.read_parquet(windows), wall_meters, declared)
+    for name, frame in found.items():
+        tables.write(frame, *outputs[name])
+
+
+def apply(runs, windows, wall_meters, declared):
+    """{"energy": a row per run, "energy_windows": a row per window}.
+
+    A wall meter's file comes first, since it is about the whole machine and was given on purpose; then what the run's own
+    counter read; then what is declared, which is no measurement.
+    """
+    _check_devices(runs, wall_meters, declared)
+    meters = {device: meter for meter in map(WallMeter, wall_meters) for device in meter.devices}
+    own = windows_by_run(windows)
+    for device, meter in meters.items():
+        rows = [row for key, rows in own.items() if key[0] == device for row in rows]
+        meter.check(rows)
+    run_rows, window_rows = [], []
+    for run in runs.to_dict("records"):
+        key = tuple(run[name] for name in records.RUN_KEYS)
+        readings, source, scope, idle = _readings(run, own.get(key, []), meters.get(run["device"]), declared)
+        found, reason = energy.summarise(readings, source, scope, idle)
+        if found is None and run["status"] != "ok" and not readings:
+            reason = "The run ended before a window was timed."
+        found = found or {}
+        run_rows.append(
+            {
+                **dict(zip(records.RUN_KEYS, key, strict=True)),
+                **found,
+                "energy_scope": found.get("scope"),
+                "energy_source": found.get("source"),
+                "energy_reason": reason,
+            }
+        )
+        window_rows += [dict(zip(records.RUN_KEYS, key, strict=True)) | reading for reading in readings]
+    return {
+        "energy": tables.frame(run_rows, RUN_COLUMNS),
+        "energy_windows": tables.frame(window_rows, WINDOW_COLUMNS),
+    }
+
+
+class WallMeter:
+    """One entry of energy.wall_meters with its readings."""
+
+    def __init__(self, entry):
+        self.devices = entry["devices"]
+        self.most_gap_seconds = entry.get("max_gap_seconds", wall_meter.MOST_GAP_SECONDS)
+        zone = entry.get("time_zone")
+        self.trace = wall_meter.read(entry["file"], zone)
+        self.idle_watts = None
+        if entry.get("idle"):
+            start, end = (wall_meter.moment(entry["idle"][name], zone) for name in ("from", "to"))
+            joules, reason = wall_meter.window(self.trace, start, end - start, self.most_gap_seconds)
+            if reason:
+                raise UserError(f"energy.wall_meters: idle from {entry['idle']['from']}: {reason}")
+            self.idle_watts = joules / (end - start)
+
+    def check(self, windows):
+        """Raises UserError when the file overlaps none of the windows."""
+        known = [(moment(row["started_at"]), row["seconds"]) for row in windows if numbers.known(row["started_at"])]
+        wall_meter.check_overlap(self.trace, [(start, start + seconds) for start, seconds in known])
+
+    def read(self, row):
+        """(joules, reason) of a window."""
+        if not numbers.known(row["started_at"]):
+            return None, "When its windows were timed was not recorded, so no wall meter can be laid over them."
+        return wall_meter.window(self.trace, moment(row["started_at"]), row["seconds"], self.most_gap_seconds)
+
+
+def moment(text):
+    """Seconds since 1970 of a time in a record."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def windows_by_run(windows):
+    """{run's key: its windows as dicts}."""
+    found = {}
+    for row in windows.to_dict("records"):
+        found.setdefault(tuple(row[name] for name in records.RUN_KEYS), []).append(row)
+    return found
+
+
+def _check_devices(runs, wall_meters, declared):
+    """Raises UserError for a device that has no run, and for one in two wall meters' files."""
+    metered = [device for meter in wall_meters for device in meter["devices"]]
+    known = sorted(set(runs["device"]))
+    for key, names in (("wall_meters", metered), ("declared", declared)):
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"energy.{key}: there is no run of a device {name!r}. Expected one of {', '.join(known)}; correct the name "
+                    "or remove the entry."
+                )
+    for name in metered:
+        if metered.count(name) > 1:
+            raise UserError(
+                f"energy.wall_meters: {name} is in {metered.count(name)} files. Expected one file per machine."
+            )
+
+
+def _readings(run, windows, meter, declared):
+    """(windows with energy_joules and energy_reason, source, scope, idle watts) of a run."""
+    if meter is not None:
+        return [_reading(row, *meter.read(row)) for row in windows], "wall_meter", "machine", meter.idle_watts
+    measured = numbers.known(run["energy_source"])
+    if not measured and run["device"] in declared:
+        facts = declared[run["device"]]
+        return (
+            [_reading(row, facts["watts"] * row["seconds"], None) for row in windows],
+            "declared",
+            facts["scope"],
+            None,
+        )
+    readings = [
+        _reading(row, _or_none(row["energy_joules"]), _or_none(row["energy_reason"]) or _or_none(run["energy_reason"]))
+        for row in windows
+    ]
+    if not measured:
+        return readings, None, None, None
+    return readings, run["energy_source"], run["energy_scope"], _or_none(run["idle_watts"])
+
+
+def _reading(row, joules, reason):
+    return {key: row[key] for key in ("epoch", "images", "seconds", "warm_up")} | {
+        "energy_joules": joules,
+        "energy_reason": None if joules is not None else reason,
+    }
+
+
+def _or_none(value):
+    return value if numbers.known(value) else None
+
+
+if __name__ == "__main__":
+    snakemake = globals()["snakemake"]
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.runs,
+            snakemake.input.windows,
+            snakemake.params.wall_meters,
+            snakemake.params.declared,
+            {
+                name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
+                for name in ("energy", "energy_windows")
+            },
+        )

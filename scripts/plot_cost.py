@@ -1,0 +1,80 @@
+"""Figure: what a training costs on every device, owned and rented."""
+
+import pandas as pd
+
+from trainoff import configurations as naming
+from trainoff import economy, figures, numbers
+from trainoff.script import logged
+
+WAYS = ("owned", "rented")
+
+
+def main(costs, assumptions, devices, svg, png):
+    """Draws the table at the path `costs` (parquet) into `svg` and `png`. assumptions: of trainoff.cost."""
+    figures.use_style()
+    figures.save(draw(pd.read_parquet(costs), assumptions, devices), svg, png)
+
+
+def draw(costs, assumptions, devices):
+    """The figure; `devices` are dicts with name and label in the order of the experiment."""
+    shown = figures.devices_in(devices, costs)
+    title = economy.cost_title(costs, shown)
+    notes = economy.cost_notes(costs, shown, assumptions)
+    columns = [f"{way}_per_training" for way in WAYS]
+    values = costs[columns].stack().dropna()
+    if values.empty:
+        return figures.quiet_panel(title, " ".join(notes))
+    configurations = naming.all_configurations(costs)
+    groups, names = figures.row_names(configurations)
+    found = {(naming.configuration_of(row), row["device"]): row for row in costs.to_dict("records")}
+    label = f"{assumptions['currency']} per training"
+    sheet = figures.rows(
+        title,
+        naming.constant_text(configurations),
+        notes,
+        groups,
+        names,
+        len(shown),
+        label,
+        key=[
+            *((device.colour, "bar", device.label) for device in shown),
+            (figures.INK, "o", "owned"),
+            (figures.INK, "hollow", "rented"),
+        ],
+    )
+    logarithmic = values.max() / values.min() > 12
+    texts = [(value, numbers.significant(value)) for value in values]
+    for axes, group in sheet.panels:
+        if logarithmic:
+            axes.set_xscale("log")
+        axes.set_xlim(figures.limits(list(values), texts, axes, logarithmic))
+        if logarithmic:
+            figures.plain_log_axis(axes)
+            if axes.get_xlabel():
+                axes.set_xlabel(f"{label} (logarithmic)")
+        for lane, device in enumerate(shown):
+            for place, configuration in enumerate(group):
+                _draw_cell(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
+    return sheet.frame.figure
+
+
+def _draw_cell(axes, y, device, row):
+    values = {way: row[f"{way}_per_training"] for way in WAYS} if row else {}
+    known = {way: value for way, value in values.items() if numbers.known(value)}
+    if not known:
+        figures.draw_missing(axes, y, device, "unknown" if row else "not run")
+        return
+    for way, value in known.items():
+        figures.draw_estimate(axes, y, device, value, None, None, hollow=way == "rented", mark="o")
+        figures.write_beside(axes, value, y, numbers.significant(value))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.costs,
+            snakemake.params.assumptions,
+            snakemake.params.devices,
+            snakemake.output.svg,
+            snakemake.output.png,
+        )

@@ -1,0 +1,174 @@
+"""What training costs: owning a device, renting one, and from how much work on owning is cheaper.
+
+Money is joules and seconds times prices, and every price is an assumption with a source: nothing here is measured. All
+amounts are in the experiment's currency. The method in words is METHOD.
+"""
+
+import math
+
+from trainoff.errors import UserError
+
+JOULES_PER_KWH = 3.6e6
+HOURS_PER_YEAR = 8766.0  # 365.25 days
+HOURS_PER_MONTH = HOURS_PER_YEAR / 12
+SECONDS_PER_HOUR = 3600.0
+
+METHOD = (
+    "Owning: the price of the device, spread evenly over the hours that it trains in its life (lifetime × utilisation), plus "
+    "the electricity of the measured energy. Renting: the price per hour times the time; where there is a least time that is "
+    "billed, a training pays at least that, and 1,000 images and one epoch are counted at the price per hour. A training is "
+    "import, build, first step and all windows; validation is left out. "
+    "Break-even: trainings of a month follow each other in one rental; owning costs the price over the months of its life, "
+    "however much it is used. "
+    "Not counted: other parts of a machine, people, space, cooling, network, storage, what is left of the price at the end."
+)
+
+
+def electricity(joules, price_per_kwh):
+    """Price of so many joules; None where either is unknown."""
+    return None if joules is None or price_per_kwh is None else joules / JOULES_PER_KWH * price_per_kwh
+
+
+def owning_per_second(purchase):
+    """Share of the purchase that a second of training uses up. purchase: amount, lifetime_years, utilisation."""
+    hours = purchase["lifetime_years"] * HOURS_PER_YEAR * purchase["utilisation"]
+    return purchase["amount"] / (hours * SECONDS_PER_HOUR)
+
+
+def owned(seconds, joules, purchase, price_per_kwh):
+    """Cost of work that takes so many seconds and joules on a device that is owned; None where a part is unknown."""
+    power = electricity(joules, price_per_kwh)
+    if purchase is None or seconds is None or power is None:
+        return None
+    return seconds * owning_per_second(purchase) + power
+
+
+def rented(seconds, rental, whole=False):
+    """Cost of work that takes so many seconds on a device that is rented; None where unknown.
+
+    whole: this work is all that the device is rented for, so that the least time billed counts. rental: per_hour,
+    minimum_hours.
+    """
+    if rental is None or seconds is None:
+        return None
+    hours = seconds / SECONDS_PER_HOUR
+    return rental["per_hour"] * (max(hours, rental["minimum_hours"]) if whole else hours)
+
+
+def owned_in_month(trainings, joules, purchase, price_per_kwh):
+    """Cost of a month with so many trainings on a device that is owned; the price is due whether it trains or not."""
+    power = electricity(joules, price_per_kwh)
+    if purchase is None or power is None:
+        return None
+    return purchase["amount"] / (12 * purchase["lifetime_years"]) + trainings * power
+
+
+def rented_in_month(trainings, seconds, rental):
+    """Cost of a month with so many trainings, one after the other in one rental."""
+    return rented(trainings * seconds, rental, whole=True) if trainings else 0.0
+
+
+def most_trainings(seconds):
+    """Trainings of so many seconds that a month has room for."""
+    return int(HOURS_PER_MONTH * SECONDS_PER_HOUR // seconds)
+
+
+def break_even(owner, renter, price_per_kwh):
+    """(trainings a month from which owning is cheaper, reason); one of them is None.
+
+    owner: seconds, joules and purchase of a training on the device that would be owned; renter: seconds and rental on the
+    one that would be rented.
+    """
+    fixed = owned_in_month(0, owner["joules"], owner["purchase"], price_per_kwh)
+    if fixed is None or renter["rental"] is None:
+        return None, "a price or the energy is unknown"
+    power = electricity(owner["joules"], price_per_kwh)
+    per_training = rented(renter["seconds"], renter["rental"])
+    room = most_trainings(owner["seconds"])
+    if fixed + power <= rented_in_month(1, renter["seconds"], renter["rental"]):
+        return (1, None) if room else (None, "one training takes longer than a month")
+    if per_training <= power:
+        return None, "the rent of a training is below the electricity of one that is owned"
+    # Where the least time billed makes no difference any more: if it did, owning would have won with one training.
+    trainings = math.ceil(fixed / (per_training - power))
+    if trainings > room:
+        return None, f"that would take {trainings:,} trainings a month, and a month has room for {room:,}"
+    return trainings, None
+
+
+def carbon_grams(joules, grams_per_kwh):
+    """Grams of CO2 equivalent of so many joules; None where either is unknown."""
+    return None if joules is None or grams_per_kwh is None else joules / JOULES_PER_KWH * grams_per_kwh
+
+
+def assumptions(config, devices, catalog):
+    """Everything that costs rest on, in built-in values and one currency.
+
+    Returns {"currency", "electricity": {per_kwh, …} or None, "carbon": {grams_per_kwh, …} or None, "devices": {name:
+    {"purchase", "rental", "chip"}}}, with None for what is not known. Raises UserError for prices that cannot be used.
+    devices: entries of the experiment; catalog: catalog/devices.yaml, whose prices hold for its names.
+    """
+    money = config["money"]
+    entries = dict(catalog) | {entry["name"]: entry for entry in devices}
+    given = {name: _given(name, value, catalog) for name, value in money["prices"].items()}
+    facts = {}
+    for name in [*entries, *(name for name in given if name not in entries)]:
+        prices = entries.get(name, {}).get("prices", {}) | given.get(name, {})
+        purchase, rental = prices.get("purchase"), prices.get("rental")
+        where = f"money.prices.{name}" if name in given else f"catalog/devices.yaml: {name}.prices"
+        facts[name] = {
+            "purchase": purchase
+            and {
+                "lifetime_years": money["lifetime_years"],
+                "utilisation": money["utilisation"],
+                **purchase,
+                "amount": converted(purchase["amount"], purchase["currency"], money, f"{where}.purchase"),
+                "listed": f"{purchase['amount']:g} {purchase['currency']}",
+            },
+            "rental": rental
+            and {
+                "minimum_hours": 0,
+                **rental,
+                "per_hour": converted(rental["per_hour"], rental["currency"], money, f"{where}.rental"),
+                "listed": f"{rental['per_hour']:g} {rental['currency']} per hour",
+            },
+            "chip": entries.get(name, {}).get("chip") or _chip_of(money["prices"].get(name), catalog),
+        }
+    power = money["electricity"]
+    return {
+        "currency": money["currency"],
+        "electricity": power
+        and {**power, "per_kwh": converted(power["per_kwh"], power["currency"], money, "money.electricity")},
+        "carbon": config["energy"]["carbon"],
+        "devices": facts,
+    }
+
+
+def converted(amount, currency, money, where):
+    """An amount in the experiment's currency, by the exchange rates that it gives."""
+    if currency == money["currency"]:
+        return float(amount)
+    if currency not in money["exchange"]:
+        raise UserError(
+            f"{where}: the amount is in {currency} and the report in {money['currency']}. Expected one currency, or the rate "
+            f"in money.exchange, such as {currency}: {{rate: 1.1, source: …, date: …}}, in {money['currency']} for 1 {currency}."
+        )
+    return float(amount) * money["exchange"][currency]["rate"]
+
+
+def _chip_of(value, catalog):
+    """The chip of the catalogue's entry that prices are taken from by name."""
+    return catalog[value].get("chip") if isinstance(value, str) else None
+
+
+def _given(name, value, catalog):
+    """Prices of a device as the experiment gives them: written out, or those of an entry of the catalogue."""
+    if isinstance(value, dict):
+        return value
+    if "prices" not in catalog.get(value, {}):
+        known = [entry for entry, facts in catalog.items() if "prices" in facts]
+        raise UserError(
+            f"money.prices.{name}: catalog/devices.yaml has no prices of {value!r}. Expected one of {', '.join(known)}, or "
+            "purchase and rental written out."
+        )
+    return catalog[value]["prices"]

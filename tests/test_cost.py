@@ -1,0 +1,369 @@
+"""Seconds and joules become money: owning, renting, break-even, the way to an accuracy, ratios and what is said of them."""
+
+import copy
+import math
+
+import pandas as pd
+import pytest
+import synthetic
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from project import ROOT
+from test_experiment import CATALOG, DEFAULT, SCHEMA, check, merged
+
+import cost as costs_script
+import plot_break_even
+import plot_cost
+import plot_efficiency
+import plot_energy
+from trainoff import cost, economy, efficiency, experiment, figures, records
+from trainoff.errors import UserError
+
+DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
+PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
+
+
+def test_a_kilowatt_for_an_hour_is_a_kilowatt_hour():
+    joules = 1000 * 3600
+    assert cost.electricity(joules, 0.3) == pytest.approx(0.3)
+    assert cost.carbon_grams(joules, 380) == pytest.approx(380)
+    assert cost.electricity(None, 0.3) is None and cost.electricity(joules, None) is None
+    assert cost.electricity(joules, 0) == 0, "free electricity is a price"
+
+
+def test_owning_spreads_the_price_over_the_hours_of_training():
+    assert cost.owning_per_second(PURCHASE) * 3600 == pytest.approx(1)
+    # Half an hour of training at 200 W, at 0.5 per kWh.
+    assert cost.owned(1800, 200 * 1800, PURCHASE, 0.5) == pytest.approx(0.5 + 0.05)
+    assert cost.owned(1800, None, PURCHASE, 0.5) is None
+    assert cost.owned(1800, 1.0, None, 0.5) is None
+
+
+def test_renting_bills_the_least_time_where_a_device_is_rented_for_that_work():
+    rental = {"per_hour": 1.083, "minimum_hours": 24}
+    assert cost.rented(1800, rental) == pytest.approx(1.083 / 2)
+    assert cost.rented(1800, rental, whole=True) == pytest.approx(1.083 * 24)
+    assert cost.rented(30 * 3600, rental, whole=True) == pytest.approx(1.083 * 30)
+    assert cost.rented(1800, None) is None
+
+
+@given(
+    st.floats(10, 1e5),
+    st.floats(0.01, 50),
+    st.sampled_from([0, 1, 24]),
+    st.floats(60, 1e5),
+    st.floats(60, 1e5),
+    st.floats(1e3, 1e9),
+)
+def test_break_even_is_the_smallest_number_that_trying_all_finds(
+    amount, per_hour, least, own_seconds, rent_seconds, joules
+):
+    purchase = {"amount": amount, "lifetime_years": 3, "utilisation": 0.3}
+    rental = {"per_hour": per_hour, "minimum_hours": least}
+    owner = {"seconds": own_seconds, "joules": joules, "purchase": purchase}
+    room = cost.most_trainings(own_seconds)
+    assume(room < 5000)
+    tried = next(
+        (
+            number
+            for number in range(1, room + 1)
+            if cost.owned_in_month(number, joules, purchase, 0.2) <= cost.rented_in_month(number, rent_seconds, rental)
+        ),
+        None,
+    )
+    found, reason = cost.break_even(owner, {"seconds": rent_seconds, "rental": rental}, 0.2)
+    assert found == tried or abs(found - tried) <= 1  # one where rounding decides
+    assert (found is None) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    "accuracies, epochs",
+    [
+        ([0.5, 0.7, 0.8], 2),
+        ([0.7, 0.6, 0.8], 3),
+        ([0.7, 0.7, 0.6], 0),
+        ([0.1, math.nan, 0.9], 3),
+        ([], 0),
+    ],
+)
+def test_the_target_is_reached_where_the_accuracy_stays_above_it(accuracies, epochs):
+    assert costs_script.epochs_to_accuracy(accuracies, 0.7) == epochs
+
+
+def one(seconds, joules=100.0, reached=True):
+    return {"reached": reached, "seconds": seconds, "joules": joules, "images": 640, "epochs": 4}
+
+
+def test_runs_that_never_reach_the_target_count_as_endless():
+    never = one(math.inf, None, reached=False)
+    assert costs_script.typical([one(10), one(20), one(30)], 0.7)["seconds"] == 20
+    assert costs_script.typical([one(10), one(20), never], 0.7)["seconds"] == 20
+    assert costs_script.typical([one(10), never, never], 0.7)["seconds"] is None
+    assert costs_script.typical([one(10), never], 0.7)["seconds"] is None
+    assert costs_script.typical([one(10, 50.0), one(20, 90.0), never], 0.7)["joules"] == 90
+    assert costs_script.typical([one(10, None), one(20, 90.0)], 0.7)["joules"] is None
+    assert costs_script.typical([], 0.7)["seconds"] is None
+
+
+# Prices and what else the experiment says.
+
+
+@pytest.mark.parametrize(
+    "changes, key, words",
+    [
+        (
+            {"money": {"prices": {"cpu": {"rental": {"per_hour": 1, "currency": "USD", "date": "2026"}}}}},
+            "money.prices.cpu",
+            "source",
+        ),
+        (
+            {"money": {"prices": {"cpu": {"rental": {"per_hour": 1, "source": "abc", "date": "2026"}}}}},
+            "money.prices.cpu",
+            "currency",
+        ),
+        (
+            {
+                "money": {
+                    "prices": {"cpu": {"rental": {"per_hour": -1, "currency": "USD", "source": "abc", "date": "2026"}}}
+                }
+            },
+            "money.prices.cpu",
+            "-1",
+        ),
+        ({"money": {"electricity": {"per_kwh": -0.1}}}, "money.electricity.per_kwh", "0 or more"),
+        ({"money": {"electricity": {"date": 2026}}}, "money.electricity.date", "in quotes"),
+        ({"money": {"utilisation": 25}}, "money.utilisation", "up to 1"),
+        ({"money": {"lifetime_years": 0}}, "money.lifetime_years", "Years"),
+        ({"money": {"currency": "dollars"}}, "money.currency", "Three capital letters"),
+        ({"energy": {"carbon": {"grams_per_kwh": 380, "date": "2026"}}}, "energy.carbon", "source"),
+        ({"energy": {"declared": {"cpu": {"watts": 65}}}}, "energy.declared.cpu", "scope"),
+        (
+            {"energy": {"declared": {"cpu": {"watts": 0, "scope": "gpu", "source": "abc", "date": "2026"}}}},
+            "energy.declared.cpu.watts",
+            "above 0",
+        ),
+        ({"energy": {"wall_meters": [{"devices": ["cpu"]}]}}, "energy.wall_meters.0", "file"),
+        ({"energy": {"idle_seconds": 5}}, "energy.idle_seconds", "at least 18"),
+        ({"target_accuracy": 70}, "target_accuracy", "up to 1"),
+    ],
+)
+def test_mistakes_in_prices_and_powers_are_named(changes, key, words):
+    with pytest.raises(UserError) as caught:
+        check(merged(changes))
+    assert str(caught.value).startswith(f"config.yaml: {key}"), caught.value
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_catalogue_is_held_to_its_schema():
+    experiment.check_catalog(CATALOG, SCHEMA)
+    wrong = copy.deepcopy(CATALOG)
+    del wrong["v100"]["prices"]["rental"]["source"]
+    with pytest.raises(UserError, match="catalog/devices.yaml: v100: prices.rental: 'source' is a required"):
+        experiment.check_catalog(wrong, SCHEMA)
+
+
+def assumptions(**money):
+    config = merged({"money": money})
+    check(config)
+    return cost.assumptions(config, experiment.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]), CATALOG)
+
+
+def test_prices_come_from_the_experiment_before_the_catalogue():
+    found = assumptions(
+        prices={
+            "cuda": "h100",
+            "cpu": {"purchase": {"amount": 500, "currency": "USD", "source": "a shop", "date": "2025"}},
+        }
+    )
+    assert found["devices"]["cuda"]["rental"]["per_hour"] == CATALOG["h100"]["prices"]["rental"]["per_hour"]
+    assert found["devices"]["cuda"]["rental"]["source"] and found["devices"]["cuda"]["purchase"] is None
+    assert (
+        found["devices"]["cpu"]["purchase"] | {"amount": 500.0, "lifetime_years": 4, "utilisation": 0.25}
+        == found["devices"]["cpu"]["purchase"]
+    )
+    assert found["devices"]["m1-mini"]["purchase"]["verified"] is False
+    with pytest.raises(UserError, match="no prices of 'cpu'"):
+        assumptions(prices={"cuda": "cpu"})
+
+
+def test_currencies_are_mixed_by_a_given_rate_only():
+    euros = {"purchase": {"amount": 500, "currency": "EUR", "source": "a shop", "date": "2025"}}
+    with pytest.raises(UserError, match="in EUR and the report in USD"):
+        assumptions(prices={"cpu": euros})
+    found = assumptions(prices={"cpu": euros}, exchange={"EUR": {"rate": 1.1, "source": "a bank", "date": "2026-01"}})
+    assert found["devices"]["cpu"]["purchase"]["amount"] == pytest.approx(550)
+
+
+# Whole experiments: cpu has no meter, cuda an NVIDIA counter, metal Apple's.
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("mixed"), "ioreport", "soc")
+
+
+@pytest.fixture(scope="module")
+def walls(tmp_path_factory):
+    """The same machines, each on a wall meter: figures that may be compared."""
+    return made(tmp_path_factory.mktemp("walls"), "wall_meter", "machine", source="wall_meter", scope="machine")
+
+
+def made(folder, metal_source, metal_scope, source="nvml", scope="gpu"):
+    made_up = synthetic.records(DEVICES, replicates=3)
+    synthetic.add_energy(made_up, "cuda", 300, source, scope, idle_watts=40)
+    synthetic.add_energy(made_up, "metal", 30, metal_source, metal_scope, idle_watts=5)
+    paths = synthetic.results(folder, DEVICES, made_up)
+    return {name: pd.read_parquet(path) for name, path in paths.items()}
+
+
+def test_different_scopes_and_unknown_energy_enter_no_ratio(mixed):
+    found = mixed["comparison"]
+    assert found["ratio"].notna().all(), "the speeds are compared all the same"
+    assert found["energy_ratio"].isna().all()
+    reasons = {pair: set(rows["energy_reason"]) for pair, rows in found.groupby(["device", "baseline"])}
+    assert reasons["metal", "cuda"] == {"other scope: metal soc (ioreport), cuda gpu (nvml)"}
+    assert reasons["cuda", "cpu"] == {f"cpu: {synthetic.NO_METER}"}
+
+
+def test_equal_scopes_give_the_ratio_of_watts_over_speed(walls):
+    """cuda draws ten times the power of metal and is 14 / 4.3 times as fast."""
+    found = walls["comparison"].query("device == 'metal' and baseline == 'cuda'")
+    expected = (30 / 4.3) / (300 / 14)
+    assert found["energy_ratio"].between(0.95 * expected, 1.05 * expected).all()
+    assert ((found["energy_low"] < found["energy_ratio"]) & (found["energy_ratio"] < found["energy_high"])).all()
+    # Rent: ratio of the prices over that of the speeds.
+    assert (found["cost_ratio"] * found["ratio"]).tolist() == pytest.approx([0.7 / 3.0] * 8)
+    assert (found["cost_low"] * found["ci_high"]).tolist() == pytest.approx([0.7 / 3.0] * 8)
+    assert (
+        found["owned_cost_ratio"].isna().all() and found["cost_reason"].str.contains("cuda: no price of purchase").all()
+    )
+    overall = walls["overall"].set_index(["device", "baseline", "subset"]).loc["metal", "cuda", "all"]
+    assert 0.95 * expected < overall["energy_low"] < overall["energy_ratio"] < overall["energy_high"] < 1.05 * expected
+    assert overall["cost_ratio"] * overall["ratio"] == pytest.approx(0.7 / 3.0)
+    assert overall["energy_compared"] == overall["cost_compared"] == 8
+
+
+def test_owned_ratios_take_both_ends(walls, tmp_path):
+    money = copy.deepcopy(synthetic.ASSUMPTIONS)
+    money["devices"]["cuda"]["purchase"] = money["devices"]["metal"]["purchase"] | {"amount": 9000.0}
+    made_up = synthetic.records(DEVICES[1:], replicates=3)
+    for device, watts in (("cuda", 300), ("metal", 30)):
+        synthetic.add_energy(made_up, device, watts, "wall_meter", "machine")
+    paths = synthetic.results(tmp_path, DEVICES[1:], made_up, assumptions=money)
+    found = pd.read_parquet(paths["comparison"])
+    # Both prices and both powers are 10 : 1, so the costs are 10 : 1 over the speeds.
+    assert (found["owned_cost_ratio"] * found["ratio"]).tolist() == pytest.approx([0.1] * 8, rel=0.02)
+    assert (
+        (found["owned_cost_low"] < found["owned_cost_ratio"]) & (found["owned_cost_ratio"] < found["owned_cost_high"])
+    ).all()
+
+
+def test_declared_energy_enters_no_ratio():
+    run = synthetic.records(DEVICES[:1], synthetic.SMALL_GRID)[0]["run"]
+    key = tuple(run[name] for name in records.RUN_KEYS)
+    row = {"joules_per_image": 1.0, "energy_scope": "gpu", "energy_source": "declared", "energy_reason": None}
+    row |= dict.fromkeys(("joules_per_image_above_idle", "mean_watts", "idle_watts"), math.nan)
+    declared = efficiency.of_runs([run], {key: (row, [1.0, 1.01, 0.99])})
+    measured = efficiency.of_runs([run], {key: (row | {"energy_source": "nvml"}, [1.0, 1.01, 0.99])})
+    assert efficiency.energy_ratio(measured, measured, ["a", "b"])[0].ratio == 1
+    assert efficiency.energy_ratio(declared, measured, ["a", "b"]) == (None, "a: declared, not measured")
+
+
+def test_costs_follow_from_the_tables(mixed):
+    costs = mixed["costs"].merge(mixed["rates"], on=[*figures.naming.AXES, "device"], suffixes=("", "_rate"))
+    metal, cuda, cpu = (costs[costs["device"] == name] for name in ("metal", "cuda", "cpu"))
+    capital = cost.owning_per_second(synthetic.ASSUMPTIONS["devices"]["metal"]["purchase"])
+    expected = 1000 * (capital / metal["images_per_second"] + metal["joules_per_image"] / 3.6e6 * 0.2)
+    assert metal["owned_per_1000_images"].tolist() == pytest.approx(expected.tolist())
+    assert (metal["owned_per_1000_images_low"] < metal["owned_per_1000_images"]).all()
+    assert cuda["rented_per_epoch"].tolist() == pytest.approx((3.0 / 3600 * 640 / cuda["images_per_second"]).tolist())
+    assert (metal["rented_per_training"] == 0.7 * 24).all(), "a day is billed at least"
+    assert set(cuda["owned_reason"]) == {"no price of purchase"} and cuda["owned_per_training"].isna().all()
+    assert cpu[["owned_per_1000_images", "rented_per_1000_images"]].isna().all(axis=None)
+    assert set(cuda["energy_scope"]) == {"gpu"} and set(metal["energy_scope"]) == {"soc"}
+    assert costs["grams_co2e_per_training"].isna().all(), "no grid was named"
+
+
+def test_the_way_to_an_accuracy_is_told_per_cell(tmp_path):
+    """metal always gets there, cuda in two runs of three, cpu in one."""
+    made_up = synthetic.records(DEVICES, synthetic.SMALL_GRID, replicates=3)
+    synthetic.add_energy(made_up, "metal", 30, "ioreport", "soc")
+    failing = {"cuda": [3], "cpu": [2, 3]}
+    for one in made_up:
+        if one["run"]["replicate"] in failing.get(one["run"]["device"], []):
+            one["windows"][-1]["val_accuracy"] = 0.1
+    table = pd.read_parquet(synthetic.results(tmp_path, DEVICES, made_up, target=0.45)["costs"])
+    reached = table.groupby("device")["reached"].agg(set)
+    assert reached.to_dict() == {"cpu": {"1 of 3"}, "cuda": {"2 of 3"}, "metal": {"3 of 3"}}
+    known = table.groupby("device")["seconds_to_accuracy"].agg(lambda values: values.notna().all())
+    assert known.to_dict() == {"cpu": False, "cuda": True, "metal": True}, "a median over runs, endless ones counted"
+    assert table.loc[table["device"] == "cpu", ["owned_per_training", "rented_per_training"]].isna().all(axis=None)
+    # All four epochs, at 30 W.
+    own = table[table["device"] == "metal"]
+    assert (own["joules_to_accuracy"] < 30 * 1.02 * own["seconds_to_accuracy"]).all()
+    lines = economy.target_lines(table, figures.devices_in(DEVICES, table))
+    assert "did not reach 45 %" in lines[0] and "(2 of 3 runs); 2 of 2" in lines[1] and " J (chip); 2 of 2" in lines[2]
+
+
+def test_sentences_say_what_the_tables_hold(mixed, walls):
+    labels = {device["name"]: device["label"] for device in DEVICES}
+    row = walls["overall"].query("device == 'metal' and baseline == 'cuda' and subset == 'all'").to_dict("records")[0]
+    (said,) = economy.pair_lines(row, labels)
+    assert f"{row['ratio']:.2f}× the speed of NVIDIA GPU, for {row['energy_ratio']:.2f}×" in said
+    assert (
+        f"({row['energy_low']:.2f} to {row['energy_high']:.2f}) the energy (8 of 8" in said
+        and "the rent (8 of 8)" in said
+    )
+    row = mixed["overall"].query("device == 'metal' and baseline == 'cuda' and subset == 'all'").to_dict("records")[0]
+    said = " ".join(economy.pair_lines(row, labels))
+    assert (
+        "Apple GPU is about the whole chip" in said
+        and "NVIDIA GPU is about the GPU alone" in said
+        and "wall meter" in said
+    )
+    shown = figures.devices_in(DEVICES, mixed["rates"])
+    alone = economy.energy_line(mixed["rates"], shown[1])
+    assert alone.startswith("1,000 images took ") and alone.endswith(" J (GPU).")
+    assert economy.energy_line(mixed["rates"], shown[0]) == ""
+    notes = " ".join(economy.energy_notes(mixed["rates"], shown))
+    assert "must not be compared" in notes and f"CPU: energy unknown. {synthetic.NO_METER}" in notes
+
+
+def words_of(figure, tmp_path):
+    from test_figures import words
+
+    figures.use_style()
+    figures.save(figure, tmp_path / "figure.svg", tmp_path / "figure.png")
+    return words(tmp_path / "figure.svg")
+
+
+def test_the_figures_say_what_is_measured_and_what_is_assumed(mixed, tmp_path):
+    figures.use_style()
+    text = words_of(plot_energy.draw(mixed["rates"], DEVICES), tmp_path)
+    assert "(GPU)" in text and "(chip)" in text and "unknown" in text and "must not be compared" in text
+    assert "images/J" in words_of(plot_efficiency.draw(mixed["rates"], DEVICES), tmp_path)
+    text = words_of(plot_cost.draw(mixed["costs"], synthetic.ASSUMPTIONS, DEVICES), tmp_path)
+    assert "made up, 2026-01" in text and "at least 24 h" in text and "no price of purchase" in text
+    text = words_of(plot_break_even.draw(mixed["break_even"], synthetic.ASSUMPTIONS, DEVICES), tmp_path)
+    assert "Owning beats renting" in text and "trainings per month" in text
+
+
+def test_the_break_even_table_has_every_pair(mixed):
+    table = mixed["break_even"]
+    assert set(zip(table["owned_device"], table["rented_device"], strict=True)) == {
+        ("metal", "cuda"),
+        ("metal", "metal"),
+    }
+    assert (table["trainings_per_month"].notna() | table["reason"].notna()).all()
+
+
+def test_default_prices_have_source_and_date():
+    for entry in CATALOG.values():
+        for price in entry.get("prices", {}).values():
+            assert price["source"] and price["date"] and price["currency"]
+    assert yaml.safe_load((ROOT / "config.yaml").read_text())["money"]["electricity"]["source"]
+    assert (
+        cost.assumptions(DEFAULT, experiment.devices(DEFAULT, CATALOG, detect=lambda: ["cpu"]), CATALOG)["currency"]
+        == "USD"
+    )
