@@ -33,7 +33,7 @@ def draw(runs, devices):
         rows = summaries.groups(configurations)
         groups, names = [("", rows)], {group: group.name for group in rows}
         found = {(group, device.name): _medians(group.of(table), device.name) for group in rows for device in shown}
-        what = f"Median over the configurations of a row, {len(configurations):,} in all"
+        what = f"{len(configurations):,} configurations are too many to draw one by one. Median over those of a row"
     else:
         groups, names = figures.row_names(configurations)
         found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
