@@ -71,6 +71,7 @@ function explore(view) {
     ranges: new Map(), // measure → [least, most]
     words: "",
     picked: null, // runs of one dot, or null
+    dot: null, // that dot
   };
   const dots = document.getElementById("explore-dots"), lines = document.getElementById("explore-lines");
   const said = document.getElementById("explore-status"), tip = document.getElementById("explore-tip");
@@ -260,7 +261,7 @@ function explore(view) {
       one.append(draw("path", { d: mark(device.mark, x.at(middle), y, 5), class: "middle" }));
       if (!dense) one.append(draw("text", { x: x.at(most) + 10, y, class: "value" }, number(middle)));
       one.append(draw("rect", { x: x.at(middle) - 12, y: y - 9, width: 24, height: 18, fill: "transparent" }));
-      const pick = () => { state.picked = new Set(cell.r); refresh(about); };
+      const pick = () => { state.picked = new Set(cell.r); state.dot = one; refresh(about); };
       const show = () => showTip(words, x.at(middle), y, dots);
       one.addEventListener("pointerenter", show);
       one.addEventListener("pointerleave", hideTip);
@@ -420,6 +421,7 @@ function explore(view) {
       view.axes.every((axis, place) => state.values[place].size === axis.values.length);
     hideTip();
     if (!picked) drawDots();
+    dots.querySelectorAll(".dot").forEach((dot) => dot.classList.toggle("dim", state.picked !== null && dot !== state.dot));
     drawLines();
   }
 
