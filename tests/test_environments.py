@@ -34,7 +34,7 @@ def scripts_of_rules():
         for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             name = rule[: rule.index(":")]
             script = re.search(r'^    script:\s+"\.\./([^"]+)"', rule, re.MULTILINE)
-            conda = re.search(r'^    conda:\s+(?:#.*\s+)?(?:"\.\./envs/([\w-]+)\.yaml"|env_of\b)', rule, re.MULTILINE)
+            conda = re.search(r'^    conda:\s+(?:#.*\s+)?(?:"\.\./envs/([\w-]+)\.yaml"|env_of\b|TRAIN_ENV\b)', rule, re.MULTILINE)
             if script:
                 assert conda, f"{path.name}: rule {name} has a script but no environment"
                 found.append((name, ROOT / script[1], {conda[1]} if conda[1] else set(TRAINING)))
@@ -99,7 +99,14 @@ def test_environment_lists_what_its_scripts_import(script, environment):
 LIST_JOBS = """
 import json
 
+from snakemake.settings.types import DeploymentMethod
+
+# Rules name the environment of each job where conda is used.
+workflow.deployment_settings.deployment_method = {DeploymentMethod.CONDA}
+
 include: "Snakefile"
+
+workflow.deployment_settings.deployment_method = set()
 
 
 def named(values):
