@@ -115,7 +115,7 @@ def test_the_page_is_one_file_and_in_order(two):
     assert outline.headings[0] == 1 and outline.headings.count(1) == 1
     assert all(after - before <= 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False))
     assert len(outline.ids) == len(set(outline.ids))
-    assert text.count(' role="img"') == text.count("<svg ") == 12  # all figures but that of model sizes
+    assert text.count(' role="img"') == text.count("<svg ") == 10  # all but those of model sizes, power and break-even
     assert len(text) < 3_000_000
 
 
