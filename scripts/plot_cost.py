@@ -1,12 +1,16 @@
 """Figure: what a training costs on every device, owned and rented."""
 
+import dataclasses
+import itertools
+
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import economy, figures, numbers
+from trainoff import economy, figures, numbers, summaries
 from trainoff.script import logged
 
 WAYS = ("owned", "rented")
+MARKS = {"owned": "o", "rented": "D"}
 
 
 def main(costs, assumptions, devices, svg, png):
@@ -25,9 +29,12 @@ def draw(costs, assumptions, devices):
     if values.empty:
         return figures.quiet_panel(title, " ".join(notes))
     configurations = naming.all_configurations(costs)
+    label = f"{assumptions['currency']} per training"
+    if summaries.too_many(configurations):
+        table, lanes = by_way(costs, shown)
+        return summaries.draw_spreads(title, configurations, notes, table, "cost", lanes, label)
     groups, names = figures.row_names(configurations)
     found = {(naming.configuration_of(row), row["device"]): row for row in costs.to_dict("records")}
-    label = f"{assumptions['currency']} per training"
     sheet = figures.rows(
         title,
         naming.constant_text(configurations),
@@ -56,6 +63,20 @@ def draw(costs, assumptions, devices):
             for place, configuration in enumerate(group):
                 _draw_cell(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
     return sheet.frame.figure
+
+
+def by_way(costs, devices):
+    """(costs with one row per configuration, device and way, the devices owned and rented as lanes of their own)."""
+    parts, lanes = [], []
+    for device, way in itertools.product(devices, WAYS):
+        own = costs[costs["device"] == device.name]
+        if own[f"{way}_per_training"].notna().any():
+            lane = dataclasses.replace(
+                device, name=f"{device.name} {way}", label=f"{device.label} {way}", mark=MARKS[way]
+            )
+            lanes.append(lane)
+            parts.append(own.assign(device=lane.name, cost=own[f"{way}_per_training"]))
+    return pd.concat(parts), lanes
 
 
 def _draw_cell(axes, y, device, row):

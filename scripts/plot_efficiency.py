@@ -64,6 +64,7 @@ def draw(rates, devices):
                 markeredgewidth=0.4 if measured else 1.2,
                 markersize=6.5,
                 linestyle="none",
+                rasterized=len(known) > figures.MOST_VECTOR_POINTS,
                 zorder=3,
             )
     axes.set_xlabel("mean power in watts (logarithmic), of what each device's figure is about")

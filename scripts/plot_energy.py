@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import economy, figures, numbers
+from trainoff import economy, figures, numbers, summaries
 from trainoff.energy import MEASURED
 from trainoff.script import logged
 
@@ -22,6 +22,9 @@ def draw(rates, devices):
     if rates["joules_per_image"].isna().all():
         return figures.quiet_panel(title, " ".join(dict.fromkeys(notes)))
     configurations = naming.all_configurations(rates)
+    if summaries.too_many(configurations):
+        table = rates.assign(joules=1000 * rates["joules_per_image"])
+        return summaries.draw_spreads(title, configurations, notes, table, "joules", shown, "joules per 1,000 images")
     groups, names = figures.row_names(configurations)
     found = {(naming.configuration_of(row), row["device"]): row for row in rates.to_dict("records")}
     known = [row for row in found.values() if numbers.known(row["joules_per_image"])]

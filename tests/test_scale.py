@@ -25,7 +25,17 @@ DEVICES = synthetic.DEVICES[:3]
 MOST_GROWTH = 4.4
 RUNS = 200
 # Figures with a row or panel per configuration.
-SUMMED_UP = {"throughput", "ratio", "each_device", "last_layer", "learning", "cold_start", "run_matrix"}
+SUMMED_UP = {
+    "throughput",
+    "ratio",
+    "each_device",
+    "last_layer",
+    "learning",
+    "cold_start",
+    "run_matrix",
+    "energy",
+    "cost",
+}
 
 
 def grid(configurations):
@@ -63,6 +73,7 @@ def many(tmp_path_factory):
     for number in (128, 256):
         folder = tmp_path_factory.mktemp(f"many{number}")
         made = synthetic.records(DEVICES, grid(number), failures={3: "crashed"}, epochs=3)
+        synthetic.add_energy(made, "metal", 30, "ioreport", "soc")
         found.append((synthetic.results(folder, DEVICES, made), folder))
     return found
 
