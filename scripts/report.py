@@ -28,6 +28,7 @@ from trainoff import (
     pictures,
     records,
     stats,
+    summaries,
     wording,
 )
 from trainoff import configurations as naming
@@ -263,7 +264,7 @@ def _tells(name, frames):
     devices, models = runs["device"].nunique(), runs["model"].nunique()
     told = {
         "ratio": devices > 1,
-        "each_device": devices > 1,
+        "each_device": devices > 1 and not summaries.too_many(naming.all_configurations(runs)),
         "model_size": min(devices, models) > 1,
         "efficiency": rates["mean_watts"].notna().any(),
         "cost": costs[["owned_per_training", "rented_per_training"]].notna().any(axis=None),
