@@ -236,7 +236,10 @@ function explore(view) {
         draw("text", { x: x.at(at), y: top - 12, class: "tick" }, tick(at)),
         ...(places.length > 12 ? [draw("text", { x: x.at(at), y: height - 16, class: "tick" }, tick(at))] : []));
     }
-    svg.append(draw("text", { x: left + 4, y: 10, class: "axis" }, `${measure.label},${unit(measure)}${x.logarithmic ? " (logarithmic)" : ""}, ${measure.less ? "less" : "more"} is better`));
+    // Energies of a GPU and of a whole machine stand side by side, and must not be read as if they were the same.
+    const parts = new Set(cells.filter((cell) => value(cell)[0] !== null).map((cell) => cell.about));
+    const better = measure.energy && parts.size > 1 ? "not of the same part of each machine" : `${measure.less ? "less" : "more"} is better`;
+    svg.append(draw("text", { x: narrow ? 8 : left + 4, y: 10, class: "axis" }, `${measure.label},${unit(measure)}${x.logarithmic ? " (logarithmic)" : ""}, ${better}`));
     places.forEach((place, order) => {
       const y = top + order * row;
       svg.append(draw("text", narrow ? { x: 8, y: y + 15, class: "name" } : { x: left - 8, y: y + row / 2, class: "name end" }, view.configurations[place].name));
@@ -253,7 +256,7 @@ function explore(view) {
       const one = draw("g", { class: "dot", tabindex: -1, role: "img", style: `--colour:${colour(cell.d)}` });
       const interval = low !== null && high !== null ? ` (95 % interval ${number(low)} to ${number(high)})` : "";
       const runs = cell.r.map((place) => rowOf.get(place).dataset.name).join(", ");
-      const words = [about, `${number(middle)}${unit(measure)}${interval}`, `${cell.r.length === 1 ? "run" : "runs"} ${runs}`, cell.note].filter(Boolean);
+      const words = [about, `${number(middle)}${unit(measure)}${interval}`, measure.energy ? cell.about : "", `${cell.r.length === 1 ? "run" : "runs"} ${runs}`, cell.note].filter(Boolean);
       one.setAttribute("aria-label", words.join("; "));
       const own = runsOf(cell).map(([, v]) => v), most = Math.max(middle, high ?? middle, ...own);
       for (const v of own) one.append(draw("circle", { cx: x.at(v), cy: y, r: 2.2, class: "run" }));

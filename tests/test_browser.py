@@ -11,7 +11,6 @@ import re
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import synthetic
 from axe_playwright_python.sync_playwright import Axe
@@ -24,23 +23,13 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 MEGABYTE = 1_000_000
 
 
-def with_energy_and_costs(tables):
-    """Adds to finished tables what a meter and prices would."""
-    runs = pd.read_parquet(tables["runs"])
-    joules = runs["device"].map({"cpu": 0.9, "cuda": 0.2}).fillna(0.4) * (1 + runs["replicate"] / 100)
-    runs.assign(joules_per_image=joules.where(runs["images_per_second"].notna())).to_parquet(tables["runs"])
-    rates = pd.read_parquet(tables["rates"])
-    axes = list(rates.columns[: list(rates.columns).index("device") + 1])
-    costs = rates[axes].assign(currency="USD", rented_per_1000_images=3.0 / rates["images_per_second"])
-    tables["costs"] = tables["rates"].parent / "costs.parquet"
-    costs.to_parquet(tables["costs"])
-
-
 def three(folder):
     devices = synthetic.DEVICES[:3]
     failures = {5: "crashed", 30: "out_of_memory", 31: "out_of_memory", 32: "out_of_memory", 50: "diverged"}
     records = synthetic.records(devices, replicates=3, failures=failures)
-    return page(folder, devices, records, drawn=True, change=with_energy_and_costs)
+    synthetic.add_energy(records, "cpu", 30, "rapl", "package", idle_watts=10)
+    synthetic.add_energy(records, "cuda", 250, "nvml", "gpu", idle_watts=50)
+    return page(folder, devices, records, drawn=True)
 
 
 def hostile(folder):
@@ -236,7 +225,10 @@ def test_the_measure_can_be_switched(visit, measure, unit):
     assert "images/s" in dot.get_attribute("aria-label")
     tab.get_by_role("radio", name=measure, exact=True).check(force=True)
     assert unit in dot.get_attribute("aria-label")
-    assert unit in tab.locator("#explore-dots .axis").text_content()
+    axis = tab.locator("#explore-dots .axis").text_content()
+    assert unit in axis
+    # A processor's energy beside that of a GPU alone.
+    assert ("not of the same part of each machine" in axis) == (measure == "Energy")
 
 
 def test_dots_can_be_walked_by_keyboard_and_tell_exact_values(visit, reports):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from trainoff import cells as cell_words
 from trainoff import configurations as naming
-from trainoff import figures, numbers
+from trainoff import efficiency, figures, numbers
 
 AXIS_WORDS = {
     "model": "Model",
@@ -123,6 +123,7 @@ def view(runs, rates, devices, costs=None):
                 "v": [_cell_value(measure, rows.get(key, {}), columns, run_places[key]) for measure in measures],
                 "r": run_places[key],
                 "note": _note(words[key]),
+                "about": _about_energy(rows.get(key, {})),
             }
             for key in sorted(run_places, key=lambda key: (order[key[0]], place[key[1]]))
             for configuration, device in [key]
@@ -174,6 +175,7 @@ def _described(measure, costs):
         "label": measure.label,
         "unit": measure.unit.format(currency=currency),
         "less": measure.less_is_better,
+        "energy": measure.key.startswith("energy"),
         "runs": measure.runs is not None,
     }
 
@@ -192,6 +194,14 @@ def _number(value, measure):
     if not numbers.known(value) or not math.isfinite(value):
         return None
     return float(f"{value * measure.factor:.6g}")
+
+
+def _about_energy(row):
+    """Which part of the machine a figure of energy is about, and who says so; "" where there is none."""
+    scope, source = row.get("energy_scope"), row.get("energy_source")
+    if not numbers.known(scope) or not numbers.known(source):
+        return ""
+    return f"{efficiency.SCOPE_WORDS.get(scope, scope)}, {efficiency.SOURCE_WORDS.get(source, source)}"
 
 
 def _note(cell):
