@@ -169,6 +169,27 @@ def test_one_replicate_is_said_beside_the_answer(tmp_path):
     assert "All verdicts here: one run of NVIDIA GPU and of CPU" in Outline(text).text
 
 
+def test_measured_differently_and_unknown_are_kept_apart(tmp_path):
+    """One device with an NVIDIA counter, one with Apple's, one without any."""
+    devices = synthetic.DEVICES[:3]
+    made = synthetic.records(devices, synthetic.SMALL_GRID, replicates=3)
+    synthetic.add_energy(made, "cuda", 300, "nvml", "gpu", idle_watts=40)
+    synthetic.add_energy(made, "metal", 30, "ioreport", "soc", idle_watts=5)
+    text, frames = page(tmp_path, devices, made, drawn=True)
+    said = Outline(text).text
+    assert "NVIDIA GPU is about the GPU alone" in said and "Apple GPU is about the whole chip" in said
+    assert f"CPU: energy unknown. {synthetic.NO_METER}" in said
+    assert frames["comparison"]["energy_ratio"].isna().all() and "Energy per image" not in said
+    drawn = words_of(text, "energy")
+    assert drawn.count("(GPU)") >= 2 and drawn.count("(chip)") >= 2 and drawn.count("unknown") >= 2
+
+
+def words_of(text, name):
+    """All words of one figure of the page."""
+    figure = re.search(rf'<figure id="{name}">.*?</figure>', text, re.S)[0]
+    return re.sub(r"<[^>]+>", " ", figure)
+
+
 def test_hostile_words_stay_words(tmp_path):
     devices = [{"name": "cpu", "label": HOSTILE}, {"name": "cuda", "label": "{{ 7 * 7 }}"}]
     records = synthetic.records(devices, synthetic.SMALL_GRID, failures={2: "crashed"})
