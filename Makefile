@@ -20,16 +20,19 @@ snakemake = snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
     $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
     --quiet progress rules host reason
 
-.PHONY: help report limits test test-slow test-browser test-environments benchmark benchmark-scale drills docs lint lock clean environment development
+.PHONY: help report bundle limits test test-slow test-browser test-environments test-machines benchmark benchmark-scale \
+    drills docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
 	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
+	@echo 'make bundle             run it and put its runs into one small zip for another machine (docs/machines.md)'
 	@echo 'make limits             find the largest images and batches that each device trains'
 	@echo 'make test               run the tests'
 	@echo 'make test-slow          what takes too long for the above: a search for limits, a benchmark in little'
 	@echo 'make test-browser       open reports in a real browser; needs chromium; some minutes'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
+	@echo 'make test-machines      two clones that exchange bundles; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
 	@echo 'make benchmark-scale    what bookkeeping costs with up to 10,000 runs; a quarter of an hour'
 	@echo 'make drills             provoke every fault we know of, and see what is lost; a quarter of an hour'
@@ -43,6 +46,10 @@ report: environment
 	@started=$$(date +%s); $(in_venv); export PATH; \
 	    $(snakemake) && \
 	    python scripts/report_path.py $$started config.yaml $(CONFIG)
+
+bundle: environment
+	@$(in_venv); export PATH; \
+	    $(snakemake) -- bundle
 
 limits: environment
 	@$(in_venv); export PATH; \
@@ -59,6 +66,9 @@ test-browser: development
 
 test-environments: development
 	@$(in_venv) python -m pytest -m slow tests/test_environments.py $(ARGS)
+
+test-machines: development
+	@$(in_venv) python -m pytest -m slow tests/test_machines.py $(ARGS)
 
 benchmark: environment
 	@$(in_venv); export PATH; \

@@ -1,6 +1,7 @@
 rule aggregate:
     input:
         metrics=METRICS,
+        imported=IMPORTED,
         code=code_of("scripts/aggregate.py"),
         schema="schemas/metrics.schema.json",
     output:
@@ -17,6 +18,9 @@ rule aggregate:
         "<results>/logs/aggregate.log",
     conda:
         "../envs/analysis.yaml"
+    params:
+        settings=merging.settings_text(config),
+        origin_file=ORIGIN_FILE,
     script:
         "../scripts/aggregate.py"
 
@@ -90,7 +94,7 @@ rule compare:
     conda:
         "../envs/analysis.yaml"
     params:
-        devices=[device["name"] for device in DEVICES],
+        devices=[device["name"] for device in SURVEY.devices],
         assumptions=ASSUMPTIONS,
     script:
         "../scripts/compare.py"

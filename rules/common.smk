@@ -13,7 +13,7 @@ from snakemake.settings.types import DeploymentMethod, Quietness
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
 
 from trainoff import devices as machine
-from trainoff import cost, experiment, locking, progress
+from trainoff import cost, experiment, locking, merging, progress
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
 from trainoff.imports import code_of
@@ -32,6 +32,8 @@ def read_yaml(path):
 
 SCHEMA = read_yaml("schemas/config.schema.yaml")
 MODELS = read_yaml("catalog/models.yaml")
+# Holds the name of this folder to others, once it has exchanged bundles with them; one for all experiments.
+ORIGIN_FILE = "results/.origin"
 
 try:
     experiment.check(
@@ -46,11 +48,12 @@ try:
     experiment.check_devices(DEVICES, config, SCHEMA, MODELS)
     # What costs rest on; no training depends on it.
     ASSUMPTIONS = cost.assumptions(config, DEVICES, CATALOG)
+    # The device that the others are held to; not always one of the experiment's.
+    REFERENCE = experiment.reference(DEVICES, CATALOG)
+    SURVEY = merging.survey(config["imports"], DEVICES, REFERENCE, ORIGIN_FILE)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# The device that the others are held to; not always one of the experiment's.
-REFERENCE = experiment.reference(DEVICES, CATALOG)
 RESULTS = config["pathvars"]["results"]
 RUN_PATTERN = "<results>/runs/{device}/model~{model}/batch_size~{batch_size}/img_dim~{img_dim}/trainable~{trainable}/precision~{precision}/xla~{xla}/learning_rate~{learning_rate}/replicate~{replicate}"
 
@@ -100,10 +103,14 @@ BEFORE_RUNS = len(RUNS) + 1
 
 PROBE_OF = {
     (run["device"]["name"], run["model"], run["precision"], json.dumps(run["xla"])): run
-    for run in experiment.probes(config, DEVICES, REFERENCE)
+    for run in experiment.probes(
+        config, DEVICES, REFERENCE, other_machines=SURVEY.probed
+    )
 }
 # What rules that use the table take as input: nothing where there is nothing to compare.
-PARITY = "<results>/tables/parity.parquet" if PROBE_OF else []
+PARITY = "<results>/tables/parity.parquet" if PROBE_OF or SURVEY.probed else []
+# The records of other machines, where there are any.
+IMPORTED = "<results>/imported" if SURVEY.paths else []
 
 
 TRIAL_OF = {

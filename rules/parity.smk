@@ -8,6 +8,13 @@ PROBE_WEIGHTS = (
     f"<results>/weights/model~{{model}}/img_dim~{min(config['grid']['img_dim'])}"
 )
 
+PROBES = [
+    f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(
+        device=device, model=model, precision=precision, xla=xla
+    )
+    for device, model, precision, xla in PROBE_OF
+]
+
 
 rule probe:
     input:
@@ -36,12 +43,8 @@ rule probe:
 
 rule parity:
     input:
-        probes=[
-            f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(
-                device=device, model=model, precision=precision, xla=xla
-            )
-            for device, model, precision, xla in PROBE_OF
-        ],
+        probes=PROBES,
+        imported=IMPORTED,
         runs="<results>/tables/runs.parquet",
         code=code_of("scripts/parity.py"),
     output:

@@ -1,7 +1,7 @@
-# One rule per figure: tables in, SVG and PNG out. The order of DEVICES decides colours and the baseline.
+# One rule per figure: tables in, SVG and PNG out. The order of the devices decides colours and the baseline.
 
 FIGURE_DEVICES = [
-    {"name": device["name"], "label": device["label"]} for device in DEVICES
+    {"name": device["name"], "label": device["label"]} for device in SURVEY.devices
 ]
 
 

@@ -1,12 +1,20 @@
 """Gathers the metrics of all runs in two tables: one row per run, one row per window."""
 
-from trainoff import tables
+from trainoff import bundles, merging, tables
 from trainoff.script import logged
 
 
-def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet):
-    """Reads the metrics files at the paths `metrics` and writes the tables, in the order of the runs' keys."""
+def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported=None, origin_file=None, settings=None):
+    """Reads the metrics files at the paths `metrics` and writes the tables, in the order of the runs' keys.
+
+    imported: folder of records of other machines, as trainoff.merging.unpack writes it, None without any. origin_file:
+    holds this folder's name to others. settings: what this machine's runs depend on besides their axes, in words.
+    """
     found = tables.read_all(metrics)
+    for _, record in found:
+        record["settings"] = settings
+    if imported:
+        found = merging.combine(found, imported, bundles.origin_of(origin_file), tables.read)
     tables.write(tables.run_table(found), runs_csv, runs_parquet)
     tables.write(tables.window_table(found), windows_csv, windows_parquet)
 
@@ -20,4 +28,7 @@ if __name__ == "__main__":
             snakemake.output.runs_parquet,
             snakemake.output.windows,
             snakemake.output.windows_parquet,
+            imported=snakemake.input.imported or None,
+            origin_file=snakemake.params.origin_file,
+            settings=snakemake.params.settings,
         )

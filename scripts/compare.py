@@ -76,6 +76,7 @@ SAME_WORK = {
     "dataset": ["dataset_sha256", "dataset"],
     "prepared images": ["images_sha256"],
     "starting weights": ["weights_sha256", "weights"],
+    "training settings": ["settings"],
 }
 
 
@@ -359,8 +360,19 @@ def _difference(sides, name, keys):
     values = [{_first_known(run, keys) for run in cell["used"]} for cell, _ in sides]
     if len(values[0] | values[1]) == 1:
         return ""
-    shown = [", ".join(sorted(_short(value) for value in side)) for side in values]
+    shown = [", ".join(sorted(_short(value) for value in side)) for side in _without_common_words(values)]
     return f"other {name}: " + ", ".join(f"{device} {text}" for (_, device), text in zip(sides, shown, strict=True))
+
+
+def _without_common_words(values):
+    """Sets of values, of which texts lose the words ("dropout=0.4") that all have: what is left is the difference."""
+    texts = [value for side in values for value in side if isinstance(value, str) and " " in value]
+    common = set.intersection(*(set(text.split()) for text in texts)) if len(texts) > 1 else set()
+
+    def rest(value):
+        return " ".join(word for word in value.split() if word not in common) if value in texts else value
+
+    return [{rest(value) for value in side} for side in values]
 
 
 def _first_known(run, keys):

@@ -2,14 +2,22 @@
 
 import pandas as pd
 
-from trainoff import parity, tables
+from trainoff import merging, parity, tables
 from trainoff.script import logged
 
 
-def main(probes, runs, reference, csv, parquet):
-    """Writes the parity table. probes: paths of probe.json files; runs: path of the table of runs (parquet)."""
-    found = [parity.read(path) for path in probes]
-    tables.write(parity.table(found, pd.read_parquet(runs), reference), csv, parquet)
+def main(probes, runs, reference, csv, parquet, imported=None):
+    """Writes the parity table. probes: paths of probe.json files; runs: path of the table of runs (parquet).
+
+    imported: folder of records of other machines, None without any. Their devices are held to the reference of their own
+    machine, and that to `reference`.
+    """
+    machines = {reference: [parity.read(path) for path in probes]}
+    for entry in merging.index_of(imported)["probes"] if imported else []:
+        record = parity.read(entry["path"])
+        record["run"]["device"] = entry["device"]
+        machines.setdefault(entry["reference"], []).append(record)
+    tables.write(parity.table_of_machines(machines, pd.read_parquet(runs), reference), csv, parquet)
 
 
 if __name__ == "__main__":
@@ -20,4 +28,5 @@ if __name__ == "__main__":
             snakemake.params.reference,
             snakemake.output.parity,
             snakemake.output.parity_parquet,
+            imported=snakemake.input.imported or None,
         )

@@ -75,7 +75,6 @@ def test_replicates_are_interleaved_and_share_seeds_across_devices():
         ({"grid": {"trainable": ["yes"]}}, "grid.trainable", "boolean"),
         ({"grid": {"precision": ["float16"]}}, "grid.precision", "mixed_float16"),
         ({"grid": {"model": ["mobilenet_v2"]}}, "grid.model", "did you mean mobilenetv2?"),
-        ({"devices": []}, "devices", "non-empty"),
         ({"replicates": 0}, "replicates", "minimum"),
         ({"images": {"train": 1285}}, "images.train", "multiple of 10"),
         ({"images": {"train": 0}}, "images.train", "minimum"),

@@ -282,6 +282,30 @@ def test_changed_code_reruns_what_depends_on_it(copy, path, retrains):
     assert jobs, "the change went unnoticed"
 
 
+def test_a_bundle_stands_beside_the_own_runs_and_trains_nothing(copy):
+    """Its own bundle that comes back: every run is known already, and no table changes."""
+    done = project.snakemake(copy, "--", "bundle")
+    assert done.returncode == 0, done.stdout
+    (copy / "imports").mkdir()
+    shutil.move(copy / "results/bundle.zip", copy / "imports")
+    assert project.planned(copy) == {"import_bundles": 1} | AFTER_TRAINING
+    before = (copy / "results/tables/comparison.csv").read_bytes(), (copy / "results/tables/rates.csv").read_bytes()
+    done = project.snakemake(copy, "--", "results/tables/comparison.csv")
+    assert done.returncode == 0, done.stdout
+    assert before == (
+        (copy / "results/tables/comparison.csv").read_bytes(),
+        (copy / "results/tables/rates.csv").read_bytes(),
+    )
+
+
+def test_a_file_that_is_no_bundle_gives_a_sentence(copy):
+    (copy / "imports").mkdir()
+    (copy / "imports/holiday.zip").write_bytes(b"no zip")
+    done = project.snakemake(copy, "--dry-run")
+    assert done.returncode != 0
+    assert "imports/holiday.zip: cannot be read as a zip archive" in done.stdout and "Traceback" not in done.stdout
+
+
 def test_touched_but_equal_files_rerun_nothing(copy):
     for path in [*copy.glob("scripts/**/*.py"), *copy.glob("report/*")]:
         path.touch()

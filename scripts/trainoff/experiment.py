@@ -134,14 +134,14 @@ def reference(devices, catalog):
     return {**DEVICE_DEFAULTS, "name": name, **catalog["cpu"]}
 
 
-def probes(config, devices, reference):
+def probes(config, devices, reference, other_machines=False):
     """What each device computes of each model before its accuracy is trusted, as dicts of built-in values.
 
-    Every device, model, precision and XLA or not of the experiment, and the reference in float32 without
-    XLA. Empty when the reference is the
-    experiment's only device: there is nothing to hold to it.
+    Every device, model, precision and XLA or not of the experiment, and the reference in float32 without XLA. Empty when
+    the reference is the experiment's only device and there are no probes of other machines: there is nothing to hold to it.
     """
-    if [device["name"] for device in devices] == [reference["name"]]:
+    alone = [device["name"] for device in devices] == [reference["name"]]
+    if not devices or (alone and not other_machines):
         return []
     combinations = [
         (device, model, precision, xla)

@@ -121,6 +121,25 @@ def table(probes, runs, reference):
     return pd.DataFrame(rows, columns=COLUMNS).astype(KINDS)
 
 
+def table_of_machines(machines, runs, reference):
+    """The table over several machines; machines: {name of a machine's reference: its probes}.
+
+    Every machine's devices are held to its own reference, and that, where it can be, to `reference`, this machine's.
+    """
+    tables = []
+    for own, probes in machines.items():
+        tables.append(table(probes, runs, own))
+        if own != reference and machines[reference]:
+            both = [
+                probe
+                for probe in [*machines[reference], *probes]
+                if probe["run"]["device"] in (own, reference)
+                and (probe["run"]["precision"], probe["run"]["xla"]) == REFERENCE_SETTING
+            ]
+            tables.append(table(both, runs, reference))
+    return pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
+
+
 def arithmetic(probe):
     """The kind of rounding that a probe's device computed with, a key of the tolerances."""
     precision = probe["run"]["precision"]
@@ -244,9 +263,10 @@ class Standing:
         """
         if self.table is None:
             return "not_needed"
-        if device in self.references and (precision, bool(xla)) == REFERENCE_SETTING:
-            return "same"
         verdicts = {row["check"]: row["verdict"] for row in self.rows.get((device, model, precision, bool(xla)), [])}
+        # The reference of another machine is held to this machine's, and has rows too.
+        if not verdicts and device in self.references and (precision, bool(xla)) == REFERENCE_SETTING:
+            return "same"
         if "departs" in verdicts.values():
             return "departs"
         both = {verdicts.get("outputs"), verdicts.get("first_losses")}

@@ -76,6 +76,8 @@ RUN_COLUMNS = {
     "started_at": "str",
     "finished_at": "str",
     "sequence": "int64",
+    "settings": "str",
+    "origin": "str",
     "metrics": "str",
 }
 WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
@@ -212,6 +214,8 @@ def _run_row(path, record):
                 "sequence",
             )
         },
+        "settings": record.get("settings"),
+        "origin": record.get("origin", "local"),
         "metrics": path,
     }
 

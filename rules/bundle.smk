@@ -1,0 +1,39 @@
+# Machines that share no disk exchange bundles: `snakemake bundle` there, the zip into imports/ here.
+
+
+rule bundle:
+    input:
+        metrics=METRICS,
+        probes=PROBES,
+        code=code_of("scripts/bundle.py"),
+        schema="schemas/bundle.schema.json",
+    output:
+        bundle="<results>/bundle.zip",
+    log:
+        "<results>/logs/bundle.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        experiment=dict(config),
+        devices=DEVICES,
+        reference=REFERENCE["name"] if PROBES else None,
+        origin_file=ORIGIN_FILE,
+    script:
+        "../scripts/bundle.py"
+
+
+rule import_bundles:
+    input:
+        bundles=SURVEY.paths,
+        code=code_of("scripts/import_bundles.py"),
+        schemas=["schemas/bundle.schema.json", "schemas/metrics.schema.json"],
+    output:
+        folder=directory("<results>/imported"),
+    log:
+        "<results>/logs/import_bundles.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        names=[[*device, name] for device, name in SURVEY.names.items()],
+    script:
+        "../scripts/import_bundles.py"

@@ -1,0 +1,79 @@
+"""Puts the finished runs of an experiment into one small zip, for a machine that shares no disk with this one."""
+
+from pathlib import Path
+
+from trainoff import bundles, parity, records, supervise
+from trainoff.script import logged
+
+LOG_LINES = 40
+# Values of the experiment that are paths: only the file's name is told.
+PATHS = [("weights",), ("dataset", "archive")]
+# What is told of a device's entry; the rest is this place's matter: software, prices, what its jobs ask for.
+ENTRY_KEYS = ("name", "label", "backend", "accelerator")
+
+
+def main(metrics, probes, experiment, devices, reference, origin_file, output, say):
+    """Writes the bundle of the records at the paths `metrics` and `probes` to `output`.
+
+    experiment: the merged configuration. devices: entries of the experiment. reference: name of the device that was
+    probed as reference, None without probes. origin_file: holds this folder's name to others. say: takes a line.
+    """
+    files, chips, statuses = {}, {}, {}
+    for path in map(Path, metrics):
+        record = bundles.private(records.read(path))
+        name = bundles.run_folder(record["run"])
+        files[f"{name}/metrics.json"] = bundles.encoded(record)
+        log = bundles.private(supervise.tail(path.with_name("train.log"), LOG_LINES), free_text=True)
+        files[f"{name}/train.log"] = "".join(f"{line}\n" for line in log).encode()
+        chips.setdefault(record["run"]["device"], record["device"]["name"])
+        statuses[record["status"]] = statuses.get(record["status"], 0) + 1
+    for path in probes:
+        record = bundles.private(parity.read(path))
+        files[bundles.probe_name(record["run"])] = bundles.encoded(record)
+    bundles.write(
+        output,
+        {
+            "origin": bundles.origin_of(origin_file),
+            "title": experiment["title"],
+            "experiment": bundles.private(without_folders(experiment)),
+            "devices": [
+                {key: device[key] for key in ENTRY_KEYS} | {"chip": bundles.private(chips.get(device["name"]))}
+                for device in devices
+            ],
+            "reference": reference,
+        },
+        files,
+    )
+    outcome = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+    size = Path(output).stat().st_size
+    say(
+        f"{output}: {sum(statuses.values())} runs ({outcome}) of {', '.join(device['name'] for device in devices)} in "
+        f"{size / 1024:,.0f} KB. Put it into the folder imports/ of the other machine's trainoff, and start that."
+    )
+
+
+def without_folders(experiment):
+    """The experiment with nothing but the file names of its paths, and without what says where things lie here."""
+    kept = {key: value for key, value in experiment.items() if key not in ("pathvars", "imports")}
+    for *parents, last in PATHS:
+        part = kept
+        for key in parents:
+            part[key] = dict(part.get(key) or {})
+            part = part[key]
+        if last in part:
+            part[last] = Path(part[last]).name
+    return kept
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]) as terminal:
+        main(
+            metrics=snakemake.input.metrics,
+            probes=snakemake.input.probes,
+            experiment=snakemake.params.experiment,
+            devices=snakemake.params.devices,
+            reference=snakemake.params.reference,
+            origin_file=snakemake.params.origin_file,
+            output=snakemake.output.bundle,
+            say=lambda words: terminal.write(f"{words}\n"),
+        )

@@ -1,0 +1,13 @@
+"""Checks the bundles of other machines and lays their records beside this machine's."""
+
+from trainoff import merging
+from trainoff.script import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        merging.unpack(
+            snakemake.input.bundles,
+            # Pairs, since a params dict keeps plain keys only.
+            {(origin, device): name for origin, device, name in snakemake.params.names},
+            snakemake.output.folder,
+        )

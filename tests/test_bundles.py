@@ -1,0 +1,353 @@
+"""Bundles: what another machine gets is what was measured here, once, and nothing that a zip can hold does harm."""
+
+import getpass
+import hashlib
+import json
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+
+import aggregate
+import bundle
+import compare
+from trainoff import bundles, merging
+from trainoff.errors import UserError
+
+EXPERIMENT = {
+    "title": "An experiment",
+    "dataset": {"name": "cifar10", "archive": "/home/alice/data/cifar.tar.gz"},
+    "weights": "/Users/alice/weights.h5",
+    "training": {"dropout": 0.4, "learning_rate_decay": None},
+    "protocol": {"epochs": 4, "images_per_epoch": 640, "warm_up_epochs": 1, "timeout_minutes": 60},
+    "pathvars": {"results": "results"},
+    "imports": ["imports"],
+}
+TABLES = ("runs", "windows", "rates", "comparison", "best", "overall")
+
+
+def entry(name, label=None):
+    accelerator = "cpu" if name in ("cpu", "laptop") else "cuda"
+    return {"name": name, "label": label or name.upper(), "backend": "tensorflow", "accelerator": accelerator}
+
+
+class Machine:
+    """A project folder with made-up runs of some devices."""
+
+    def __init__(self, folder, devices, experiment=EXPERIMENT, **records):
+        self.folder = folder
+        self.devices = [entry(name) for name in devices]
+        self.experiment = experiment
+        self.records = synthetic.records(self.devices, **{"grid": synthetic.SMALL_GRID, "replicates": 3} | records)
+        self.metrics = synthetic.write(folder, self.records)
+
+    def bundle(self, name="bundle.zip"):
+        said = []
+        path = self.folder / name
+        bundle.main(self.metrics, [], self.experiment, self.devices, None, self.folder / ".origin", path, said.append)
+        assert str(path) in said[0]
+        return path
+
+    def survey(self, *places):
+        reference = self.devices[0] if self.devices else entry("cpu")
+        return merging.survey([str(place) for place in places], self.devices, reference, self.folder / ".origin")
+
+    def tables(self, *places):
+        """{name: bytes of the csv} of all tables with the bundles at `places` beside the own runs, and the runs' frame."""
+        survey = self.survey(*places)
+        imported = self.folder / "imported" if survey.paths else None
+        if imported:
+            shutil.rmtree(imported, ignore_errors=True)
+            merging.unpack(survey.paths, survey.names, imported)
+        files = {name: (self.folder / f"{name}.csv", self.folder / f"{name}.parquet") for name in TABLES}
+        aggregate.main(
+            self.metrics,
+            *files["runs"],
+            *files["windows"],
+            imported,
+            self.folder / ".origin",
+            merging.settings_text(EXPERIMENT),
+        )
+        outputs = {name: files[name] for name in TABLES[2:]}
+        compare.main(files["runs"][1], files["windows"][1], [device["name"] for device in survey.devices], outputs)
+        return {name: csv.read_bytes() for name, (csv, _) in files.items()}, pd.read_parquet(files["runs"][1])
+
+
+@pytest.fixture
+def here(tmp_path):
+    return Machine(tmp_path / "here", ["cpu"])
+
+
+@pytest.fixture
+def there(tmp_path):
+    return Machine(tmp_path / "there", ["cuda", "v100"], failures={2: "crashed"})
+
+
+def test_two_machines_that_exchange_bundles_get_the_same_tables(here, there):
+    mine, runs = here.tables(there.bundle())
+    theirs, _ = there.tables(here.bundle())
+    for name in ("rates", "comparison", "overall"):
+        assert mine[name] == theirs[name], name
+    assert set(runs["device"]) == {"cpu", "cuda", "v100"}
+    assert set(runs.loc[runs["device"] == "cpu", "origin"]) == {"local"}
+    (origin,) = set(runs.loc[runs["device"] != "cpu", "origin"])
+    assert bundles.read_manifest(there.folder / "bundle.zip")["id"].startswith(origin)
+    assert b"faster" in mine["comparison"]
+
+
+def test_failed_runs_come_with_the_end_of_their_logs(here, there):
+    _, runs = here.tables(there.bundle())
+    (failed,) = runs[runs["status"] == "crashed"].to_dict("records")
+    assert failed["device"] == "cuda" and "SIGSEGV" in failed["reason"]
+    assert Path(failed["metrics"]).with_name("train.log").read_text() == "made up\n"
+    assert json.loads(Path(failed["metrics"]).read_text())["failure"]["log_tail"]
+
+
+def test_the_same_content_gives_the_same_bytes(here):
+    assert here.bundle("one.zip").read_bytes() == here.bundle("two.zip").read_bytes()
+
+
+def test_the_same_run_twice_counts_once(here, there):
+    _, once = here.tables(there.bundle())
+    shutil.copy(there.folder / "bundle.zip", there.folder / "copy.zip")
+    later = Machine(there.folder, ["cuda", "v100", "t4"], failures={2: "crashed"}).bundle("later.zip")
+    _, runs = here.tables(there.folder / "bundle.zip", there.folder / "copy.zip", later, here.bundle())
+    assert len(runs) == len(once) + 6
+    assert not runs.duplicated(["device", "trainable", "replicate"]).any()
+
+
+def test_a_changed_run_is_refused_and_both_files_are_named(here, there):
+    first = there.bundle("first.zip")
+    for path in there.metrics:
+        record = json.loads(path.read_text())
+        record["windows"] = [window | {"seconds": window["seconds"] * 2} for window in record["windows"]]
+        path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="same run of the same machine with different results") as refused:
+        here.tables(first, there.bundle("second.zip"))
+    assert "first.zip" in str(refused.value) and "second.zip" in str(refused.value)
+
+
+def test_an_own_run_that_comes_back_changed_is_refused(here):
+    path = here.bundle()
+    record = json.loads(here.metrics[0].read_text())
+    here.metrics[0].write_text(json.dumps(record | {"cold_start": dict.fromkeys(record["cold_start"], 1.0)}))
+    with pytest.raises(UserError, match="different results") as refused:
+        here.tables(path)
+    assert str(here.metrics[0]) in str(refused.value)
+
+
+def test_two_machines_with_the_same_device_name_stay_two_devices(here, tmp_path):
+    other = Machine(tmp_path / "other", ["cpu"], seed=5)
+    survey = here.survey(other.bundle())
+    origin = bundles.origin_of(other.folder / ".origin")
+    assert [device["name"] for device in survey.devices] == ["cpu", f"cpu@{origin}"]
+    assert len({device["label"] for device in survey.devices}) == 2
+    tables, runs = here.tables(other.folder / "bundle.zip")
+    assert set(runs["device"]) == {"cpu", f"cpu@{origin}"}
+    assert f"cpu@{origin},cpu".encode() in tables["comparison"]
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda record: record | {"protocol_version": 2}, "other protocol version"),
+        (lambda record: _provenance(record, dataset_sha256="0" * 64), "other dataset"),
+        (lambda record: _provenance(record, images_sha256="0" * 64), "other prepared images"),
+        (lambda record: _provenance(record, weights_sha256="0" * 64), "other starting weights"),
+        (None, "other training settings: cuda dropout=0.2, cpu dropout=0.4"),
+    ],
+)
+def test_other_work_is_not_compared_and_the_reason_is_said(here, tmp_path, change, reason):
+    training = EXPERIMENT | {"training": EXPERIMENT["training"] | {"dropout": 0.4 if change else 0.2}}
+    other = Machine(tmp_path / "other", ["cuda"], training)
+    for path in other.metrics if change else []:
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    tables, _ = here.tables(other.bundle())
+    comparison = tables["comparison"].decode()
+    assert reason in comparison and "faster" not in comparison
+
+
+def _provenance(record, **values):
+    return record | {"provenance": record["provenance"] | values}
+
+
+def test_a_bundle_tells_no_user_and_no_home(tmp_path, monkeypatch):
+    monkeypatch.setattr(getpass, "getuser", lambda: "alice")
+    monkeypatch.setenv("HOME", "/data/homes/alice")
+    bundles._names.cache_clear()
+    machine = Machine(tmp_path / "here", ["cpu"], failures={0: "crashed"})
+    record = json.loads(machine.metrics[0].read_text())
+    words = f"File /data/homes/alice/x.py, /home/bob/y.py, /Users/carol/z, {Path.cwd()}/main.py: alice has no right"
+    record["failure"] |= {"message": words, "log_tail": [words]}
+    record["device"]["driver"] = "/home/bob/driver.so"
+    machine.metrics[0].write_text(json.dumps(record))
+    machine.metrics[0].with_name("train.log").write_text("old\n" * 1000 + words)
+    with zipfile.ZipFile(machine.bundle()) as archive:
+        content = {name: archive.read(name).decode() for name in archive.namelist()}
+    bundles._names.cache_clear()
+    told = "".join(content.values())
+    for secret in ("alice", "bob", "carol", str(Path.cwd())):
+        assert secret not in told, secret
+    assert "cifar.tar.gz" in told and "~/x.py" in told and "user has no right" in told
+    assert told.count("old") < 200
+
+
+def test_a_small_sweep_makes_a_small_bundle(here):
+    assert here.bundle().stat().st_size < 3000 * len(here.metrics)
+
+
+def test_where_bundles_are_looked_for(here, there, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert merging.find(["imports"]) == []
+    folder = tmp_path / "imports"
+    folder.mkdir()
+    shutil.copy(there.bundle(), folder / "b.zip")
+    (folder / "notes.txt").write_text("not a bundle")
+    assert merging.find(["imports", "imports/b.zip"]) == ["imports/b.zip"]
+    with pytest.raises(UserError, match="no file or folder elsewhere"):
+        merging.find(["elsewhere"])
+    with pytest.raises(UserError, match="the list is empty"):
+        merging.survey([], [], entry("cpu"), tmp_path / ".origin")
+    assert {device["name"] for device in merging.survey(["imports"], [], entry("cpu"), tmp_path / "o").devices} == {
+        "cuda",
+        "v100",
+    }
+
+
+# Archives that somebody else made
+
+
+def rewritten(path, change=None, manifest=None, extra=()):
+    """The bundle at `path` with members changed by `change(name, bytes)`, hashes made to fit, and other members added.
+
+    manifest: changes bundle.json before it gets its hash. extra: (name or ZipInfo, bytes) pairs.
+    """
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if name != bundles.MANIFEST}
+        content = json.loads(archive.read(bundles.MANIFEST))
+    files = {name: change(name, data) if change else data for name, data in files.items()}
+    content["files"] = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()
+    }
+    content = manifest(content) if manifest else content
+    content["id"] = bundles._id_of(content)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {bundles.MANIFEST: bundles._canonical(content), **files}.items():
+            archive.writestr(name, data)
+        for name, data in extra:
+            archive.writestr(name, data)
+    return path
+
+
+def with_text(old, new):
+    """Replaces text in records."""
+    return lambda name, data: data.replace(old, new) if name.endswith("metrics.json") else data
+
+
+def link(name, target):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info, target
+
+
+RUN = "runs/cuda/model~mobilenetv2/replicate~1"
+HOSTILE = {
+    "path upwards": ({"extra": [("../evil.json", b"{}")]}, "has a name that no file of a bundle has"),
+    "path upwards inside": ({"extra": [("runs/cuda/../../../evil/metrics.json", b"{}")]}, "has a name"),
+    "absolute path": ({"extra": [("/etc/evil/metrics.json", b"{}")]}, "has a name"),
+    "windows path": ({"extra": [("C:\\evil\\metrics.json", b"{}")]}, "has a name"),
+    "link": ({"extra": [link(f"{RUN}/metrics.json", "/etc/passwd")]}, "is a link"),
+    "zip in a zip": ({"extra": [(f"{RUN}/inner.zip", b"PK")]}, "has a name"),
+    "two files of a name": ({"extra": [("bundle.json", b"{}")]}, "is there twice"),
+    "not listed": ({"extra": [(f"{RUN}/metrics.json", b"{}")]}, "there and not listed"),
+    "newer version": ({"manifest": lambda content: content | {"bundle_version": 2}}, "made by a newer trainoff"),
+    "other kind": ({"manifest": lambda content: content | {"format": "another"}}, "format"),
+    "a list": ({"manifest": lambda content: content | {"devices": "cuda"}}, "devices"),
+    "no run": ({"manifest": lambda content: content | {"files": {}}}, "listed"),
+    "markup in a name": (
+        {"manifest": lambda content: content | {"devices": [entry("<script>alert(1)</script>")]}},
+        "does not match",
+    ),
+    "foreign device": ({"manifest": lambda content: content | {"devices": [entry("other")]}}, "holds another run"),
+    "a device twice": ({"manifest": lambda content: content | {"devices": content["devices"] * 2}}, "twice"),
+    "endless number": ({"change": with_text(b'"images":640', b'"images":1e999')}, "1e999"),
+    "huge number": ({"change": with_text(b'"images":640', b'"images":' + b"9" * 5000)}, "too large"),
+    "no number": ({"change": with_text(b'"images":640', b'"images":NaN')}, "NaN"),
+    "half a character": ({"change": with_text(b"Linux 6.1", b"\\ud800")}, "surrogates not allowed"),
+    "deep nesting": (
+        {"change": with_text(b'"failure":null', b'"failure":' + b"[" * 100_000 + b"]" * 100_000)},
+        "recursion|nested",
+    ),
+    "another run inside": ({"change": with_text(b'"replicate":1', b'"replicate":7')}, "another run than its name"),
+    "not a record": ({"change": lambda name, data: b"{}"}, "required"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_archive_is_refused_in_a_sentence(here, there, case):
+    changes, words = HOSTILE[case]
+    path = rewritten(there.bundle(), **changes)
+    before = set(here.folder.parent.rglob("*"))
+    with pytest.raises(UserError, match=words) as refused:
+        here.tables(path)
+    assert str(path) in str(refused.value) and len(str(refused.value)) < 1000
+    places = [here.folder / ".origin", here.folder / "imported"]
+    assert not [one for one in set(here.folder.parent.rglob("*")) - before if not {one, *one.parents} & {*places}]
+
+
+def test_hostile_words_in_harmless_places_stay_words(here, there):
+    label = "</script><script>alert(1)</script>"
+    path = rewritten(
+        there.bundle(), manifest=lambda content: content | {"devices": [entry("cuda", label), entry("v100")]}
+    )
+    assert {device["label"] for device in here.survey(path).devices} == {"CPU", label, "V100"}
+
+
+def test_a_zip_bomb_is_refused_before_it_is_read(here, there, monkeypatch):
+    path = there.bundle()
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{RUN}/train.log", b"\0" * (bundles.MOST_BYTES_EACH + 1))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(UserError, match="is larger than 32 MiB"):
+        here.tables(path)
+    monkeypatch.setattr(bundles, "MOST_FILES", 10)
+    with pytest.raises(UserError, match="more than 10 files"):
+        here.tables(there.bundle())
+
+
+def test_every_changed_byte_is_noticed_or_changes_nothing(here, there):
+    """One byte after another, sixty of them spread over the file."""
+    path = there.bundle()
+    sound = path.read_bytes()
+    expected, _ = here.tables(path)
+    refused = 0
+    for place in range(0, len(sound), len(sound) // 60):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x55]) + sound[place + 1 :])
+        try:
+            found, _ = here.tables(path)
+        except UserError as error:
+            assert str(path) in str(error)
+            refused += 1
+        else:
+            assert found["comparison"] == expected["comparison"], place
+    assert refused > 30
+
+
+NO_BUNDLES = [(b"", "is empty"), (b"no zip", "read as a zip"), (b"PK\5\6" + b"\0" * 18, "holds no bundle.json")]
+
+
+@pytest.mark.parametrize("content, words", NO_BUNDLES)
+def test_what_is_no_bundle_is_said(here, content, words):
+    path = here.folder / "bundle.zip"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        here.tables(path)
+    half = here.bundle("half.zip")
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    with pytest.raises(UserError, match="cannot be read as a zip"):
+        here.tables(half)
