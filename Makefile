@@ -16,23 +16,26 @@ comma := ,
 space := $() $()
 
 # Ends in --quiet, which takes every word up to `--`.
-snakemake = snakemake --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) \
+snakemake = snakemake $(executor) $(if $(CONFIG),--configfile $(CONFIG)) \
     $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
     --quiet progress rules host reason
+executor = --cores 1
 
-.PHONY: help report bundle limits test test-slow test-browser test-environments test-machines benchmark benchmark-scale \
-    drills docs lint lock clean environment development
+.PHONY: help report bundle limits slurm test test-slow test-browser test-environments test-machines test-slurm benchmark \
+    benchmark-scale drills docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
 	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
 	@echo 'make bundle             run it and put its runs into one small zip for another machine (docs/machines.md)'
 	@echo 'make limits             find the largest images and batches that each device trains'
+	@echo 'make slurm              run it on a SLURM cluster (docs/slurm.md)'
 	@echo 'make test               run the tests'
 	@echo 'make test-slow          what takes too long for the above: a search for limits, a benchmark in little'
 	@echo 'make test-browser       open reports in a real browser; needs chromium; some minutes'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
 	@echo 'make test-machines      two clones that exchange bundles; takes minutes'
+	@echo 'make test-slurm         the sweep on a SLURM of this one machine, which root may set up here; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
 	@echo 'make benchmark-scale    what bookkeeping costs with up to 10,000 runs; a quarter of an hour'
 	@echo 'make drills             provoke every fault we know of, and see what is lost; a quarter of an hour'
@@ -55,6 +58,13 @@ limits: environment
 	@$(in_venv); export PATH; \
 	    $(snakemake) -- limits
 
+slurm: executor = --workflow-profile profiles/slurm
+slurm: environment
+	@locks/install.sh slurm
+	@started=$$(date +%s); $(in_venv); export PATH; \
+	    $(snakemake) && \
+	    python scripts/report_path.py $$started config.yaml $(CONFIG)
+
 test: development
 	@$(in_venv) python -m pytest $(ARGS)
 
@@ -69,6 +79,10 @@ test-environments: development
 
 test-machines: development
 	@$(in_venv) python -m pytest -m slow tests/test_machines.py $(ARGS)
+
+test-slurm: development
+	@locks/install.sh slurm
+	@$(in_venv) python -m pytest -m slow tests/test_slurm.py $(ARGS)
 
 benchmark: environment
 	@$(in_venv); export PATH; \
@@ -101,7 +115,7 @@ development: environment
 
 # Base first: the other parts are held to its versions.
 lock:
-	@for part in base build dev cuda torch torch-cpu jax jax-cuda trackers; do \
+	@for part in base build dev cuda torch torch-cpu jax jax-cuda slurm trackers; do \
 	    UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	        locks/$$part.in --output-file locks/$$part.txt || exit 1; \

@@ -61,8 +61,9 @@ find_python() {
     )
 }
 
+# Without looking for dependencies: a lock names them all.
 install() {
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-user --no-build-isolation \
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-user --no-build-isolation --no-deps \
         --require-hashes -r "locks/$1.txt"
 }
 

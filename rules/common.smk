@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import sys
 
@@ -13,7 +14,7 @@ from snakemake.settings.types import DeploymentMethod, Quietness
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
 
 from trainoff import devices as machine
-from trainoff import cost, experiment, locking, merging, progress
+from trainoff import cost, experiment, locking, merging, progress, slurm
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
 from trainoff.imports import code_of
@@ -139,6 +140,30 @@ def quick(function):
 def env_of(wildcards):
     """The conda file of the device that a run names."""
     return f"../envs/{device_of(wildcards)['env']}.yaml"
+
+
+# The training's own limit comes first, so that it is recorded in the ordinary way.
+CLUSTER_MINUTES = 10 + math.ceil(
+    config["protocol"]["timeout_minutes"] + config["protocol"]["wait_for_quiet_minutes"]
+)
+REQUESTS = {
+    device["name"]: slurm.request(device, CLUSTER_MINUTES)
+    for device in [REFERENCE, *DEVICES]
+}
+
+
+def from_slurm(resource):
+    """The value of a resource, or where devices differ the function of wildcards that gives it."""
+    values = {request[resource] for request in REQUESTS.values()}
+    if len(values) == 1:
+        return values.pop()
+    return quick(lambda wildcards: REQUESTS[wildcards.device][resource])
+
+
+# Resources of what is measured: what a job on its device asks SLURM for. Other executors take no notice.
+FROM_SLURM = {
+    resource: from_slurm(resource) for resource in slurm.request({}, CLUSTER_MINUTES)
+}
 
 
 def code_on_device(script):

@@ -17,6 +17,7 @@ rule limit:
     # All cores: what other jobs hold would be missing here.
     threads: workflow.cores or 1
     resources:
+        **FROM_SLURM,
         timeout_minutes=(config["limits"] or {}).get("timeout_minutes", 0),
     params:
         run=limit_of,

@@ -34,6 +34,8 @@ rule probe:
     # All cores: a probe beside a training would slow it.
     threads: workflow.cores or 1
     resources:
+        **FROM_SLURM,
+        start=lambda wildcards, attempt: attempt,
         timeout_minutes=config["protocol"]["timeout_minutes"],
     params:
         run=probe_of,

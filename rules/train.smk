@@ -18,10 +18,12 @@ rule train:
     # All cores: a training is measured, so it has the machine to itself.
     threads: workflow.cores or 1
     resources:
+        **FROM_SLURM,
         # Resources, not params: a finished run did not depend on them.
         timeout_minutes=config["protocol"]["timeout_minutes"],
         wait_for_quiet_minutes=config["protocol"]["wait_for_quiet_minutes"],
         idle_seconds=config["energy"]["idle_seconds"],
+        start=lambda wildcards, attempt: attempt,
     params:
         run=run_of,
         code=training_code,
@@ -32,6 +34,8 @@ rule train:
 
 
 onstart:
+    if workflow.executor_plugin.name == "slurm":
+        slurm.cancel_abandoned(".")
     progress.write_plan(
         f"{RESULTS}/runs/.plan.json",
         [

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from trainoff import probing
+from trainoff import probing, slurm, supervise
 from trainoff.files import write_text
-from trainoff.launch import device_facts, launch
+from trainoff.launch import device_facts, launch, recovered
 from trainoff.script import logged
 
 SCHEMA_VERSION = 1
@@ -13,17 +13,22 @@ SCHEMA_VERSION = 1
 INPUT_FACTS = ["dataset_sha256", "images_sha256", "weights_sha256"]
 
 
-def probe(run, files, image_facts, weight_facts, output, log, timeout_minutes, say):
+def probe(run, files, image_facts, weight_facts, output, log, timeout_minutes, say, start=1, earlier_log=()):
     """Probes one device and writes the record, whatever happened; returns it.
 
     run: dict of built-in values (see `probe_of` in rules/parity.smk). files: paths by name, as trainoff.probing.probe
     takes them. image_facts, weight_facts: JSON files beside them. output: path to write. log: path for the child's
-    output. say: called with one line of text for the person who waits.
+    output. say: called with one line of text for the person who waits. start, earlier_log: as scripts/train.py takes them.
     """
     facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
     run = run | {"classes": len(facts["class_names"])}
     say(f"probing whether {run['device']['name']} computes {run['model']} as the others do ({run['precision']})")
-    outcome = launch(probing.__name__, run, files, log, timeout_minutes, say)
+    folder = Path(output).parent
+    ended = slurm.ended(folder, start)
+    if ended:
+        outcome = recovered(folder / slurm.JOURNAL, *ended, list(earlier_log))
+    else:
+        outcome = launch(probing.__name__, run, files, log, timeout_minutes, say, slurm.begin(folder))
     imported = outcome.journal.last("imported")
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -43,6 +48,7 @@ def probe(run, files, image_facts, weight_facts, output, log, timeout_minutes, s
 
 
 if __name__ == "__main__":
+    _earlier_log = supervise.tail(snakemake.log[0])
     with logged(snakemake.log[0]) as terminal:
         probe(
             run=snakemake.params.run,
@@ -56,4 +62,6 @@ if __name__ == "__main__":
             log=snakemake.log[0],
             timeout_minutes=snakemake.resources.timeout_minutes,
             say=lambda words: terminal.write(f"{words}\n"),
+            start=snakemake.resources.start,
+            earlier_log=_earlier_log,
         )

@@ -7,10 +7,10 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import child, conditions, convergence, devices, energy, idling, progress, records
+from trainoff import child, conditions, convergence, devices, energy, idling, progress, records, slurm, supervise
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
-from trainoff.launch import device_facts, launch
+from trainoff.launch import device_facts, launch, recovered
 from trainoff.script import logged
 from trainoff.windows import summarise
 
@@ -30,6 +30,8 @@ def train(
     idle_seconds,
     sequence_file,
     say,
+    start=1,
+    earlier_log=(),
 ):
     """Runs one training to its end and writes its metrics record.
 
@@ -39,7 +41,8 @@ def train(
     log: path for the child's output.
     wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
     idle_seconds: how long the idle device's power is measured, once per session and where it has a meter.
-    say: called with one line of text for the person who waits.
+    say: called with one line of text for the person who waits. start: which start of this job it is, from 1;
+    earlier_log: last lines of the log of the one before.
     Raises UserError when prepared images or weights are not what they were when they were made.
     """
     started_at = _now()
@@ -52,9 +55,15 @@ def train(
     before = conditions.read()
 
     def attempt(learning_rate):
-        return launch(child.__name__, run | {"learning_rate": learning_rate}, files, log, timeout_minutes, say)
+        journal = slurm.begin(folder)
+        return launch(child.__name__, run | {"learning_rate": learning_rate}, files, log, timeout_minutes, say, journal)
 
-    attempts = _attempts(run, attempt, say)
+    folder = Path(metrics).parent
+    ended = slurm.ended(folder, start)
+    if ended:
+        attempts = [(run["learning_rate"], recovered(folder / slurm.JOURNAL, *ended, list(earlier_log)), None)]
+    else:
+        attempts = _attempts(run, attempt, say)
     surroundings = conditions.describe(load, waited, before, conditions.read())
     record = _record(run, attempts, idle)
     record["conditions"] = surroundings
@@ -206,6 +215,7 @@ def _now():
 
 
 if __name__ == "__main__":
+    _earlier_log = supervise.tail(snakemake.log[0])
     with logged(snakemake.log[0]) as terminal:
         _progress = progress.Progress(snakemake.params.progress_file, snakemake.output.metrics, terminal)
         _progress.begin(snakemake.params.run)
@@ -224,5 +234,7 @@ if __name__ == "__main__":
                 idle_seconds=snakemake.resources.idle_seconds,
                 sequence_file=snakemake.params.sequence_file,
                 say=_progress.say,
+                start=snakemake.resources.start,
+                earlier_log=_earlier_log,
             )
         )

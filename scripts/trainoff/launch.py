@@ -77,21 +77,22 @@ class Outcome:
         }
 
 
-def launch(module, run, files, log, timeout_minutes, say):
+def launch(module, run, files, log, timeout_minutes, say, journal=None):
     """Runs `python -m module` for the device that `run` names, to its end, whatever that is; returns the Outcome.
 
     module: one that ends in trainoff.child.main. run, files: what the child is told. log: path for its output.
-    say: called with one line of text for the person who waits.
+    say: called with one line of text for the person who waits. journal: where to keep what the child reports, None for
+    nowhere.
     """
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
-        journal = Journal(Path(folder) / "journal.jsonl", say)
+        journal = Journal(journal or Path(folder) / "journal.jsonl", say)
         try:
             devices.require(run["device"]["accelerator"], run["device"]["index"])
             software.require(run["device"], run["precision"])
         except devices.DeviceUnavailable as error:
             return Outcome(journal, None, "unavailable", str(error), [])
         spec = Path(folder) / "spec.json"
-        spec.write_text(json.dumps({"run": run, "files": files, "journal": str(journal.path)}))
+        spec.write_text(json.dumps({"run": run, "files": files, "journal": os.path.abspath(journal.path)}))
         with open(log, "ab") as output:
             ending = supervise.run_child(
                 [sys.executable, "-m", module, str(spec)],
@@ -103,6 +104,13 @@ def launch(module, run, files, log, timeout_minutes, say):
     log_tail = [scrub(line) for line in supervise.tail(log)]
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
     return Outcome(journal, ending, status, message and scrub(message), log_tail)
+
+
+def recovered(journal, status, message, log_tail):
+    """The Outcome of a child that ended with its supervisor, from the journal that it kept at the path `journal`."""
+    kept = Journal(journal, say=lambda words: None)
+    kept.follow()
+    return Outcome(kept, None, status, message, log_tail)
 
 
 def device_facts(device, imported):
