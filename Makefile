@@ -16,12 +16,12 @@ comma := ,
 space := $() $()
 
 # Ends in --quiet, which takes every word up to `--`.
-snakemake = snakemake $(executor) $(if $(CONFIG),--configfile $(CONFIG)) \
+snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
     $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
     --quiet progress rules host reason
 executor = --cores 1
 
-.PHONY: help report bundle limits slurm test test-slow test-browser test-environments test-machines test-slurm benchmark \
+.PHONY: help report bundle limits packing slurm test test-slow test-browser test-environments test-machines test-slurm benchmark \
     benchmark-scale drills docs lint lock clean environment development
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
 	@echo 'make bundle             run it and put its runs into one small zip for another machine (docs/machines.md)'
 	@echo 'make limits             find the largest images and batches that each device trains'
+	@echo 'make packing            report too how long the whole sweep takes with several trainings at once'
 	@echo 'make slurm              run it on a SLURM cluster (docs/slurm.md)'
 	@echo 'make test               run the tests'
 	@echo 'make test-slow          what takes too long for the above: a search for limits, a benchmark in little'
@@ -57,6 +58,12 @@ bundle: environment
 limits: environment
 	@$(in_venv); export PATH; \
 	    $(snakemake) -- limits
+
+packing: more = presets/packing.yaml
+packing: environment
+	@started=$$(date +%s); $(in_venv); export PATH; \
+	    $(snakemake) && \
+	    python scripts/report_path.py $$started config.yaml $(CONFIG)
 
 slurm: executor = --workflow-profile profiles/slurm
 slurm: environment

@@ -19,6 +19,7 @@ include: "rules/limits.smk"
 include: "rules/bundle.smk"
 include: "rules/aggregate.smk"
 include: "rules/plot.smk"
+include: "rules/packing.smk"
 include: "rules/report.smk"
 include: "rules/track.smk"
 

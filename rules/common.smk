@@ -198,7 +198,7 @@ def digests_on_devices(*scripts):
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     TRAIN_ENV = env_of
 else:
-    TRAIN_ENV = f"../envs/{DEVICES[0]['env']}.yaml"
+    TRAIN_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
 
 
 def archive_of_dataset(wildcards):
@@ -249,6 +249,12 @@ def run_of(wildcards):
         "images_per_epoch": protocol["images_per_epoch"],
         "warm_up_epochs": protocol["warm_up_epochs"],
     }
+
+
+def first_run_of(wildcards):
+    """What scripts/train.py would get for the first replicate of a pack's configuration."""
+    values = {key: value for key, value in wildcards.items() if key != "at_once"}
+    return run_of({**values, "replicate": "1"})
 
 
 def probe_of(wildcards):

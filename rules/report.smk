@@ -7,6 +7,8 @@ rule report:
         best="<results>/tables/best.parquet",
         overall="<results>/tables/overall.parquet",
         parity=PARITY,
+        packing=PACKING,
+        makespan=MAKESPAN,
         energy_table="<results>/tables/energy.parquet",
         costs="<results>/tables/costs.parquet",
         break_even_table="<results>/tables/break_even.parquet",

@@ -24,6 +24,7 @@ from trainoff import (
     figures,
     findings,
     numbers,
+    packing,
     parity,
     pictures,
     records,
@@ -55,7 +56,19 @@ FIGURES = {
 # Those with a place of their own; the others follow each other in a gallery.
 PLACED = ("run_matrix", "published")
 # Tables that the page is made of, in the order in which it offers them. That of parity may be missing.
-TABLES = ("runs", "rates", "comparison", "best", "overall", "parity", "energy", "costs", "break_even")
+TABLES = (
+    "runs",
+    "rates",
+    "comparison",
+    "best",
+    "overall",
+    "parity",
+    "energy",
+    "costs",
+    "break_even",
+    "packing",
+    "makespan",
+)
 # Columns of the runs that another program is given.
 RUN_COLUMNS = [
     *records.RUN_KEYS,
@@ -161,6 +174,7 @@ def render(
             comparisons=comparison_tables(told["comparison"], shown),
             best=best_rows(told.get("best"), shown),
             parity=parity_rows(frames.get("parity"), labels),
+            **packing.in_words(frames.get("packing"), frames.get("makespan"), labels),
             parity_method=parity.METHOD,
             runs=run_rows(told["runs"], shown),
             with_energy=bool(runs["joules_per_image"].notna().any()),

@@ -1,0 +1,79 @@
+# Several trainings at once on one device; measured on request: `snakemake packing`, and in the report where the
+# experiment names numbers under packing.at_once.
+
+# As the path of a run, the number at once in the replicate's place.
+PACK_PATTERN = RUN_PATTERN.replace("runs", "packing").replace(
+    "replicate~{replicate}", "at_once~{at_once}"
+)
+PACK_SIZES = sorted({1, *(config["packing"]["at_once"] or [2, 4])})
+PACKS = [
+    f"{PACK_PATTERN}/pack.json".replace("<results>", RESULTS).format(
+        **{**experiment.wildcards(run), "at_once": size}
+    )
+    for run in RUNS
+    if run["replicate"] == 1
+    for size in PACK_SIZES
+]
+IN_REPORT = bool(config["packing"]["at_once"] and RUNS)
+PACKING = "<results>/tables/packing.parquet" if IN_REPORT else []
+MAKESPAN = "<results>/tables/makespan.parquet" if IN_REPORT else []
+
+
+rule pack:
+    input:
+        train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
+        train_labels="<results>/images/img_dim~{img_dim}/train_labels.npy",
+        validation_images="<results>/images/img_dim~{img_dim}/validation_images.npy",
+        validation_labels="<results>/images/img_dim~{img_dim}/validation_labels.npy",
+        image_facts="<results>/images/img_dim~{img_dim}/facts.json",
+        weights="<results>/weights/model~{model}/img_dim~{img_dim}/weights.npz",
+        code=code_on_device("scripts/pack.py"),
+    output:
+        pack=f"{PACK_PATTERN}/pack.json",
+    log:
+        f"{PACK_PATTERN}/pack.log",
+    wildcard_constraints:
+        at_once=r"\d+",
+    conda:
+        env_of
+    # All cores: it is measured, as a training is.
+    threads: workflow.cores or 1
+    resources:
+        **FROM_SLURM,
+        start=lambda wildcards, attempt: attempt,
+        timeout_minutes=config["protocol"]["timeout_minutes"],
+    params:
+        run=first_run_of,
+        at_once=lambda wildcards: int(wildcards.at_once),
+    script:
+        "../scripts/pack.py"
+
+
+rule packing:
+    input:
+        packs=PACKS,
+        code=code_of("scripts/packing.py"),
+    output:
+        packing=report(
+            "<results>/tables/packing.csv",
+            caption="../report/packing.rst",
+            category="Tables",
+            labels={"table": "packing"},
+        ),
+        packing_parquet="<results>/tables/packing.parquet",
+        makespan=report(
+            "<results>/tables/makespan.csv",
+            caption="../report/makespan.rst",
+            category="Tables",
+            labels={"table": "makespan"},
+        ),
+        makespan_parquet="<results>/tables/makespan.parquet",
+    log:
+        "<results>/logs/packing.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        replicates=config["replicates"],
+        assumptions=ASSUMPTIONS,
+    script:
+        "../scripts/packing.py"

@@ -1,0 +1,184 @@
+"""Trains several runs of one configuration at once on one device and records how fast they were together."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from trainoff import metering, packed, records, slurm
+from trainoff.files import write_text
+from trainoff.launch import device_facts, launch, recovered
+from trainoff.script import logged
+
+SCHEMA_VERSION = 1
+POLL_SECONDS = 0.05
+# How often memory is looked at: reading it costs some milliseconds.
+MEMORY_SECONDS = 1.0
+
+
+def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, start=1):
+    """Trains `at_once` runs beside each other and writes the record, whatever happened; returns it.
+
+    run: as scripts/train.py takes it; each training gets a seed of its own, as replicates do. files: paths by name.
+    image_facts: JSON file beside them. output: path to write. logs: paths, one per training. timeout_minutes: for all.
+    start: as scripts/train.py takes it.
+    """
+    facts = json.loads(Path(image_facts).read_text())
+    run = run | {"classes": len(facts["class_names"])}
+    say(
+        f"{at_once} at once of {run['model']}, batch {run['batch_size']}, {run['img_dim']} px on {run['device']['name']}"
+    )
+    started = time.monotonic()
+    ended = slurm.ended(Path(output).parent, start)
+    if ended:
+        energy = dict.fromkeys(("joules", "reason", "source", "scope"))
+        memory = dict.fromkeys(("memory_bytes", "device_memory_bytes"))
+        outcomes = [recovered(Path(output).with_name(slurm.JOURNAL), *ended, [])] * at_once
+    else:
+        slurm.begin(Path(output).parent)
+        with metering.metered(run["device"]) as energy:
+            outcomes, memory = together(run, at_once, files, logs, timeout_minutes)
+    seconds = time.monotonic() - started
+    failures = [outcome for outcome in outcomes if outcome.status != "ok"]
+    rates = None if failures else rates_of([counted_windows(outcome.journal) for outcome in outcomes])
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "protocol_version": records.PROTOCOL_VERSION,
+        "run": {key: run["device"]["name"] if key == "device" else run[key] for key in records.RUN_KEYS},
+        "at_once": at_once,
+        # One that fell over tells more than the others, which were ended or not by it.
+        "status": failures[0].status if failures else "ok",
+        "reason": f"{len(failures)} of {at_once}: {failures[0].message}" if failures else "",
+        "images_per_second": sum(rates) if rates else None,
+        "run_images_per_second": rates,
+        "seconds": seconds,
+        **memory,
+        "mps": multi_process_service(run["device"]["accelerator"]),
+        "joules": energy["joules"],
+        "energy": {key: energy[key] for key in ("reason", "source", "scope")},
+        "trainings": [
+            {"status": outcome.status, "failure": outcome.failure, "windows": counted_windows(outcome.journal)}
+            for outcome in outcomes
+        ],
+        "device": device_facts(run["device"], outcomes[0].journal.last("imported")),
+    }
+    write_text(output, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    if rates:
+        say(f"{sum(rates):.0f} images/s together")
+    else:
+        say(f"ended as {record['status']}: {record['reason']}")
+    return record
+
+
+def rates_of(trainings):
+    """Images per second of each of the trainings of a pack while all of them trained.
+
+    trainings: one list of counted windows per training, each a dict with images, seconds and ended (on one clock).
+    Windows that end after the first training has ended do not count, as it no longer took its share; of a training that
+    has no other, its first counts.
+    """
+    together = min(windows[-1]["ended"] for windows in trainings)
+    found = []
+    for windows in trainings:
+        used = [window for window in windows if window["ended"] <= together] or windows[:1]
+        found.append(sum(window["images"] for window in used) / sum(window["seconds"] for window in used))
+    return found
+
+
+def together(run, at_once, files, logs, timeout_minutes):
+    """Starts the trainings, lets them go on when all are ready or have ended, and waits for their ends.
+
+    Returns their Outcomes in order, and {"memory_bytes", "device_memory_bytes"}, the most that all took together.
+    """
+    outcomes = [None] * at_once
+    with tempfile.TemporaryDirectory(prefix="trainoff-pack-") as folder:
+
+        def train(place):
+            own = run | {"seed": run["seed"] + place, "barrier": {"folder": folder, "place": place}}
+            outcomes[place] = launch(packed.__name__, own, files, logs[place], timeout_minutes, say=lambda words: None)
+
+        threads = [threading.Thread(target=train, args=(place,)) for place in range(at_once)]
+        for thread in threads:
+            thread.start()
+        memory, looked = {"memory_bytes": None, "device_memory_bytes": None}, 0.0
+        go = Path(folder, packed.GO)
+        while any(thread.is_alive() for thread in threads):
+            waited_for = [
+                place
+                for place, thread in enumerate(threads)
+                if thread.is_alive() and not packed.ready_file(folder, place).exists()
+            ]
+            if not waited_for and not go.exists():
+                go.touch()
+            if time.monotonic() - looked > MEMORY_SECONDS:
+                looked = time.monotonic()
+                now = {"memory_bytes": memory_of_children(), "device_memory_bytes": device_memory(run["device"])}
+                memory = {key: max(filter(None, (memory[key], now[key])), default=None) for key in memory}
+            time.sleep(POLL_SECONDS)
+    return outcomes, memory
+
+
+def counted_windows(journal):
+    """The windows after the warm-up, each with the time it ended on the machine's clock."""
+    return [
+        event["window"] | {"ended": event["at"] - event["window"]["validation_seconds"]}
+        for event in journal.events
+        if event["event"] == "window" and not event["window"]["warm_up"]
+    ]
+
+
+def memory_of_children():
+    """Resident memory of all processes below this one, in bytes; pages that they share count for each."""
+    total = 0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total or None
+
+
+def device_memory(device):
+    """Memory in use on the device, in bytes; None where it is the machine's own, or cannot be told."""
+    program = shutil.which("nvidia-smi") if device["accelerator"] == "cuda" else None
+    if program is None:
+        return None
+    query = [program, "--query-gpu=memory.used", "--format=csv,noheader,nounits", f"--id={device['index']}"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=60).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return int(answer) * 2**20 if answer.isdigit() else None
+
+
+def multi_process_service(accelerator):
+    """Whether NVIDIA's MPS runs, without which only one process at a time computes on a GPU; None for other devices."""
+    if accelerator != "cuda":
+        return None
+    names = [process.info["name"] or "" for process in psutil.process_iter(["name"])]
+    return any(name.startswith("nvidia-cuda-mps") for name in names)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]) as terminal:
+        pack(
+            run=snakemake.params.run,
+            at_once=snakemake.params.at_once,
+            files={
+                name: str(Path(snakemake.input[name]).resolve())
+                for name in ["train_images", "train_labels", "validation_images", "validation_labels", "weights"]
+            },
+            image_facts=snakemake.input.image_facts,
+            output=snakemake.output.pack,
+            logs=[
+                Path(snakemake.log[0]).with_name(f"train-{place + 1}.log") for place in range(snakemake.params.at_once)
+            ],
+            timeout_minutes=snakemake.resources.timeout_minutes,
+            say=lambda words: terminal.write(f"{words}\n"),
+            start=snakemake.resources.start,
+        )

@@ -1,0 +1,25 @@
+"""Gathers what packs measured: rates by number at once, and how long the whole sweep takes one at a time and packed."""
+
+from trainoff import packing, tables
+from trainoff.script import logged
+
+
+def main(packs, replicates, assumptions, packing_outputs, makespan_outputs):
+    """Writes both tables of the records at the paths `packs`, each as (csv path, parquet path).
+
+    replicates: runs of every configuration. assumptions: what costs rest on, of trainoff.cost.assumptions.
+    """
+    table = packing.table([packing.read(path) for path in packs])
+    tables.write(table, *packing_outputs)
+    tables.write(packing.makespans(table, replicates, assumptions), *makespan_outputs)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.packs,
+            snakemake.params.replicates,
+            snakemake.params.assumptions,
+            (snakemake.output.packing, snakemake.output.packing_parquet),
+            (snakemake.output.makespan, snakemake.output.makespan_parquet),
+        )
