@@ -46,11 +46,13 @@ def train(
     Raises UserError when prepared images or weights are not what they were when they were made.
     """
     started_at = _now()
+    # The look at the machine goes on while the prepared files are read.
+    first_look = conditions.read()
     facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
     check_prepared(files, facts)
     sequence = _next_in_sequence(sequence_file)
     run = run | {"classes": len(facts["class_names"])}
-    load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say)
+    load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say, first_look)
     idle = idling.of_session(Path(sequence_file).parent / ".idle", run["device"], idle_seconds, log, say)
     before = conditions.read()
 

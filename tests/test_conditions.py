@@ -1,5 +1,6 @@
 """What else the machine does is seen, told apart from the run itself, and waited for."""
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -51,6 +52,15 @@ def test_waiting_ends_when_the_others_are_done():
     assert load == 0.0
     assert len(slept) == 2 and len(said) == 1
     assert waited > 0
+
+
+def test_the_first_look_may_have_begun_before(monkeypatch):
+    """What a job does meanwhile is not waited for twice."""
+    slept = []
+    monkeypatch.setattr(conditions.time, "sleep", slept.append)
+    earlier = dataclasses.replace(conditions.read(), clock_seconds=time.monotonic() - 10)
+    load, waited = conditions.wait_for_quiet(0, lambda words: None, since=earlier)
+    assert slept == [0.0] and load >= 0 and waited == 0.0
 
 
 def test_waiting_ends_at_its_limit():

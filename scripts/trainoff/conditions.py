@@ -69,15 +69,16 @@ def is_busy(*loads):
     return any(load is not None and load > limit for load in loads)
 
 
-def wait_for_quiet(limit_seconds, say, sample=None, sleep=time.sleep):
+def wait_for_quiet(limit_seconds, say, since=None, sample=None, sleep=time.sleep):
     """Watches the load of other programs, and waits while it is high, at most `limit_seconds`.
 
     Returns (processors busy with other things at the end, seconds waited beyond the first look). say: takes a line of
-    text for the person who waits. sample, sleep: how to look and wait (for tests).
+    text for the person who waits. since: a Reading that the first look may begin with, so that it goes on while this process
+    does other things. sample, sleep: how to look and wait (for tests).
     """
     sample = sample or _sample
     started = time.monotonic()
-    load = sample()
+    load = sample() if since is None else _since(since)
     waited = 0.0
     while is_busy(load) and waited < limit_seconds:
         if waited == 0.0:
@@ -110,8 +111,11 @@ def describe(load_before, waited_seconds, before, after):
 
 
 def _sample():
-    before = read()
-    time.sleep(SAMPLE_SECONDS)
+    return _since(read())
+
+
+def _since(before):
+    time.sleep(max(0.0, before.clock_seconds + SAMPLE_SECONDS - time.monotonic()))
     return other_cores(before, read())
 
 
