@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -201,8 +202,9 @@ def snakemake(folder, *arguments):
 def measure_starts(runs, rounds):
     """Seconds of starting Snakemake with so many finished runs, ours and bare in turns.
 
-    Returns {"no-op" | "one more": {"ours": [seconds], "bare": [seconds]}}, and the jobs planned for one configuration
-    more: {rule: number}. Bare Snakemake has as many targets, and as many more.
+    Returns {"no-op" | "one more": {"ours": [seconds], "bare": [seconds]}}, the same in processor seconds, which other programs
+    disturb less, and the jobs planned for one configuration more: {rule: number}. Bare Snakemake has as many targets, and as
+    many more.
     """
     ours, bare = FOLDER / f"start-{runs}", FOLDER / f"bare-{runs}"
     make_project(ours, many_configurations(runs))
@@ -220,16 +222,23 @@ def measure_starts(runs, rounds):
             "bare": (bare, "--config", f"runs={runs + own_jobs(runs)}", "--dry-run", "--quiet", "rules"),
         },
     }
-    seconds = {what: {lane: [] for lane in commands} for what, commands in lanes.items()}
+    seconds, processor = ({what: {lane: [] for lane in commands} for what, commands in lanes.items()} for _ in range(2))
     for _ in range(rounds):
         for what, commands in lanes.items():
             for lane, command in commands.items():
-                started = time.perf_counter()
+                used, started = _used_by_children(), time.perf_counter()
                 said = snakemake(*command)
                 seconds[what][lane].append(time.perf_counter() - started)
+                processor[what][lane].append(_used_by_children() - used)
                 if what == "no-op" and "Nothing to be done" not in said:
                     sys.exit(f"a finished sweep had something to do:\n{said[-3000:]}")
-    return seconds, planned(snakemake(*lanes["one more"]["ours"]))
+    return seconds, processor, planned(snakemake(*lanes["one more"]["ours"]))
+
+
+def _used_by_children():
+    """Processor seconds of all processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def planned(said):
@@ -273,15 +282,20 @@ def run_step(folder, number, name):
 
 
 def start_rows(starts):
-    """[(what, runs, ours, bare, ratio, bound, verdict)] from {runs: what measure_starts gives}."""
+    """[(what, runs, ours, bare, ratio of processor seconds, ratio, bound, verdict)] from {runs: what measure_starts gives}."""
     rows = []
-    for runs, (seconds, _) in starts.items():
+    for runs, (seconds, processor, _) in starts.items():
         for what, lanes in seconds.items():
             ours, bare = (statistics.median(lanes[lane]) for lane in ("ours", "bare"))
             # In turns, so that what drifts hits both alike.
-            ratio = statistics.median(a / b for a, b in zip(lanes["ours"], lanes["bare"], strict=True))
-            rows.append((what, runs, ours, bare, ratio, RATIO, ratio <= RATIO))
+            ratio = ratio_of(lanes)
+            rows.append((what, runs, ours, bare, ratio_of(processor[what]), ratio, RATIO, ratio <= RATIO))
     return rows
+
+
+def ratio_of(lanes):
+    """The median ratio of ours to bare over starts that followed each other."""
+    return statistics.median(a / b for a, b in zip(lanes["ours"], lanes["bare"], strict=True))
 
 
 def plan_problems(starts):
@@ -289,7 +303,7 @@ def plan_problems(starts):
     return [
         f"with {runs} finished runs, one configuration more plans {jobs.get('train', 0)} trainings instead of "
         f"{own_jobs(runs)}: {jobs}"
-        for runs, (_, jobs) in starts.items()
+        for runs, (*_, jobs) in starts.items()
         if jobs.get("train") != own_jobs(runs) or any(rule.startswith(("prepare", "fetch")) for rule in jobs)
     ]
 
@@ -345,7 +359,7 @@ def main():
     others = conditions.other_cores(before, conditions.read())
     rows = start_rows(starts), step_rows(steps), growth_rows(steps)
     problems = plan_problems(starts)
-    print(table(["start", "runs", "ours, s", "bare, s", "ratio", "at most", ""], rows[0]), end="\n\n")
+    print(table(["start", "runs", "ours, s", "bare, s", "processor", "ratio", "at most", ""], rows[0]), end="\n\n")
     print(table(["step", "runs", "", "unit", "at most", ""], rows[1]), end="\n\n")
     if rows[2]:
         print(table(["growth", "from runs", "to runs", "times as long", "times as many", ""], rows[2]), end="\n\n")
@@ -355,7 +369,10 @@ def main():
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": devices.describe_host(),
         "other_cores": others,
-        "starts": {runs: {"seconds": seconds, "planned": jobs} for runs, (seconds, jobs) in starts.items()},
+        "starts": {
+            runs: {"seconds": seconds, "processor_seconds": processor, "planned": jobs}
+            for runs, (seconds, processor, jobs) in starts.items()
+        },
         "steps": {runs: {"rules": found, "report_bytes": size} for runs, (found, size) in steps.items()},
     }
     files.write_text(output, json.dumps(results, indent=1) + "\n")
