@@ -34,7 +34,9 @@ def scripts_of_rules():
         for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             name = rule[: rule.index(":")]
             script = re.search(r'^    script:\s+"\.\./([^"]+)"', rule, re.MULTILINE)
-            conda = re.search(r'^    conda:\s+(?:#.*\s+)?(?:"\.\./envs/([\w-]+)\.yaml"|env_of\b|TRAIN_ENV\b)', rule, re.MULTILINE)
+            conda = re.search(
+                r'^    conda:\s+(?:#.*\s+)?(?:"\.\./envs/([\w-]+)\.yaml"|env_of\b|TRAIN_ENV\b)', rule, re.MULTILINE
+            )
             if script:
                 assert conda, f"{path.name}: rule {name} has a script but no environment"
                 found.append((name, ROOT / script[1], {conda[1]} if conda[1] else set(TRAINING)))
