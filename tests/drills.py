@@ -267,7 +267,8 @@ def jumping_clock(folder):
         FAKETIME_DONT_FAKE_MONOTONIC="1",
         DONT_FAKE_MONOTONIC="1",
     )
-    wait_for(lambda: "first step" in said(folder), "the first step")
+    journal = Path(training_of(sweep).cmdline()[-1]).with_name("journal.jsonl")
+    wait_for(lambda: journal.exists() and "first_step" in journal.read_text(), "the first step")
     clock.write_text("-1d")
     expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
     record = json.loads(run_files(folder)[1].read_text())
