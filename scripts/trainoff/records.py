@@ -42,7 +42,20 @@ def _quick_check():
 
     It knows the draft before ours, which differs in nothing that the schema uses.
     """
-    return fastjsonschema.compile(_schema(), use_default=False, use_formats=False)
+    schema = _schema()
+    return fastjsonschema.compile(_inlined(schema, schema["$defs"]), use_default=False, use_formats=False)
+
+
+def _inlined(part, definitions):
+    """A schema with its definitions in place of references to them, each of which would cost a call of a function."""
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    name = part.get("$ref", "")
+    if name.startswith("#/$defs/"):
+        part = {key: value for key, value in part.items() if key != "$ref"} | definitions[name.removeprefix("#/$defs/")]
+    return {key: _inlined(value, definitions) for key, value in part.items() if key != "$defs"}
 
 
 def departure(record):
