@@ -256,20 +256,22 @@ def without_repeats(answers):
 
 
 def with_headlines(answers, overall, devices):
-    """The answers, each of a pair with its ratio to be set large; None where there is none."""
+    """The answers, each of a pair with its ratio to be set large; None where there is none.
+
+    `settled`: whether any configuration was called faster or slower. A ratio that could be chance must not stand out.
+    """
     if len(devices) < 2:
         return [answer | {"headline": None} for answer in answers]
-    table = findings.against_first(overall[overall["subset"] == "all"], devices).set_index("device")
-    means = [table["ratio"].get(device.name) for device in devices[1:]]
-    return [
-        answer
-        | {
-            "headline": {"ratio": numbers.ratio(mean), "device": device, "baseline": devices[0]}
-            if numbers.known(mean)
-            else None
-        }
-        for answer, mean, device in zip(answers, means, devices[1:], strict=True)
-    ]
+    table = findings.against_first(overall[overall["subset"] == "all"], devices)
+    rows = {row["device"]: row for row in table.to_dict("records")}
+    found = []
+    for answer, device in zip(answers, devices[1:], strict=True):
+        row, headline = rows[device.name], None
+        if numbers.known(row["ratio"]):
+            headline = {"ratio": numbers.ratio(row["ratio"]), "device": device, "baseline": devices[0]}
+            headline["settled"] = bool(row["faster"] + row["slower"])
+        found.append(answer | {"headline": headline})
+    return found
 
 
 def _tells(name, frames):

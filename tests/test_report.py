@@ -143,6 +143,14 @@ def test_one_device_has_no_winner(tmp_path):
     assert numbers.span(lowest, highest) in said
 
 
+def test_a_ratio_that_could_be_chance_does_not_stand_out(tmp_path):
+    devices = [synthetic.DEVICES[0], synthetic.DEVICES[3], synthetic.DEVICES[1]]  # the second is as fast as the first
+    text, _ = page(tmp_path, devices, synthetic.records(devices))
+    large = re.findall(r'<p class="(figure[^"]*)">(.*?)</p>', text)
+    assert [look for look, _ in large] == ["figure open", "figure"]
+    assert ["no significant difference found" in words for _, words in large] == [True, False]
+
+
 def test_each_at_its_best_stands_apart(tmp_path):
     devices = synthetic.DEVICES[:2]
     grid = synthetic.SMALL_GRID | {"precision": ["float32", "mixed_float16"]}
