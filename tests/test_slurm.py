@@ -114,7 +114,7 @@ def test_outside_of_slurm_nothing_is_noted(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_states_are_read_from_accounting_or_the_controller(monkeypatch):
+def test_states_are_read_from_accounting_or_the_controller(monkeypatch, tmp_path):
     answers = {"sacct": "", "scontrol": "JobId=7 JobName=x JobState=OUT_OF_MEMORY Reason=OutOfMemory"}
     monkeypatch.setattr(slurm, "_output", lambda command: answers[command[0]])
     assert slurm.state_of("7") == "OUT_OF_MEMORY"
@@ -122,6 +122,14 @@ def test_states_are_read_from_accounting_or_the_controller(monkeypatch):
     assert slurm.state_of("7") == "CANCELLED"
     answers |= {"sacct": "", "scontrol": ""}
     assert slurm.state_of("7") is None
+    # Without control groups the job just fails, and its log tells why.
+    log = tmp_path / slurm.LOGS / "rule_train/x/7.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("slurmstepd-node: error: StepId=7.0 exceeded memory limit (2 > 1), being killed\nout of luck\n")
+    monkeypatch.chdir(tmp_path)
+    assert slurm.state_of("7") == "OUT_OF_MEMORY" and slurm.state_of("8") is None
+    answers["sacct"] = "TIMEOUT"
+    assert slurm.state_of("7") == "TIMEOUT"
 
 
 def test_only_jobs_of_this_folder_are_cancelled(tmp_path, monkeypatch):

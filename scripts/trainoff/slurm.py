@@ -9,11 +9,16 @@ import re
 import subprocess
 from pathlib import Path
 
+from trainoff import supervise
+
 # Beside a run's metrics while it runs as a SLURM job: the job's number, and what the training has reported.
 NOTE = ".slurm-job"
 JOURNAL = ".journal.jsonl"
 # A job is started three times at most (`retries` in profiles/slurm). What ends like this would end so again.
 ATTEMPTS = 3
+# Where the executor keeps what jobs write, below the project folder; and what SLURM writes there before it kills.
+LOGS = ".snakemake/slurm_logs"
+KILLED_FOR_MEMORY = re.compile(r"slurmstepd.*(exceeded.* memory limit|oom.kill)", re.IGNORECASE)
 OUTCOMES = {
     "TIMEOUT": (
         "timed_out",
@@ -90,8 +95,15 @@ def state_of(job):
     ):
         found = re.match(pattern, _output(command))
         if found:
-            return found[1]
-    return None
+            break
+    state = found[1] if found else None
+    # Where SLURM watches memory by itself, without control groups, only the step is killed and the job just fails.
+    return "OUT_OF_MEMORY" if state in (None, "FAILED") and _killed_for_memory(job) else state
+
+
+def _killed_for_memory(job):
+    """Whether SLURM says so in the log of the job."""
+    return any(KILLED_FOR_MEMORY.search("\n".join(supervise.tail(path))) for path in Path(LOGS).rglob(f"{job}.log"))
 
 
 def cancel_abandoned(folder):
