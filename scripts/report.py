@@ -551,7 +551,17 @@ def version_rows(runs):
     names = {"Python": "python", "TensorFlow": "tensorflow", "PyTorch": "torch", "JAX": "jax", "Keras": "keras"}
     names["Protocol version"] = "protocol_version"
     rows = [(name, _values(runs, column)) for name, column in names.items() if runs[column].notna().any()]
-    return [*rows, ("Metrics schema version", str(records.SCHEMA_VERSION))]
+    return [*rows, ("Metrics schema version", str(records.SCHEMA_VERSION)), *origin_rows(runs)]
+
+
+def origin_rows(runs):
+    """Where runs come from, if not all from this machine: [("Runs from", "this machine 8, bundle 1a2b… 16")]."""
+    counts = runs["origin"].value_counts()
+    if set(counts.index) <= {"local"}:
+        return []
+    bundled = [f"bundle {origin} {counts[origin]}" for origin in sorted(set(counts.index) - {"local"})]
+    own = [f"this machine {counts['local']}"] if "local" in counts.index else []
+    return [("Runs from", numbers.listing([*own, *bundled]))]
 
 
 def hash_rows(runs):

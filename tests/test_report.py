@@ -244,3 +244,9 @@ def test_the_page_says_which_device_needed_which_learning_rate():
     )
     (sentence,) = findings.learning_rate_notes(runs, devices)
     assert sentence == "Apple GPU converged only at a lower learning rate in 1 of 2 runs: 0.00025 instead of 0.0005."
+
+
+def test_runs_of_other_machines_are_told_apart():
+    runs = pd.DataFrame({"origin": ["local", "local", "1a2b3c4d5e6f"]})
+    assert report.origin_rows(runs) == [("Runs from", "this machine 2 and bundle 1a2b3c4d5e6f 1")]
+    assert report.origin_rows(runs[:2]) == []
