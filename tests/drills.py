@@ -254,22 +254,42 @@ def read_only(folder):
     return "stopped with a sentence; writable again, the next start went on"
 
 
+# Put on Python's path: the time of day is as many seconds off as a file says. Clocks that no one can set go on as they are,
+# as they do when a machine's clock is set. (libfaketime breaks Python's sleep, and a machine's own clock is not ours to set.)
+SET_CLOCK = """
+import datetime, os, time
+
+_time = time.time
+
+
+def off():
+    with open(os.environ["DRILL_CLOCK"]) as file:
+        return float(file.read())
+
+
+class Moment(datetime.datetime):
+    __slots__ = ()
+
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(seconds=off())
+
+
+time.time = lambda: _time() + off()
+datetime.datetime = Moment
+"""
+
+
 def jumping_clock(folder):
     """Clock that jumps a day back during a run"""
-    library = faketime()
     clock = folder / "clock"
-    clock.write_text("+0")
-    sweep = start(
-        folder,
-        LD_PRELOAD=library,
-        FAKETIME_TIMESTAMP_FILE=str(clock),
-        FAKETIME_NO_CACHE="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-        DONT_FAKE_MONOTONIC="1",
-    )
+    clock.write_text("0")
+    (folder / "fault").mkdir()
+    (folder / "fault/sitecustomize.py").write_text(SET_CLOCK)
+    sweep = start(folder, PYTHONPATH=str(folder / "fault"), DRILL_CLOCK=str(clock))
     journal = Path(training_of(sweep).cmdline()[-1]).with_name("journal.jsonl")
     wait_for(lambda: journal.exists() and "first_step" in journal.read_text(), "the first step")
-    clock.write_text("-1d")
+    clock.write_text("-86400")
     expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
     record = json.loads(run_files(folder)[1].read_text())
     at = record["provenance"]
@@ -278,13 +298,6 @@ def jumping_clock(folder):
     # The file that such a clock leaves behind is older than what it was made of.
     os.utime(run_files(folder)[1], (time.time() - 86_400,) * 2)
     return "windows are timed by a clock that does not jump; nothing was done twice"
-
-
-def faketime():
-    """Path of libfaketime, which gives a program another time than the machine's."""
-    for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"):
-        return str(path)
-    raise NotHere("needs libfaketime, the Debian package of that name")
 
 
 def two_snakemakes(folder):
