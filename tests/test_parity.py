@@ -227,8 +227,8 @@ def follow(folder, probes):
         "A title",
         DEVICES,
         {},
-        project.ROOT / "report/report.html.j2",
-        project.ROOT / "report/report.css",
+        *(project.ROOT / "report" / f"report.{end}" for end in ("html.j2", "css", "js")),
+        project.ROOT / "catalog/published.csv",
         folder / "report.html",
     )
     page = (folder / "report.html").read_text().replace("\xa0", " ")

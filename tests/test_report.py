@@ -19,9 +19,14 @@ SETTINGS = {"dataset": {"name": "digits"}, "weights": "random", "replicates": 1,
 HOSTILE = "</script><script>alert(1)</script><!-- \"'&amp; <img src=x onerror=alert(1)>"
 
 
-def page(folder, devices, records, title="A title", drawn=False):
-    """The page made of records, and the tables behind it; with a stand-in for every figure unless `drawn`."""
+def page(folder, devices, records, title="A title", drawn=False, change=None):
+    """The page made of records, and the tables behind it; with a stand-in for every figure unless `drawn`.
+
+    change: called with {name of the table: path}, may add tables.
+    """
     tables = synthetic.results(folder, devices, records)
+    if change:
+        change(tables)
     stand_in = folder / "stand-in.svg"
     stand_in.write_text('<svg xmlns="http://www.w3.org/2000/svg"><text id="a">figure</text></svg>')
     svgs = {name: draw(name, tables, devices, folder)[0] if drawn else stand_in for name in TABLES_OF}
