@@ -254,29 +254,22 @@ def read_only(folder):
     return "stopped with a sentence; writable again, the next start went on"
 
 
-# Put on Python's path: the time of day is as many seconds off as a file says. Clocks that no one can set go on as they are,
-# as they do when a machine's clock is set. (libfaketime breaks Python's sleep, and a machine's own clock is not ours to set.)
+# Put on Python's path: the script that trains is told another time of day, as many seconds off as a file says. Clocks that no
+# one can set go on as they are, as they do when a machine's clock is set. (libfaketime breaks Python's sleep.)
 SET_CLOCK = """
-import datetime, os, time
+import datetime, os
 
-_time = time.time
+if b".train.py" in open("/proc/self/cmdline", "rb").read():
 
+    class Moment(datetime.datetime):
+        __slots__ = ()
 
-def off():
-    with open(os.environ["DRILL_CLOCK"]) as file:
-        return float(file.read())
+        @classmethod
+        def now(cls, tz=None):
+            with open(os.environ["DRILL_CLOCK"]) as file:
+                return super().now(tz) + datetime.timedelta(seconds=float(file.read()))
 
-
-class Moment(datetime.datetime):
-    __slots__ = ()
-
-    @classmethod
-    def now(cls, tz=None):
-        return super().now(tz) + datetime.timedelta(seconds=off())
-
-
-time.time = lambda: _time() + off()
-datetime.datetime = Moment
+    datetime.datetime = Moment
 """
 
 
