@@ -81,6 +81,7 @@ def test_replicates_are_interleaved_and_share_seeds_across_devices():
         ({"protocol": {"images_per_epoch": 650}}, "protocol.images_per_epoch", "multiple of batch_size 32"),
         ({"protocol": {"warm_up_epochs": 4}}, "protocol.warm_up_epochs", "none to count"),
         ({"protocol": {"timeout_minutes": 0}}, "protocol.timeout_minutes", "0"),
+        ({"protocol": {"timeout_minutes": 0.4}}, "protocol.timeout_minutes", "whole minutes"),
         ({"dataset": {"archive": "x.tar.gz"}}, "dataset", "belong to cifar10"),
         ({"dataset": {"name": "cifar10", "archive": "no/such.tar.gz"}}, "dataset.archive", "no file"),
         ({"dataset": {"name": "cifar10", "sha256": "0" * 64}}, "dataset.sha256", "Name an archive"),
