@@ -1,5 +1,6 @@
 """Compares devices: rates per configuration and device, ratios per configuration and pair of devices, and over all."""
 
+import dataclasses
 import itertools
 import math
 
@@ -152,7 +153,7 @@ def gather(runs, windows, drawn):
         cell["energy"] = efficiency.of_runs(cell["used"], drawn)
     measured = [cell for cell in cells.values() if cell["rates"]]
     for cell, rate in zip(measured, stats.rates([cell["rates"] for cell in measured]), strict=True):
-        cell["rate"] = rate
+        cell["rate"] = dataclasses.replace(rate, busy=_flag(cell, "busy") is True)
     return cells
 
 
@@ -388,11 +389,12 @@ def _short(value):
 def _caveats(sides):
     """What a reader must know beside a verdict."""
     found = []
-    single = [device for cell, device in sides if len(cell["rate"].runs) == 1]
+    single = {device: stats.run_to_run(cell["rate"]) for cell, device in sides if len(cell["rate"].runs) == 1}
     if single:
+        assumed = " and ".join(f"{spread:.0%}" for spread in dict.fromkeys(single.values()))
         found.append(
             f"one run of {' and of '.join(single)}: the interval says nothing about run-to-run spread; "
-            f"for the verdict {stats.RUN_TO_RUN:.0%} is assumed"
+            f"for the verdict {assumed} is assumed"
         )
     double = [device for cell, device in sides if len(cell["rate"].runs) == 2]
     if double:

@@ -1,5 +1,7 @@
 """Intervals, tests and verdicts, on simulated experiments of known truth."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -122,3 +124,14 @@ def test_a_verdict_needs_the_corrected_p_value_and_the_interval():
 def test_the_method_states_its_numbers():
     for part in ("runs first", "Welch", "Benjamini", "5%", "geometric"):
         assert part in stats.METHOD
+
+
+def test_one_run_on_a_busy_machine_is_trusted_less():
+    def verdict(factor, busy):
+        sides = [stats.rate([[rate * scale for rate in (99, 100, 101)]]) for scale in (factor, 1)]
+        found = stats.ratio(*(dataclasses.replace(side, busy=busy) for side in sides))
+        return stats.verdict(found, found.p_value)
+
+    assert verdict(1.5, busy=False) == "faster"
+    assert verdict(1.5, busy=True) == "no_significant_difference"
+    assert verdict(4, busy=True) == "faster"
