@@ -20,7 +20,6 @@ def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported
 
 
 if __name__ == "__main__":
-    snakemake = globals()["snakemake"]
     with logged(snakemake.log[0]):
         main(
             snakemake.input.metrics,

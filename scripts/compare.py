@@ -449,16 +449,12 @@ def _interval(rate):
 
 
 if __name__ == "__main__":
-    snakemake = globals()["snakemake"]
     with logged(snakemake.log[0]):
         main(
             snakemake.input.runs,
             snakemake.input.windows,
             snakemake.params.devices,
-            {
-                name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
-                for name in ("rates", "comparison", "best", "overall")
-            },
+            tables.files(snakemake.output, "rates", "comparison", "best", "overall"),
             snakemake.input.parity or None,
             [snakemake.input.energy, snakemake.input.energy_windows],
             snakemake.params.assumptions,

@@ -98,7 +98,9 @@ def costs(runs, windows, rates, energy_windows, assumptions, target):
                 "joules_to_accuracy": training["joules"] if target is not None else None,
                 "target_accuracy": target,
                 "reached": f"{sum(one['reached'] for one in cell)} of {len(cell)}" if target is not None else None,
-                "grams_co2e_per_1000_images": cost.carbon_grams(_known(1000 * rate["joules_per_image"]), grams_per_kwh),
+                "grams_co2e_per_1000_images": cost.carbon_grams(
+                    numbers.known_or_none(1000 * rate["joules_per_image"]), grams_per_kwh
+                ),
                 "grams_co2e_per_training": cost.carbon_grams(training["joules"], grams_per_kwh),
                 "energy_scope": rate["energy_scope"],
                 "energy_source": rate["energy_source"],
@@ -128,8 +130,8 @@ def break_even(table, assumptions):
                 "owned_seconds_per_training": owned["seconds_per_training"],
                 "rented_seconds_per_training": rented["seconds_per_training"],
             }
-            seconds = [_known(one["seconds_per_training"]) for one in (owned, rented)]
-            joules = _known(owned["joules_per_training"])
+            seconds = [numbers.known_or_none(one["seconds_per_training"]) for one in (owned, rented)]
+            joules = numbers.known_or_none(owned["joules_per_training"])
             if None in seconds or joules is None or price_per_kwh is None:
                 rows.append(
                     row | {"reason": "the time of a training, its energy or the price of electricity is unknown"}
@@ -171,7 +173,7 @@ def trainings_by_cell(runs, windows, energy_windows, target):
     for run in runs.to_dict("records"):
         key = tuple(run[name] for name in records.RUN_KEYS)
         rows = sorted(own.get(key, []), key=lambda row: row["epoch"])
-        drawn = [_known(joules.get((*key, row["epoch"]), math.nan)) for row in rows]
+        drawn = [numbers.known_or_none(joules.get((*key, row["epoch"]), math.nan)) for row in rows]
         found.setdefault((*(run[axis] for axis in AXES), run["device"]), []).append(training(run, rows, drawn, target))
     return found
 
@@ -234,7 +236,7 @@ def _per_image(rate, facts, price_per_kwh):
         ("_high", rate["ci_low"], rate["joules_per_image_high"]),
     ):
         seconds = 1 / speed if numbers.known(speed) else None
-        owned = cost.owned(seconds, _known(joules), facts["purchase"], price_per_kwh)
+        owned = cost.owned(seconds, numbers.known_or_none(joules), facts["purchase"], price_per_kwh)
         rented = cost.rented(seconds, facts["rental"])
         result["owned", end] = math.nan if owned is None else owned
         result["rented", end] = math.nan if rented is None else rented
@@ -267,12 +269,7 @@ def _median(values):
     return middle if math.isfinite(middle) else None
 
 
-def _known(value):
-    return value if numbers.known(value) else None
-
-
 if __name__ == "__main__":
-    snakemake = globals()["snakemake"]
     with logged(snakemake.log[0]):
         main(
             snakemake.input.runs,
@@ -281,5 +278,5 @@ if __name__ == "__main__":
             snakemake.input.energy_windows,
             snakemake.params.assumptions,
             snakemake.params.target,
-            {name: (snakemake.output[name], snakemake.output[f"{name}_parquet"]) for name in ("costs", "break_even")},
+            tables.files(snakemake.output, "costs", "break_even"),
         )

@@ -8,22 +8,10 @@ from trainoff import energy, numbers, records, tables, wall_meter
 from trainoff.errors import UserError
 from trainoff.script import logged
 
-RUN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
-    "joules_per_image": "float64",
-    "joules_per_image_above_idle": "float64",
-    "mean_watts": "float64",
-    "idle_watts": "float64",
-    "energy_scope": "str",
-    "energy_source": "str",
-    "energy_reason": "str",
-}
-WINDOW_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
-    "epoch": "int64",
-    "images": "int64",
-    "seconds": "float64",
-    "warm_up": "bool",
-    "energy_joules": "float64",
-    "energy_reason": "str",
+RUN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in [*records.RUN_KEYS, *tables.ENERGY_KEYS]}
+WINDOW_COLUMNS = {
+    key: tables.WINDOW_COLUMNS[key]
+    for key in [*records.RUN_KEYS, "epoch", "images", "seconds", "warm_up", "energy_joules", "energy_reason"]
 }
 
 
@@ -147,12 +135,16 @@ def _readings(run, windows, meter, declared):
             None,
         )
     readings = [
-        _reading(row, _or_none(row["energy_joules"]), _or_none(row["energy_reason"]) or _or_none(run["energy_reason"]))
+        _reading(
+            row,
+            numbers.known_or_none(row["energy_joules"]),
+            numbers.known_or_none(row["energy_reason"]) or numbers.known_or_none(run["energy_reason"]),
+        )
         for row in windows
     ]
     if not measured:
         return readings, None, None, None
-    return readings, run["energy_source"], run["energy_scope"], _or_none(run["idle_watts"])
+    return readings, run["energy_source"], run["energy_scope"], numbers.known_or_none(run["idle_watts"])
 
 
 def _reading(row, joules, reason):
@@ -162,20 +154,12 @@ def _reading(row, joules, reason):
     }
 
 
-def _or_none(value):
-    return value if numbers.known(value) else None
-
-
 if __name__ == "__main__":
-    snakemake = globals()["snakemake"]
     with logged(snakemake.log[0]):
         main(
             snakemake.input.runs,
             snakemake.input.windows,
             snakemake.params.wall_meters,
             snakemake.params.declared,
-            {
-                name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
-                for name in ("energy", "energy_windows")
-            },
+            tables.files(snakemake.output, "energy", "energy_windows"),
         )

@@ -338,6 +338,21 @@ def test_every_changed_byte_is_noticed_or_changes_nothing(here, there):
     assert refused > 30
 
 
+def test_a_changed_digit_in_a_sound_zip_is_refused_by_its_hash(here, there):
+    """Packed anew by an editor, the zip's own checks fit and the length stays: only the listed hash tells."""
+    path = there.bundle()
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in files if name.endswith("/metrics.json"))
+    changed = files[name].replace(b'"images":640', b'"images":740', 1)
+    assert changed != files[name] and len(changed) == len(files[name])
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, content in (files | {name: changed}).items():
+            archive.writestr(each, content)
+    with pytest.raises(UserError, match="is not what was bundled"):
+        here.tables(path)
+
+
 NO_BUNDLES = [(b"", "is empty"), (b"no zip", "read as a zip"), (b"PK\5\6" + b"\0" * 18, "holds no bundle.json")]
 
 

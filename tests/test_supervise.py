@@ -34,6 +34,7 @@ def run(code, tmp_path, timeout_seconds=60, watch=lambda: None):
             "pthread_create",
         ),
         ("x = bytearray(10**15)", "out_of_memory", "MemoryError"),
+        ("raise RuntimeError('could not create a primitive descriptor')", "crashed", "exit code 1"),
     ],
 )
 def test_every_ending_has_its_status(code, status, words, tmp_path):

@@ -19,7 +19,7 @@ from project import ROOT
 import prepare_images
 import prepare_weights
 import train
-from trainoff import devices, records
+from trainoff import child, devices, records
 from trainoff.errors import UserError
 from trainoff.files import write_text
 
@@ -150,6 +150,25 @@ def test_too_little_memory_is_recorded(data, tmp_path):
 
     record = run(data, tmp_path, say=limit, trainable=True, epochs=100_000, timeout_minutes=3)
     assert record["status"] == "out_of_memory", record["failure"]
+
+
+@pytest.mark.parametrize(
+    "words, status",
+    [
+        # As TensorFlow 2.19 and torch 2.13 said it under a limit of the address space.
+        ("Operation received an exception:Status: 1, message: could not create a primitive, in file x.cc:1", "memory"),
+        (
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
+            "memory",
+        ),
+        ("can't start new thread", "memory"),
+        ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 66846720 bytes.", "memory"),
+        ("Operation received an exception:Status: 3, message: could not create a primitive descriptor", "error"),
+        ("Incompatible shapes: [32,10] vs. [64,10]", "error"),
+    ],
+)
+def test_what_a_framework_says_when_memory_runs_out_is_known(words, status):
+    assert child._status(RuntimeError(words)) == {"memory": "out_of_memory", "error": "error"}[status]
 
 
 @pytest.mark.skipif(devices.is_apple_silicon(), reason="this machine has the device")

@@ -91,14 +91,15 @@ def _versions():
 
 def _status(error):
     from trainoff.devices import DeviceUnavailable
+    from trainoff.memory import words_of_exhaustion
 
     if isinstance(error, DeviceUnavailable):
         return "unavailable"
     names = {kind.__name__ for kind in type(error).__mro__}
     if "Diverged" in names:
         return "diverged"
-    # TensorFlow and torch have their own classes for it, JAX only the words.
-    if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or "RESOURCE_EXHAUSTED" in str(error):
+    # TensorFlow and torch have classes for it but do not always use them; JAX has only words.
+    if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or words_of_exhaustion(str(error)):
         return "out_of_memory"
     return "error"
 

@@ -10,6 +10,11 @@ def known(value):
     return value is not None and value == value
 
 
+def known_or_none(value):
+    """A value from a table, with None for all that tables say for what is unknown."""
+    return value if known(value) else None
+
+
 def significant(value, digits=3):
     """A number with so many significant digits, thousands separated, never in powers of ten: 71.3, 313, 1,240."""
     if not known(value):

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import re
 import signal
 import subprocess
 import time
@@ -12,19 +11,12 @@ from pathlib import Path
 import psutil
 
 from trainoff.errors import UserError
+from trainoff.memory import words_of_exhaustion
 
 # How often the child is looked at. Coarse enough to cost the training nothing.
 POLL_SECONDS = 0.2
 
 SHELLS = {"sh", "bash", "dash", "zsh"}
-
-# What allocators print before they abort the process. A new thread needs memory for its stack, so a limit on memory may
-# show there first.
-OUT_OF_MEMORY_WORDS = re.compile(
-    r"std::bad_alloc|out of memory|cannot allocate memory|failed to allocate|RESOURCE_EXHAUSTED|MemoryError"
-    r"|pthread_create failed: Resource temporarily unavailable",
-    re.IGNORECASE,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +97,9 @@ def status_of(ending, log_tail):
         return "timed_out", "The run took longer than protocol.timeout_minutes and was ended."
     if ending.killed_for_memory:
         return "out_of_memory", "The operating system killed the training process because memory ran out."
-    words = OUT_OF_MEMORY_WORDS.search("\n".join(log_tail))
+    words = words_of_exhaustion("\n".join(log_tail))
     if words:
-        return "out_of_memory", f"The training process ended after it wrote “{words.group()}”."
+        return "out_of_memory", f"The training process ended after it wrote “{words}”."
     if ending.signal:
         return "crashed", f"The training process was ended by {ending.signal}{_MEANING.get(ending.signal, '')}."
     return "crashed", f"The training process ended with exit code {ending.exit_code} before it was done."

@@ -95,6 +95,17 @@ WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "energy_reason": "str",
 }
 
+# The energy of a run, in RUN_COLUMNS.
+ENERGY_KEYS = [
+    "joules_per_image",
+    "joules_per_image_above_idle",
+    "mean_watts",
+    "idle_watts",
+    "energy_scope",
+    "energy_source",
+    "energy_reason",
+]
+
 
 def read_all(paths):
     """The records in the files `paths` with their paths, ordered by the runs' keys whatever the order of `paths`.
@@ -151,6 +162,11 @@ def window_table(found):
         ],
         WINDOW_COLUMNS,
     )
+
+
+def files(output, *names):
+    """{name: (csv path, parquet path)} of the tables `names` among a rule's named outputs."""
+    return {name: (output[name], output[f"{name}_parquet"]) for name in names}
 
 
 def write(frame, csv, parquet):
