@@ -57,10 +57,10 @@ def test_a_hang_ends_at_the_time_limit_with_all_its_processes(tmp_path):
 def test_the_child_dies_with_its_supervisor(tmp_path):
     """SIGKILL leaves the supervisor no time to clean up: the training must notice by itself."""
     code = f"""
-import sys, threading, time
+import sys, time
 sys.path.insert(0, {str(supervise.__file__).rsplit("/", 2)[0]!r})
 from trainoff import child
-threading.Thread(target=child._end_with_supervisor, daemon=True).start()
+child.end_with_supervisor()
 print("up", flush=True)
 time.sleep(600)
 """
@@ -73,7 +73,7 @@ with open({str(tmp_path / "log")!r}, "wb") as log:
 """
     supervisor = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
-    while not supervise.tail(tmp_path / "log") and time.monotonic() < deadline:
+    while supervise.tail(tmp_path / "log") != ["up"] and time.monotonic() < deadline:
         time.sleep(0.05)
     (child,) = psutil.Process(supervisor.pid).children()
     os.kill(supervisor.pid, signal.SIGKILL)
