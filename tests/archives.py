@@ -1,5 +1,6 @@
 """Small archives in the layout of cifar-10-binary.tar.gz."""
 
+import gzip
 import io
 import tarfile
 
@@ -24,7 +25,14 @@ def cifar10_files(per_class=4):
 
 def write_archive(path, files, folder=CIFAR10_FOLDER):
     """Writes {name: bytes or TarInfo} as a .tar.gz with one folder."""
-    with tarfile.open(path, "w:gz") as tar:
+    path.write_bytes(gzip.compress(plain_archive(files, folder)))
+    return path
+
+
+def plain_archive(files, folder=CIFAR10_FOLDER):
+    """{name: bytes or TarInfo} as the bytes of a .tar with one folder."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
         for name, content in files.items():
             if isinstance(content, tarfile.TarInfo):
                 tar.addfile(content)
@@ -32,4 +40,4 @@ def write_archive(path, files, folder=CIFAR10_FOLDER):
             member = tarfile.TarInfo(f"{folder}/{name}" if folder else name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    return path
+    return data.getvalue()

@@ -57,7 +57,7 @@ def load_cifar10(archive, expected_sha256=None):
     try:
         with tarfile.open(archive, "r:gz") as tar:
             files = _members(tar, archive)
-    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise UserError(f"dataset.archive: there is no file {archive}.") from error
         raise UserError(
@@ -80,18 +80,24 @@ def _members(tar, archive):
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
             raise UserError(
-                f"dataset.archive: {archive} has a member that points outside of it ({member.name!r}). Such an archive is "
+                f"dataset.archive: {archive} has a member that points outside of it ({member.name[:200]!r}). Such an archive is "
                 "not used; get the official one."
+            )
+        if member.size < 0:
+            # What follows such a member is the member itself, for ever.
+            raise UserError(
+                f"dataset.archive: {member.name[:200]!r} in {archive} claims less than no bytes. Get the archive again."
             )
         if path.name not in wanted or path.parts[0] != CIFAR10_FOLDER:
             continue
         if not member.isfile():
             raise UserError(
-                f"dataset.archive: {member.name!r} in {archive} is not a plain file. Get the archive again."
+                f"dataset.archive: {member.name[:200]!r} in {archive} is not a plain file. Get the archive again."
             )
         if member.size > CIFAR10_FILE_BYTES_LIMIT:
             raise UserError(
-                f"dataset.archive: {member.name!r} in {archive} claims {member.size} bytes, more than a file of CIFAR-10 has."
+                f"dataset.archive: {member.name[:200]!r} in {archive} claims {member.size} bytes, more than a file of CIFAR-10 "
+                "has."
             )
         found[path.name] = tar.extractfile(member).read()
     missing = sorted(wanted - set(found) - {"batches.meta.txt"})
