@@ -6,6 +6,9 @@ from trainoff import bundles, parity, records, supervise
 from trainoff.script import logged
 
 LOG_LINES = 40
+# Keys of the experiment that no run depends on and that tell of this place: its folders, accounts, meters and prices. What is
+# told of devices stands apart.
+UNTOLD = ("pathvars", "imports", "devices", "trackers", "energy", "money")
 # Values of the experiment that are paths: only the file's name is told.
 PATHS = [("weights",), ("dataset", "archive")]
 # What is told of a device's entry; the rest is this place's matter: software, prices, what its jobs ask for.
@@ -53,8 +56,8 @@ def main(metrics, probes, experiment, devices, reference, origin_file, output, s
 
 
 def without_folders(experiment):
-    """The experiment with nothing but the file names of its paths, and without what says where things lie here."""
-    kept = {key: value for key, value in experiment.items() if key not in ("pathvars", "imports")}
+    """The experiment with nothing but the file names of its paths, and without what tells of this place."""
+    kept = {key: value for key, value in experiment.items() if key not in UNTOLD}
     for *parents, last in PATHS:
         part = kept
         for key in parents:

@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import json
 import shutil
+import socket
 import stat
 import zipfile
 from pathlib import Path
@@ -175,24 +176,42 @@ def _provenance(record, **values):
     return record | {"provenance": record["provenance"] | values}
 
 
-def test_a_bundle_tells_no_user_and_no_home(tmp_path, monkeypatch):
+PRIVATE_EXPERIMENT = EXPERIMENT | {
+    "devices": [entry("cpu") | {"slurm": {"account": "alice"}}],
+    "trackers": {"wandb": {"project": "x", "entity": "alice"}},
+    "energy": {"wall_meters": [{"file": "/scratch/alice/meter.csv", "devices": ["cpu"]}]},
+}
+
+
+def test_a_bundle_tells_no_user_no_host_no_home_and_no_secret(tmp_path, monkeypatch):
     monkeypatch.setattr(getpass, "getuser", lambda: "alice")
+    monkeypatch.setattr(socket, "gethostname", lambda: "node7.lab.example")
     monkeypatch.setenv("HOME", "/data/homes/alice")
+    secrets = {
+        "AWS_SECRET_ACCESS_KEY": "wJalr/home/K7MDENG+bPx",
+        "WANDB_API_KEY": "0a1b2c3d4e5f",
+        "my_password": "hunter22",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
     bundles._names.cache_clear()
-    machine = Machine(tmp_path / "here", ["cpu"], failures={0: "crashed"})
+    machine = Machine(tmp_path / "here", ["cpu"], PRIVATE_EXPERIMENT, failures={0: "crashed"})
     record = json.loads(machine.metrics[0].read_text())
     words = f"File /data/homes/alice/x.py, /home/bob/y.py, /Users/carol/z, {Path.cwd()}/main.py: alice has no right"
-    record["failure"] |= {"message": words, "log_tail": [words]}
+    lines = [words, "alice@node7.lab.example, node7: no space", *(f"{name}={value}" for name, value in secrets.items())]
+    record["failure"] |= {"message": " ".join(lines), "log_tail": lines}
     record["device"]["driver"] = "/home/bob/driver.so"
     machine.metrics[0].write_text(json.dumps(record))
-    machine.metrics[0].with_name("train.log").write_text("old\n" * 1000 + words)
-    with zipfile.ZipFile(machine.bundle()) as archive:
+    machine.metrics[0].with_name("train.log").write_text("\n".join(["old"] * 1000 + lines))
+    path = machine.bundle()
+    with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name).decode() for name in archive.namelist()}
     bundles._names.cache_clear()
-    told = "".join(content.values())
-    for secret in ("alice", "bob", "carol", str(Path.cwd())):
+    told = "".join([*content, *content.values(), path.read_bytes().decode("latin-1")])
+    for secret in ("alice", "bob", "carol", "node7", str(Path.cwd()), *secrets.values()):
         assert secret not in told, secret
-    assert "cifar.tar.gz" in told and "~/x.py" in told and "user has no right" in told
+    assert "cifar.tar.gz" in told and "~/x.py" in told and "user has no right" in told and "user@host, host: no" in told
+    assert told.count("WANDB_API_KEY=<secret>") == 3, "the words around a secret stay: message, its log, the record's"
     assert told.count("old") < 200
 
 

@@ -23,7 +23,7 @@ import jsonschema
 from trainoff import records
 from trainoff.errors import UserError
 from trainoff.files import whole, write_text
-from trainoff.privacy import scrub
+from trainoff.privacy import scrub, without_secrets
 
 FORMAT = "trainoff bundle"
 VERSION = 1
@@ -97,7 +97,7 @@ def write(path, manifest, files):
 
 
 def private(value, free_text=False):
-    """A JSON value without home folders and, in free text, without the names of this machine and its user.
+    """A JSON value without home folders and, in free text, without secrets and the names of this machine and its user.
 
     Keys stay as they are. free_text: what programs wrote (logs, messages), where such names stand anywhere.
     """
@@ -107,6 +107,8 @@ def private(value, free_text=False):
         return [private(item, free_text) for item in value]
     if not isinstance(value, str):
         return value
+    if free_text:
+        value = without_secrets(value)
     if "/" in value:
         value = scrub(value)
     for pattern, substitute in _names() if free_text else ():
@@ -117,9 +119,10 @@ def private(value, free_text=False):
 @functools.cache
 def _names():
     """[(pattern, what stands in its place)] of the names of this machine and its user."""
+    host = socket.gethostname()
     return [
         (re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])"), substitute)
-        for name, substitute in ((_user(), "user"), (socket.gethostname(), "host"))
+        for name, substitute in ((_user(), "user"), (host, "host"), (host.partition(".")[0], "host"))
         if len(name) > 2 and name not in ("root", "localhost")
     ]
 

@@ -10,14 +10,26 @@ from trainoff.files import whole
 
 # Home folders of anybody, as paths in messages of other programs may name them.
 HOMES = re.compile(r"/(?:home|Users)/[^/\s'\":,;)]+")
+# Variables whose values are for nobody else; programs print them when a login fails.
+SECRETS = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+SHORTEST_SECRET = 8  # what is shorter may be any word
 ENDS = r"(?=[/\s'\":,;)\]]|$)"
 
 
 def scrub(text):
-    """`text` with the project's folder as ".", that of Python as "<python>" and home folders as "~"."""
+    """`text` without secrets, with the project's folder as ".", that of Python as "<python>" and home folders as "~"."""
+    text = without_secrets(text)
     for place, name in _places():
         text = re.sub(re.escape(place) + ENDS, lambda _, name=name: name, text, flags=re.MULTILINE)
     return HOMES.sub("~", text)
+
+
+def without_secrets(text):
+    """`text` with "<secret>" for the values of the environment's variables that are named as keys, tokens or passwords."""
+    secrets = (value for name, value in os.environ.items() if SECRETS.search(name) and len(value) >= SHORTEST_SECRET)
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be part of another
+        text = text.replace(secret, "<secret>")
+    return text
 
 
 def scrub_file(path):
