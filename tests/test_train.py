@@ -1,5 +1,6 @@
 """One real training, and trainings that are made to fail: each ends as a valid record."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -179,9 +180,16 @@ def test_a_missing_device_is_recorded_without_training(data, tmp_path):
     assert record["windows"] == []
 
 
-def test_the_same_run_learns_the_same(data, tmp_path):
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+def test_the_same_run_learns_the_same(data, tmp_path, backend):
     """To the bit where that is asked for; else up to rounding, which a few steps let grow to less than a hundredth."""
-    records = [run(data, tmp_path, trainable=True, epochs=2, **asked) for asked in ({}, DETERMINISTIC, DETERMINISTIC)]
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed; `make test-environments` tries it in its own environment")
+    device = CPU | {"backend": backend}
+    records = [
+        run(data, tmp_path, device=device, trainable=True, epochs=2, **asked)
+        for asked in ({}, DETERMINISTIC, DETERMINISTIC)
+    ]
     assert [one["status"] for one in records] == ["ok"] * 3, [one["failure"] for one in records]
     usual, first, second = ([learnt(window) for window in one["windows"]] for one in records)
     assert first == second
