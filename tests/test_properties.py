@@ -3,11 +3,16 @@
 The number of inputs is the profile's, see conftest.py. Damaged archives have their test in test_datasets.py.
 """
 
+import contextlib
 import copy
+import hashlib
 import json
 import math
+import os
 import re
-from pathlib import PurePosixPath
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
 
 import jsonschema
 import pandas as pd
@@ -17,11 +22,13 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from project import ROOT
+from test_bundles import EXPERIMENT, Machine, entry
 from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 
 import aggregate
 import compare
-from trainoff import experiment, records, tables
+import parity
+from trainoff import bundles, experiment, records, tables
 from trainoff.errors import UserError
 
 RUN_KEYS = [key for key in records.RUN_KEYS if key != "seed"]
@@ -173,3 +180,188 @@ def test_a_bottomless_metrics_file_is_refused(tmp_path, depth):
     path.write_text('{"windows": ' + "[" * depth + "]" * depth + "}")
     with pytest.raises(UserError, match="delete the file"):
         tables.read(path)
+
+
+# Bundles that somebody else made: each is refused in a sentence, or its runs stand beside this machine's.
+
+
+def probe(device, accelerator):
+    """A made-up probe's record."""
+    return {
+        "schema_version": 1,
+        "run": {"device": device, "model": "mobilenetv2", "precision": "float32", "xla": False},
+        "status": "ok",
+        "failure": None,
+        "logits": [[0.5, -1.0], [2.0, 0.0]],
+        "losses": [3.2, 2.2, 1.4],
+        "device": {"accelerator": accelerator},
+        "inputs": {"images_sha256": synthetic.HASH},
+    }
+
+
+# In place of the list of files: the one that fits.
+FITTING = "as the files are"
+MANIFEST = {
+    "format": bundles.FORMAT,
+    "bundle_version": bundles.VERSION,
+    "origin": "0123abcd",
+    "title": "An experiment",
+    "experiment": EXPERIMENT,
+    "devices": [entry("cuda"), entry("cpu-there")],
+    "reference": "cpu-there",
+    "protocol_version": records.PROTOCOL_VERSION,
+    "schema_version": records.SCHEMA_VERSION,
+    "files": FITTING,
+}
+THERE = synthetic.records(MANIFEST["devices"], synthetic.SMALL_GRID, failures={1: "crashed"})
+PROBES = [probe("cuda", "cuda"), probe("cpu-there", "cpu")]
+# {name: content} of a sound bundle: logs are text, all else is JSON.
+MEMBERS = {
+    bundles.MANIFEST: MANIFEST,
+    **{f"{bundles.run_folder(one['run'])}/metrics.json": one for one in THERE},
+    **{f"{bundles.run_folder(one['run'])}/train.log": "made up\n" for one in THERE},
+    **{bundles.probe_name(one["run"]): one for one in PROBES},
+}
+RECORD = f"{bundles.run_folder(THERE[0]['run'])}/metrics.json"
+PROBE = bundles.probe_name(PROBES[0]["run"])
+
+
+def pack(path, members):
+    """Writes members as a bundle, records under the names that follow from them, hashes and id made to fit if they can."""
+    files = {
+        fitting_name(name, content): (content if isinstance(content, str) else json.dumps(content)).encode(
+            errors="surrogatepass"
+        )
+        for name, content in members.items()
+        if name != bundles.MANIFEST
+    }
+    manifest = members[bundles.MANIFEST]
+    if isinstance(manifest, dict):
+        if manifest.get("files") == FITTING:
+            manifest = manifest | {"files": {name: listed(data) for name, data in files.items()}}
+        with contextlib.suppress(ValueError):
+            manifest = manifest | {"id": bundles._id_of(manifest)}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {bundles.MANIFEST: json.dumps(manifest), **files}.items():
+            archive.writestr(name, data)
+
+
+def fitting_name(name, content):
+    """The name that a record asks for, `name` for one that asks for none and for all else."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if name.endswith("/metrics.json"):
+            return portable(f"{bundles.run_folder(content['run'])}/metrics.json")
+        if name.endswith("/probe.json"):
+            return portable(bundles.probe_name(content["run"]))
+    return name
+
+
+def portable(name):
+    """`name`; raises ValueError when a half character makes it none that a zip can hold."""
+    name.encode()
+    return name
+
+
+def listed(data):
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+# Sets of paths that files are opened at to be written; the last is the one that is watched.
+WRITTEN = []
+
+
+def note_write(event, arguments):
+    if event == "open" and WRITTEN and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        WRITTEN[-1].add(Path(arguments[0]).absolute())
+
+
+sys.addaudithook(note_write)
+
+
+class Here:
+    """A machine with runs and a probe of its own, which imports one bundle after another."""
+
+    def __init__(self, folder):
+        self.machine = Machine(folder, ["cpu"], replicates=1)
+        self.machine.bundle()  # draws this folder's name to others
+        self.path = folder / "imports.zip"
+        self.probe = folder / "probe.json"
+        self.probe.write_text(json.dumps(probe("cpu", "cpu")))
+        pack(self.path, MEMBERS)
+        self.sound = self.path.read_bytes()
+        self.expected = self.outcome()
+
+    def outcome(self):
+        """{name: bytes of the csv} of the tables with the bundle imported, or the sentence that refuses it."""
+        folder, written = self.machine.folder, set()
+        WRITTEN.append(written)
+        try:
+            found, _ = self.machine.tables(self.path)
+            outputs = folder / "parity.csv", folder / "parity.parquet"
+            parity.main([self.probe], folder / "runs.parquet", "cpu", *outputs, folder / "imported")
+            found["parity"] = outputs[0].read_bytes()
+        except UserError as error:
+            found = str(error)
+            assert str(self.path) in found and len(found) < 1000 and found.isprintable(), found
+        finally:
+            WRITTEN.pop()
+        # Tables lie beside the folder of the imports, under names that no bundle chooses.
+        assert all(".." not in path.parts for path in written), written
+        assert all(path.parent == folder or folder / "imported" in path.parents for path in written), written
+        return found
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    here = Here(tmp_path_factory.mktemp("here"))
+    assert b"cuda" in here.expected["comparison"] and b"same" in here.expected["parity"]
+    return here
+
+
+words = st.text(max_size=20) | st.sampled_from(
+    ["x" * 300, "é" * 2000, "a\nb", "../" * 100, "\u202e", "C:\\x", "runs", ".."]
+)
+# A zip ends a name at its first NUL, and takes no empty one.
+names = (words | words.map(lambda step: f"runs/cuda/model~{step}/train.log")).filter(lambda name: name.split("\0")[0])
+
+
+@st.composite
+def changed_members(draw):
+    """{name: content} of one or two members of a bundle with parts replaced, removed or added, or under other names."""
+    changed = {}
+    for _ in range(draw(st.integers(1, 2))):
+        name = draw(st.just(bundles.MANIFEST) | st.sampled_from(list(MEMBERS)))
+        content = draw(mutated([MEMBERS[name]], json_values | words))
+        changed[draw(st.sampled_from([name] * 9 + [None])) or draw(names)] = content
+    return changed
+
+
+@given(changed=changed_members())
+@example(changed={f"runs/cuda/model~{'x' * 300}/train.log": "longer than a file's name may be"})
+@example(changed={f"runs/cuda/{'model~x/' * 50}train.log": "longer than a sentence"})
+@example(changed={bundles.MANIFEST: MANIFEST | {"files": {"x" * 2000: listed(b"")}}})
+@example(changed={bundles.MANIFEST: MANIFEST | {"experiment": {"training": {"x" * 3000: 1}}}})
+@example(changed={bundles.MANIFEST: MANIFEST | {"files": {"x" * 2000: {}}}})
+@example(changed={PROBE: PROBES[0] | {"logits": [[0.5], [2.0, 0.0]]}})
+@example(changed={PROBE: PROBES[0] | {"logits": []}})
+@example(changed={PROBE: PROBES[0] | {"losses": []}})
+@example(changed={RECORD: THERE[0] | {"device": THERE[0]["device"] | {"\x1b[2J clears a terminal": []}}})
+def test_a_mutated_bundle_is_refused_in_a_sentence_or_its_tables_are_made(here, changed):
+    pack(here.path, MEMBERS | changed)
+    here.outcome()
+
+
+@given(
+    damage=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), max_size=3),
+    cut=st.floats(0, 1),
+    ends=st.booleans(),
+)
+def test_a_damaged_bundle_is_refused_in_a_sentence_or_still_right(here, damage, cut, ends):
+    data = bytearray(here.sound)
+    # The list of files at the end of a zip is what a reader reads first and believes most.
+    start = data.index(b"PK\1\2") if ends else 0
+    for position, change in damage:
+        data[start + int(position * (len(data) - 1 - start))] ^= change
+    here.path.write_bytes(data[: int(cut * len(data))] if cut < 0.3 else data)
+    found = here.outcome()
+    assert isinstance(found, str) or found == here.expected

@@ -21,7 +21,7 @@ from pathlib import Path
 import jsonschema
 
 from trainoff import records
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 from trainoff.files import whole, write_text
 from trainoff.privacy import scrub, without_secrets
 
@@ -34,11 +34,12 @@ SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "bundle.schema.json"
 MOST_FILES = 200_000
 MOST_BYTES_EACH = 32 * 2**20
 MOST_BYTES = 2**30
-# Every name that a bundle may hold, besides MANIFEST: no "..", no absolute path, no other kind of file.
-STEP = r"/[a-z_]+~[A-Za-z0-9._+-]+"
-NAME = re.compile(
-    rf"(runs/[a-z0-9][a-z0-9_-]*({STEP})+/(metrics\.json|train\.log)|parity/[a-z0-9][a-z0-9_-]*({STEP})+/probe\.json)"
-)
+# Every name that a bundle may hold, besides MANIFEST: no "..", no absolute path, no other kind of file. No step is longer
+# than file systems take, and the whole fits into a sentence.
+LONGEST_NAME = 400
+DEVICE = "[a-z0-9][a-z0-9_-]{0,99}"
+STEP = r"/[a-z_]{1,40}~[A-Za-z0-9._+-]{1,100}"
+NAME = re.compile(rf"(runs/{DEVICE}({STEP})+/(metrics\.json|train\.log)|parity/{DEVICE}({STEP})+/probe\.json)")
 LARGEST_INTEGER = 2**63 - 1  # what a table's column holds
 
 
@@ -183,6 +184,12 @@ def read(path):
                     )
             else:
                 _check_schema(record, f"{path}: {name}", "probe")
+                # No schema can say so.
+                if len({len(row) for row in record["logits"] or ()}) > 1:
+                    raise UserError(
+                        f"{path}: {name}: logits: rows of several lengths. Expected a bundle as trainoff writes it; make it "
+                        "anew."
+                    )
                 if name != probe_name(record["run"]) or record["run"]["device"] not in {
                     *devices,
                     manifest["reference"],
@@ -230,7 +237,7 @@ def _manifest_of(archive, path):
     if {*names} != {MANIFEST, *manifest["files"]}:
         odd = min({*names} ^ {MANIFEST, *manifest["files"]})
         raise UserError(
-            f"{path}: {odd!r} is listed and missing, or there and not listed. Expected a bundle as trainoff writes it; "
+            f"{path}: {odd[:200]!r} is listed and missing, or there and not listed. Expected a bundle as trainoff writes it; "
             "make it anew."
         )
     if manifest["reference"] is None and any(name.startswith("parity/") for name in names):
@@ -250,7 +257,7 @@ def _check_entries(entries, path):
     seen = set()
     for entry in entries:
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        if entry.filename != MANIFEST and not NAME.fullmatch(entry.filename):
+        if entry.filename != MANIFEST and not (len(entry.filename) <= LONGEST_NAME and NAME.fullmatch(entry.filename)):
             reason = "has a name that no file of a bundle has"
         elif entry.filename in seen:
             reason = "is there twice"
@@ -320,7 +327,7 @@ def _validator(part):
 def _check_schema(value, where, part=None):
     error = jsonschema.exceptions.best_match(_validator(part).iter_errors(value))
     if error is not None:
-        key = ".".join(str(step) for step in error.absolute_path) or "it"
+        key = one_line(".".join(str(step) for step in error.absolute_path), most=200) or "it"
         raise UserError(
-            f"{where}: {key}: {error.message[:300]}. Expected a bundle as trainoff writes it; make it anew."
+            f"{where}: {key}: {one_line(error.message)}. Expected a bundle as trainoff writes it; make it anew."
         )

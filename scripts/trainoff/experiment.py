@@ -9,7 +9,7 @@ import os
 
 import jsonschema
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 
 AXES = ["model", "batch_size", "img_dim", "trainable", "precision", "xla", "learning_rate"]
 # What a device entry says that a run depends on; label and env do not change what is computed.
@@ -225,23 +225,17 @@ def _writable(value):
 
 
 def _schema_sentence(error):
-    key = ".".join(_one_line(part) for part in error.absolute_path)
+    key = ".".join(one_line(part) for part in error.absolute_path)
     expected = error.schema.get("description")
     expected = f" Expected: {expected}" if expected else ""
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
-        unknown = _one_line(next(name for name in error.instance if name not in known))
+        unknown = one_line(next(name for name in error.instance if name not in known))
         place = f"{key}.{unknown}" if key else unknown
         return f"{place}: unknown key{_did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
     if error.validator == "type" and isinstance(error.instance, str) and "number" in str(error.validator_value):
         return f"{key}: {error.instance!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
-    return f"{key or 'the experiment'}: {_one_line(error.message)}.{expected}"
-
-
-def _one_line(value, most=300):
-    """A value as one line of at most `most` characters."""
-    text = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return f"{key or 'the experiment'}: {one_line(error.message)}.{expected}"
 
 
 def _grid_contradictions(grid, config, models, where):
@@ -313,10 +307,10 @@ def _contradictions(config):
         if axis != "timeout_minutes" and search["least"] > search["most"]:
             yield f"limits.{axis}: least {search['least']} is above most {search['most']}. Expected least <= most."
     if "archive" in dataset and not os.path.isfile(dataset["archive"]):
-        name = _one_line(dataset["archive"])
+        name = one_line(dataset["archive"])
         yield f"dataset.archive: there is no file {name}. Expected the path of a cifar-10-binary .tar.gz."
     if config["weights"] not in ("random", "imagenet") and not os.path.isfile(config["weights"]):
-        yield f"weights: there is no file {_one_line(config['weights'])}. Expected random, imagenet or the path of an .h5 file."
+        yield f"weights: there is no file {one_line(config['weights'])}. Expected random, imagenet or the path of an .h5 file."
 
 
 def _did_you_mean(name, known):

@@ -112,8 +112,11 @@ def all_devices(own, manifests, names):
     return sorted(entries.values(), key=lambda device: (device["accelerator"] != "cpu", device["name"]))
 
 
-def settings_text(experiment):
-    """What else than its axes a run depends on, as "dropout=0.4 epochs=4 …": runs that differ in it are other work."""
+def settings_text(experiment, where="the experiment"):
+    """What else than its axes a run depends on, as "dropout=0.4 epochs=4 …": runs that differ in it are other work.
+
+    where: names what the settings are of, should they be no sound ones.
+    """
     training, protocol = experiment.get("training"), experiment.get("protocol")
     training = training if isinstance(training, dict) else {}
     protocol = protocol if isinstance(protocol, dict) else {}
@@ -126,7 +129,7 @@ def settings_text(experiment):
     text = " ".join(sorted(f"{key}={word}" for key, word in zip(values, words, strict=True)))
     if len(text) > LONGEST_SETTINGS:
         raise UserError(
-            f"The bundle's training settings are {len(text):,} characters long. Expected a few; make it anew."
+            f"{where}: the training settings are {len(text):,} characters long. Expected a few; make the bundle anew."
         )
     return text
 
@@ -142,7 +145,7 @@ def unpack(paths, names, folder):
     for path in paths:
         manifest = bundles.read_manifest(path)
         origin, short = manifest["origin"], manifest["id"][:12]
-        settings = settings_text(manifest["experiment"])
+        settings = settings_text(manifest["experiment"], path)
         new_runs = 0
         for name, content in bundles.read(path):
             kind = name.rpartition("/")[2]

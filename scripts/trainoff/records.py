@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fastjsonschema
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
 SCHEMA_VERSION = 1
@@ -71,8 +71,8 @@ def departure(record):
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(record))
     if error is None:
         return None
-    message = error.message if len(error.message) <= 300 else f"{error.message[:299]}…"
-    return ".".join(str(part) for part in error.absolute_path) or "the record", message
+    place = one_line(".".join(str(part) for part in error.absolute_path), most=200)
+    return place or "the record", one_line(error.message)
 
 
 def check(record, where):
