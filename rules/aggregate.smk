@@ -1,6 +1,6 @@
 rule aggregate:
     input:
-        metrics=METRICS,
+        metrics=metrics_of_all_runs,
         imported=IMPORTED,
         code=code_of("scripts/aggregate.py"),
         schema="schemas/metrics.schema.json",

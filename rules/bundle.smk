@@ -3,7 +3,7 @@
 
 rule bundle:
     input:
-        metrics=METRICS,
+        metrics=metrics_of_all_runs,
         probes=PROBES,
         code=code_of("scripts/bundle.py"),
         schema="schemas/bundle.schema.json",

@@ -90,6 +90,13 @@ METRICS = [
     f"{RUN_PATTERN}/metrics.json".replace("<results>", RESULTS).format(**wildcards)
     for wildcards in RUN_WILDCARDS
 ]
+
+
+def metrics_of_all_runs(wildcards):
+    """The records of all runs; a function, so that only rules that take part in a sweep read the list."""
+    return METRICS
+
+
 # Files of the user's that images and weights are made of.
 OWN_FILES = [
     path
@@ -281,9 +288,10 @@ def limit_of(wildcards):
 
 
 CODE_OF_TRAINING = digests_on_devices("scripts/train.py")
-
-
-@quick
-def training_code(wildcards):
-    """What a run depends on of our code."""
-    return CODE_OF_TRAINING[device_of(wildcards)["backend"]]
+# What a run depends on of our code: a value where one does for all devices, which saves a call for each of thousands of jobs.
+if len(CODE_OF_TRAINING) == 1:
+    (TRAINING_CODE,) = CODE_OF_TRAINING.values()
+else:
+    TRAINING_CODE = quick(
+        lambda wildcards: CODE_OF_TRAINING[device_of(wildcards)["backend"]]
+    )

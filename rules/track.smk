@@ -9,7 +9,7 @@ TRACKED = [
 
 rule track_tensorboard:
     input:
-        metrics=METRICS,
+        metrics=metrics_of_all_runs,
         code=code_of("scripts/track_tensorboard.py"),
     output:
         written="<results>/trackers/tensorboard.json",
@@ -23,7 +23,7 @@ rule track_tensorboard:
 
 rule track_wandb:
     input:
-        metrics=METRICS,
+        metrics=metrics_of_all_runs,
         code=code_of("scripts/track_wandb.py"),
     output:
         written="<results>/trackers/wandb.json",

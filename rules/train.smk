@@ -26,7 +26,7 @@ rule train:
         start=lambda wildcards, attempt: attempt,
     params:
         run=run_of,
-        code=training_code,
+        code=TRAINING_CODE,
         progress_file=f"{RESULTS}/runs/.plan.json",
         sequence_file=f"{RESULTS}/runs/.sequence",
     script:
@@ -34,6 +34,9 @@ rule train:
 
 
 onstart:
+    # Planned: what there is stays, and what comes may be garbage.
+    gc.freeze()
+    gc.enable()
     if workflow.executor_plugin.name == "slurm":
         slurm.cancel_abandoned(".")
     progress.write_plan(
