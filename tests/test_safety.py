@@ -91,9 +91,11 @@ def test_pickles_in_arrays_and_weights_are_never_run(tmp_path):
 
 def test_paths_in_logs_are_scrubbed(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/srv/people/alice")
+    monkeypatch.setenv("LOGNAME", "alice")
     text = f'File "{ROOT}/scripts/train.py" in /srv/people/alice/x, /home/bob/y: {Path.cwd()} /Users/carol\n'
     assert privacy.scrub(text).replace("./", "") == 'File "scripts/train.py" in ~/x, ~/y: . ~\n'
     assert privacy.scrub("/srv/people/alice2 /homes") == "/srv/people/alice2 /homes"
+    assert privacy.scrub("/scratch/alice/x.tgz: /data/alice") == "/scratch/<user>/x.tgz: /data/<user>"
     log = tmp_path / "log"
     log.write_bytes(b"\xff /home/bob/x\n")
     privacy.scrub_file(log)

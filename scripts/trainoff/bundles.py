@@ -176,7 +176,7 @@ def read(path):
                 continue
             record = _parsed(content, f"{path}: {name}")
             if name.endswith("/metrics.json"):
-                records.check(record, f"{path}: {name}")
+                records.check(record, f"{path}: {name}", remedy="make the bundle anew where it comes from")
                 if name != f"{run_folder(record['run'])}/metrics.json" or record["run"]["device"] not in devices:
                     raise UserError(
                         f"{path}: {name} holds another run than its name says. Expected a bundle as trainoff writes it; "

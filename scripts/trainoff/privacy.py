@@ -1,6 +1,7 @@
 """What logs and records must not tell: whose machine they were written on. They travel with the results."""
 
 import contextlib
+import getpass
 import os
 import re
 import sys
@@ -17,11 +18,17 @@ ENDS = r"(?=[/\s'\":,;)\]]|$)"
 
 
 def scrub(text):
-    """`text` without secrets, with the project's folder as ".", that of Python as "<python>" and home folders as "~"."""
+    """`text` without secrets and the user's name.
+
+    The project's folder becomes ".", that of Python "<python>", home folders "~", the user's name in other paths "<user>".
+    """
     text = without_secrets(text)
     for place, name in _places():
         text = re.sub(re.escape(place) + ENDS, lambda _, name=name: name, text, flags=re.MULTILINE)
-    return HOMES.sub("~", text)
+    text = HOMES.sub("~", text)
+    if (user := _user()) is not None:
+        text = re.sub("/" + re.escape(user) + ENDS, "/<user>", text, flags=re.MULTILINE)
+    return text
 
 
 def without_secrets(text):
@@ -39,6 +46,15 @@ def scrub_file(path):
         if (clean := scrub(text)) != text:
             with whole(path) as temporary:
                 temporary.write_text(clean, encoding="utf-8", errors="surrogateescape")
+
+
+def _user():
+    """The user's name where it is somebody's, as it may stand in paths outside of homes: /scratch/alice."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # some containers know no name
+        return None
+    return None if user == "root" else user
 
 
 def _places():

@@ -75,13 +75,12 @@ def departure(record):
     return place or "the record", one_line(error.message)
 
 
-def check(record, where):
-    """Raises UserError with the first departure of `record` from the schema; `where` names the file."""
+def check(record, where, remedy="delete the file to run this training again"):
+    """Raises UserError with the first departure of `record` from the schema; `where` names the file, `remedy` what to do."""
     found = departure(record)
     if found is not None:
         raise UserError(
-            f"{where}: {found[0]}: {found[1]}. Expected a record as schemas/metrics.schema.json describes it; "
-            "delete the file to run this training again."
+            f"{where}: {found[0]}: {found[1]}. Expected a record as schemas/metrics.schema.json describes it; {remedy}."
         )
 
 
