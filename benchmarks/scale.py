@@ -111,7 +111,14 @@ def many_devices(runs):
         trainable=[True, False],
         learning_rate=[(rank + 1) / 1e4 for rank in range(runs // 1000)],
     )
-    return {"devices": DEVICES, "grid": grid, "replicates": 5, "protocol": {"images_per_epoch": 1280}}
+    return {
+        "devices": DEVICES,
+        "grid": grid,
+        "replicates": 5,
+        "protocol": {"images_per_epoch": 1280},
+        # So that costs are there too.
+        "money": {"prices": {device["name"]: "v100" for device in DEVICES[1:]}},
+    }
 
 
 def own_jobs(runs):
@@ -146,6 +153,10 @@ def write_metrics(results, run, rank):
     record = synthetic.record(values, rank, status="crashed" if rank % 200 == 199 else "ok")
     record["run"]["seed"] = run["seed"]
     record["device"]["accelerator"] = run["device"]["accelerator"]
+    if run["device"]["accelerator"] == "cuda" and record["status"] == "ok":
+        synthetic.add_energy(
+            [record], run["device"]["name"], watts=250, source="nvml", scope="gpu", idle_watts=50, seed=rank
+        )
     words = experiment.wildcards(run)
     axes = [f"{key}~{value}" for key, value in words.items() if key != "device"]
     path = results.joinpath("runs", words["device"], *axes, "metrics.json")

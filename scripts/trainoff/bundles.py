@@ -211,8 +211,8 @@ def _opened(path):
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise UserError(
-            f"{path}: cannot be read as a zip archive ({error}). Expected a bundle that `snakemake bundle` wrote; copy it "
-            "again, or take it out of imports."
+            f"{path}: cannot be read as a zip archive ({one_line(error)}). Expected a bundle that `snakemake bundle` wrote; "
+            "copy it again, or take it out of imports."
         ) from error
 
 
@@ -287,7 +287,9 @@ def _member(archive, path, name):
     try:
         return archive.read(name)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{path}: {name} is damaged ({error}). Copy the bundle again, or make it anew.") from error
+        raise UserError(
+            f"{path}: {name} is damaged ({one_line(error)}). Copy the bundle again, or make it anew."
+        ) from error
 
 
 def _parsed(content, where):

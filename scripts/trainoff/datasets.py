@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 from trainoff.files import sha256
 
 # https://www.cs.toronto.edu/~kriz/cifar.html; size and hash as downloaded from there.
@@ -61,7 +61,7 @@ def load_cifar10(archive, expected_sha256=None):
         if isinstance(error, FileNotFoundError):
             raise UserError(f"dataset.archive: there is no file {archive}.") from error
         raise UserError(
-            f"dataset.archive: {archive} cannot be read to its end as .tar.gz ({error}). It is truncated or no such "
+            f"dataset.archive: {archive} cannot be read to its end as .tar.gz ({one_line(error)}). It is truncated or no such "
             "archive: get it again."
         ) from error
     splits = {}

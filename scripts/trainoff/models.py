@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 
 # Training images on which the batch-norm statistics of random weights are calibrated.
 CALIBRATION_IMAGES = 256
@@ -122,7 +122,7 @@ def load_pretrained(base, path):
             stored = _arrays_by_name(file)
     except OSError as error:
         raise UserError(
-            f"weights: {path} cannot be read as an HDF5 file ({error}). Expected an .h5 file with weights of "
+            f"weights: {path} cannot be read as an HDF5 file ({one_line(error)}). Expected an .h5 file with weights of "
             f"{base.name}."
         ) from error
     try:

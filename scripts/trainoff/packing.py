@@ -14,7 +14,7 @@ from trainoff import cells as words_of
 from trainoff import configurations as naming
 from trainoff import cost, numbers
 from trainoff.configurations import AXES
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 
 COLUMNS = {
     **dict.fromkeys(AXES, "object"),
@@ -60,8 +60,8 @@ def read(path):
         record["run"]["device"], record["at_once"], record["status"], record["images_per_second"], record["seconds"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: not a pack's record ({type(error).__name__}: {error}). Expected the JSON that a pack writes; delete "
-            "the file to measure it again."
+            f"{path}: not a pack's record ({type(error).__name__}: {one_line(error)}). Expected the JSON that a pack writes; "
+            "delete the file to measure it again."
         ) from error
     return record
 

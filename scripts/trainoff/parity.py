@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import special
 
 from trainoff.configurations import AXES
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 
 COLUMNS = ["device", "reference", "model", "precision", "xla", "check", "measured", "tolerance", "verdict", "reason"]
 KINDS = {"measured": "float64", "tolerance": "float64"}
@@ -80,7 +80,7 @@ def read(path):
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: not a probe's record ({type(error).__name__}: {error}). Expected the JSON that a probe writes; "
+            f"{path}: not a probe's record ({type(error).__name__}: {one_line(error)}). Expected the JSON that a probe writes; "
             "delete the file to probe again."
         ) from error
     return record

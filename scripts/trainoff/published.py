@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 
 COLUMNS = {
     "device": "str",
@@ -28,7 +28,9 @@ def read(path):
     try:
         table = pd.read_csv(path, dtype=COLUMNS)
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}. Expected a CSV file with the columns {', '.join(COLUMNS)}.") from error
+        raise UserError(
+            f"{path}: {one_line(error)}. Expected a CSV file with the columns {', '.join(COLUMNS)}."
+        ) from error
     if list(table.columns) != list(COLUMNS):
         raise UserError(f"{path}: the columns are {', '.join(table.columns)}. Expected {', '.join(COLUMNS)}.")
     for number, row in enumerate(table.to_dict("records"), start=2):

@@ -104,7 +104,7 @@ def parse(path):
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}: not a metrics file ({error}). Expected the JSON that a training writes; delete the file to run "
+            f"{path}: not a metrics file ({one_line(error)}). Expected the JSON that a training writes; delete the file to run "
             "this training again."
         ) from error
     return _whole_characters(record) if HALF_CHARACTER.search(text) else record

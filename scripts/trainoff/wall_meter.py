@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 
 # As MLPerf's power rules ask of a training: at least so many readings in what is claimed.
 LEAST_SAMPLES = 60
@@ -49,7 +49,7 @@ def read(path, time_zone=None):
     try:
         table = pd.read_csv(path, dtype=str, skipinitialspace=True, encoding="utf-8-sig")
     except (ValueError, UnicodeDecodeError) as error:  # pandas' errors of reading are ValueErrors
-        raise UserError(f"{path}: not a CSV file ({error}). Expected the columns time and watts.") from None
+        raise UserError(f"{path}: not a CSV file ({one_line(error)}). Expected the columns time and watts.") from None
     table.columns = [str(name).strip().lower() for name in table.columns]
     for column in ("time", "watts"):
         if column not in table:
