@@ -1,6 +1,6 @@
 """What bookkeeping costs when there are thousands of runs.
 
-    python benchmarks/scale.py                        # 8, 1,000 and 10,000 runs; about a quarter of an hour
+    python benchmarks/scale.py                        # 8, 1,000 and 10,000 runs; about six minutes
     python benchmarks/scale.py --runs 8 1000          # a first look
 
 Results are made up by a generator that writes valid metrics. Starting a finished sweep, and planning one more configuration,
