@@ -34,7 +34,8 @@ rule train:
 
 
 onstart:
-    # Planned: what there is stays, and what comes may be garbage.
+    # Planned: what the planning left behind goes, what there is now stays, and what comes may be garbage again.
+    gc.collect()
     gc.freeze()
     gc.enable()
     if workflow.executor_plugin.name == "slurm":

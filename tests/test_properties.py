@@ -108,6 +108,7 @@ def is_sentence(error):
 @example(changed={**DEFAULT, "grid": {**DEFAULT["grid"], "learning_rate": [math.nan]}})
 @example(changed={**DEFAULT, "protocol": {**DEFAULT["protocol"], "images_per_epoch": 10**400 + 1}})
 @example(changed={**DEFAULT, 3: None})
+@example(changed={**DEFAULT, "energy": {**DEFAULT["energy"], "declared": {"cpu": None, 0: None}}})
 @example(changed={**DEFAULT, "weights": "x" * 5000})
 @example(changed={**DEFAULT, "title": "\ud800"})
 def test_a_config_is_refused_in_a_sentence_or_gives_runs_that_snakemake_finds(changed):

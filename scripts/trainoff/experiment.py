@@ -37,7 +37,7 @@ def check(config, schema, models, where):
     """
     # Snakemake's own key, added when a config is given on the command line.
     config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
-    error = jsonschema.exceptions.best_match(_Validator(schema).iter_errors(config))
+    error = _best_match(_Validator(schema), config)
     if error is not None:
         raise UserError(f"{where}: {_schema_sentence(error)}")
     if not _writable(config):
@@ -51,7 +51,7 @@ def check_devices(devices, config, schema, models):
     validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/device", "$defs": schema["$defs"]})
     for device in devices:
         where = f"device {device['name']}"
-        error = jsonschema.exceptions.best_match(validator.iter_errors(device))
+        error = _best_match(validator, device)
         if error is not None:
             raise UserError(f"{where}: {_schema_sentence(error)}")
         for sentence in [
@@ -66,7 +66,7 @@ def check_catalog(catalog, schema):
     of_device = {**schema["$defs"]["device"], "$defs": schema["$defs"]}
     validator = jsonschema.Draft202012Validator(of_device)
     for name, entry in catalog.items():
-        error = jsonschema.exceptions.best_match(validator.iter_errors({"name": name, **entry}))
+        error = _best_match(validator, {"name": name, **entry})
         if error is not None:
             raise UserError(f"catalog/devices.yaml: {name}: {_schema_sentence(error)}")
 
@@ -222,6 +222,19 @@ def _writable(value):
     if isinstance(value, list):
         return all(map(_writable, value))
     return not isinstance(value, str) or value.isprintable() or value == value.encode("utf-8", "ignore").decode()
+
+
+def _best_match(validator, value):
+    """The departure of `value` that matters among several, None where there is none.
+
+    Paths are compared as texts: jsonschema compares their parts as they are, and keys of YAML may be numbers beside texts.
+    """
+
+    def relevance(error):
+        depth, path, *rest = jsonschema.exceptions.relevance(error)
+        return depth, [str(part) for part in path], *rest
+
+    return jsonschema.exceptions.best_match(validator.iter_errors(value), key=relevance)
 
 
 def _schema_sentence(error):
