@@ -110,6 +110,9 @@ def is_sentence(error):
 @example(changed={**DEFAULT, 3: None})
 @example(changed={**DEFAULT, "energy": {**DEFAULT["energy"], "declared": {"cpu": None, 0: None}}})
 @example(changed={**DEFAULT, "weights": "x" * 5000})
+@example(changed={**DEFAULT, "seed": "x" * 5000})
+@example(changed={**DEFAULT, "grid": {**DEFAULT["grid"], "model": ["x" * 5000]}})
+@example(changed={**DEFAULT, "devices": ["x" * 5000]})
 @example(changed={**DEFAULT, "title": "\ud800"})
 def test_a_config_is_refused_in_a_sentence_or_gives_runs_that_snakemake_finds(changed):
     if not isinstance(changed, dict):

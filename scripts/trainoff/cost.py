@@ -6,7 +6,7 @@ amounts are in the experiment's currency. The method in words is METHOD.
 
 import math
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 
 JOULES_PER_KWH = 3.6e6
 HOURS_PER_YEAR = 8766.0  # 365.25 days
@@ -168,7 +168,7 @@ def _given(name, value, catalog):
     if "prices" not in catalog.get(value, {}):
         known = [entry for entry, facts in catalog.items() if "prices" in facts]
         raise UserError(
-            f"money.prices.{name}: catalog/devices.yaml has no prices of {value!r}. Expected one of {', '.join(known)}, or "
-            "purchase and rental written out."
+            f"money.prices.{name}: catalog/devices.yaml has no prices of {one_line(value)!r}. Expected one of "
+            f"{', '.join(known)}, or purchase and rental written out."
         )
     return catalog[value]["prices"]

@@ -82,8 +82,8 @@ def devices(config, catalog, detect):
         if isinstance(device, str):
             if device not in catalog:
                 raise UserError(
-                    f"devices: there is no device {device!r}{_did_you_mean(device, catalog)}. Expected auto, names from "
-                    f"catalog/devices.yaml ({', '.join(catalog)}), or entries in the same form; add an entry for it."
+                    f"devices: there is no device {one_line(device)!r}{_did_you_mean(device, catalog)}. Expected auto, names "
+                    f"from catalog/devices.yaml ({', '.join(catalog)}), or entries in the same form; add an entry for it."
                 )
             device = {"name": device, **catalog[device]}
         device = {**DEVICE_DEFAULTS, **device}
@@ -247,7 +247,7 @@ def _schema_sentence(error):
         place = f"{key}.{unknown}" if key else unknown
         return f"{place}: unknown key{_did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
     if error.validator == "type" and isinstance(error.instance, str) and "number" in str(error.validator_value):
-        return f"{key}: {error.instance!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
+        return f"{key}: {one_line(error.instance)!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
     return f"{key or 'the experiment'}: {one_line(error.message)}.{expected}"
 
 
@@ -257,7 +257,7 @@ def _grid_contradictions(grid, config, models, where):
     for name in grid.get("model", config["grid"]["model"]):
         if name not in models:
             yield (
-                f"{where}.model: there is no model {name!r}{_did_you_mean(name, models)}. Expected names from "
+                f"{where}.model: there is no model {one_line(name)!r}{_did_you_mean(name, models)}. Expected names from "
                 f"catalog/models.yaml ({', '.join(models)}); add an entry for it."
             )
             continue
