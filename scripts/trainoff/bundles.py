@@ -6,7 +6,6 @@ reads them in place and believes nothing that it has not checked.
 """
 
 import functools
-import getpass
 import hashlib
 import json
 import math
@@ -23,7 +22,7 @@ import jsonschema
 from trainoff import records
 from trainoff.errors import UserError, one_line
 from trainoff.files import whole, write_text
-from trainoff.privacy import scrub, without_secrets
+from trainoff.privacy import scrub, user, without_secrets
 
 FORMAT = "trainoff bundle"
 VERSION = 1
@@ -123,16 +122,9 @@ def _names():
     host = socket.gethostname()
     return [
         (re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])"), substitute)
-        for name, substitute in ((_user(), "user"), (host, "host"), (host.partition(".")[0], "host"))
-        if len(name) > 2 and name not in ("root", "localhost")
+        for name, substitute in ((user(), "user"), (host, "host"), (host.partition(".")[0], "host"))
+        if len(name) > 2 and name != "localhost"
     ]
-
-
-def _user():
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in many containers
-        return ""
 
 
 def encoded(value):
@@ -209,6 +201,7 @@ def _opened(path):
         raise UserError(f"{path}: is empty. Copy the bundle again; `snakemake bundle` writes it whole or not at all.")
     try:
         return zipfile.ZipFile(path)
+    # zipfile raises NotImplementedError for kinds of archive that it does not read, here and below.
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise UserError(
             f"{path}: cannot be read as a zip archive ({one_line(error)}). Expected a bundle that `snakemake bundle` wrote; "

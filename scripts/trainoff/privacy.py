@@ -26,8 +26,8 @@ def scrub(text):
     for place, name in _places():
         text = re.sub(re.escape(place) + ENDS, lambda _, name=name: name, text, flags=re.MULTILINE)
     text = HOMES.sub("~", text)
-    if (user := _user()) is not None:
-        text = re.sub("/" + re.escape(user) + ENDS, "/<user>", text, flags=re.MULTILINE)
+    if name := user():
+        text = re.sub("/" + re.escape(name) + ENDS, "/<user>", text, flags=re.MULTILINE)
     return text
 
 
@@ -48,13 +48,13 @@ def scrub_file(path):
                 temporary.write_text(clean, encoding="utf-8", errors="surrogateescape")
 
 
-def _user():
-    """The user's name where it is somebody's, as it may stand in paths outside of homes: /scratch/alice."""
+def user():
+    """The name of who runs this, where it is somebody's; empty for root and in containers that know no name."""
     try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # some containers know no name
-        return None
-    return None if user == "root" else user
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+    return "" if name == "root" else name
 
 
 def _places():
