@@ -4,6 +4,8 @@
 CONFIG :=
 # Other devices than the experiment's: make report DEVICES="cpu-tensorflow cpu-torch"
 DEVICES :=
+# Statuses for make retry; all that failed without it: make retry STATUSES="timed_out crashed"
+STATUSES :=
 # Further options for snakemake or pytest: make report ARGS=--dry-run
 ARGS :=
 
@@ -11,22 +13,26 @@ ARGS :=
 in_venv := PATH="$(CURDIR)/.venv/bin:$$PATH"
 unexport PYTHONPATH PYTHONHOME
 export PYTHON
+export PYTHONNOUSERSITE := 1
 
 comma := ,
 space := $() $()
 
 # Ends in --quiet, which takes every word up to `--`.
 snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
-    $(if $(DEVICES),--config 'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') $(ARGS) \
+    $(if $(DEVICES)$(retry),--config $(if $(DEVICES),'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') \
+        $(retry)) $(ARGS) \
     --quiet progress rules host reason
 executor = --cores 1
 
-.PHONY: help report bundle limits packing slurm test test-slow test-browser test-environments test-machines test-slurm benchmark \
+.PHONY: help report retry clean-superseded bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
     benchmark-scale drills docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
 	@echo '                        DEVICES="cpu-tensorflow cpu-torch" for other devices)'
+	@echo 'make retry              train again what failed (STATUSES="timed_out crashed" for some of it)'
+	@echo 'make clean-superseded   remove the records that later runs replaced'
 	@echo 'make bundle             run it and put its runs into one small zip for another machine (docs/machines.md)'
 	@echo 'make limits             find the largest images and batches that each device trains'
 	@echo 'make packing            report too how long the whole sweep takes with several trainings at once'
@@ -35,6 +41,7 @@ help:
 	@echo 'make test-slow          what takes too long for the above: a search for limits, a benchmark in little'
 	@echo 'make test-browser       open reports in a real browser; needs chromium; some minutes'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
+	@echo 'make test-conda         the sweep with snakemake --use-conda; takes minutes'
 	@echo 'make test-machines      two clones that exchange bundles; takes minutes'
 	@echo 'make test-slurm         the sweep on a SLURM of this one machine, which root may set up here; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
@@ -50,6 +57,12 @@ report: environment
 	@started=$$(date +%s); $(in_venv); export PATH; \
 	    $(snakemake) && \
 	    python scripts/report_path.py $$started config.yaml $(CONFIG)
+
+retry: retry = 'retry=$(if $(STATUSES),[$(subst $(space),$(comma),$(strip $(STATUSES)))],failed)'
+retry: report
+
+clean-superseded:
+	rm -rf results/superseded results/*/superseded
 
 bundle: environment
 	@$(in_venv); export PATH; \
@@ -83,6 +96,9 @@ test-browser: development
 
 test-environments: development
 	@$(in_venv) python -m pytest -m slow tests/test_environments.py $(ARGS)
+
+test-conda: development
+	@$(in_venv) python -m pytest -m slow tests/test_conda.py $(ARGS)
 
 test-machines: development
 	@$(in_venv) python -m pytest -m slow tests/test_machines.py $(ARGS)
@@ -122,7 +138,7 @@ development: environment
 
 # Base first: the other parts are held to its versions.
 lock:
-	@for part in base build dev cuda torch torch-cpu jax jax-cuda slurm trackers; do \
+	@for part in base build dev cuda torch torch-cpu jax jax-cuda slurm trackers conda; do \
 	    UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	        locks/$$part.in --output-file locks/$$part.txt || exit 1; \

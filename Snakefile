@@ -38,9 +38,17 @@ rule all:
     default_target: True
     input:
         report="<results>/report.html",
-        # Named here so that a run whose record was deleted is done again, though the report is newer.
-        missing=[path for path in METRICS if not os.path.exists(path)],
+        # All that comes out, so that what was deleted comes back though what is made of it is newer.
+        runs=[path for path in METRICS if not os.path.exists(path)],
+        prepared=PREPARED,
+        tables=lambda wildcards: TABLES_AND_FIGURES,
         trackers=TRACKED,
+
+
+# What README lists under "What comes out": all outputs of the rules that the report is made by.
+TABLES_AND_FIGURES = [
+    path for name in BEHIND_THE_REPORT for path in getattr(rules, name).output
+]
 
 
 # On a cluster all else runs where Snakemake runs; what is measured becomes a job.

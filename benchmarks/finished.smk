@@ -17,6 +17,18 @@ def named(values):
     }
 
 
+def identify(job):
+    """Makes a made-up record that of the run that is wanted."""
+    with open(job.output.metrics) as file:
+        record = json.load(file)
+    facts = {"images_sha256": "0" * 64, "prepared_sha256": "0" * 64}
+    record["identity"] = validity.of_record(
+        job.params.identity, facts, record["software"]
+    )
+    with open(job.output.metrics, "w") as file:
+        json.dump(record, file, indent=1)
+
+
 onstart:
     levels = [sorted(level, key=str) for level in workflow.dag.toposorted()]
     now = os.stat("Snakefile").st_mtime
@@ -27,7 +39,10 @@ onstart:
                 with open(path, "a"):
                     pass
                 os.utime(path, (now, now + place))
+            if job.rule.name == "train":
+                identify(job)
             workflow.async_run(workflow.persistence.finished(job))
+    METADATA.keep(workflow.dag.jobs)
     # What Snakemake would hand to each script, in an order in which they can run.
     jobs = [
         {

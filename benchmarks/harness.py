@@ -68,14 +68,14 @@ def prepare(run, folder):
     folder.mkdir(parents=True, exist_ok=True)
     counts = {"train": _read_yaml("config.yaml")["images"]["train"], "validation": VALIDATION_IMAGES}
     paths = {f"{split}_{what}": folder / f"{split}_{what}.npy" for split in counts for what in ("images", "labels")}
-    prepare_images.prepare_images("digits", None, None, counts, run["img_dim"], paths, folder / "images.json")
+    images = {"dataset": "digits", "images": counts}
+    prepare_images.prepare_images(images, None, None, run["img_dim"], paths, folder / "images.json")
     weights = folder / "weights.npz"
     prepare_weights.prepare_weights(
         run["architecture"],
         run["img_dim"],
-        "random",
+        {"weights": "random", "seed": run["seed"]},
         None,
-        run["seed"],
         paths["train_images"],
         weights,
         folder / "weights.json",

@@ -1,8 +1,9 @@
 rule aggregate:
     input:
         metrics=metrics_of_all_runs,
+        image_facts=FACTS_OF_IMAGES,
+        weight_facts=FACTS_OF_WEIGHTS,
         imported=IMPORTED,
-        code=code_of("scripts/aggregate.py"),
         schema="schemas/metrics.schema.json",
     output:
         runs=report(
@@ -19,7 +20,8 @@ rule aggregate:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=merging.settings_text(config),
+        code=code_of("scripts/aggregate.py"),
+        wanted=WANTED,
         origin_file=ORIGIN_FILE,
     script:
         "../scripts/aggregate.py"
@@ -30,7 +32,6 @@ rule energy:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
         wall_meters=WALL_METER_FILES,
-        code=code_of("scripts/energy.py"),
     output:
         energy=report(
             "<results>/tables/energy.csv",
@@ -46,6 +47,7 @@ rule energy:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/energy.py"),
         wall_meters=config["energy"]["wall_meters"],
         declared=config["energy"]["declared"],
     script:
@@ -59,7 +61,6 @@ rule compare:
         energy="<results>/tables/energy.parquet",
         energy_windows="<results>/tables/energy_windows.parquet",
         parity=PARITY,
-        code=code_of("scripts/compare.py"),
     output:
         rates=report(
             "<results>/tables/rates.csv",
@@ -94,6 +95,7 @@ rule compare:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/compare.py"),
         devices=[device["name"] for device in SURVEY.devices],
         assumptions=ASSUMPTIONS,
     script:
@@ -106,7 +108,6 @@ rule cost:
         windows="<results>/tables/windows.parquet",
         rates="<results>/tables/rates.parquet",
         energy_windows="<results>/tables/energy_windows.parquet",
-        code=code_of("scripts/cost.py"),
     output:
         costs=report(
             "<results>/tables/costs.csv",
@@ -127,6 +128,7 @@ rule cost:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/cost.py"),
         assumptions=ASSUMPTIONS,
         target=config["target_accuracy"],
     script:

@@ -5,7 +5,6 @@ rule bundle:
     input:
         metrics=metrics_of_all_runs,
         probes=PROBES,
-        code=code_of("scripts/bundle.py"),
         schema="schemas/bundle.schema.json",
     output:
         bundle="<results>/bundle.zip",
@@ -14,7 +13,9 @@ rule bundle:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/bundle.py"),
         experiment=dict(config),
+        wanted=WANTED,
         devices=DEVICES,
         reference=REFERENCE["name"] if PROBES else None,
         origin_file=ORIGIN_FILE,
@@ -25,7 +26,6 @@ rule bundle:
 rule import_bundles:
     input:
         bundles=SURVEY.paths,
-        code=code_of("scripts/import_bundles.py"),
         schemas=["schemas/bundle.schema.json", "schemas/metrics.schema.json"],
     output:
         folder=directory("<results>/imported"),
@@ -34,6 +34,7 @@ rule import_bundles:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/import_bundles.py"),
         names=[[*device, name] for device, name in SURVEY.names.items()],
     script:
         "../scripts/import_bundles.py"

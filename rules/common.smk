@@ -1,26 +1,51 @@
 """The experiment, checked, and the runs that follow from it."""
 
+import functools
+import importlib.util
 import inspect
 import json
 import math
 import os
+import site
 import sys
 
+import snakemake
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.settings.types import DeploymentMethod, Quietness
+from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
 
 from trainoff import devices as machine
-from trainoff import cost, experiment, locking, merging, progress, slurm
+from trainoff import cost, experiment, imports, locking, merging, progress, slurm
+from trainoff import validity
 from trainoff.errors import UserError
-from trainoff.files import sha256_of_all
-from trainoff.imports import code_of
+from trainoff.files import Hashes
+from trainoff.metadata import Metadata, is_news
 
+logger.addFilter(is_news)
+# Neither conda nor pip may see what somebody installed for their other projects; unless Snakemake itself was installed so.
+if not snakemake.__file__.startswith(site.getusersitepackages()):
+    os.environ["PYTHONNOUSERSITE"] = "1"
+# Whether jobs run in environments that conda makes.
+WITH_CONDA = (
+    workflow.deployment_settings is not None
+    and DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+)
+if not WITH_CONDA and importlib.util.find_spec("seaborn") is None:
+    raise WorkflowError(
+        "This Python has Snakemake, but not the packages that train and draw. There are two ways: `make report`, which makes an "
+        "environment in .venv; or `snakemake --cores 1 --use-conda`, which needs the command conda, 24.7.1 or later."
+    )
 if workflow.is_main_process:
     locking.release_if_abandoned(".snakemake")
+# Whoever starts this, with whatever profile: a script counts as changed by what it means (see code_of), not by its time
+# stamp, and an environment by the versions of what trains (see validity), not by its file.
+if workflow.dag_settings is not None:
+    workflow.dag_settings.rerun_triggers = frozenset(
+        {RerunTrigger.INPUT, RerunTrigger.MTIME, RerunTrigger.PARAMS}
+    )
 # No settings while linting, no list when nothing is to be quiet.
 if Quietness.PROGRESS in (getattr(workflow.output_settings, "quiet", None) or ()):
     logger.addFilter(progress.is_news)
@@ -31,6 +56,10 @@ def read_yaml(path):
         return yaml.safe_load(file)
 
 
+# Identity is of values: in whatever order an experiment's file names them.
+config = experiment.in_order(config)
+DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
+HASHES = Hashes(".snakemake/trainoff/files.json")
 SCHEMA = read_yaml("schemas/config.schema.yaml")
 MODELS = read_yaml("catalog/models.yaml")
 # Holds the name of this folder to others, once it has exchanged bundles with them; one for all experiments.
@@ -94,17 +123,33 @@ METRICS = [
 
 def metrics_of_all_runs(wildcards):
     """The records of all runs; a function, so that only rules that take part in a sweep read the list."""
+    METADATA.restore()
     return METRICS
 
 
-# Files of the user's that images and weights are made of.
-OWN_FILES = [
-    path
-    for path in [config["dataset"].get("archive"), config["weights"]]
-    if path not in (None, "random", "imagenet")
-]
-# The keys that say what images and weights are made of.
-PREPARED = {key: config[key] for key in ["dataset", "images", "weights", "seed"]}
+def code_of(script):
+    """A param of each rule: a digest of what its script and all that it imports mean."""
+    return DIGESTS.of_script(os.path.join(workflow.basedir, script))
+
+
+@functools.cache
+def hash_of(path):
+    """SHA-256 of a file of the user's; None for none, and for one that is not there (whoever reads it says so)."""
+    return HASHES.sha256(path) if path and os.path.isfile(path) else None
+
+
+# What images and weights are made of, as the facts beside them say.
+OWN_WEIGHTS = None if config["weights"] in ("random", "imagenet") else config["weights"]
+IMAGES_FROM = {
+    "dataset": config["dataset"]["name"],
+    "archive_sha256": hash_of(config["dataset"].get("archive")),
+    "images": config["images"],
+}
+WEIGHTS_FROM = {
+    "weights": validity.kind_of_weights(config["weights"]),
+    "weights_file_sha256": hash_of(OWN_WEIGHTS),
+    "seed": config["seed"],
+}
 
 # Priority of what all runs need: everything is prepared before the first run is timed, so that runs keep their order.
 BEFORE_RUNS = len(RUNS) + 1
@@ -173,36 +218,8 @@ FROM_SLURM = {
 }
 
 
-def code_on_device(script):
-    """Input function: a script and all that it imports, less the backends that the device does not use."""
-    own = [path for path in code_of(script) if "/backends/" not in path]
-    return lambda wildcards: [
-        *own,
-        "scripts/trainoff/backends/__init__.py",
-        f"scripts/trainoff/backends/{device_of(wildcards)['backend']}.py",
-    ]
-
-
-def digests_on_devices(*scripts):
-    """{backend: {"training": SHA-256 of scripts and all they import without backends, "backend": of the backend}}.
-
-    A value per job in place of dozens of input files, which matters for thousands of jobs; and a touched file is no change.
-    """
-    files = sorted({path for script in scripts for path in code_of(script)})
-    training = sha256_of_all(path for path in files if "/backends/" not in path)
-    return {
-        backend: {
-            "training": training,
-            "backend": sha256_of_all(
-                f"scripts/trainoff/backends/{name}.py" for name in ["__init__", backend]
-            ),
-        }
-        for backend in {device["backend"] for device in [*DEVICES, REFERENCE]}
-    }
-
-
 # What trainings run in. Snakemake asks for it per job even where conda is not used: then one answer does for all.
-if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+if WITH_CONDA:
     TRAIN_ENV = env_of
 else:
     TRAIN_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
@@ -210,6 +227,7 @@ else:
 
 def archive_of_dataset(wildcards):
     """The archive that the images are read from; none for a dataset that comes with a library."""
+    METADATA.restore()
     if config["dataset"]["name"] == "digits":
         return []
     return config["dataset"].get("archive", "results/downloads/cifar-10-binary.tar.gz")
@@ -235,27 +253,18 @@ def url_of_weights(wildcards):
     return MODELS[wildcards.model]["weights"]["url"].format(size=wildcards.size)
 
 
+def architecture(model):
+    return {key: MODELS[model][key] for key in ["application", "module"]}
+
+
 def architecture_of(wildcards):
-    return {key: MODELS[wildcards.model][key] for key in ["application", "module"]}
+    return architecture(wildcards.model)
 
 
 @quick
 def run_of(wildcards):
-    """All that a training depends on besides its input files, in built-in types."""
-    run = RUNS[place_of(wildcards)]
-    protocol = config["protocol"]
-    return {
-        **run,
-        "architecture": {
-            key: MODELS[run["model"]][key] for key in ["application", "module"]
-        },
-        **config["training"],
-        # Only where it is asked for: a finished run without it stays valid.
-        **({"deterministic": True} if config["deterministic"] else {}),
-        "epochs": protocol["epochs"],
-        "images_per_epoch": protocol["images_per_epoch"],
-        "warm_up_epochs": protocol["warm_up_epochs"],
-    }
+    """All that the training is told, in built-in types."""
+    return experiment.training(RUNS[place_of(wildcards)], config, MODELS)
 
 
 def first_run_of(wildcards):
@@ -287,11 +296,184 @@ def limit_of(wildcards):
     }
 
 
-CODE_OF_TRAINING = digests_on_devices("scripts/train.py")
-# What a run depends on of our code: a value where one does for all devices, which saves a call for each of thousands of jobs.
-if len(CODE_OF_TRAINING) == 1:
-    (TRAINING_CODE,) = CODE_OF_TRAINING.values()
-else:
-    TRAINING_CODE = quick(
-        lambda wildcards: CODE_OF_TRAINING[device_of(wildcards)["backend"]]
+@functools.cache
+def code_of_training(backend, *more):
+    """Digest of what a training on the backend is measured with. more: further modules that run in its process."""
+    return DIGESTS.of_files(
+        imports.measured_modules(
+            os.path.join(workflow.basedir, "scripts"), backend, more
+        )
     )
+
+
+def code_on_device(module):
+    """Params function: digest of a module that runs in the process of a training, and of what it measures with."""
+    return lambda wildcards: code_of_training(device_of(wildcards)["backend"], module)
+
+
+def versions_of(wildcards):
+    return versions_on(wildcards.device)
+
+
+@functools.cache
+def versions_on(name):
+    """{package: version} of what would train now on the device of that name."""
+    device = next(device for device in [*DEVICES, REFERENCE] if device["name"] == name)
+    if not WITH_CONDA:
+        return validity.installed_versions(device)
+    with open(os.path.join(workflow.basedir, f"envs/{device['env']}.yaml")) as file:
+        return validity.pinned_versions(device, file.read())
+
+
+@functools.cache
+def _identity(name, model):
+    run = next(
+        run for run in RUNS if (run["device"]["name"], run["model"]) == (name, model)
+    )
+    return validity.identity(
+        experiment.training(run, config, MODELS),
+        config,
+        {
+            "archive_sha256": IMAGES_FROM["archive_sha256"],
+            "weights_file_sha256": WEIGHTS_FROM["weights_file_sha256"],
+        },
+        code_of_training(run["device"]["backend"]),
+        versions_on(name),
+    )
+
+
+@quick
+def identity_of(wildcards):
+    """Everything that identifies a run besides its axes, as far as it is known before images and weights are prepared."""
+    return _identity(wildcards.device, wildcards.model)
+
+
+# {device: {model: identity}} of all runs.
+IDENTITIES = {
+    device: {model: _identity(device, model) for model in models}
+    for device, models in {
+        run["device"]["name"]: sorted(
+            {other["model"] for other in RUNS if other["device"] == run["device"]}
+        )
+        for run in RUNS
+    }.items()
+}
+
+# What tables must be made of: enough to tell of each record whether it is the run that is wanted.
+WANTED = {
+    "results": RESULTS,
+    "made_from": [IMAGES_FROM, WEIGHTS_FROM],
+    "config": {
+        **{key: config[key] for key in ["grid", "replicates", "seed", "training"]},
+        "deterministic": config["deterministic"],
+        "protocol": {
+            key: config["protocol"][key]
+            for key in ["epochs", "images_per_epoch", "warm_up_epochs"]
+        },
+    },
+    "devices": [
+        {key: device[key] for key in [*experiment.DEVICE_KEYS, "grid"]}
+        for device in DEVICES
+    ],
+    "networks": {
+        model: architecture(model) for model in sorted({run["model"] for run in RUNS})
+    },
+    # Without what a finished run does not depend on.
+    "identities": {
+        device: {
+            model: {
+                key: value
+                for key, value in identity.items()
+                if key != "timeout_minutes"
+            }
+            for model, identity in models.items()
+        }
+        for device, models in IDENTITIES.items()
+    },
+}
+
+
+def image_facts(img_dim):
+    return f"<results>/images/img_dim~{img_dim}/facts.json"
+
+
+def weight_facts(model, img_dim):
+    return f"<results>/weights/model~{model}/img_dim~{img_dim}/facts.json"
+
+
+# Facts about what all runs are trained on: {img_dim: path}, {model: {img_dim: path}}.
+IMG_DIMS = sorted({run["img_dim"] for run in RUNS})
+FACTS_OF_IMAGES = [image_facts(img_dim) for img_dim in IMG_DIMS]
+FACTS_OF_WEIGHTS = [
+    weight_facts(model, img_dim)
+    for model, img_dim in sorted({(run["model"], run["img_dim"]) for run in RUNS})
+]
+# All that is prepared, so that what was deleted comes back.
+PREPARED = [
+    path.replace("facts.json", name)
+    for path in FACTS_OF_IMAGES
+    for name in [
+        "train_images.npy",
+        "train_labels.npy",
+        "validation_images.npy",
+        "validation_labels.npy",
+    ]
+] + [path.replace("facts.json", "weights.npz") for path in FACTS_OF_WEIGHTS]
+
+
+def judge_runs():
+    """{path of its record: Verdict} of all runs that have one, at the start of a sweep."""
+    prepared = validity.Prepared(RESULTS, IMAGES_FROM, WEIGHTS_FROM)
+    retry = config.get("retry") or []
+    retry = validity.FAILED if retry == "failed" else retry
+    verdicts = {}
+    for path, run in zip(METRICS, RUNS):
+        validity.restore_kept(path)
+        wanted = IDENTITIES[run["device"]["name"]][run["model"]]
+        verdicts[path] = validity.judge(
+            path,
+            experiment.training(run, config, MODELS),
+            wanted | prepared.hashes(run["model"], run["img_dim"]),
+            retry,
+        )
+    return verdicts
+
+
+# Judged once, by the process that plans.
+VERDICTS = judge_runs() if workflow.is_main_process else {}
+METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
+DIGESTS.save()
+HASHES.save()
+for line in validity.plan_lines(VERDICTS.values()):
+    print(line, file=sys.stderr)
+shared = validity.shared_folder(RESULTS, config, VERDICTS.values())
+if shared:
+    print(shared, file=sys.stderr)
+
+
+def finish(jobs):
+    """After a start: keeps what is known of finished jobs, and lets go of records that were kept in case of a kill."""
+    jobs = list(jobs)
+    METADATA.keep(jobs)
+    for job in jobs:
+        if job.rule.name == "train":
+            validity.restore_kept(job.output.metrics)
+
+
+def inputs_of_run(wildcards):
+    """Input function of trainings: nothing for a finished run, so that no file's time can make it look out of date.
+
+    Called while Snakemake plans, before it asks what to run: what is finished it is told to believe, and what is not it
+    is told to do.
+    """
+    path = METRICS[place_of(wildcards)]
+    verdict = VERDICTS.get(path)
+    if verdict is not None and verdict.finished:
+        METADATA.forget(path)
+        return {}
+    if verdict is not None and verdict.change:
+        workflow.dag.forcefiles.add(path)
+    return {
+        "image_facts": image_facts(wildcards.img_dim),
+        "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),
+    }

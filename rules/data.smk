@@ -1,6 +1,4 @@
 rule fetch_dataset:
-    input:
-        code=code_of("scripts/fetch_dataset.py"),
     output:
         archive="results/downloads/cifar-10-binary.tar.gz",
     log:
@@ -12,33 +10,9 @@ rule fetch_dataset:
         "../scripts/fetch_dataset.py"
 
 
-rule describe_sources:
-    input:
-        own_files=OWN_FILES,
-        code=sorted(
-            {
-                path
-                for step in ["describe_sources", "prepare_images", "prepare_weights"]
-                for path in code_of(f"scripts/{step}.py")
-            }
-        ),
-    output:
-        sources="<results>/sources.json",
-    log:
-        "<results>/logs/describe_sources.log",
-    priority: BEFORE_RUNS
-    conda:
-        "../envs/analysis.yaml"
-    params:
-        settings=PREPARED,
-    script:
-        "../scripts/describe_sources.py"
-
-
 rule prepare_images:
     input:
         archive=archive_of_dataset,
-        code=code_of("scripts/prepare_images.py"),
     output:
         train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
         train_labels="<results>/images/img_dim~{img_dim}/train_labels.npy",
@@ -51,16 +25,15 @@ rule prepare_images:
     conda:
         "../envs/analysis.yaml"
     params:
-        dataset=config["dataset"]["name"],
+        code=code_of("scripts/prepare_images.py"),
+        made_from=IMAGES_FROM,
+        # A wrong one stops a start; a right one changes nothing.
         sha256=config["dataset"].get("sha256"),
-        counts=config["images"],
     script:
         "../scripts/prepare_images.py"
 
 
 rule fetch_weights:
-    input:
-        code=code_of("scripts/fetch_weights.py"),
     output:
         weights="results/downloads/weights/{model}_{size}_no_top.h5",
     log:
@@ -81,8 +54,8 @@ rule fetch_weights:
 rule prepare_weights:
     input:
         source=source_of_weights,
-        train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
-        code=code_of("scripts/prepare_weights.py"),
+        # Stands for the images beside it: small enough that Snakemake compares its content, not its time.
+        image_facts="<results>/images/img_dim~{img_dim}/facts.json",
     output:
         weights="<results>/weights/model~{model}/img_dim~{img_dim}/weights.npz",
         facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
@@ -93,8 +66,8 @@ rule prepare_weights:
         # One framework for all devices: another would round otherwise, and the start would not be the same.
         "../envs/tensorflow-cpu.yaml"
     params:
+        code=code_of("scripts/prepare_weights.py"),
         architecture=architecture_of,
-        weights=config["weights"],
-        seed=config["seed"],
+        made_from=WEIGHTS_FROM,
     script:
         "../scripts/prepare_weights.py"

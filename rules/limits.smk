@@ -4,8 +4,6 @@ LIMIT_PATTERN = "<results>/limits/{device}/model~{model}/{axis}"
 
 
 rule limit:
-    input:
-        code=code_on_device("scripts/limit.py"),
     output:
         limit=f"{LIMIT_PATTERN}.json",
     log:
@@ -20,6 +18,8 @@ rule limit:
         **FROM_SLURM,
         timeout_minutes=(config["limits"] or {}).get("timeout_minutes", 0),
     params:
+        code=code_on_device("limiting"),
+        versions=versions_of,
         run=limit_of,
     script:
         "../scripts/limit.py"
@@ -33,12 +33,13 @@ rule limits:
             )
             for device, model, axis in TRIAL_OF
         ],
-        code=code_of("scripts/limits.py"),
     output:
         limits="<results>/tables/limits.csv",
     log:
         "<results>/logs/limits.log",
     conda:
         "../envs/analysis.yaml"
+    params:
+        code=code_of("scripts/limits.py"),
     script:
         "../scripts/limits.py"

@@ -21,13 +21,8 @@ MAKESPAN = "<results>/tables/makespan.parquet" if IN_REPORT else []
 
 rule pack:
     input:
-        train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
-        train_labels="<results>/images/img_dim~{img_dim}/train_labels.npy",
-        validation_images="<results>/images/img_dim~{img_dim}/validation_images.npy",
-        validation_labels="<results>/images/img_dim~{img_dim}/validation_labels.npy",
         image_facts="<results>/images/img_dim~{img_dim}/facts.json",
-        weights="<results>/weights/model~{model}/img_dim~{img_dim}/weights.npz",
-        code=code_on_device("scripts/pack.py"),
+        weight_facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
     output:
         pack=f"{PACK_PATTERN}/pack.json",
     log:
@@ -43,6 +38,8 @@ rule pack:
         start=lambda wildcards, attempt: attempt,
         timeout_minutes=config["protocol"]["timeout_minutes"],
     params:
+        code=code_on_device("packed"),
+        versions=versions_of,
         run=first_run_of,
         at_once=lambda wildcards: int(wildcards.at_once),
     script:
@@ -52,7 +49,6 @@ rule pack:
 rule packing:
     input:
         packs=PACKS,
-        code=code_of("scripts/packing.py"),
     output:
         packing=report(
             "<results>/tables/packing.csv",
@@ -73,6 +69,7 @@ rule packing:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/packing.py"),
         replicates=config["replicates"],
         assumptions=ASSUMPTIONS,
     script:

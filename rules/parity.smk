@@ -18,13 +18,8 @@ PROBES = [
 
 rule probe:
     input:
-        train_images=f"{PROBE_IMAGES}/train_images.npy",
-        train_labels=f"{PROBE_IMAGES}/train_labels.npy",
-        validation_images=f"{PROBE_IMAGES}/validation_images.npy",
         image_facts=f"{PROBE_IMAGES}/facts.json",
-        weights=f"{PROBE_WEIGHTS}/weights.npz",
         weight_facts=f"{PROBE_WEIGHTS}/facts.json",
-        code=code_on_device("scripts/probe.py"),
     output:
         probe=f"{PROBE_PATTERN}.json",
     log:
@@ -38,6 +33,8 @@ rule probe:
         start=lambda wildcards, attempt: attempt,
         timeout_minutes=config["protocol"]["timeout_minutes"],
     params:
+        code=code_on_device("probing"),
+        versions=versions_of,
         run=probe_of,
     script:
         "../scripts/probe.py"
@@ -48,7 +45,6 @@ rule parity:
         probes=PROBES,
         imported=IMPORTED,
         runs="<results>/tables/runs.parquet",
-        code=code_of("scripts/parity.py"),
     output:
         parity=report(
             "<results>/tables/parity.csv",
@@ -62,6 +58,7 @@ rule parity:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/parity.py"),
         reference=REFERENCE["name"],
     script:
         "../scripts/parity.py"

@@ -10,7 +10,6 @@ rule plot_throughput:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
         rates="<results>/tables/rates.parquet",
-        code=code_of("scripts/plot_throughput.py"),
     output:
         svg=report(
             "<results>/figures/throughput.svg",
@@ -25,6 +24,7 @@ rule plot_throughput:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_throughput.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_throughput.py"
@@ -34,7 +34,6 @@ rule plot_each_device:
     input:
         runs="<results>/tables/runs.parquet",
         rates="<results>/tables/rates.parquet",
-        code=code_of("scripts/plot_each_device.py"),
     output:
         svg=report(
             "<results>/figures/each_device.svg",
@@ -49,6 +48,7 @@ rule plot_each_device:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_each_device.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_each_device.py"
@@ -59,7 +59,6 @@ rule plot_ratio:
         rates="<results>/tables/rates.parquet",
         comparison="<results>/tables/comparison.parquet",
         overall="<results>/tables/overall.parquet",
-        code=code_of("scripts/plot_ratio.py"),
     output:
         svg=report(
             "<results>/figures/ratio.svg",
@@ -74,6 +73,7 @@ rule plot_ratio:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_ratio.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_ratio.py"
@@ -82,7 +82,6 @@ rule plot_ratio:
 rule plot_last_layer:
     input:
         rates="<results>/tables/rates.parquet",
-        code=code_of("scripts/plot_last_layer.py"),
     output:
         svg=report(
             "<results>/figures/last_layer.svg",
@@ -97,6 +96,7 @@ rule plot_last_layer:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_last_layer.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_last_layer.py"
@@ -107,7 +107,6 @@ rule plot_learning:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
         parity=PARITY,
-        code=code_of("scripts/plot_learning.py"),
     output:
         svg=report(
             "<results>/figures/learning.svg",
@@ -122,6 +121,7 @@ rule plot_learning:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_learning.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_learning.py"
@@ -130,7 +130,6 @@ rule plot_learning:
 rule plot_cold_start:
     input:
         runs="<results>/tables/runs.parquet",
-        code=code_of("scripts/plot_cold_start.py"),
     output:
         svg=report(
             "<results>/figures/cold_start.svg",
@@ -145,6 +144,7 @@ rule plot_cold_start:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_cold_start.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_cold_start.py"
@@ -153,7 +153,6 @@ rule plot_cold_start:
 rule plot_run_matrix:
     input:
         runs="<results>/tables/runs.parquet",
-        code=code_of("scripts/plot_run_matrix.py"),
     output:
         svg=report(
             "<results>/figures/run_matrix.svg",
@@ -168,6 +167,7 @@ rule plot_run_matrix:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_run_matrix.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_run_matrix.py"
@@ -177,7 +177,6 @@ rule plot_model_size:
     input:
         runs="<results>/tables/runs.parquet",
         comparison="<results>/tables/comparison.parquet",
-        code=code_of("scripts/plot_model_size.py"),
     output:
         svg=report(
             "<results>/figures/model_size.svg",
@@ -192,6 +191,7 @@ rule plot_model_size:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_model_size.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_model_size.py"
@@ -201,7 +201,6 @@ rule plot_published:
     input:
         rates="<results>/tables/rates.parquet",
         published="catalog/published.csv",
-        code=code_of("scripts/plot_published.py"),
     output:
         svg=report(
             "<results>/figures/published.svg",
@@ -216,6 +215,7 @@ rule plot_published:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_published.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_published.py"
@@ -224,7 +224,6 @@ rule plot_published:
 rule plot_energy:
     input:
         rates="<results>/tables/rates.parquet",
-        code=code_of("scripts/plot_energy.py"),
     output:
         svg=report(
             "<results>/figures/energy.svg",
@@ -239,6 +238,7 @@ rule plot_energy:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_energy.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_energy.py"
@@ -247,7 +247,6 @@ rule plot_energy:
 rule plot_efficiency:
     input:
         rates="<results>/tables/rates.parquet",
-        code=code_of("scripts/plot_efficiency.py"),
     output:
         svg=report(
             "<results>/figures/efficiency.svg",
@@ -262,6 +261,7 @@ rule plot_efficiency:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_efficiency.py"),
         devices=FIGURE_DEVICES,
     script:
         "../scripts/plot_efficiency.py"
@@ -270,7 +270,6 @@ rule plot_efficiency:
 rule plot_cost:
     input:
         costs="<results>/tables/costs.parquet",
-        code=code_of("scripts/plot_cost.py"),
     output:
         svg=report(
             "<results>/figures/cost.svg",
@@ -285,6 +284,7 @@ rule plot_cost:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_cost.py"),
         devices=FIGURE_DEVICES,
         assumptions=ASSUMPTIONS,
     script:
@@ -294,7 +294,6 @@ rule plot_cost:
 rule plot_break_even:
     input:
         break_even="<results>/tables/break_even.parquet",
-        code=code_of("scripts/plot_break_even.py"),
     output:
         svg=report(
             "<results>/figures/break_even.svg",
@@ -309,6 +308,7 @@ rule plot_break_even:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/plot_break_even.py"),
         devices=FIGURE_DEVICES,
         assumptions=ASSUMPTIONS,
     script:

@@ -1,3 +1,21 @@
+# The rules whose tables and figures the report is made of.
+BEHIND_THE_REPORT = [
+    "aggregate",
+    "energy",
+    "compare",
+    "cost",
+    *(["parity"] if PARITY else []),
+    *(["packing"] if IN_REPORT else []),
+    *sorted(
+        known.name
+        for known in workflow.rules
+        if known.name.startswith("plot_")
+        # One model shows no trend.
+        and (known.name != "plot_model_size" or len({run["model"] for run in RUNS}) > 1)
+    ),
+]
+
+
 rule report:
     input:
         # The page also shows the last lines of failed runs' logs, from the metrics files that this table names.
@@ -47,7 +65,6 @@ rule report:
         template="report/report.html.j2",
         style="report/report.css",
         script="report/report.js",
-        code=code_of("scripts/report.py"),
     output:
         page="<results>/report.html",
     log:
@@ -55,13 +72,15 @@ rule report:
     conda:
         "../envs/analysis.yaml"
     params:
+        code=code_of("scripts/report.py"),
         title=config["title"],
         devices=FIGURE_DEVICES,
         assumptions=ASSUMPTIONS,
         settings={
             key: value
             for key, value in config.items()
-            if key not in ("title", "devices", "pathvars", "trackers", "limits")
+            if key
+            not in ("title", "devices", "pathvars", "trackers", "limits", "retry")
         },
     script:
         "../scripts/report.py"

@@ -10,13 +10,14 @@ TRACKED = [
 rule track_tensorboard:
     input:
         metrics=metrics_of_all_runs,
-        code=code_of("scripts/track_tensorboard.py"),
     output:
         written="<results>/trackers/tensorboard.json",
     log:
         "<results>/logs/track_tensorboard.log",
     conda:
         "../envs/trackers.yaml"
+    params:
+        code=code_of("scripts/track_tensorboard.py"),
     script:
         "../scripts/track_tensorboard.py"
 
@@ -24,7 +25,6 @@ rule track_tensorboard:
 rule track_wandb:
     input:
         metrics=metrics_of_all_runs,
-        code=code_of("scripts/track_wandb.py"),
     output:
         written="<results>/trackers/wandb.json",
     log:
@@ -32,6 +32,7 @@ rule track_wandb:
     conda:
         "../envs/trackers.yaml"
     params:
+        code=code_of("scripts/track_wandb.py"),
         project=(TRACKERS.get("wandb") or {}).get("project"),
         entity=(TRACKERS.get("wandb") or {}).get("entity"),
         mode=(TRACKERS.get("wandb") or {}).get("mode", "offline"),

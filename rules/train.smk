@@ -1,13 +1,9 @@
-# What is prepared stands for itself by its facts, which hold its hashes, and is ancient: making it anew, for example after a
-# disk damaged it, leaves finished runs valid. What it is made of is no such thing. Few inputs, since each costs ten thousand
-# times in a large sweep.
+# Whether a run is finished is told by its record (scripts/trainoff/validity.py), not by Snakemake: a finished run has no
+# inputs here, and one to be trained again is forced.
 rule train:
     input:
-        image_facts=ancient("<results>/images/img_dim~{img_dim}/facts.json"),
-        weight_facts=ancient(
-            "<results>/weights/model~{model}/img_dim~{img_dim}/facts.json"
-        ),
-        sources="<results>/sources.json",
+        # The facts stand for images and weights: they hold their hashes, and lie beside them.
+        unpack(inputs_of_run),
     output:
         metrics=f"{RUN_PATTERN}/metrics.json",
     log:
@@ -19,14 +15,13 @@ rule train:
     threads: workflow.cores or 1
     resources:
         **FROM_SLURM,
-        # Resources, not params: a finished run did not depend on them.
         timeout_minutes=config["protocol"]["timeout_minutes"],
         wait_for_quiet_minutes=config["protocol"]["wait_for_quiet_minutes"],
         idle_seconds=config["energy"]["idle_seconds"],
         start=lambda wildcards, attempt: attempt,
     params:
         run=run_of,
-        code=TRAINING_CODE,
+        identity=identity_of,
         progress_file=f"{RESULTS}/runs/.plan.json",
         sequence_file=f"{RESULTS}/runs/.sequence",
     script:
@@ -40,11 +35,21 @@ onstart:
     gc.enable()
     if workflow.executor_plugin.name == "slurm":
         slurm.cancel_abandoned(".")
-    progress.write_plan(
-        f"{RESULTS}/runs/.plan.json",
-        [
-            job.output.metrics
-            for job in workflow.dag.needrun_jobs()
-            if job.rule.name == "train"
-        ],
-    )
+    to_run = list(workflow.dag.needrun_jobs())
+    METADATA.drop(to_run)
+    to_train = [job.output.metrics for job in to_run if job.rule.name == "train"]
+    validity.note_experiment(RESULTS, config)
+    moved = validity.supersede(filter(os.path.isfile, to_train), RESULTS)
+    if moved:
+        print(
+            f"The records that are replaced are kept in {moved}.", file=sys.stderr
+        )
+    progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
+
+
+onsuccess:
+    finish(workflow.dag.jobs)
+
+
+onerror:
+    finish(workflow.dag.finished_jobs)

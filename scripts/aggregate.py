@@ -1,18 +1,17 @@
 """Gathers the metrics of all runs in two tables: one row per run, one row per window."""
 
-from trainoff import bundles, merging, tables
+from trainoff import bundles, merging, tables, validity
 from trainoff.script import logged
 
 
-def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported=None, origin_file=None, settings=None):
+def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported=None, origin_file=None, require=None):
     """Reads the metrics files at the paths `metrics` and writes the tables, in the order of the runs' keys.
 
-    imported: folder of records of other machines, as trainoff.merging.unpack writes it, None without any. origin_file:
-    holds this folder's name to others. settings: what this machine's runs depend on besides their axes, in words.
+    require: called with place, path and record of each, raises UserError for a run that is not wanted. imported: folder of
+    records of other machines, as trainoff.merging.unpack writes it, None without any. origin_file: holds this folder's
+    name to others.
     """
-    found = tables.read_all(metrics)
-    for _, record in found:
-        record["settings"] = settings
+    found = tables.read_all(metrics, require)
     if imported:
         found = merging.combine(found, imported, bundles.origin_of(origin_file), tables.read)
     tables.write(tables.run_table(found), runs_csv, runs_parquet)
@@ -29,5 +28,5 @@ if __name__ == "__main__":
             snakemake.output.windows_parquet,
             imported=snakemake.input.imported or None,
             origin_file=snakemake.params.origin_file,
-            settings=snakemake.params.settings,
+            require=validity.requirement(snakemake.params.wanted),
         )

@@ -2,28 +2,34 @@
 
 from pathlib import Path
 
-from trainoff import bundles, parity, records, supervise
+from trainoff import bundles, parity, records, supervise, validity
 from trainoff.script import logged
 
 LOG_LINES = 40
 # Keys of the experiment that no run depends on and that tell of this place: its folders, accounts, meters and prices. What is
 # told of devices stands apart.
-UNTOLD = ("pathvars", "imports", "devices", "trackers", "energy", "money")
+UNTOLD = ("pathvars", "imports", "devices", "trackers", "energy", "money", "retry")
 # Values of the experiment that are paths: only the file's name is told.
 PATHS = [("weights",), ("dataset", "archive")]
 # What is told of a device's entry; the rest is this place's matter: software, prices, what its jobs ask for.
 ENTRY_KEYS = ("name", "label", "backend", "accelerator")
 
 
-def main(metrics, probes, experiment, devices, reference, origin_file, output, say):
+def main(
+    metrics, probes, experiment, devices, reference, origin_file, output, say, ready=lambda place, path, record: None
+):
     """Writes the bundle of the records at the paths `metrics` and `probes` to `output`.
 
     experiment: the merged configuration. devices: entries of the experiment. reference: name of the device that was
-    probed as reference, None without probes. origin_file: holds this folder's name to others. say: takes a line.
+    probed as reference, None without probes. origin_file: holds this folder's name to others. say: takes a line. ready: as
+    validity.requirement gives it: refuses a record that is not the run that the experiment asks for.
     """
     files, chips, statuses = {}, {}, {}
-    for path in map(Path, metrics):
-        record = bundles.private(records.read(path))
+    for place, path in enumerate(map(Path, metrics)):
+        record = records.read(path)
+        ready(place, path, record)
+        record.pop("settings", None)
+        record = bundles.private(record)
         name = bundles.run_folder(record["run"])
         files[f"{name}/metrics.json"] = bundles.encoded(record)
         log = bundles.private(supervise.tail(path.with_name("train.log"), LOG_LINES), free_text=True)
@@ -79,4 +85,5 @@ if __name__ == "__main__":
             origin_file=snakemake.params.origin_file,
             output=snakemake.output.bundle,
             say=lambda words: terminal.write(f"{words}\n"),
+            ready=validity.requirement(snakemake.params.wanted),
         )

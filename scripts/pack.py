@@ -12,7 +12,7 @@ import psutil
 
 from trainoff import metering, packed, records, slurm
 from trainoff.files import write_text
-from trainoff.launch import device_facts, launch, recovered
+from trainoff.launch import device_facts, launch, prepared_files, recovered
 from trainoff.script import logged
 
 SCHEMA_VERSION = 1
@@ -169,10 +169,7 @@ if __name__ == "__main__":
         pack(
             run=snakemake.params.run,
             at_once=snakemake.params.at_once,
-            files={
-                name: str(Path(snakemake.input[name]).resolve())
-                for name in ["train_images", "train_labels", "validation_images", "validation_labels", "weights"]
-            },
+            files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
             image_facts=snakemake.input.image_facts,
             output=snakemake.output.pack,
             logs=[

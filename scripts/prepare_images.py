@@ -10,14 +10,16 @@ from trainoff.files import sha256_of_all, whole, write_text
 from trainoff.script import logged
 
 
-def prepare_images(dataset, archive, archive_sha256, counts, img_dim, outputs, facts):
+def prepare_images(made_from, archive, archive_sha256, img_dim, outputs, facts):
     """Writes images (n, img_dim, img_dim, 3) uint8 and labels (n,) int32 of each split as .npy, and facts about them.
 
-    dataset: "digits" or "cifar10"; archive: path for cifar10; counts: {"train": n or None, "validation": n or None}.
+    made_from: {"dataset": "digits" or "cifar10", "images": {"train": n or None, "validation": n or None}, …}, told in the
+    facts as it is. archive: path for cifar10; archive_sha256: that it must have, None for any.
     outputs: {"train_images": path, "train_labels": path, "validation_images": …, "validation_labels": …}.
-    facts: path of a JSON file: dataset, dataset_sha256 (before resizing), images_sha256 (after), class_names.
+    facts: path of a JSON file: made_from, dataset, dataset_sha256 (before resizing), images_sha256 (after), class_names.
     """
-    if dataset == "digits":
+    counts = made_from["images"]
+    if made_from["dataset"] == "digits":
         splits, class_names = datasets.load_digits()
     else:
         splits, class_names = datasets.load_cifar10(archive, archive_sha256)
@@ -33,7 +35,8 @@ def prepare_images(dataset, archive, archive_sha256, counts, img_dim, outputs, f
         facts,
         json.dumps(
             {
-                "dataset": dataset,
+                "made_from": made_from,
+                "dataset": made_from["dataset"],
                 "dataset_sha256": datasets.identity(splits),
                 "images_sha256": sha256_of_all(outputs.values()),
                 "class_names": class_names,
@@ -60,10 +63,9 @@ def write_resized(output, images, img_dim):
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         prepare_images(
-            dataset=snakemake.params.dataset,
+            made_from=snakemake.params.made_from,
             archive=snakemake.input.get("archive"),
             archive_sha256=snakemake.params.sha256,
-            counts=snakemake.params.counts,
             img_dim=int(snakemake.wildcards.img_dim),
             outputs={name: path for name, path in snakemake.output.items() if name != "facts"},
             facts=snakemake.output.facts,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -11,17 +12,18 @@ from trainoff.files import sha256, sha256_of_all, whole, write_text
 from trainoff.script import logged
 
 
-def prepare_weights(architecture, img_dim, weights, source, seed, train_images, output, facts):
+def prepare_weights(architecture, img_dim, made_from, source, train_images, output, facts):
     """Writes the weights below the last layer to `output` (.npz) and facts about them to `facts` (JSON).
 
-    weights: "random", "imagenet" or a path; source: the file to read for the last two. train_images: .npy that random
+    made_from: {"weights": "random", "imagenet" or "file", "seed": …, …}, told in the facts as it is. source: the file to read
+    for the last two. train_images: .npy that random
     weights are calibrated on. facts: weights (random, imagenet or file) and weights_sha256: of the file, or of the
     random numbers before calibration, so that equal means the same start on any machine; prepared_sha256, of `output`.
     """
     # Keras' default backend here; a machine may hide its GPUs from this step, it computes next to nothing.
     base = models.build_base(architecture, img_dim)
-    if weights == "random":
-        models.randomise(base, seed)
+    if made_from["weights"] == "random":
+        models.randomise(base, made_from["seed"])
         digest = hashlib.sha256(b"".join(array.tobytes() for array in base.get_weights())).hexdigest()
         models.calibrate(base, architecture, np.load(train_images, mmap_mode="r")[: models.CALIBRATION_IMAGES])
     else:
@@ -29,9 +31,8 @@ def prepare_weights(architecture, img_dim, weights, source, seed, train_images, 
         digest = sha256(source)
     with whole(output) as path:
         models.save(base, path)
-    kind = weights if weights in ("random", "imagenet") else "file"
-    prepared = sha256_of_all([output])
-    write_text(facts, json.dumps({"weights": kind, "weights_sha256": digest, "prepared_sha256": prepared}, indent=1))
+    known = {"weights": made_from["weights"], "weights_sha256": digest, "prepared_sha256": sha256_of_all([output])}
+    write_text(facts, json.dumps({"made_from": made_from, **known}, indent=1))
 
 
 if __name__ == "__main__":
@@ -40,10 +41,9 @@ if __name__ == "__main__":
         prepare_weights(
             architecture=snakemake.params.architecture,
             img_dim=int(snakemake.wildcards.img_dim),
-            weights=snakemake.params.weights,
+            made_from=snakemake.params.made_from,
             source=snakemake.input.get("source"),
-            seed=snakemake.params.seed,
-            train_images=snakemake.input.train_images,
+            train_images=Path(snakemake.input.image_facts).with_name("train_images.npy"),
             output=snakemake.output.weights,
             facts=snakemake.output.facts,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainoff import probing, slurm, supervise
 from trainoff.files import write_text
-from trainoff.launch import device_facts, launch, recovered
+from trainoff.launch import device_facts, launch, prepared_files, recovered
 from trainoff.script import logged
 
 SCHEMA_VERSION = 1
@@ -52,10 +52,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]) as terminal:
         probe(
             run=snakemake.params.run,
-            files={
-                name: str(Path(snakemake.input[name]).resolve())
-                for name in ["train_images", "train_labels", "validation_images", "weights"]
-            },
+            files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
             image_facts=snakemake.input.image_facts,
             weight_facts=snakemake.input.weight_facts,
             output=snakemake.output.probe,

@@ -1,16 +1,27 @@
 """Trains one configuration on one device in a child process and records what happened, whatever that was."""
 
 import fcntl
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import child, conditions, convergence, devices, energy, idling, progress, records, slurm, supervise
+from trainoff import (
+    child,
+    conditions,
+    convergence,
+    devices,
+    energy,
+    idling,
+    progress,
+    records,
+    slurm,
+    supervise,
+    validity,
+)
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
-from trainoff.launch import device_facts, launch, recovered
+from trainoff.launch import device_facts, launch, prepared_files, recovered
 from trainoff.script import logged
 from trainoff.windows import summarise
 
@@ -22,7 +33,7 @@ def train(
     files,
     image_facts,
     weight_facts,
-    code_sha256,
+    identity,
     metrics,
     log,
     timeout_minutes,
@@ -37,7 +48,7 @@ def train(
 
     run: dict of built-in values, all that the training depends on (see `run_of` in rules/common.smk).
     files: paths by name, as trainoff.protocol.train takes them. image_facts, weight_facts: JSON files beside them.
-    code_sha256: of the code that decides what is trained and how it is measured. metrics: path to write.
+    identity: what identifies the run besides its axes (see trainoff.validity). metrics: path to write.
     log: path for the child's output.
     wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
     idle_seconds: how long the idle device's power is measured, once per session and where it has a meter.
@@ -74,19 +85,15 @@ def train(
         "finished_at": _now(),
         "sequence": sequence,
         "deterministic": run.get("deterministic", False),
-        "code_sha256": code_sha256,
-        "config_sha256": hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest(),
+        "code_sha256": identity["code_sha256"],
+        "config_sha256": validity.old_config_sha256(run, run["classes"]),
         **{key: facts[key] for key in PROVENANCE_FACTS},
     }
+    record["identity"] = validity.of_record(identity, facts, record["software"])
+    # Twice: should Snakemake end before it knows of the record, the next start deletes its output.
+    records.write(folder / validity.KEPT, record)
     records.write(metrics, record)
     return record
-
-
-def prepared_files(image_facts, weight_facts):
-    """Paths of the prepared files by name; they lie beside the facts about them."""
-    images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
-    names = ["train_images", "train_labels", "validation_images", "validation_labels"]
-    return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}
 
 
 def check_prepared(files, facts):
@@ -227,8 +234,7 @@ if __name__ == "__main__":
                 files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
                 image_facts=snakemake.input.image_facts,
                 weight_facts=snakemake.input.weight_facts,
-                # Without the backend: it is another file on each device, and no other version of the training.
-                code_sha256=snakemake.params.code["training"],
+                identity=snakemake.params.identity,
                 metrics=snakemake.output.metrics,
                 log=snakemake.log[0],
                 timeout_minutes=snakemake.resources.timeout_minutes,

@@ -24,6 +24,11 @@ def reference():
         "`config.yaml` holds every key; a file given with `CONFIG=` or `--configfile` holds those that differ. "
         "Described by [schemas/config.schema.yaml](../schemas/config.schema.yaml); an unknown key is refused.",
         _table(["key", "what it is", "legal", "default"], _config_rows(config_schema, config_schema, defaults)),
+        "## What a changed key runs again",
+        "`tests/test_reruns.py` tries every key on a finished sweep of two runs, in a clone without `.snakemake` and with "
+        "random file times. [method.md](method.md#what-reruns) says why. New values of an axis and more replicates train the new "
+        "runs alone.",
+        _table(["key", "changed to", "trains", "runs again"], _rerun_rows()),
         "## A device entry",
         "In `catalog/devices.yaml` by its name, or written out under `devices:` with its `name`.",
         _table(["key", "what it is", "legal"], _device_rows(config_schema)),
@@ -54,6 +59,28 @@ def _config_rows(schema, root, defaults, prefix=""):
         else:
             rows.append([f"`{name}`", part.get("description", ""), _legal(part, root), _value(default)])
     return rows
+
+
+def what_reruns():
+    """[(key, value it is changed to, names of the rules that run again without train, runs trained, note)] of every key."""
+    table = yaml.safe_load((ROOT / "docs/what-reruns.yaml").read_text(encoding="utf-8"))
+    groups = table["groups"]
+    return [
+        (
+            key,
+            row["change"],
+            [name for word in row["runs"] for name in groups.get(word, [word])],
+            row.get("trained", 0),
+            row.get("note", ""),
+        )
+        for key, row in table["keys"].items()
+    ]
+
+
+def _rerun_rows():
+    for key, change, rules, trained, note in what_reruns():
+        trains = "" if not trained else "new runs" if key.startswith(("grid", "replicates", "devices")) else "all runs"
+        yield [f"`{key}`", _value(change), note or trains, ", ".join(f"`{name}`" for name in rules)]
 
 
 def _device_rows(schema):

@@ -1,5 +1,17 @@
-"""What property tests try: some hundred inputs, always the same; with --hypothesis-profile=volume thousands of new ones."""
+"""A finished sweep that tests share, and what property tests try.
 
+Property tests try some hundred inputs, always the same; with --hypothesis-profile=volume thousands of new ones.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import project
+import psutil
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -7,3 +19,57 @@ settings.register_profile(
 )
 settings.register_profile("volume", settings.get_profile("default"), max_examples=5000, derandomize=False)
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished tiny experiment. Its first sweep is killed, with everything it started, while the second run trains."""
+    folder = project.make(tmp_path_factory.mktemp("h0me-of-somebody") / "trainoff")
+    # Nothing of this is to be found in the results, and none of it needs the network.
+    environment = project.environment() | project.PRIVATE | {"HOME": str(folder.parent)}
+    sweep = subprocess.Popen(
+        [*project.without_network(), *project.command()],
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 600
+    while not project.metrics_files(folder) and sweep.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    (first,) = project.metrics_files(folder)
+    while not trainings(sweep.pid) and sweep.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = trainings(sweep.pid)
+    assert children, "the second training never started"
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    psutil.wait_procs(children, timeout=10)
+    assert not any(child.is_running() for child in children), "a training outlived its sweep"
+    assert project.metrics_files(folder) == [first]
+    before = first.stat().st_mtime_ns
+
+    done = subprocess.run(
+        [*project.without_network(), *project.command()], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first.stat().st_mtime_ns == before, "a finished run was trained again"
+    return folder
+
+
+def trainings(pid):
+    """Training processes below the process `pid`."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if "trainoff.child" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished experiment to change; file times are kept."""
+    return shutil.copytree(finished, tmp_path / "trainoff", symlinks=True)

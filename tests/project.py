@@ -1,9 +1,11 @@
 """A copy of the project with an experiment small enough for tests, and Snakemake run in it as a user would."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import yaml
@@ -85,3 +87,18 @@ def planned(folder, *arguments):
 
 def metrics_files(folder):
     return sorted((folder / "results/runs").rglob("metrics.json"))
+
+
+def plots_of():
+    """Names of the rules of figures that every sweep makes."""
+    names = (ROOT / "rules/plot.smk").read_text().split("rule ")
+    return [name.split(":")[0] for name in names if name.startswith("plot_") and not name.startswith("plot_model_size")]
+
+
+def mark_incomplete(folder, path):
+    """Marks an output as Snakemake does when a job begins. folder: .snakemake/incomplete; path: bytes."""
+    name = urlsafe_b64encode(path).decode()
+    parts = [name[start : start + 254] for start in range(0, len(name), 254)]
+    mark = folder.joinpath(*("@" + part for part in parts[:-1]), parts[-1])
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"external_jobid": None}))

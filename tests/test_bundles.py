@@ -71,7 +71,7 @@ class Machine:
             *files["windows"],
             imported,
             self.folder / ".origin",
-            merging.settings_text(EXPERIMENT),
+            lambda place, path, record: record.update(settings=merging.settings_text(EXPERIMENT)),
         )
         outputs = {name: files[name] for name in TABLES[2:]}
         compare.main(files["runs"][1], files["windows"][1], [device["name"] for device in survey.devices], outputs)

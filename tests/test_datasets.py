@@ -29,7 +29,8 @@ def prepare(folder, dataset, archive, counts, img_dim=32):
         for split in ("train", "validation")
         for what in ("images", "labels")
     }
-    prepare_images.prepare_images(dataset, archive, None, counts, img_dim, outputs, folder / "facts.json")
+    made_from = {"dataset": dataset, "images": counts}
+    prepare_images.prepare_images(made_from, archive, None, img_dim, outputs, folder / "facts.json")
     arrays = {name: np.load(path, mmap_mode="r") for name, path in outputs.items()}
     return arrays, json.loads((folder / "facts.json").read_text())
 

@@ -48,16 +48,33 @@ RUN = {
 }
 
 
+# As much of it as the schema asks for.
+IDENTITY = {
+    "code_sha256": "0" * 64,
+    "software": {"tensorflow": "2.19.1"},
+    "epochs": 3,
+    "images_per_epoch": 32,
+    "warm_up_epochs": 1,
+}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Paths of prepared images and random weights."""
     folder = tmp_path_factory.mktemp("data")
     outputs = {f"{s}_{w}": folder / f"{s}_{w}.npy" for s in ("train", "validation") for w in ("images", "labels")}
     counts = {"train": 100, "validation": 50}
-    prepare_images.prepare_images("digits", None, None, counts, 32, outputs, folder / "images.json")
+    images = {"dataset": "digits", "images": counts}
+    prepare_images.prepare_images(images, None, None, 32, outputs, folder / "images.json")
     outputs["weights"] = folder / "weights.npz"
     prepare_weights.prepare_weights(
-        ARCHITECTURE, 32, "random", None, 0, outputs["train_images"], outputs["weights"], folder / "weights.json"
+        ARCHITECTURE,
+        32,
+        {"weights": "random", "seed": 0},
+        None,
+        outputs["train_images"],
+        outputs["weights"],
+        folder / "weights.json",
     )
     return {name: str(path) for name, path in outputs.items()}, folder
 
@@ -71,7 +88,7 @@ def run(data, tmp_path, say=lambda words: None, timeout_minutes=10, **changes):
         files=files,
         image_facts=folder / "images.json",
         weight_facts=folder / "weights.json",
-        code_sha256="0" * 64,
+        identity=IDENTITY,
         metrics=metrics,
         log=tmp_path / "train.log",
         timeout_minutes=timeout_minutes,
@@ -233,9 +250,8 @@ def test_weights_of_another_architecture_or_format_are_refused(data, tmp_path):
         prepare_weights.prepare_weights(
             ARCHITECTURE,
             32,
+            {"weights": "file"},
             str(source),
-            str(source),
-            0,
             files["train_images"],
             tmp_path / "w.npz",
             tmp_path / "w.json",
@@ -268,7 +284,7 @@ def test_weights_are_found_in_a_file_with_a_classifier_on_top(data, tmp_path):
         file["model_weights/dense/dense/kernel:0"] = np.zeros((1280, 120), "float32")
     output = tmp_path / "w.npz"
     prepare_weights.prepare_weights(
-        ARCHITECTURE, 32, str(source), str(source), 0, files["train_images"], output, tmp_path / "w.json"
+        ARCHITECTURE, 32, {"weights": "file"}, str(source), files["train_images"], output, tmp_path / "w.json"
     )
     loaded = models.build_base(ARCHITECTURE, 32)
     models.load(loaded, output)

@@ -30,6 +30,13 @@ PROBE = {
 LIMIT = PROBE | {"precision": "float32", "xla": False, "steps": 3}
 
 
+def in_order(value):
+    """A JSON value with all keys in order, so that what follows from it does not depend on how a file was written."""
+    if isinstance(value, dict):
+        return {key: in_order(value[key]) for key in sorted(value, key=str)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
 def check(config, schema, models, where):
     """Raises UserError with one sentence for the first thing wrong in `config`, the merged experiment.
 
@@ -122,6 +129,19 @@ def runs(config, devices):
 
 def _combinations(grid):
     return [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(grid[axis] for axis in AXES))]
+
+
+def training(run, config, models):
+    """All that a training is told, in built-in types. run: one of `runs`; models: catalog/models.yaml."""
+    protocol = config["protocol"]
+    return {
+        **run,
+        "architecture": {key: models[run["model"]][key] for key in ("application", "module")},
+        **config["training"],
+        # Only where it is asked for, as in records of earlier versions.
+        **({"deterministic": True} if config["deterministic"] else {}),
+        **{key: protocol[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
+    }
 
 
 def reference(devices, catalog):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -48,6 +49,36 @@ def sha256_of_all(paths):
     for path in sorted(map(Path, paths), key=lambda path: path.name):
         digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+class Hashes:
+    """SHA-256 of large files, noted in a file so that a file that did not change is read once.
+
+    notes: path of the file; it may be missing or damaged, and it need not be written.
+    """
+
+    def __init__(self, notes):
+        self._path = Path(notes)
+        self._new = False
+        try:
+            self._noted = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._noted = {}
+
+    def sha256(self, path):
+        """SHA-256 of the file's bytes. The system sets a file's ctime, so that no copy can bring an older one's."""
+        stat = os.stat(path)
+        key = f"{os.path.abspath(path)} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        if key not in self._noted:
+            self._noted[key] = sha256(path)
+            self._new = True
+        return self._noted[key]
+
+    def save(self):
+        """Writes what is new; a folder that cannot be written to only costs time."""
+        if self._new:
+            with contextlib.suppress(OSError):
+                write_text(self._path, json.dumps(self._noted))
 
 
 def _umask():

@@ -106,6 +106,13 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
     return Outcome(journal, ending, status, message and scrub(message), log_tail)
 
 
+def prepared_files(image_facts, weight_facts):
+    """Paths of the prepared files by name; they lie beside the facts about them."""
+    images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
+    names = ["train_images", "train_labels", "validation_images", "validation_labels"]
+    return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}
+
+
 def recovered(journal, status, message, log_tail):
     """The Outcome of a child that ended with its supervisor, from the journal that it kept at the path `journal`."""
     kept = Journal(journal, say=lambda words: None)

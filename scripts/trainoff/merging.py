@@ -6,13 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainoff import bundles, records
-from trainoff.errors import UserError
+from trainoff import bundles, records, validity
+from trainoff.errors import UserError, one_line
 
 # Looked into without being asked, so it may be missing.
 FOLDER = "imports"
 INDEX = "index.json"
 LONGEST_SETTINGS = 2000
+# What a reader adds to a record, or computes from its epochs by which of them are warm-up.
+NOT_THE_RUN = ("origin", "settings", "energy", "energy_reason", "throughput")
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,7 @@ def settings_text(experiment, where="the experiment"):
         | {"deterministic": experiment.get("deterministic", False)}
         | {key: protocol.get(key) for key in ("epochs", "images_per_epoch", "warm_up_epochs")}
     )
-    words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in values.values())
-    text = " ".join(sorted(f"{key}={word}" for key, word in zip(values, words, strict=True)))
+    text = validity.words_of_settings(values)
     if len(text) > LONGEST_SETTINGS:
         raise UserError(
             f"{where}: the training settings are {len(text):,} characters long. Expected a few; make the bundle anew."
@@ -156,6 +157,7 @@ def unpack(paths, names, folder):
                 if first != where:
                     require_same(digest, where, expected, first)
                     continue
+                require_settings(content, manifest["experiment"], where)
                 new_runs += 1
                 index["runs"].append(
                     {
@@ -193,6 +195,20 @@ def unpack(paths, names, folder):
     (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
+def require_settings(record, experiment, where):
+    """Raises UserError when a record was trained with other settings than the experiment that its bundle tells."""
+    held = validity.settings_of(record)
+    if held is None:  # of an earlier version
+        return
+    told = experiment.get("training", {}) | experiment.get("protocol", {})
+    for key, value in held.items():
+        if key in told and key != validity.ONLY_IF_NOT_CONVERGED and told[key] != value:
+            raise UserError(
+                f"{where}: {key}: the record holds {one_line(value, 40)}, its bundle says {one_line(told[key], 40)}. Expected "
+                "what the record holds; make the bundle again where it comes from."
+            )
+
+
 def index_of(folder):
     """What `unpack` wrote to `folder`: {"bundles": […], "runs": […], "probes": […]}, paths made whole."""
     index = json.loads(Path(folder, INDEX).read_text(encoding="utf-8"))
@@ -224,8 +240,12 @@ def combine(found, imported, origin, read):
 
 
 def digest_of(record):
-    """What makes two records the same run: everything but the words of a failure, which a bundle shortens."""
-    plain = bundles.private({key: value for key, value in record.items() if key not in ("origin", "settings")})
+    """What makes two records the same run: all but a failure's words, which a bundle shortens, and which epochs count."""
+    plain = bundles.private({key: value for key, value in record.items() if key not in NOT_THE_RUN})
+    for windows in [plain["windows"], *(one.get("windows", []) for one in plain["training"]["attempts"])]:
+        for window in windows:
+            del window["warm_up"]
+    plain["identity"] = plain.get("identity", {}) | {"warm_up_epochs": None}
     plain["failure"] = plain["failure"] is not None
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 

@@ -107,14 +107,17 @@ ENERGY_KEYS = [
 ]
 
 
-def read_all(paths):
+def read_all(paths, ready=None):
     """The records in the files `paths` with their paths, ordered by the runs' keys whatever the order of `paths`.
 
+    ready: called with place, path and record of each, to refuse or complete it; None for records as they are.
     Returns [(path, record)]. Raises UserError for a file that is no metrics file, and for two files of the same run.
     """
     found = {}
-    for path in map(str, paths):
+    for place, path in enumerate(map(str, paths)):
         record = read(path)
+        if ready is not None:
+            ready(place, path, record)
         key = tuple(record["run"][name] for name in records.RUN_KEYS)
         if key in found:
             run = " ".join(f"{name}={value}" for name, value in zip(records.RUN_KEYS, key, strict=True))

@@ -1,0 +1,98 @@
+"""What Snakemake knows of the files that it made (params, inputs, their checksums), kept beside these files as well.
+
+Snakemake keeps it in .snakemake, which a clone lacks and which people delete to get rid of a stuck lock. Without it, a changed
+title or price would go unnoticed and leave a wrong page. Trainings need none of this: their records speak for themselves.
+"""
+
+import contextlib
+import glob
+import json
+import re
+from pathlib import Path
+
+from trainoff.files import write_text
+
+# Rules whose outputs are judged by themselves, or by nobody: a download is held to its hash.
+NOT_KEPT = {"train", "fetch_dataset", "fetch_weights", "all"}
+
+
+def is_news(record):
+    """Whether a log record of Snakemake is more than that it knows nothing of finished trainings, which it need not."""
+    return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith(": train")
+
+
+class Metadata:
+    """Snakemake's metadata of one results folder. path: where it is kept. workflow: Snakemake's, while a Snakefile is read."""
+
+    def __init__(self, path, workflow):
+        self._path = Path(path)
+        self._workflow = workflow
+        self._restored = False
+
+    def restore(self):
+        """Gives Snakemake what is kept; files of unknown making it is told to make again. Does so once, while it plans."""
+        if self._restored or not self._workflow.is_main_process:
+            return
+        self._restored = True
+        from snakemake.io import IOFile
+        from snakemake.persistence import MetadataRecord
+
+        persistence, forced = self._workflow.persistence, self._workflow.dag.forcefiles
+        for path, known in self._read().items():
+            # Snakemake has no public call to write a record; reading and deleting have one.
+            with contextlib.suppress(ValueError, OSError):
+                persistence._write_record(path, MetadataRecord.model_validate(known))
+        persistence._clear_cache()
+        for path in self._outputs():
+            if persistence.metadata(IOFile(path)) is None:
+                forced.add(path)
+
+    def forget(self, path):
+        """Makes Snakemake believe in the file `path` whatever it knows of its making, or of a start that was killed."""
+        if not self._workflow.is_main_process:
+            return
+        from snakemake.io import IOFile
+
+        self._workflow.persistence.cleanup_metadata(IOFile(path))
+
+    def drop(self, jobs):
+        """Forgets what is kept of the outputs of jobs that are about to run."""
+        gone = {str(path) for job in jobs for path in job.output}
+        known = self._read()
+        if gone & known.keys():
+            self._write({path: record for path, record in known.items() if path not in gone})
+
+    def keep(self, jobs):
+        """Keeps what Snakemake knows of the outputs of jobs, where it knows anything."""
+        known = self._read()
+        before = dict(known)
+        for job in jobs:
+            if job.rule.name in NOT_KEPT or job.rule.norun:
+                continue
+            for path in job.output:
+                record = self._workflow.persistence.metadata(path)
+                if record is not None and Path(path).exists():
+                    # The environments' text and code would be larger than all else, and nothing asks for them.
+                    known[str(path)] = dict(record.items()) | {"conda_env": None, "code": None}
+        if known != before:
+            self._write(known)
+
+    def _outputs(self):
+        """Paths that exist of all rules' outputs."""
+        for rule in self._workflow.rules:
+            if rule.name in NOT_KEPT:
+                continue
+            for pattern in map(str, rule.output):
+                yield from glob.iglob(re.sub(r"\{[^{}]+\}", "*", pattern))
+
+    def _read(self):
+        try:
+            known = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def _write(self, known):
+        # A folder that cannot be written to keeps nothing, and then more is made again than need be.
+        with contextlib.suppress(OSError):
+            write_text(self._path, json.dumps(known))

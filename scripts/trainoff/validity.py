@@ -1,0 +1,411 @@
+"""Is a finished run still the run that is wanted? A record answers by itself: it holds everything that identifies its run.
+
+Neither file times nor Snakemake's own metadata are asked, so the answer is the same in a clone, on another disk, with conda
+and without. See docs/validity.md.
+"""
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trainoff import energy, experiment
+from trainoff.errors import UserError, one_line
+from trainoff.files import write_text
+
+# The record again, until Snakemake has seen it: it deletes the output of a job whose end it did not see.
+KEPT = ".finished.json"
+# What trains, by backend; of a Python package only the version counts, not which build of it.
+PACKAGES = {
+    "tensorflow": ["tensorflow", "keras"],
+    "torch": ["torch", "keras"],
+    "jax": ["jax", "jaxlib", "keras"],
+}
+EXTRA_PACKAGES = {("tensorflow", "metal"): ["tensorflow-metal"], ("jax", "cuda"): ["jax-cuda12-plugin"]}
+# Marked at every reading of a record, so that a change trains nothing again.
+NOT_COMPARED = {"warm_up_epochs"}
+# What a run that ended so depends on as well.
+ONLY_IF_NOT_CONVERGED = "on_divergence"
+ONLY_IF_TIMED_OUT = "timeout_minutes"
+# What records without an identity say nothing of.
+NOT_HELD = ["the measured code", "the hash of the prepared weights"]
+# Statuses of `--config retry=failed`.
+FAILED = ["crashed", "out_of_memory", "timed_out", "diverged", "unavailable", "error"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing in which a record is not the run that is wanted. before, after: in words, "" where there are none."""
+
+    key: str
+    before: str = ""
+    after: str = ""
+
+    def __str__(self):
+        if not self.before and not self.after:
+            return self.key
+        return f"{self.key} {self.before} → {self.after}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a start does with one run. finished: whether its record is the run that is wanted.
+
+    change: why a record is replaced; None where there is no record, or where it is finished. old: whether the record is
+    from before records held an identity, so that less of it could be compared.
+    """
+
+    finished: bool
+    change: Change | None = None
+    old: bool = False
+
+
+def packages_of(device):
+    """Names of the packages that train on a device (an entry with backend and accelerator)."""
+    backend, accelerator = device["backend"], device["accelerator"]
+    return PACKAGES[backend] + EXTRA_PACKAGES.get((backend, accelerator), [])
+
+
+def installed_versions(device):
+    """{package: version} of what trains on the device in this Python; None for what is not installed."""
+    return {name: _installed(name) for name in packages_of(device)}
+
+
+def pinned_versions(device, environment):
+    """{package: version} of what trains on the device, as a conda environment file pins it. environment: its text."""
+    pins = dict(re.findall(r"^\s*- ([A-Za-z0-9_-]+)(?:\[[\w,-]+\])?==([^\s;]+)", environment, re.MULTILINE))
+    return {name: pins.get(name) for name in packages_of(device)}
+
+
+def identity(run, config, data, code_sha256, versions):
+    """Everything that identifies a run besides its axes, replicate and seed: a flat dict of JSON values.
+
+    run: what Snakemake passes as params.run (`run_of` in rules/common.smk). config: the experiment. data: hashes of the
+    user's own files and of what is prepared, as far as they are known. versions: of the packages that train.
+    """
+    device = run["device"]
+    return {
+        **{key: device[key] for key in ("backend", "accelerator", "index", "threads")},
+        "network": run["architecture"]["application"],
+        **{key: run[key] for key in config["training"]},
+        "deterministic": run.get("deterministic", False),
+        **{key: run[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
+        "timeout_minutes": config["protocol"]["timeout_minutes"],
+        "dataset": config["dataset"]["name"],
+        "train_images": config["images"]["train"],
+        "validation_images": config["images"]["validation"],
+        "weights": kind_of_weights(config["weights"]),
+        **data,
+        "code_sha256": code_sha256,
+        "software": versions,
+    }
+
+
+def of_record(identity, facts, software):
+    """The identity as a record holds it. facts: of what was prepared; software: {package: version} as the training saw it."""
+    seen = {name: software.get(name) or version for name, version in identity["software"].items()}
+    return {
+        **identity,
+        "images_sha256": facts["images_sha256"],
+        "prepared_sha256": facts["prepared_sha256"],
+        "software": seen,
+    }
+
+
+def kind_of_weights(weights):
+    """The key `weights` without the folder of a user's file: "random", "imagenet" or "file"."""
+    return weights if weights in ("random", "imagenet") else "file"
+
+
+def settings_of(record):
+    """The settings that a record was trained with, {name: value}; None for a record from before it held them."""
+    held = record.get("identity")
+    if held is None:
+        return None
+    names = ("dropout", "learning_rate_decay", "batch_norm_momentum", "on_divergence", "deterministic", "epochs")
+    return {name: held.get(name) for name in (*names, "images_per_epoch", "warm_up_epochs")}
+
+
+def judge(path, run, wanted, retry=()):
+    """The Verdict on the record at `path`. run, wanted: as `identity` takes and gives them. retry: statuses to run again."""
+    try:
+        record = json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        return Verdict(False)
+    except (OSError, ValueError, RecursionError):
+        return Verdict(False, Change("a record that cannot be read"))
+    if not isinstance(record, dict):
+        return Verdict(False, Change("a record that cannot be read"))
+    change = first_change(record, run, wanted)
+    if change is None and record.get("status") in retry:
+        change = Change(f"{record['status'].replace('_', ' ')}, to be retried")
+    return Verdict(change is None, change, old=not isinstance(record.get("identity"), dict))
+
+
+def first_change(record, run, wanted):
+    """The first Change between a record and the run that is wanted, None where they are the same."""
+    try:
+        named = {key: run["device"]["name"] if key == "device" else run[key] for key in record["run"]}
+        for key, value in named.items():
+            if not _same(record["run"][key], value):
+                return Change(key, _words(record["run"][key]), _words(value))
+        if "identity" not in record:
+            return _first_change_of_old(record, run, wanted)
+        return _first_change_of_identity(record, wanted)
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return Change("a record that is not one of trainoff's")
+
+
+def _first_change_of_identity(record, wanted):
+    held = record["identity"]
+    for key, value in wanted.items():
+        if key in NOT_COMPARED:
+            continue
+        if key == ONLY_IF_NOT_CONVERGED and record["training"]["converged"] is not False:
+            continue
+        if key == ONLY_IF_TIMED_OUT and not (record["status"] == "timed_out" and value > held[key]):
+            continue
+        if key == "software":
+            change = _changed_version(held.get(key) or {}, value)
+            if change:
+                return change
+            continue
+        if key not in held:
+            return Change(_title(key), "not recorded", _words(value))
+        if not _same(held[key], value):
+            return Change(_title(key), _words(held[key]), _words(value))
+    return None
+
+
+def _changed_version(held, wanted):
+    for name, version in wanted.items():
+        # What is not installed here can train nothing again.
+        if version is not None and _public(held.get(name)) != _public(version):
+            return Change(name, held.get(name) or "not installed", version)
+    return None
+
+
+def _first_change_of_old(record, run, wanted):
+    """As first_change for a record without identity: by the hash of its settings, and what else it holds."""
+    windows, provenance = record["windows"], record["provenance"]
+    if record["status"] == "ok" and len(windows) != run["epochs"]:
+        return Change("epochs", _words(len(windows)), _words(run["epochs"]))
+    if windows and windows[0]["images"] != run["images_per_epoch"]:
+        return Change("images_per_epoch", _words(windows[0]["images"]), _words(run["images_per_epoch"]))
+    warm_up = sum(window["warm_up"] for window in windows) or run["warm_up_epochs"]
+    alike = [run | {"warm_up_epochs": warm_up, "on_divergence": way} for way in (run["on_divergence"], None)]
+    if provenance["config_sha256"] not in {old_config_sha256(one, 10) for one in alike}:
+        return Change("settings of which the record holds only a hash")
+    for key in ("dataset", "images_sha256", "weights"):
+        if key in wanted and key in provenance and not _same(provenance[key], wanted[key]):
+            return Change(_title(key), _words(provenance[key]), _words(wanted[key]))
+    if record["status"] == "ok":
+        return _changed_version(record["software"], wanted["software"])
+    return None
+
+
+def old_config_sha256(run, classes):
+    """What records hold as provenance.config_sha256: a hash of all that the training was told."""
+    return hashlib.sha256(json.dumps(run | {"classes": classes}, sort_keys=True).encode()).hexdigest()
+
+
+class Prepared:
+    """Hashes of prepared images and weights, as far as they are there and are what the experiment asks for.
+
+    results: folder. images_from, weights_from: what they have to be made of, as the facts beside them say it.
+    """
+
+    def __init__(self, results, images_from, weights_from):
+        self._results = Path(results)
+        self._images_from = images_from
+        self._weights_from = weights_from
+        self._known = {}
+
+    def hashes(self, model, img_dim):
+        """{"images_sha256": …, "prepared_sha256": …} of one configuration, without those that are not known."""
+        if (model, img_dim) not in self._known:
+            images, weights = f"images/img_dim~{img_dim}", f"weights/model~{model}/img_dim~{img_dim}"
+            self._known[model, img_dim] = {
+                **self._of(images, "images_sha256", self._images_from),
+                **self._of(weights, "prepared_sha256", self._weights_from),
+            }
+        return self._known[model, img_dim]
+
+    def _of(self, folder, key, made_from):
+        try:
+            facts = json.loads((self._results / folder / "facts.json").read_text(encoding="utf-8"))
+            return {key: facts[key]} if facts.get("made_from", made_from) == made_from else {}
+        except (OSError, ValueError, KeyError, AttributeError):
+            return {}
+
+
+def shared_folder(results, config, verdicts):
+    """A sentence where a start would train runs of another experiment again that uses the same folder; else None."""
+    note = _experiment_of(results)
+    here = {"title": config["title"], "dataset": config["dataset"]["name"]}
+    if not note or not any(verdict.change for verdict in verdicts) or note == here:
+        return None
+    return (
+        f"{results}/ holds runs of another experiment ({one_line(note.get('title'), most=80)}, {note.get('dataset')}). To keep "
+        "both, give this one a folder of its own: pathvars: {results: results/my-experiment}. Records that are replaced move to "
+        f"{results}/superseded."
+    )
+
+
+def note_experiment(results, config):
+    """Notes whose results a folder holds, for shared_folder."""
+    here = {"title": config["title"], "dataset": config["dataset"]["name"]}
+    if _experiment_of(results) != here:
+        write_text(Path(results, "runs", ".experiment.json"), json.dumps(here) + "\n")
+
+
+def _experiment_of(results):
+    try:
+        note = json.loads(Path(results, "runs", ".experiment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None
+
+
+def plan_lines(verdicts):
+    """What to tell before a start, a line each: how many finished runs are trained again and why. verdicts: Verdicts."""
+    counts = Counter(str(verdict.change) for verdict in verdicts if verdict.change)
+    lines = [
+        f"{number} finished run{'s' if number > 1 else ''} will be trained again: {change}"
+        for change, number in counts.most_common()
+    ]
+    old = sum(verdict.old and verdict.finished for verdict in verdicts)
+    if old:
+        lines.append(
+            f"{old} finished run{'s' if old > 1 else ''} kept from an earlier version, whose records do not hold "
+            f"{' and '.join(NOT_HELD)}: that much was not compared. To train them again: snakemake --forcerun train"
+        )
+    return lines
+
+
+def supersede(paths, results):
+    """Moves the records at `paths`, and what else their runs wrote, to a new folder <results>/superseded/<time>.
+
+    Returns that folder, None without paths. A record is never deleted: what is trained again replaces nothing.
+    """
+    paths = [Path(path) for path in paths]
+    if not paths:
+        return None
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    target = next(
+        folder
+        for number in itertools.count()
+        if not (folder := Path(results, "superseded", f"{now}-{number}" if number else now)).exists()
+    )
+    for path in paths:
+        folder = path.parent
+        moved = target / folder.relative_to(results)
+        moved.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            if file.name == KEPT:
+                file.unlink()
+            elif file.is_file():
+                shutil.move(file, moved / file.name)
+    return target
+
+
+def requirement(wanted):
+    """A function of a run's record and its path and place in the sweep, which makes it ready for tables.
+
+    It raises UserError with file and key for a record that is not the run that is wanted, marks warm-up epochs as the
+    experiment has it now, and adds the run's settings, in words. wanted: as WANTED in rules/common.smk.
+    """
+    config, networks, identities = wanted["config"], wanted["networks"], wanted["identities"]
+    runs = experiment.runs(config, wanted["devices"])
+    prepared = Prepared(wanted["results"], *wanted["made_from"])
+
+    def ready(place, path, record):
+        run = runs[place]
+        known = identities[run["device"]["name"]][run["model"]] | prepared.hashes(run["model"], run["img_dim"])
+        change = first_change(record, experiment.training(run, config, networks), known)
+        if change:
+            raise UserError(
+                f"{path}: is not the run that is wanted: {change}. No table is made of it; start again, and it is trained again."
+            )
+        mark_warm_up(record, config["protocol"]["warm_up_epochs"])
+        # A record of an earlier version holds a hash of its settings alone, which fits those of the experiment.
+        here = settings_of({"identity": known})
+        settings = settings_of(record) or here
+        # Of a run that converged it is no setting: nothing came of it.
+        record["settings"] = words_of_settings(settings | {ONLY_IF_NOT_CONVERGED: here[ONLY_IF_NOT_CONVERGED]})
+
+    return ready
+
+
+def mark_warm_up(record, epochs):
+    """Marks the first windows of a record as warm-up, as many as `epochs`, and summarizes the others anew."""
+    for windows in [record["windows"], *(one["windows"] for one in record["training"]["attempts"] if "windows" in one)]:
+        for window in windows:
+            window["warm_up"] = window["epoch"] <= epochs
+    if "identity" in record:
+        record["identity"] = record["identity"] | {"warm_up_epochs": epochs}
+    if record["energy"]:
+        found = record["energy"]
+        record["energy"], record["energy_reason"] = energy.summarise(
+            record["windows"], found["source"], found["scope"], found["idle_watts"]
+        )
+
+
+def words_of_settings(settings):
+    """Settings as "dropout=0.4 epochs=4 …": runs that differ in it are other work."""
+    words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in settings.values())
+    return " ".join(sorted(f"{key}={word}" for key, word in zip(settings, words, strict=True)))
+
+
+def restore_kept(path):
+    """Puts the record at `path` back if it was finished and then deleted by a start that was killed."""
+    path = Path(path)
+    kept = path.with_name(KEPT)
+    if not kept.is_file():
+        return
+    if path.is_file():
+        kept.unlink()
+    else:
+        kept.rename(path)
+
+
+def _installed(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _public(version):
+    return version and version.partition("+")[0]
+
+
+def _same(held, wanted):
+    """Whether two JSON values are equal; 1 is 1.0, but true is not 1."""
+    if isinstance(held, bool) or isinstance(wanted, bool):
+        return held is wanted
+    return held == wanted
+
+
+def _title(key):
+    return {
+        "code_sha256": "the measured code",
+        "images_sha256": "the prepared images",
+        "prepared_sha256": "the prepared weights",
+        "archive_sha256": "the archive of images",
+        "weights_file_sha256": "the file of weights",
+        "train_images": "images.train",
+        "validation_images": "images.validation",
+    }.get(key, key)
+
+
+def _words(value):
+    if isinstance(value, str):
+        return one_line(value, most=12) if re.fullmatch("[0-9a-f]{64}", value) else one_line(value, most=60)
+    return one_line(json.dumps(value, sort_keys=True), most=60)
