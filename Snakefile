@@ -1,6 +1,7 @@
 """Which of my machines trains this model faster, and does it train it equally well?"""
 
 import gc
+import os
 
 from snakemake.utils import min_version
 
@@ -11,7 +12,8 @@ min_version("9.27.1")
 gc.disable()
 
 
-configfile: "config.yaml"
+# By its whole path, for a start from another folder.
+configfile: os.path.join(workflow.basedir, "config.yaml")
 
 
 report: "report/workflow.rst"

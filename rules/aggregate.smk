@@ -4,7 +4,7 @@ rule aggregate:
         image_facts=FACTS_OF_IMAGES,
         weight_facts=FACTS_OF_WEIGHTS,
         imported=IMPORTED,
-        schema="schemas/metrics.schema.json",
+        schema=project("schemas/metrics.schema.json"),
     output:
         runs=report(
             "<results>/tables/runs.csv",

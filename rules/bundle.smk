@@ -5,7 +5,7 @@ rule bundle:
     input:
         metrics=metrics_of_all_runs,
         probes=PROBES,
-        schema="schemas/bundle.schema.json",
+        schema=project("schemas/bundle.schema.json"),
     output:
         bundle="<results>/bundle.zip",
     log:
@@ -26,7 +26,10 @@ rule bundle:
 rule import_bundles:
     input:
         bundles=SURVEY.paths,
-        schemas=["schemas/bundle.schema.json", "schemas/metrics.schema.json"],
+        schemas=[
+            project("schemas/bundle.schema.json"),
+            project("schemas/metrics.schema.json"),
+        ],
     output:
         folder=directory("<results>/imported"),
     log:

@@ -200,7 +200,7 @@ rule plot_model_size:
 rule plot_published:
     input:
         rates="<results>/tables/rates.parquet",
-        published="catalog/published.csv",
+        published=project("catalog/published.csv"),
     output:
         svg=report(
             "<results>/figures/published.svg",

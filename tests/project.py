@@ -67,9 +67,9 @@ def snakemake(folder, *arguments, **options):
     )
 
 
-def planned(folder, *arguments):
+def planned(folder, *arguments, **options):
     """What Snakemake would do in `folder` now: {rule: number of jobs}."""
-    done = snakemake(folder, "--dry-run", *arguments)
+    done = snakemake(folder, "--dry-run", *arguments, **options)
     assert done.returncode == 0, done.stdout
     jobs, rows = {}, iter(done.stdout.splitlines())
     for line in rows:

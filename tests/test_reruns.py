@@ -212,3 +212,16 @@ def test_two_experiments_in_one_folder_are_named(copy):
     (copy / "tiny.yaml").write_text((copy / "tiny.yaml").read_text().replace("Tiny experiment", "Another one"))
     done = project.snakemake(copy, "--dry-run")
     assert "results/ holds runs of another experiment (Tiny experiment, digits)" in done.stdout
+
+
+@pytest.mark.parametrize("way", [["--directory", "{elsewhere}"], ["--snakefile", "{folder}/Snakefile"]])
+def test_a_start_from_another_folder_plans_the_same_and_finds_its_results_there(copy, tmp_path, way):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(copy / "results", elsewhere)
+    shutil.copy(copy / "tiny.yaml", elsewhere)
+    (copy / "tiny.yaml").rename(tmp_path / "tiny.yaml")
+    options = [word.format(folder=copy, elsewhere=elsewhere) for word in way]
+    start = copy if way[0] == "--directory" else elsewhere
+    planned = project.planned(start, *options, configfile=str(tmp_path / "tiny.yaml"))
+    assert "train" not in planned and "prepare_images" not in planned

@@ -266,7 +266,13 @@ def _schema_sentence(error):
         unknown = one_line(next(name for name in error.instance if name not in known))
         place = f"{key}.{unknown}" if key else unknown
         return f"{place}: unknown key{_did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
-    if error.validator == "type" and isinstance(error.instance, str) and "number" in str(error.validator_value):
+    wanted = str(error.validator_value)
+    if error.validator == "type" and isinstance(error.instance, str) and ("integer" in wanted or "boolean" in wanted):
+        return (
+            f"{key}: {one_line(error.instance)!r} is text.{expected} Values nested in --config arrive as text: give them in a "
+            "file, with --configfile."
+        )
+    if error.validator == "type" and isinstance(error.instance, str) and "number" in wanted:
         return f"{key}: {one_line(error.instance)!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
     return f"{key or 'the experiment'}: {one_line(error.message)}.{expected}"
 
