@@ -82,9 +82,11 @@ def with_conda(bench, *arguments, check=True):
 
 @pytest.fixture(scope="module")
 def finished_with_conda(bench):
-    before = {path: path.read_bytes() for path in Path(bench[1]["HOME"]).rglob("*.py")}
+    local = Path(bench[1]["HOME"], ".local")
+    before = {path: path.read_bytes() for path in local.rglob("*") if path.is_file()}
     with_conda(bench)
-    assert {path: path.read_bytes() for path in Path(bench[1]["HOME"]).rglob("*.py")} == before, "~/.local was touched"
+    after = {path: path.read_bytes() for path in local.rglob("*") if path.is_file()}
+    assert after == before, "~/.local was touched"
     return bench
 
 

@@ -267,9 +267,10 @@ def _schema_sentence(error):
         place = f"{key}.{unknown}" if key else unknown
         return f"{place}: unknown key{_did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
     wanted = str(error.validator_value)
+    names = error.validator_value if isinstance(error.validator_value, list) else [wanted]
     if error.validator == "type" and isinstance(error.instance, str) and ("integer" in wanted or "boolean" in wanted):
         return (
-            f"{key}: {one_line(error.instance)!r} is text.{expected} Values nested in --config arrive as text: give them in a "
+            f"{key}: {one_line(error.instance)!r} is text, not {' or '.join(names)}.{expected} Values nested in --config arrive as text: give them in a "
             "file, with --configfile."
         )
     if error.validator == "type" and isinstance(error.instance, str) and "number" in wanted:
