@@ -54,6 +54,4 @@ TABLES_AND_FIGURES = [
 
 
 # On a cluster all else runs where Snakemake runs; what is measured becomes a job.
-workflow.localrules(
-    *{rule.name for rule in workflow.rules} - {"train", "probe", "limit", "pack"}
-)
+workflow.localrules(*{rule.name for rule in workflow.rules} - MEASURED_RULES)

@@ -25,6 +25,17 @@ from trainoff.metadata import Metadata, is_news
 
 logger.addFilter(is_news)
 isolation.shut_out_user_packages(snakemake.__file__)
+# What is measured takes all cores, so that nothing runs beside it.
+MEASURED_RULES = {"train", "probe", "limit", "pack"}
+try:
+    ALL_CORES = workflow.cores
+except WorkflowError:  # without --cores, as for --report: then no job runs
+    ALL_CORES = 1
+if MEASURED_RULES & {*workflow.resource_settings.overwrite_threads}:
+    raise WorkflowError(
+        "--set-threads: trainings take all cores, so that none runs beside another and each is measured alone. Leave it out. How "
+        "many threads a training uses is `threads` of its device; trainings at once are measured by presets/packing.yaml."
+    )
 # Whether jobs run in environments that conda makes.
 WITH_CONDA = (
     workflow.deployment_settings is not None
@@ -59,6 +70,8 @@ def project(path):
     return os.path.relpath(os.path.join(workflow.basedir, path))
 
 
+# The files that the experiment is merged from; what a later one says counts.
+EXPERIMENT_FILES = " + ".join(map(os.path.relpath, workflow.configfiles))
 # Identity is of values: in whatever order an experiment's file names them.
 config = experiment.in_order(config)
 DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
@@ -73,7 +86,7 @@ try:
         config,
         schema=SCHEMA,
         models=MODELS,
-        where=" + ".join(os.path.relpath(path) for path in workflow.configfiles),
+        where=EXPERIMENT_FILES,
     )
     CATALOG = read_yaml("catalog/devices.yaml")
     experiment.check_catalog(CATALOG, SCHEMA)

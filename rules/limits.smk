@@ -13,7 +13,7 @@ rule limit:
     conda:
         env_of
     # All cores: what other jobs hold would be missing here.
-    threads: workflow.cores or 1
+    threads: ALL_CORES
     resources:
         **FROM_SLURM,
         timeout_minutes=(config["limits"] or {}).get("timeout_minutes", 0),

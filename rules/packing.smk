@@ -32,7 +32,7 @@ rule pack:
     conda:
         env_of
     # All cores: it is measured, as a training is.
-    threads: workflow.cores or 1
+    threads: ALL_CORES
     resources:
         **FROM_SLURM,
         start=lambda wildcards, attempt: attempt,

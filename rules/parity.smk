@@ -27,7 +27,7 @@ rule probe:
     conda:
         env_of
     # All cores: a probe beside a training would slow it.
-    threads: workflow.cores or 1
+    threads: ALL_CORES
     resources:
         **FROM_SLURM,
         start=lambda wildcards, attempt: attempt,

@@ -12,7 +12,7 @@ rule train:
     conda:
         TRAIN_ENV
     # All cores: a training is measured, so it has the machine to itself.
-    threads: workflow.cores or 1
+    threads: ALL_CORES
     resources:
         **FROM_SLURM,
         timeout_minutes=config["protocol"]["timeout_minutes"],
@@ -43,6 +43,12 @@ onstart:
     if moved:
         print(
             f"The records that are replaced are kept in {moved}.", file=sys.stderr
+        )
+    if to_train:
+        print(
+            f"{config['title']} ({EXPERIMENT_FILES}): {len(to_train)} of {len(RUNS)} runs to train, on "
+            f"{', '.join(device['name'] for device in DEVICES)}",
+            file=sys.stderr,
         )
     progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
 
