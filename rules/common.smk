@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import threading
 
 import snakemake
 import yaml

@@ -33,13 +33,19 @@ onstart:
     gc.collect()
     gc.freeze()
     gc.enable()
-    if workflow.executor_plugin.name == "slurm":
-        slurm.cancel_abandoned(".")
     to_run = list(workflow.dag.needrun_jobs())
+    if workflow.executor_plugin.name == "slurm":
+        for name, wanted in REQUESTS.items():
+            if name in {getattr(job.wildcards, "device", None) for job in to_run}:
+                if sentence := slurm.refusal(name, wanted):
+                    raise WorkflowError(sentence)
+        slurm.cancel_abandoned(".")
     METADATA.drop(to_run)
     to_train = [job.output.metrics for job in to_run if job.rule.name == "train"]
     validity.note_experiment(RESULTS, config)
-    moved = validity.supersede(filter(os.path.isfile, to_train), RESULTS)
+    moved = None
+    if workflow.executor_plugin.name != "touch":  # which makes nothing
+        moved = validity.supersede(filter(os.path.isfile, to_train), RESULTS)
     if moved:
         print(
             f"The records that are replaced are kept in {moved}.", file=sys.stderr
@@ -51,6 +57,11 @@ onstart:
             file=sys.stderr,
         )
     progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
+    if workflow.executor_plugin.name not in ("local", "touch") and to_train:
+        # What a job says on another machine is not heard here.
+        threading.Thread(
+            target=progress.follow, args=(to_train, sys.stderr), daemon=True
+        ).start()
 
 
 onsuccess:

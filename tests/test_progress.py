@@ -2,8 +2,11 @@
 
 import io
 import json
+import threading
+import time
 
 import report_path
+import synthetic
 from trainoff import progress
 
 RUN = {
@@ -73,3 +76,20 @@ def test_the_last_experiment_file_names_the_results(tmp_path):
         (tmp_path / name).write_text(text)
     assert report_path.results_of([tmp_path / "a"]) == "results"
     assert report_path.results_of([tmp_path / "a", tmp_path / "b"]) == "results/b"
+
+
+def test_runs_that_end_elsewhere_are_told_of_as_they_appear(tmp_path):
+    records = synthetic.records([{"name": "node"}], failures={1: "crashed"})[:2]
+    paths = [tmp_path / f"{place}.json" for place in range(2)]
+    paths[0].write_text(json.dumps(records[0]))
+    terminal = io.StringIO()
+    thread = threading.Thread(target=progress.follow, args=(paths, terminal, 0.01))
+    thread.start()
+    while "[1/2]" not in terminal.getvalue():
+        time.sleep(0.01)
+    paths[1].write_text("{")
+    paths[1].write_text(json.dumps(records[1]))
+    thread.join(10)
+    first, second = terminal.getvalue().splitlines()
+    assert first.startswith("[1/2] node · mobilenetv2") and "images/s; about" in first
+    assert "crashed: " in second and second.endswith("that was the last run")

@@ -67,6 +67,17 @@ def queue(environment):
     ).stdout
 
 
+def test_jobs_that_slurm_never_takes_end_the_start_with_its_own_words(cluster, tmp_path):
+    device = {"name": "node", **CPU, "slurm": {"partition": "no-such", "minutes": 20}}
+    folder = project.make(tmp_path / "trainoff", SWEEP | {"devices": [device]})
+    done = sweep(folder, cluster)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert (
+        "SLURM refuses the jobs of the device node: sbatch: error: invalid partition specified: no-such" in done.stdout
+    )
+    assert not runs(folder) and not queue(cluster)
+
+
 def test_a_device_asks_for_itself_and_for_what_its_entry_says():
     asked = slurm.request({"name": "cpu"}, 70)
     assert asked["slurm_extra"] == "--exclusive" and asked["runtime"] == 70 and asked["cpus_per_task"] == -1

@@ -188,7 +188,10 @@ def test_params_are_built_in_values(copy):
     [
         ({"grid": {"batchsize": [32]}}, "grid.batchsize: unknown key (did you mean batch_size?)"),
         ({"devices": ["gpu"]}, "there is no device 'gpu'"),
-        ({"grid": {"batch_size": ["16"]}}, "grid.batch_size.0: '16' is text, not integer. Values nested in --config arrive as text"),
+        (
+            {"grid": {"batch_size": ["16"]}},
+            "grid.batch_size.0: '16' is text, not integer. Values nested in --config arrive as text",
+        ),
         ({"weights": "config.yaml"}, "cannot be read as an HDF5 file"),
         ({"dataset": {"name": "cifar10", "archive": "README.md"}}, "cannot be read to its end as .tar.gz"),
         ({"images": {"train": 100000}}, "images.train: 100000 images need 10000 of every class"),

@@ -19,9 +19,10 @@ def is_news(record):
 
 
 def describe(run):
-    """One run in a few words: "cpu · mobilenetv2 · batch 32 · 96 px · all weights"."""
+    """A run (of the experiment or of a record) in a few words: "cpu · mobilenetv2 · batch 32 · 96 px · all weights"."""
+    device = run["device"]
     words = [
-        run["device"]["name"],
+        device["name"] if isinstance(device, dict) else device,
         run["model"],
         f"batch {run['batch_size']}",
         f"{run['img_dim']} px",
@@ -54,6 +55,36 @@ def event_words(event):
     return None
 
 
+def outcome_words(record):
+    """How a run ended, from its record: "finished at 71 images/s" or "crashed: …"."""
+    if record["status"] != "ok":
+        return f"{record['status'].replace('_', ' ')}: {record['failure']['message']}"
+    rate = record["throughput"]["images_per_second"]
+    return "finished" if rate is None else f"finished at {rate:.0f} images/s"
+
+
+def follow(metrics, terminal, seconds=5.0):
+    """Tells of runs that end elsewhere, such as on the nodes of a cluster, as their records appear: one line each.
+
+    metrics: paths of the planned runs' records. terminal: stream to write to. Returns when all are there; meant for a thread
+    of its own. seconds: between two looks.
+    """
+    started, open_runs, total = time.time(), list(metrics), len(metrics)
+    while open_runs:
+        time.sleep(seconds)
+        for path in [path for path in open_runs if Path(path).is_file()]:
+            try:
+                record = json.loads(Path(path).read_text(encoding="utf-8"))
+                words = f"{describe(record['run'])}: {outcome_words(record)}"
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # not whole yet on this side of a shared disk
+            open_runs.remove(path)
+            done = total - len(open_runs)
+            left = (time.time() - started) / done * len(open_runs)
+            rest = f"about {_duration(left)} left" if open_runs else "that was the last run"
+            print(f"[{done}/{total}] {words}; {rest}", file=terminal, flush=True)
+
+
 class Progress:
     """Lines about one run: on a terminal with one line that keeps changing, elsewhere only how it began and ended."""
 
@@ -80,13 +111,8 @@ class Progress:
             self.terminal.flush()
 
     def end(self, record):
-        if record["status"] == "ok":
-            rate = record["throughput"]["images_per_second"]
-            outcome = "finished" if rate is None else f"finished at {rate:.0f} images/s"
-        else:
-            outcome = f"{record['status'].replace('_', ' ')}: {record['failure']['message']}"
         now = time.time()
-        self._line(f"      {outcome}, after {_duration(now - self.started)}; {self._left(now)}")
+        self._line(f"      {outcome_words(record)}, after {_duration(now - self.started)}; {self._left(now)}")
 
     def _line(self, text):
         self.terminal.write(f"\r\033[K{text}\n" if self.live else f"{text}\n")

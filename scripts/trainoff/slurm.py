@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from trainoff import supervise
+from trainoff.errors import one_line
 
 # Beside a run's metrics while it runs as a SLURM job: the job's number, and what the training has reported.
 NOTE = ".slurm-job"
@@ -18,6 +19,11 @@ JOURNAL = ".journal.jsonl"
 ATTEMPTS = 3
 # Where the executor keeps what jobs write, below the project folder; and what SLURM writes there before it kills.
 LOGS = ".snakemake/slurm_logs"
+# Refusals that waiting does not change; a node that is down today is none.
+FOR_GOOD = re.compile(
+    r"[^\n]*(invalid (partition|account|generic resource|gres|feature|qos)|node configuration is not available)[^\n]*",
+    re.IGNORECASE,
+)
 KILLED_FOR_MEMORY = re.compile(r"slurmstepd.*(exceeded.* memory limit|oom.kill)", re.IGNORECASE)
 OUTCOMES = {
     "TIMEOUT": (
@@ -50,6 +56,35 @@ def request(device, minutes):
         "cpus_per_task": wanted.get("cpus", -1),
         "slurm_extra": None if wanted.get("exclusive") is False else "--exclusive",
     }
+
+
+def refusal(device, wanted):
+    """One sentence where SLURM refuses such jobs whenever they come, None where it takes them or cannot be asked.
+
+    device: name of the device; wanted: what `request` gives. SLURM is asked without submitting anything.
+    """
+    options = {
+        "--partition": wanted["slurm_partition"],
+        "--account": wanted["slurm_account"],
+        "--gres": wanted["gres"],
+        "--constraint": wanted["constraint"],
+        "--mem": wanted["mem_mb"] or None,
+        "--time": wanted["runtime"],
+    }
+    command = ["sbatch", "--test-only", *(f"{name}={value}" for name, value in options.items() if value is not None)]
+    try:
+        done = subprocess.run(
+            [*command, "--wrap=true"], capture_output=True, text=True, timeout=60, env=os.environ | {"LC_ALL": "C"}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode == 0 or not (words := FOR_GOOD.search(done.stderr)):
+        return None
+    asked = ", ".join(f"{name[2:]} {value}" for name, value in options.items() if value is not None)
+    return (
+        f"SLURM refuses the jobs of the device {device}: {one_line(words[0])}. They ask for {asked}. Correct `slurm` in the "
+        "device's entry; `sinfo` and `sacctmgr show associations` list what there is."
+    )
 
 
 def begin(folder):
