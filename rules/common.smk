@@ -49,12 +49,6 @@ if not WITH_CONDA and importlib.util.find_spec("seaborn") is None:
     )
 if workflow.is_main_process:
     locking.release_if_abandoned(".snakemake")
-# Whoever starts this, with whatever profile: a script counts as changed by what it means (see code_of), not by its time
-# stamp, and an environment by the versions of what trains (see validity), not by its file.
-if workflow.dag_settings is not None:
-    workflow.dag_settings.rerun_triggers = frozenset(
-        {RerunTrigger.INPUT, RerunTrigger.MTIME, RerunTrigger.PARAMS}
-    )
 # No settings while linting, no list when nothing is to be quiet.
 if Quietness.PROGRESS in (getattr(workflow.output_settings, "quiet", None) or ()):
     logger.addFilter(progress.is_news)
@@ -138,9 +132,21 @@ METRICS = [
 ]
 
 
+def before_planning():
+    """For input functions, which are the first that Snakemake calls when it plans: what it is to know and to compare by.
+
+    Whoever starts this, with whatever profile: code counts as changed by what it means (see code_of), not by a script's time
+    stamp, and an environment by the versions of what trains (see validity), not by its file.
+    """
+    workflow.dag_settings.rerun_triggers = frozenset(
+        {RerunTrigger.INPUT, RerunTrigger.MTIME, RerunTrigger.PARAMS}
+    )
+    METADATA.restore()
+
+
 def metrics_of_all_runs(wildcards):
     """The records of all runs; a function, so that only rules that take part in a sweep read the list."""
-    METADATA.restore()
+    before_planning()
     return METRICS
 
 
@@ -244,7 +250,7 @@ else:
 
 def archive_of_dataset(wildcards):
     """The archive that the images are read from; none for a dataset that comes with a library."""
-    METADATA.restore()
+    before_planning()
     if config["dataset"]["name"] == "digits":
         return []
     return config["dataset"].get("archive", "results/downloads/cifar-10-binary.tar.gz")
@@ -496,6 +502,7 @@ def inputs_of_run(wildcards):
     Called while Snakemake plans, before it asks what to run: what is finished it is told to believe, and what is not it
     is told to do.
     """
+    before_planning()
     path = METRICS[place_of(wildcards)]
     verdict = VERDICTS.get(path)
     if is_finished(wildcards):

@@ -5,8 +5,9 @@ import json
 import threading
 import time
 
-import report_path
 import synthetic
+
+import report_path
 from trainoff import progress
 
 RUN = {

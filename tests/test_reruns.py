@@ -132,6 +132,8 @@ def test_comments_and_times_of_code_and_environments_run_nothing_again(copy):
     for path in copy.glob("report/*"):
         path.touch()
     assert project.planned(copy) == {}
+    # With Snakemake's own defaults, as under a profile of the user's.
+    assert project.planned(copy, "--workflow-profile", "none") == {}
 
 
 def test_what_was_deleted_comes_back(copy):

@@ -270,8 +270,8 @@ def _schema_sentence(error):
     names = error.validator_value if isinstance(error.validator_value, list) else [wanted]
     if error.validator == "type" and isinstance(error.instance, str) and ("integer" in wanted or "boolean" in wanted):
         return (
-            f"{key}: {one_line(error.instance)!r} is text, not {' or '.join(names)}.{expected} Values nested in --config arrive as text: give them in a "
-            "file, with --configfile."
+            f"{key}: {one_line(error.instance)!r} is text, not {' or '.join(names)}.{expected} Values nested in "
+            "--config arrive as text: give them in a file, with --configfile."
         )
     if error.validator == "type" and isinstance(error.instance, str) and "number" in wanted:
         return f"{key}: {one_line(error.instance)!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
