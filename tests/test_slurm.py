@@ -67,6 +67,7 @@ def queue(environment):
     ).stdout
 
 
+@pytest.mark.slow
 def test_jobs_that_slurm_never_takes_end_the_start_with_its_own_words(cluster, tmp_path):
     device = {"name": "node", **CPU, "slurm": {"partition": "no-such", "minutes": 20}}
     folder = project.make(tmp_path / "trainoff", SWEEP | {"devices": [device]})
