@@ -2,7 +2,7 @@
 # inputs here, and one to be trained again is forced.
 rule train:
     input:
-        # The facts stand for images and weights: they hold their hashes, and lie beside them.
+        # The facts hold the hashes of the images and weights in the same folder.
         unpack(inputs_of_run),
     output:
         metrics=f"{RUN_PATTERN}/metrics.json",

@@ -107,7 +107,7 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
 
 
 def prepared_files(image_facts, weight_facts):
-    """Paths of the prepared files by name; they lie beside the facts about them."""
+    """Paths of the prepared files by name, which are in the folders of the facts about them."""
     images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
     names = ["train_images", "train_labels", "validation_images", "validation_labels"]
     return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainoff.files import write_text
 
-# Rules whose outputs are judged by themselves, or by nobody: a download is held to its hash.
+# Rules whose metadata is not kept: a record identifies itself, and a download is checked by its hash.
 NOT_KEPT = {"train", "fetch_dataset", "fetch_weights", "all"}
 
 

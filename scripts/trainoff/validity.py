@@ -344,7 +344,7 @@ def requirement(wanted):
 
 
 def mark_warm_up(record, epochs):
-    """Marks the first windows of a record as warm-up, as many as `epochs`, and summarizes the others anew."""
+    """Marks the first windows of a record as warm-up, as many as `epochs`, and computes the energy of the others again."""
     for windows in [record["windows"], *(one["windows"] for one in record["training"]["attempts"] if "windows" in one)]:
         for window in windows:
             window["warm_up"] = window["epoch"] <= epochs
