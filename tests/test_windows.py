@@ -101,5 +101,17 @@ def test_steady_runs_are_seldom_flagged():
         assert np.mean(flagged) < 0.05
 
 
-def test_long_runs_are_summarised():
-    assert windows.summarise(run([8.0, 8.1] * 150))["images_per_second"] == pytest.approx(79.5, rel=0.01)
+def test_a_hundred_thousand_windows_are_summarised_as_a_hundred_are():
+    noise = np.random.default_rng(4).standard_normal
+    short, long = (windows.summarise(run(list(8 * np.exp(0.02 * noise(number))))) for number in (100, 100_000))
+    assert long["images_per_second"] == pytest.approx(80, rel=0.001) and long["unstable"] is False
+    widths = [math.log(one["ci_high"] / one["ci_low"]) for one in (short, long)]
+    assert 10 < widths[0] / widths[1] < 100, "about the root of a thousand"
+    assert len(windows.resampled_median(100_000)) < 300_000, "ranks near the middle alone"
+
+
+def test_a_drift_is_found_in_long_runs_too():
+    generator = np.random.default_rng(5)
+    drifting = 8 * np.linspace(1, 1.12, 5000) * np.exp(0.03 * generator.standard_normal(5000))
+    assert windows.is_unstable(list(1 / drifting)) is True
+    assert windows.is_unstable(list(1 / generator.permutation(drifting))) is False

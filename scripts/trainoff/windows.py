@@ -1,9 +1,10 @@
-"""What the windows of one run say about its rate. Standard library only: the training process itself calls it.
+"""What the windows of one run say about its rate. Standard library only, since every device's environment needs it.
 
-A change to this file trains every run anew.
+Time and memory grow with the number of windows as sorting them does: a run may have 100,000.
 """
 
 import functools
+import itertools
 import math
 import statistics
 
@@ -12,6 +13,12 @@ import statistics
 DRIFT_LIMIT = 0.05
 # pyperf calls a benchmark unstable when its standard deviation reaches 10 % of the mean; same limit here.
 SCATTER_LIMIT = 0.10
+# A trend is sought in so many values at most: a longer run is split into that many stretches, each told by its median.
+TREND_VALUES = 200
+# Ranks of a resampled median farther than this from the middle have no weight that a float could tell: ten of its standard
+# deviations, half the root of the number. Nor have the two middle draws farther from each other than GAP ranks.
+REACH = 5.0
+GAP = 60
 # Two-sided 5 % of the normal distribution, for the trend test.
 TREND_Z = 1.959964
 
@@ -68,7 +75,7 @@ def variance_of_median(values):
     return 2 * variance if number == 2 else variance
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def resampled_median(number):
     """Where the median of `number` draws with replacement from `number` sorted values falls.
 
@@ -76,23 +83,27 @@ def resampled_median(number):
     B. Efron (1979), Bootstrap methods: another look at the jackknife, section 3, extended to even numbers.
     """
     half = (number + 1) // 2
-    at_most = [_at_least(half, number, rank / number) for rank in range(number + 1)]
-    single = [at_most[rank + 1] - at_most[rank] for rank in range(number)]
+    reach = math.ceil(REACH * math.sqrt(number)) + 2
+    near = range(max(0, half - 1 - reach), min(number, half + 1 + reach))
+    at_most = [_at_least(half, number, rank / number) for rank in (*near, near.stop)]
+    single = dict(zip(near, (after - before for before, after in itertools.pairwise(at_most)), strict=True))
     if number % 2:
-        return tuple((rank, rank, weight) for rank, weight in enumerate(single))
+        return tuple((rank, rank, weight) for rank, weight in single.items())
     # Half of the draws fall on ranks up to low, one of them on low itself; the others on high and above. The share of
     # draws that do so is the same counted from either end. Logarithms, as the number of ways is too big for a float.
-    share = [
-        half * math.log((rank + 1) / number) + math.log1p(-((rank / (rank + 1)) ** half)) for rank in range(number)
-    ]
+    share = {
+        rank: half * math.log((rank + 1) / number) + math.log1p(-((rank / (rank + 1)) ** half))
+        for end in (near, range(number - near.stop, number - near.start))
+        for rank in end
+    }
     ways = math.lgamma(number + 1) - 2 * math.lgamma(half + 1)
     pairs = []
-    for low in range(number):
-        for high in range(low + 1, number):
+    for low in near:
+        for high in range(low + 1, min(low + GAP, near.stop)):
             weight = math.exp(ways + share[low] + share[number - 1 - high])
             single[low] -= weight
             pairs.append((low, high, weight))
-    return (*((rank, rank, max(weight, 0.0)) for rank, weight in enumerate(single)), *pairs)
+    return (*((rank, rank, max(weight, 0.0)) for rank, weight in single.items()), *pairs)
 
 
 def is_unstable(rates):
@@ -100,7 +111,8 @@ def is_unstable(rates):
 
     Scatter: the standard deviation of their logarithms is over SCATTER_LIMIT. Drift: the Mann-Kendall trend test is
     significant at 5 % and the Theil-Sen line moves by more than DRIFT_LIMIT over the run. The trend test cannot reach
-    5 % with fewer than five windows: there a drift shows only as scatter.
+    5 % with fewer than five windows: there a drift shows only as scatter. Of more than TREND_VALUES windows it sees medians
+    of stretches, as it compares every value with every other.
     """
     number = len(rates)
     if number < 3:
@@ -109,6 +121,10 @@ def is_unstable(rates):
     mean = math.fsum(logs) / number
     if math.sqrt(math.fsum((value - mean) ** 2 for value in logs) / (number - 1)) > SCATTER_LIMIT:
         return True
+    if number > TREND_VALUES:
+        ends = [place * number // TREND_VALUES for place in range(TREND_VALUES + 1)]
+        logs = [statistics.median(logs[start:end]) for start, end in itertools.pairwise(ends)]
+        number = TREND_VALUES
     slopes = [(logs[b] - logs[a]) / (b - a) for b in range(number) for a in range(b)]
     rises = sum((slope > 0) - (slope < 0) for slope in slopes)
     z = (abs(rises) - 1) / math.sqrt(number * (number - 1) * (2 * number + 5) / 18)
@@ -119,19 +135,22 @@ def _at_least(successes, trials, chance):
     """Probability of at least `successes` in `trials` with `chance` each."""
     if chance in (0, 1):
         return float(chance)
-    return min(
-        1.0,
-        math.fsum(
-            math.exp(
-                math.lgamma(trials + 1)
-                - math.lgamma(hits + 1)
-                - math.lgamma(trials - hits + 1)
-                + hits * math.log(chance)
-                + (trials - hits) * math.log1p(-chance)
-            )
-            for hits in range(successes, trials + 1)
-        ),
+    # The shorter tail, summed away from the middle until its terms are too small to count.
+    if successes <= trials * chance:
+        return 1.0 - _at_least(trials - successes + 1, trials, 1.0 - chance)
+    term = math.exp(
+        math.lgamma(trials + 1)
+        - math.lgamma(successes + 1)
+        - math.lgamma(trials - successes + 1)
+        + successes * math.log(chance)
+        + (trials - successes) * math.log1p(-chance)
     )
+    total, hits, odds = 0.0, successes, chance / (1.0 - chance)
+    while term > 1e-20 * total and hits <= trials:
+        total += term
+        term *= (trials - hits) / (hits + 1) * odds
+        hits += 1
+    return min(1.0, total)
 
 
 def _t(degrees):
