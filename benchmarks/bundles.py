@@ -14,7 +14,7 @@ import synthetic  # noqa: E402
 
 import aggregate  # noqa: E402
 import bundle  # noqa: E402
-from trainoff import bundles, merging  # noqa: E402
+from trainoff.exchange import bundles, merging  # noqa: E402
 
 EXPERIMENT = {"title": "Made up", "training": {}, "protocol": {}}
 

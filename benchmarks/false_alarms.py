@@ -21,7 +21,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from trainoff import files, records, simulation, stats  # noqa: E402
+from trainoff import files, records  # noqa: E402
+from trainoff.analyze import simulation, stats  # noqa: E402
 
 EXPERIMENTS = {"default": "config.yaml", "study": "presets/wandb-study.yaml"}
 SEED = 1

@@ -28,8 +28,10 @@ import train_job  # noqa: E402
 
 import prepare_images  # noqa: E402
 import prepare_weights  # noqa: E402
-from trainoff import backends, conditions, configurations, devices, experiment, files  # noqa: E402
-from trainoff.script import logged  # noqa: E402
+from trainoff import configurations, devices, experiment, files  # noqa: E402
+from trainoff.measure import backends  # noqa: E402
+from trainoff.supervise import conditions  # noqa: E402
+from trainoff.workflow.script import logged  # noqa: E402
 
 FOLDER = Path("results/benchmarks")
 # {name: (lane, lane it is divided by, least ratio)}

@@ -1,6 +1,6 @@
 """Windows of one configuration, taken in turns in one process: ours, and other ways to feed the same training.
 
-ours         trainoff.protocol as a run calls it: its feed, its step, its windows
+ours         trainoff.measure.protocol as a run calls it: its feed, its step, its windows
 bare_fit     a bare Keras `fit` over one batch that stays in memory, repeated, under the training function that Keras makes
 descendants  our step, fed as the published study's descendants do (tcapelle/apple_m1_pro_python, kad99kev/TFonMac):
              tf.data that resizes and scales to float32, caches in memory, shuffles, batches and prefetches
@@ -16,8 +16,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainoff import datasets, protocol
-from trainoff.batches import training_batches
+from trainoff.measure import protocol
+from trainoff.measure.batches import training_batches
+from trainoff.prepare import datasets
 
 OTHERS = ("bare_fit", "descendants")
 

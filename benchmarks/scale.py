@@ -29,7 +29,8 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import synthetic  # noqa: E402
 
-from trainoff import conditions, devices, experiment, files  # noqa: E402
+from trainoff import devices, experiment, files  # noqa: E402
+from trainoff.supervise import conditions  # noqa: E402
 
 FOLDER = Path("results/benchmarks/scale")
 # Ours over bare Snakemake, at most.

@@ -18,11 +18,15 @@ from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
 
 from trainoff import devices as machine
-from trainoff import cost, experiment, imports, isolation, locking, merging
-from trainoff import progress, slurm, validity
+from trainoff import experiment
+from trainoff.analyze import cost
+from trainoff.exchange import merging
+from trainoff.workflow import imports, isolation, locking
+from trainoff.supervise import progress, slurm
+from trainoff.workflow import validity
 from trainoff.errors import UserError
 from trainoff.files import Hashes
-from trainoff.metadata import Metadata, is_news
+from trainoff.workflow.metadata import Metadata, is_news
 
 logger.addFilter(is_news)
 isolation.shut_out_user_packages(snakemake.__file__)
@@ -333,7 +337,7 @@ def limit_of(wildcards):
 @functools.cache
 def code_of_training(backend, *more):
     """Digest of what a training on the backend is measured with. more: further modules that run in its process."""
-    return DIGESTS.of_files(
+    return DIGESTS.of_measured(
         imports.measured_modules(
             os.path.join(workflow.basedir, "scripts"), backend, more
         )

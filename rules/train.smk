@@ -1,4 +1,4 @@
-# Whether a run is finished is told by its record (scripts/trainoff/validity.py), not by Snakemake: a finished run has no
+# Whether a run is finished is told by its record (scripts/trainoff/workflow/validity.py), not by Snakemake: a finished run has no
 # inputs here, and one to be trained again is forced.
 rule train:
     input:

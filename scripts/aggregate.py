@@ -1,14 +1,16 @@
 """Gathers the metrics of all runs in two tables: one row per run, one row per window."""
 
-from trainoff import bundles, merging, tables, validity
-from trainoff.script import logged
+from trainoff.analyze import tables
+from trainoff.exchange import bundles, merging
+from trainoff.workflow import validity
+from trainoff.workflow.script import logged
 
 
 def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported=None, origin_file=None, require=None):
     """Reads the metrics files at the paths `metrics` and writes the tables, in the order of the runs' keys.
 
     require: called with place, path and record of each, raises UserError for a run that is not wanted. imported: folder of
-    records of other machines, as trainoff.merging.unpack writes it, None without any. origin_file: holds this folder's
+    records of other machines, as trainoff.exchange.merging.unpack writes it, None without any. origin_file: holds this folder's
     name to others.
     """
     found = tables.read_all(metrics, require)

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
-from trainoff import bundles, parity, records, supervise, validity
-from trainoff.script import logged
+from trainoff import records
+from trainoff.analyze import parity
+from trainoff.exchange import bundles
+from trainoff.supervise import supervise
+from trainoff.workflow import validity
+from trainoff.workflow.script import logged
 
 LOG_LINES = 40
 # Keys of the experiment that no run depends on and that tell of this place: its folders, accounts, meters and prices. What is

@@ -6,8 +6,9 @@ import math
 
 import pandas as pd
 
-from trainoff import efficiency, parity, records, stats, tables
-from trainoff.script import logged
+from trainoff import records
+from trainoff.analyze import efficiency, parity, stats, tables
+from trainoff.workflow.script import logged
 
 CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
 RATE_COLUMNS = [
@@ -88,7 +89,7 @@ def main(runs, windows, devices, outputs, parity_table=None, energy=None, assump
     know come after. outputs: {"rates" | "comparison" | "best" | "overall": (csv path, parquet path)}, those that are wanted.
     parity_table: path of the table that says which devices train the same (parquet), None where none was needed. energy:
     paths of the tables energy and energy_windows (parquet), None where there are none. assumptions: what costs rest on, of
-    trainoff.cost.assumptions.
+    trainoff.analyze.cost.assumptions.
     """
     standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
     drawn = efficiency.read(*(pd.read_parquet(path) for path in energy)) if energy else None
@@ -100,7 +101,7 @@ def main(runs, windows, devices, outputs, parity_table=None, energy=None, assump
 def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None):
     """{"rates", "comparison", "best", "overall"}: the tables.
 
-    standing: parity.Standing of the devices. drawn: of efficiency.read. assumptions: of trainoff.cost.assumptions.
+    standing: parity.Standing of the devices. drawn: of efficiency.read. assumptions: of trainoff.analyze.cost.assumptions.
     """
     standing = standing or parity.Standing()
     assumptions = assumptions or {"devices": {}, "electricity": None}

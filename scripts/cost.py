@@ -5,9 +5,10 @@ import math
 
 import pandas as pd
 
-from trainoff import cost, numbers, records, tables
+from trainoff import numbers, records
+from trainoff.analyze import cost, tables
 from trainoff.configurations import AXES
-from trainoff.script import logged
+from trainoff.workflow.script import logged
 
 COLUMNS = {key: tables.RUN_COLUMNS[key] for key in AXES} | {
     "device": "str",
@@ -55,7 +56,7 @@ BREAK_EVEN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in AXES} | {
 def main(runs, windows, rates, energy_windows, assumptions, target, outputs):
     """Writes the tables of costs to `outputs`, {"costs" | "break_even": (csv path, parquet path)}.
 
-    runs, windows, rates, energy_windows: paths of parquet files. assumptions: of trainoff.cost.assumptions.
+    runs, windows, rates, energy_windows: paths of parquet files. assumptions: of trainoff.analyze.cost.assumptions.
     target: validation accuracy to reach, from 0 to 1, or None.
     """
     frames = [pd.read_parquet(path) for path in (runs, windows, rates, energy_windows)]

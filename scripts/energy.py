@@ -4,9 +4,10 @@ from datetime import datetime
 
 import pandas as pd
 
-from trainoff import energy, numbers, records, tables, wall_meter
+from trainoff import energy, numbers, records
+from trainoff.analyze import tables, wall_meter
 from trainoff.errors import UserError
-from trainoff.script import logged
+from trainoff.workflow.script import logged
 
 RUN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in [*records.RUN_KEYS, *tables.ENERGY_KEYS]}
 WINDOW_COLUMNS = {

@@ -1,8 +1,8 @@
 """Downloads the official binary archive of CIFAR-10 and holds it to its size and SHA-256."""
 
-from trainoff import datasets
-from trainoff.download import download
-from trainoff.script import logged
+from trainoff.prepare import datasets
+from trainoff.prepare.download import download
+from trainoff.workflow.script import logged
 
 
 def fetch_dataset(

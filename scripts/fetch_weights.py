@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from trainoff.download import download
 from trainoff.files import sha256, write_text
-from trainoff.script import logged
+from trainoff.prepare.download import download
+from trainoff.workflow.script import logged
 
 
 def fetch_weights(url, output, hashes, terminal):

@@ -1,7 +1,7 @@
 """Checks the bundles of other machines and lays their records beside this machine's."""
 
-from trainoff import merging
-from trainoff.script import logged
+from trainoff.exchange import merging
+from trainoff.workflow.script import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -2,10 +2,10 @@
 
 import json
 
-from trainoff import limiting
 from trainoff.files import write_text
-from trainoff.launch import device_facts, launch
-from trainoff.script import logged
+from trainoff.measure import limiting
+from trainoff.supervise.launch import device_facts, launch
+from trainoff.workflow.script import logged
 
 SCHEMA_VERSION = 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from trainoff.files import whole
-from trainoff.script import logged
+from trainoff.workflow.script import logged
 
 COLUMNS = [
     "device",

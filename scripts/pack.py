@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from trainoff import metering, packed, records, slurm
+from trainoff import records
 from trainoff.files import write_text
-from trainoff.launch import device_facts, launch, prepared_files, recovered
-from trainoff.script import logged
+from trainoff.measure import packed
+from trainoff.supervise import metering, slurm
+from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered
+from trainoff.workflow.script import logged
 
 SCHEMA_VERSION = 1
 POLL_SECONDS = 0.05

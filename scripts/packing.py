@@ -1,13 +1,13 @@
 """Gathers what packs measured: rates by number at once, and how long the whole sweep takes one at a time and packed."""
 
-from trainoff import packing, tables
-from trainoff.script import logged
+from trainoff.analyze import packing, tables
+from trainoff.workflow.script import logged
 
 
 def main(packs, replicates, assumptions, packing_outputs, makespan_outputs):
     """Writes both tables of the records at the paths `packs`, each as (csv path, parquet path).
 
-    replicates: runs of every configuration. assumptions: what costs rest on, of trainoff.cost.assumptions.
+    replicates: runs of every configuration. assumptions: what costs rest on, of trainoff.analyze.cost.assumptions.
     """
     table = packing.table([packing.read(path) for path in packs])
     tables.write(table, *packing_outputs)

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from trainoff import merging, parity, tables
-from trainoff.script import logged
+from trainoff.analyze import parity, tables
+from trainoff.exchange import merging
+from trainoff.workflow.script import logged
 
 
 def main(probes, runs, reference, csv, parquet, imported=None):

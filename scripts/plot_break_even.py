@@ -3,15 +3,17 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import cost, economy, figures, numbers
-from trainoff.script import logged
+from trainoff import numbers
+from trainoff.analyze import cost
+from trainoff.report import economy, figures
+from trainoff.workflow.script import logged
 
 HEIGHT = 3.2
 POINTS = 200
 
 
 def main(break_even, assumptions, devices, svg, png):
-    """Draws the table at the path `break_even` (parquet) into `svg` and `png`. assumptions: of trainoff.cost."""
+    """Draws the table at the path `break_even` (parquet) into `svg` and `png`. assumptions: of trainoff.analyze.cost."""
     figures.use_style()
     figures.save(draw(pd.read_parquet(break_even), assumptions, devices), svg, png)
 

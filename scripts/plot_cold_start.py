@@ -3,8 +3,9 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers, summaries
-from trainoff.script import logged
+from trainoff import numbers
+from trainoff.report import figures, findings, summaries
+from trainoff.workflow.script import logged
 
 # Opacity of the device's colour, so that the three parts differ in grey print too.
 PARTS = {

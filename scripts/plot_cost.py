@@ -6,15 +6,16 @@ import itertools
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import economy, figures, numbers, summaries
-from trainoff.script import logged
+from trainoff import numbers
+from trainoff.report import economy, figures, summaries
+from trainoff.workflow.script import logged
 
 WAYS = ("owned", "rented")
 MARKS = {"owned": "o", "rented": "D"}
 
 
 def main(costs, assumptions, devices, svg, png):
-    """Draws the table at the path `costs` (parquet) into `svg` and `png`. assumptions: of trainoff.cost."""
+    """Draws the table at the path `costs` (parquet) into `svg` and `png`. assumptions: of trainoff.analyze.cost."""
     figures.use_style()
     figures.save(draw(pd.read_parquet(costs), assumptions, devices), svg, png)
 

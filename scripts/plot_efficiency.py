@@ -5,9 +5,9 @@ import math
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import economy, figures
 from trainoff.energy import MEASURED
-from trainoff.script import logged
+from trainoff.report import economy, figures
+from trainoff.workflow.script import logged
 
 HEIGHT = 3.6
 

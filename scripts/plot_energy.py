@@ -3,9 +3,10 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import economy, figures, numbers, summaries
+from trainoff import numbers
 from trainoff.energy import MEASURED
-from trainoff.script import logged
+from trainoff.report import economy, figures, summaries
+from trainoff.workflow.script import logged
 
 
 def main(rates, devices, svg, png):

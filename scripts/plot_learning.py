@@ -7,8 +7,9 @@ import pandas as pd
 import seaborn
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, parity, summaries
-from trainoff.script import logged
+from trainoff.analyze import parity
+from trainoff.report import figures, findings, summaries
+from trainoff.workflow.script import logged
 
 QUANTITIES = ["loss", "accuracy"]
 MANY_NOTE = (

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from trainoff import figures, findings, numbers
-from trainoff.script import logged
+from trainoff import numbers
+from trainoff.report import figures, findings
+from trainoff.workflow.script import logged
 
 
 def main(runs, comparison, devices, svg, png):

@@ -3,8 +3,10 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers, published
-from trainoff.script import logged
+from trainoff import numbers
+from trainoff.analyze import published
+from trainoff.report import figures, findings
+from trainoff.workflow.script import logged
 
 
 def main(rates, catalogue, devices, svg, png):

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from trainoff import cells, figures, findings, summaries
 from trainoff import configurations as naming
-from trainoff.script import logged
+from trainoff.analyze import cells
+from trainoff.report import figures, findings, summaries
+from trainoff.workflow.script import logged
 
 
 def main(runs, devices, svg, png):

@@ -3,9 +3,10 @@
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import figures, findings, numbers, summaries
-from trainoff.cells import cells
-from trainoff.script import logged
+from trainoff import numbers
+from trainoff.analyze.cells import cells
+from trainoff.report import figures, findings, summaries
+from trainoff.workflow.script import logged
 
 
 def main(runs, windows, rates, devices, svg, png):

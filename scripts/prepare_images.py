@@ -5,9 +5,9 @@ import json
 import numpy as np
 from PIL import Image
 
-from trainoff import datasets
 from trainoff.files import sha256_of_all, whole, write_text
-from trainoff.script import logged
+from trainoff.prepare import datasets
+from trainoff.workflow.script import logged
 
 
 def prepare_images(made_from, archive, archive_sha256, img_dim, outputs, facts):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainoff import models
 from trainoff.files import sha256, sha256_of_all, whole, write_text
-from trainoff.script import logged
+from trainoff.measure import models
+from trainoff.workflow.script import logged
 
 
 def prepare_weights(architecture, img_dim, made_from, source, train_images, output, facts):

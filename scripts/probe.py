@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from trainoff import probing, slurm, supervise
 from trainoff.files import write_text
-from trainoff.launch import device_facts, launch, prepared_files, recovered
-from trainoff.script import logged
+from trainoff.measure import probing
+from trainoff.supervise import slurm, supervise
+from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered
+from trainoff.workflow.script import logged
 
 SCHEMA_VERSION = 1
 # What the numbers follow from besides the device.
@@ -16,7 +17,7 @@ INPUT_FACTS = ["dataset_sha256", "images_sha256", "weights_sha256"]
 def probe(run, files, image_facts, weight_facts, output, log, timeout_minutes, say, start=1, earlier_log=()):
     """Probes one device and writes the record, whatever happened; returns it.
 
-    run: dict of built-in values (see `probe_of` in rules/parity.smk). files: paths by name, as trainoff.probing.probe
+    run: dict of built-in values (see `probe_of` in rules/parity.smk). files: paths by name, as trainoff.measure.probing.probe
     takes them. image_facts, weight_facts: JSON files beside them. output: path to write. log: path for the child's
     output. say: called with one line of text for the person who waits. start, earlier_log: as scripts/train.py takes them.
     """

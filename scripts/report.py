@@ -15,27 +15,13 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from trainoff import (
-    cells,
-    cost,
-    economy,
-    efficiency,
-    explore,
-    figures,
-    findings,
-    numbers,
-    packing,
-    parity,
-    pictures,
-    records,
-    stats,
-    summaries,
-    wording,
-)
 from trainoff import configurations as naming
-from trainoff import published as others
+from trainoff import numbers, records
+from trainoff.analyze import cells, cost, efficiency, packing, parity, stats
+from trainoff.analyze import published as others
 from trainoff.files import write_text
-from trainoff.script import logged
+from trainoff.report import economy, explore, figures, findings, pictures, summaries, wording
+from trainoff.workflow.script import logged
 
 # Figures of the page: heading and the tables that they are drawn from.
 FIGURES = {
@@ -98,7 +84,7 @@ MOST_FAILURES = 100
 MOST_CARRIED_BYTES = 500_000
 FRAMEWORKS = ("tensorflow", "torch", "jax")
 HASHES = ("code_sha256", "dataset_sha256", "images_sha256", "weights_sha256")
-SCRIPTS = Path(figures.__file__).resolve().parents[1]
+SCRIPTS = Path(__file__).resolve().parent
 
 
 def main(
@@ -108,7 +94,7 @@ def main(
 
     tables, svgs, captions: paths by name (tables as parquet, captions as plain text). devices: dicts with name and
     label in the order of the experiment. settings: the experiment's keys. template, style, script, published: paths.
-    assumptions: what costs rest on, of trainoff.cost.assumptions.
+    assumptions: what costs rest on, of trainoff.analyze.cost.assumptions.
     """
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}
     # What wall meters and declared powers say of a run stands in a table of its own.

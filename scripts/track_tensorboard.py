@@ -3,9 +3,9 @@
 from datetime import datetime
 from pathlib import Path
 
-from trainoff import tracking
+from trainoff.exchange import tracking
 from trainoff.files import whole
-from trainoff.script import logged
+from trainoff.workflow.script import logged
 
 # TensorBoard's own word for a file that it reads.
 FILE = "events.out.tfevents.trainoff"

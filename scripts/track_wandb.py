@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from trainoff import tracking
-from trainoff.script import logged
+from trainoff.exchange import tracking
+from trainoff.workflow.script import logged
 
 
 def main(metrics, project, entity, mode, output, terminal):

@@ -6,24 +6,15 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import (
-    child,
-    conditions,
-    convergence,
-    devices,
-    energy,
-    idling,
-    progress,
-    records,
-    slurm,
-    supervise,
-    validity,
-)
+from trainoff import convergence, devices, energy, records
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
-from trainoff.launch import device_facts, launch, prepared_files, recovered
-from trainoff.script import logged
+from trainoff.measure import child
+from trainoff.supervise import conditions, idling, progress, slurm, supervise
+from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered
 from trainoff.windows import summarise
+from trainoff.workflow import validity
+from trainoff.workflow.script import logged
 
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
 
@@ -47,8 +38,8 @@ def train(
     """Runs one training to its end and writes its metrics record.
 
     run: dict of built-in values, all that the training depends on (see `run_of` in rules/common.smk).
-    files: paths by name, as trainoff.protocol.train takes them. image_facts, weight_facts: JSON files beside them.
-    identity: what identifies the run besides its axes (see trainoff.validity). metrics: path to write.
+    files: paths by name, as trainoff.measure.protocol.train takes them. image_facts, weight_facts: JSON files beside them.
+    identity: what identifies the run besides its axes (see trainoff.workflow.validity). metrics: path to write.
     log: path for the child's output.
     wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
     idle_seconds: how long the idle device's power is measured, once per session and where it has a meter.

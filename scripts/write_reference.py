@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from trainoff import tables
+from trainoff.analyze import tables
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs/reference.md"

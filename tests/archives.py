@@ -6,7 +6,7 @@ import tarfile
 
 import numpy as np
 
-from trainoff.datasets import CIFAR10_FOLDER, CIFAR10_TRAIN, CIFAR10_VALIDATION
+from trainoff.prepare.datasets import CIFAR10_FOLDER, CIFAR10_TRAIN, CIFAR10_VALIDATION
 
 
 def batch(labels, seed):

@@ -62,7 +62,7 @@ def trainings(pid):
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         try:
-            if "trainoff.child" in process.cmdline():
+            if "trainoff.measure.child" in process.cmdline():
                 found.append(process)
         except psutil.Error:
             continue

@@ -109,7 +109,7 @@ def run_to_end(folder, *arguments, **variables):
 
 def training_of(sweep):
     """The training process of a sweep, once it has started."""
-    return wait_for(lambda: next(iter(processes_of(sweep.pid, "trainoff.child")), None), "a training")
+    return wait_for(lambda: next(iter(processes_of(sweep.pid, "trainoff.measure.child")), None), "a training")
 
 
 def processes_of(pid, word):

@@ -51,7 +51,7 @@ TABLES = (
     "break_even",
 )
 SOURCE = {"source": "made up", "date": "2026-01"}
-# What costs rest on, as trainoff.cost.assumptions gives it: cuda is rented, metal is owned, cpu has no price.
+# What costs rest on, as trainoff.analyze.cost.assumptions gives it: cuda is rented, metal is owned, cpu has no price.
 ASSUMPTIONS = {
     "currency": "USD",
     "electricity": {"per_kwh": 0.2, "currency": "USD", **SOURCE},

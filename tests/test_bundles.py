@@ -16,8 +16,8 @@ import synthetic
 import aggregate
 import bundle
 import compare
-from trainoff import bundles, merging
 from trainoff.errors import UserError
+from trainoff.exchange import bundles, merging
 
 EXPERIMENT = {
     "title": "An experiment",

@@ -9,7 +9,7 @@ import synthetic
 
 import aggregate
 import compare
-from trainoff import parity, tables
+from trainoff.analyze import parity, tables
 
 NAMES = ["cpu", "cuda"]
 DEVICES = [device for device in synthetic.DEVICES if device["name"] in NAMES]

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from trainoff import conditions
+from trainoff.supervise import conditions
 
 
 def reading(**values):

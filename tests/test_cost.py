@@ -17,8 +17,10 @@ import plot_break_even
 import plot_cost
 import plot_efficiency
 import plot_energy
-from trainoff import cost, economy, efficiency, experiment, figures, records
+from trainoff import experiment, records
+from trainoff.analyze import cost, efficiency
 from trainoff.errors import UserError
+from trainoff.report import economy, figures
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training

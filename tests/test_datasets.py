@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import prepare_images
-from trainoff import datasets
-from trainoff.batches import training_batches, validation_batches
 from trainoff.errors import UserError
 from trainoff.files import sha256
+from trainoff.measure.batches import training_batches, validation_batches
+from trainoff.prepare import datasets
 
 
 @pytest.fixture(scope="module")

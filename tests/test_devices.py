@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from trainoff import devices, software
+from trainoff import devices
+from trainoff.supervise import software
 
 GPUS = [
     {"uuid": "GPU-aa11", "name": "Tesla V100", "memory_bytes": 2**34, "driver": "550.54", "compute_capability": "7.0"},

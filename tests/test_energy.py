@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import energy as energies
-from trainoff import energy, tables, wall_meter
+from trainoff import energy
+from trainoff.analyze import tables, wall_meter
 from trainoff.errors import UserError
 
 DEVICES = synthetic.DEVICES[:3]

@@ -17,7 +17,7 @@ from test_train import learnt
 
 import pin_environments
 from trainoff import devices
-from trainoff.imports import own_modules
+from trainoff.workflow.imports import own_modules
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(ROOT.glob("envs/*.yaml"))

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from trainoff import configurations, figures, findings, numbers
+from trainoff import configurations, numbers
+from trainoff.report import figures, findings
 
 PUBLISHED = Path(__file__).parents[1] / "catalog/published.csv"
 TABLES_OF = {

@@ -1,6 +1,5 @@
 """Files appear whole or not at all; a stale lock goes, a living one stays; a script's code is known without running it."""
 
-import ast
 import fcntl
 import os
 import resource
@@ -10,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from trainoff import files, imports, locking, records
+from trainoff import files, records
 from trainoff.errors import UserError
-from trainoff.imports import own_modules
+from trainoff.workflow import imports, locking
+from trainoff.workflow.imports import own_modules
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,17 +88,24 @@ def test_all_that_the_protocol_imports_is_measured_code_or_known_not_to_be():
     """A module that comes between the readings of the clock must not be forgotten."""
     modules = {Path(path).stem for path in own_modules(ROOT / "scripts/train.py")}
     assert {"protocol", "child", "models", "batches", "tensorflow", "supervise"} <= modules
-    package, todo, used = ROOT / "scripts/trainoff", ["protocol"], set()
-    while todo:
-        name = todo.pop()
-        used.add(name)
-        tree = ast.parse((package / f"{name}.py").read_text())
-        froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-        named = {node.module.removeprefix("trainoff.") for node in froms if node.module.startswith("trainoff.")}
-        named |= {alias.name for node in froms if node.module == "trainoff" for alias in node.names}
-        todo += named - used
+    protocol = ROOT / "scripts/trainoff/measure/protocol.py"
+    used = {Path(path).stem for path in own_modules(protocol, ROOT / "scripts")} - {"__init__"}
     # These say what a device is and what is wrong; they compute nothing of a training.
-    assert used == {*imports.MEASURED, "devices", "errors"}
+    assert used == {*imports.MEASURED, "devices", "errors"} - {"protocol"}
+
+
+def test_every_version_of_the_measured_code_says_whether_it_measures_something_new():
+    listed = yaml.safe_load(imports.SAME_CODE.read_text())
+    folder = imports.SAME_CODE.parent
+    for name, versions in listed.items():
+        digest = imports.meaning((folder / f"{name.removeprefix('trainoff/')}.py").read_bytes())
+        assert digest in versions, f"{name}: add {digest} to {imports.SAME_CODE}: new, or the one that it equals"
+        assert all(equal == "new" or versions[equal] == "new" for equal in versions.values())
+    modules = {
+        path.stem
+        for path in imports.measured_modules(ROOT / "scripts", "tensorflow", ["packed", "probing", "limiting"])
+    }
+    assert modules <= {name.split("/")[1] for name in listed}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ import zeus.device.gpu.nvidia
 import zeus.device.soc
 from project import ROOT
 
-from trainoff import devices, idling, meters
+from trainoff import devices
 from trainoff.files import write_text
+from trainoff.measure import meters
+from trainoff.supervise import idling
 
 RANGE_MICROJOULES = 262_143_328_850  # as Intel's processors have it
 

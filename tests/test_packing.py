@@ -12,8 +12,10 @@ from test_train import RUN, data  # noqa: F401 (a fixture)
 
 import pack
 import packing as packing_script
-from trainoff import metering, packed, packing
+from trainoff.analyze import packing
 from trainoff.errors import UserError
+from trainoff.measure import packed
+from trainoff.supervise import metering
 
 
 def test_a_real_pack_of_two_trains_side_by_side(data, tmp_path):  # noqa: F811

@@ -11,7 +11,8 @@ import synthetic
 
 import parity as script
 import report
-from trainoff import experiment, parity
+from trainoff import experiment
+from trainoff.analyze import parity
 from trainoff.errors import UserError
 
 GENERATOR = np.random.default_rng(1)

@@ -8,7 +8,7 @@ import time
 import synthetic
 
 import report_path
-from trainoff import progress
+from trainoff.supervise import progress
 
 RUN = {
     "device": {"name": "cpu"},

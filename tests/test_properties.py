@@ -28,8 +28,10 @@ from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 import aggregate
 import compare
 import parity
-from trainoff import bundles, experiment, records, tables
+from trainoff import experiment, records
+from trainoff.analyze import tables
 from trainoff.errors import UserError
+from trainoff.exchange import bundles
 
 RUN_KEYS = [key for key in records.RUN_KEYS if key != "seed"]
 METRICS_SCHEMA = jsonschema.Draft202012Validator(json.loads(records.SCHEMA_PATH.read_text()))

@@ -12,7 +12,8 @@ import synthetic
 from test_figures import TABLES_OF, draw
 
 import report
-from trainoff import figures, findings, numbers
+from trainoff import numbers
+from trainoff.report import figures, findings
 
 PROJECT = Path(__file__).parents[1]
 SETTINGS = {"dataset": {"name": "digits"}, "weights": "random", "replicates": 1, "seed": 0}

@@ -103,16 +103,16 @@ def test_the_order_of_an_experiment_is_no_change(clone):
     "path, addition, trained",
     [
         ("scripts/plot_throughput.py", "ADDED = 1", 0),
-        ("scripts/trainoff/stats.py", "ADDED = 1", 0),
-        ("scripts/trainoff/supervise.py", "ADDED = 1", 0),
-        ("scripts/trainoff/progress.py", "ADDED = 1", 0),
+        ("scripts/trainoff/analyze/stats.py", "ADDED = 1", 0),
+        ("scripts/trainoff/supervise/supervise.py", "ADDED = 1", 0),
+        ("scripts/trainoff/supervise/progress.py", "ADDED = 1", 0),
         ("scripts/train.py", "ADDED = 1", 0),
         ("report/throughput.rst", "added", 0),
         ("report/report.html.j2", "{# added #}", 0),
         ("scripts/prepare_images.py", "ADDED = 1", 0),
-        ("scripts/trainoff/protocol.py", "ADDED = 1", RUNS),
-        ("scripts/trainoff/backends/tensorflow.py", "ADDED = 1", RUNS),
-        ("scripts/trainoff/backends/torch.py", "ADDED = 1", 0),
+        ("scripts/trainoff/measure/protocol.py", "ADDED = 1", RUNS),
+        ("scripts/trainoff/measure/backends/tensorflow.py", "ADDED = 1", RUNS),
+        ("scripts/trainoff/measure/backends/torch.py", "ADDED = 1", 0),
     ],
 )
 def test_changed_code_trains_again_what_is_measured_with_it(copy, path, addition, trained):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from project import ROOT
 
-from trainoff import models, privacy
+from trainoff import privacy
+from trainoff.measure import models
 
 SCRIPTS = [*ROOT.glob("scripts/**/*.py"), *ROOT.glob("benchmarks/*.py")]
 # Modules that run what they read.

@@ -13,7 +13,8 @@ from test_report import page
 
 import aggregate
 import compare
-from trainoff import records, summaries
+from trainoff import records
+from trainoff.report import summaries
 
 sys.path.insert(0, str(project.ROOT / "benchmarks"))
 

@@ -23,7 +23,7 @@ from project import ROOT
 def test_an_error_is_a_sentence_on_the_terminal_and_no_traceback(error, code, sentence, tmp_path):
     program = f"""
 from trainoff.errors import UserError
-from trainoff.script import logged
+from trainoff.workflow.script import logged
 with logged({str(tmp_path / "log")!r}):
     print("what the script says")
     raise {error}

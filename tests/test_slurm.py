@@ -12,7 +12,8 @@ from pathlib import Path
 import project
 import pytest
 
-from trainoff import records, slurm
+from trainoff import records
+from trainoff.supervise import slurm
 
 HERE = Path(__file__).parent
 CPU = {"label": "CPU", "backend": "tensorflow", "accelerator": "cpu", "env": "tensorflow-cpu"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from trainoff import simulation, stats
-from trainoff.simulation import Noise
+from trainoff.analyze import simulation, stats
+from trainoff.analyze.simulation import Noise
 
 CONFIGURATIONS = 8
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from trainoff import supervise
+from trainoff.supervise import supervise
 
 
 def run(code, tmp_path, timeout_seconds=60, watch=lambda: None):
@@ -58,16 +58,16 @@ def test_the_child_dies_with_its_supervisor(tmp_path):
     """SIGKILL leaves the supervisor no time to clean up: the training must notice by itself."""
     code = f"""
 import sys, time
-sys.path.insert(0, {str(supervise.__file__).rsplit("/", 2)[0]!r})
-from trainoff import child
+sys.path.insert(0, {str(supervise.__file__).rsplit("/", 3)[0]!r})
+from trainoff.measure import child
 child.end_with_supervisor()
 print("up", flush=True)
 time.sleep(600)
 """
     script = f"""
 import os, sys
-sys.path.insert(0, {str(supervise.__file__).rsplit("/", 2)[0]!r})
-from trainoff import supervise
+sys.path.insert(0, {str(supervise.__file__).rsplit("/", 3)[0]!r})
+from trainoff.supervise import supervise
 with open({str(tmp_path / "log")!r}, "wb") as log:
     supervise.run_child([sys.executable, "-c", {code!r}], log, 600, dict(os.environ), lambda: None)
 """

@@ -8,7 +8,7 @@ import pytest
 import synthetic
 
 import aggregate
-from trainoff import tables
+from trainoff.analyze import tables
 from trainoff.errors import UserError
 
 DEVICES = synthetic.DEVICES[:2]

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import track_tensorboard
 import track_wandb
-from trainoff import tracking
+from trainoff.exchange import tracking
 
 
 @pytest.fixture

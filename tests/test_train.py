@@ -20,9 +20,10 @@ from project import ROOT
 import prepare_images
 import prepare_weights
 import train
-from trainoff import child, devices, records
+from trainoff import devices, records
 from trainoff.errors import UserError
 from trainoff.files import write_text
+from trainoff.measure import child
 
 ARCHITECTURE = {"application": "MobileNetV2", "module": "mobilenet_v2"}
 CPU = {"name": "cpu", "backend": "tensorflow", "accelerator": "cpu", "index": 0, "threads": None}
@@ -101,7 +102,7 @@ def run(data, tmp_path, say=lambda words: None, timeout_minutes=10, **changes):
 
 
 def training_process():
-    (child,) = [child for child in psutil.Process().children() if "trainoff.child" in child.cmdline()]
+    (child,) = [child for child in psutil.Process().children() if "trainoff.measure.child" in child.cmdline()]
     return child
 
 
@@ -271,7 +272,7 @@ def test_weights_of_another_architecture_or_format_are_refused(data, tmp_path):
 
 def test_weights_are_found_in_a_file_with_a_classifier_on_top(data, tmp_path):
     """As models saved whole by other projects store them."""
-    from trainoff import models
+    from trainoff.measure import models
 
     files, _ = data
     base = models.build_base(ARCHITECTURE, 32)
@@ -295,7 +296,7 @@ def test_weights_are_found_in_a_file_with_a_classifier_on_top(data, tmp_path):
 
 def test_calibrated_random_features_differ_from_image_to_image(data):
     """Without calibration they are nearly constant, and the last layer has nothing to learn from."""
-    from trainoff import models
+    from trainoff.measure import models
 
     files, _ = data
     images = np.load(files["train_images"])[:50].astype("float32") / 127.5 - 1
@@ -319,7 +320,7 @@ def test_calibrated_random_features_differ_from_image_to_image(data):
     ],
 )
 def test_operations_are_counted_as_the_papers_count_them(application, module, multiply_adds):
-    from trainoff import models
+    from trainoff.measure import models
 
     architecture = {"application": application, "module": module}
     model, _ = models.build(architecture, 224, 1000, 0.0, True, None, 0)
@@ -367,7 +368,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     import zeus.device.cpu.rapl
-    from trainoff import child, devices, meters
+    from trainoff import devices
+    from trainoff.measure import child, meters
 
     zeus.device.cpu.rapl.RAPL_DIR = {tree!r}
     meters.RAPL_FOLDER = Path({tree!r})
@@ -412,7 +414,7 @@ def test_a_counter_is_read_while_the_run_trains(data, tmp_path, monkeypatch):
 
 def test_the_counter_is_read_around_the_clock(monkeypatch):
     """Synchronise, counter, clock, train, synchronise, clock, counter, validate: nothing but training is timed."""
-    from trainoff import protocol
+    from trainoff.measure import protocol
 
     order = []
     parts = {

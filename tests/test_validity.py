@@ -6,8 +6,9 @@ import pytest
 import synthetic
 from project import ROOT
 
-from trainoff import experiment, validity
+from trainoff import experiment
 from trainoff.errors import UserError
+from trainoff.workflow import validity
 
 MODELS = {"mobilenetv2": {"application": "MobileNetV2", "module": "mobilenet_v2"}}
 CONFIG = {

@@ -11,7 +11,7 @@ from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
 SCHEMA_VERSION = 1
-# Raised when windows of the old and the new way of timing (trainoff.protocol) must not be compared.
+# Raised when windows of the old and the new way of timing (trainoff.measure.protocol) must not be compared.
 PROTOCOL_VERSION = 1
 # What tells one run from another, in the order of the path under results/runs/.
 RUN_KEYS = [

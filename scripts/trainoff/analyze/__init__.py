@@ -1,0 +1,1 @@
+"""Tables and statistics: numbers and codes, no sentences."""

@@ -1,0 +1,214 @@
+"""Several trainings at once on one device: their rate together, and how long a whole sweep takes so.
+
+A pack is k runs of one configuration, started together, held after the warm-up until all are there, and trained beside
+each other from then on.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from trainoff import configurations as naming
+from trainoff import numbers
+from trainoff.analyze import cells as words_of
+from trainoff.analyze import cost
+from trainoff.configurations import AXES
+from trainoff.errors import UserError, one_line
+
+COLUMNS = {
+    **dict.fromkeys(AXES, "object"),
+    "device": "str",
+    "at_once": "int64",
+    "status": "str",
+    "reason": "str",
+    "images_per_second": "float64",
+    "run_images_per_second": "float64",
+    "gain": "float64",
+    "slowdown": "float64",
+    "seconds": "float64",
+    "seconds_per_run": "float64",
+    "memory_bytes": "float64",
+    "device_memory_bytes": "float64",
+    "mps": "object",
+    "joules": "float64",
+    "joules_per_run": "float64",
+}
+MAKESPAN_COLUMNS = {
+    "device": "str",
+    "configurations": "int64",
+    "runs": "int64",
+    "one_at_a_time_seconds": "float64",
+    "packed_seconds": "float64",
+    "ratio": "float64",
+    "at_once": "str",
+    "one_at_a_time_joules": "float64",
+    "packed_joules": "float64",
+    "currency": "str",
+    "one_at_a_time_rented": "float64",
+    "packed_rented": "float64",
+    "one_at_a_time_owned": "float64",
+    "packed_owned": "float64",
+    "reason": "str",
+}
+
+
+def read(path):
+    """The record that scripts/pack.py wrote to `path`."""
+    try:
+        record = json.loads(Path(path).read_bytes())
+        record["run"]["device"], record["at_once"], record["status"], record["images_per_second"], record["seconds"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a pack's record ({type(error).__name__}: {one_line(error)}). Expected the JSON that a pack writes; "
+            "delete the file to measure it again."
+        ) from error
+    return record
+
+
+def table(packs):
+    """One row per configuration, device and number at once, with the columns COLUMNS, of records as `read` gives."""
+    alone = {_cell(pack): pack["images_per_second"] for pack in packs if pack["at_once"] == 1}
+    rows = []
+    for pack in sorted(packs, key=lambda pack: (*map(str, _cell(pack)), pack["at_once"])):
+        number, total, single = pack["at_once"], pack["images_per_second"], alone.get(_cell(pack))
+        known = total is not None and single is not None
+        ended_well = pack["status"] == "ok"
+        rows.append(
+            {key: pack["run"][key] for key in (*AXES, "device")}
+            | {
+                "at_once": number,
+                "status": pack["status"],
+                "reason": pack["reason"],
+                "images_per_second": total,
+                "run_images_per_second": None if total is None else total / number,
+                "gain": total / single if known else None,
+                "slowdown": single / (total / number) if known else None,
+                "seconds": pack["seconds"] if ended_well else None,
+                "seconds_per_run": pack["seconds"] / number if ended_well else None,
+                "memory_bytes": pack["memory_bytes"],
+                "device_memory_bytes": pack["device_memory_bytes"],
+                "mps": pack["mps"],
+                "joules": pack["joules"],
+                "joules_per_run": None if pack["joules"] is None or not ended_well else pack["joules"] / number,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def makespans(packs, replicates, assumptions):
+    """How long the whole sweep takes on each device, one run at a time and packed; columns MAKESPAN_COLUMNS.
+
+    packs: as `table` gives. replicates: runs of every configuration. assumptions: of trainoff.analyze.cost.assumptions. Packed,
+    each configuration runs in packs of the size that takes least time per run, as if the last pack were as full as the
+    others: a sweep is long, a pack is not.
+    """
+    rows = []
+    for device, own in packs.groupby("device", sort=True):
+        cells = [cell for _, cell in own.groupby(list(AXES), sort=True)]
+        measured = [(_best(cell[cell["at_once"] == 1]), _best(cell)) for cell in cells]
+        measured = [pair for pair in measured if pair[0] is not None]
+        missing = len(cells) - len(measured)
+        alone, packed = (
+            _whole_sweep([pair[side] for pair in measured], replicates, device, assumptions) for side in (0, 1)
+        )
+        rows.append(
+            {
+                "device": device,
+                "configurations": len(measured),
+                "runs": len(measured) * replicates,
+                "ratio": alone["seconds"] / packed["seconds"] if measured else None,
+                "at_once": " or ".join(map(str, sorted({int(best["at_once"]) for _, best in measured}))),
+                "currency": assumptions["currency"],
+                "reason": f"{missing} of {len(cells)} configurations did not train even alone" if missing else "",
+            }
+            | {f"one_at_a_time_{key}": value for key, value in alone.items()}
+            | {f"packed_{key}": value for key, value in packed.items()}
+        )
+    return pd.DataFrame(rows, columns=list(MAKESPAN_COLUMNS)).astype(MAKESPAN_COLUMNS)
+
+
+def _whole_sweep(packs, replicates, device, assumptions):
+    """{"seconds", "joules", "rented", "owned"} of all runs, one pack's row per configuration; None where unknown."""
+    if not packs:
+        return dict.fromkeys(("seconds", "joules", "rented", "owned"))
+    seconds, joules = (
+        math.fsum(pack[f"{what}_per_run"] for pack in packs) * replicates for what in ("seconds", "joules")
+    )
+    joules = None if math.isnan(joules) else joules
+    prices = assumptions["devices"].get(device) or {"purchase": None, "rental": None}
+    per_kwh = (assumptions["electricity"] or {}).get("per_kwh")
+    return {
+        "seconds": seconds,
+        "joules": joules,
+        "rented": cost.rented(seconds, prices["rental"], whole=True),
+        "owned": cost.owned(seconds, joules, prices["purchase"], per_kwh),
+    }
+
+
+def _best(cell):
+    """The row with the least time per run; None where no pack ended well."""
+    ended = cell.dropna(subset="seconds_per_run")
+    return None if ended.empty else ended.sort_values(["seconds_per_run", "at_once"]).iloc[0]
+
+
+def _cell(pack):
+    return tuple(pack["run"][key] for key in ("device", *AXES))
+
+
+# Columns of the makespan that the report shows where anything is known of them, each one at a time and packed.
+FURTHER = {"joules": "Energy", "rented": "Cost, rented", "owned": "Cost, owned"}
+
+
+def in_words(packs, spans, labels):
+    """What the report shows of both tables: {"makespans", "makespan_headings", "packs"}, empty without tables.
+
+    labels: {device: label}. Columns of which nothing is known are left out.
+    """
+    if packs is None or spans is None:
+        return {"makespans": [], "makespan_headings": [], "packs": []}
+    known = [what for what in FURTHER if spans[f"one_at_a_time_{what}"].notna().any()]
+    configurations = naming.all_configurations(packs)
+    varying = naming.varying_axes(configurations)
+    return {
+        "makespan_headings": [f"{FURTHER[what]}, alone and packed" for what in known],
+        "makespans": [
+            row
+            | {
+                "label": labels.get(row["device"], row["device"]),
+                "further": [_further(row, what) for what in known],
+            }
+            for row in spans.to_dict("records")
+        ],
+        "packs": [
+            row
+            | {
+                "label": labels.get(row["device"], row["device"]),
+                "name": naming.label(naming.configuration_of(row), varying) or "the one configuration",
+                "memory_text": _memory_text(row),
+                "status_text": words_of.status_text(row["status"]),
+            }
+            for row in packs.to_dict("records")
+        ],
+    }
+
+
+def _further(row, what):
+    """One kind of figure of a sweep, one at a time and packed: "3.2 kJ, 2.9 kJ"."""
+    values = row[f"one_at_a_time_{what}"], row[f"packed_{what}"]
+    if what == "joules":
+        return ", ".join(map(energy_text, values))
+    return ", ".join(f"{value:,.2f} {row['currency']}" if numbers.known(value) else numbers.UNKNOWN for value in values)
+
+
+def energy_text(joules):
+    """An amount of energy: 3.2 kJ, 1.4 kWh."""
+    if not numbers.known(joules):
+        return numbers.UNKNOWN
+    return f"{numbers.significant(joules / 1e3)} kJ" if joules < 3.6e6 else f"{numbers.significant(joules / 3.6e6)} kWh"
+
+
+def _memory_text(row):
+    parts = [("", row["memory_bytes"]), (" on the device", row["device_memory_bytes"])]
+    return ", ".join(numbers.gibibytes(value) + where for where, value in parts if numbers.known(value)) or "unknown"

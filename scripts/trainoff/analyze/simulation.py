@@ -1,0 +1,115 @@
+"""Experiments made of known truth: what the statistics say when we know what they ought to say."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trainoff.analyze import stats
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How rates scatter, as standard deviations of their logarithms.
+
+    run and window: between runs of one device, and between windows of one run; normal, unless recorded deviations
+    (logarithms, centred) are given to draw from instead.
+    """
+
+    run: float
+    window: float
+    run_deviations: tuple[float, ...] = field(default=(), repr=False)
+    window_deviations: tuple[float, ...] = field(default=(), repr=False)
+
+    def draw_runs(self, generator, shape):
+        return _draw(generator, shape, self.run, self.run_deviations)
+
+    def draw_windows(self, generator, shape):
+        return _draw(generator, shape, self.window, self.window_deviations)
+
+
+def device(generator, noise, configurations, replicates, windows, ratio=1.0):
+    """Rates of one simulated device, images per second: an array of configurations × replicates × windows."""
+    runs = noise.draw_runs(generator, (configurations, replicates, 1))
+    within = noise.draw_windows(generator, (configurations, replicates, windows))
+    return 100 * ratio * np.exp(runs + within)
+
+
+def verdicts(device_rates, baseline_rates):
+    """The verdict on each configuration of two devices, as trainoff compares them (arrays as `device` returns)."""
+    found = [
+        stats.ratio(stats.rate(own), stats.rate(other)) for own, other in zip(device_rates, baseline_rates, strict=True)
+    ]
+    adjusted = stats.adjust([one.p_value for one in found])
+    return [stats.verdict(one, value) for one, value in zip(found, adjusted, strict=True)]
+
+
+def verdicts_of_many(generator, noise, experiments, configurations, replicates, windows, ratio=1.0):
+    """Verdicts of simulated experiments in which the device is `ratio` times as fast on every configuration."""
+    size = configurations, replicates, windows
+    return [
+        verdicts(device(generator, noise, *size, ratio=ratio), device(generator, noise, *size))
+        for _ in range(experiments)
+    ]
+
+
+def false_alarm_rate(many):
+    """Share of experiments in which any verdict calls a difference."""
+    return float(np.mean([any(verdict != "no_significant_difference" for verdict in one) for one in many]))
+
+
+def found_rate(many):
+    """Share of all configurations called faster."""
+    return float(np.mean([verdict == "faster" for one in many for verdict in one]))
+
+
+def smallest_found(generator, noise, experiments, configurations, replicates, windows, share=0.9, most=1.0):
+    """The smallest difference (0.1 = 10 %) that `share` of the comparisons call, within 0.5 %; None when over `most`.
+
+    The device is faster by the same on every configuration.
+    """
+    size = experiments, configurations, replicates, windows
+    low, high = 0.0, most
+    if found_rate(verdicts_of_many(generator, noise, *size, ratio=1 + high)) < share:
+        return None
+    while high - low > 0.005:
+        middle = (low + high) / 2
+        if found_rate(verdicts_of_many(generator, noise, *size, ratio=1 + middle)) >= share:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def recorded_noise(windows, run_keys, assumed_run):
+    """The Noise of recorded windows (a table as `trainoff.analyze.tables.window_table` makes).
+
+    Deviations of runs from the mean of their configuration and device are known only where there are two or more runs;
+    where there are none, runs are assumed to scatter by `assumed_run`.
+    """
+    counted = windows[~windows["warm_up"].astype(bool)]
+    logs = np.log(counted["images_per_second"])
+    keys = [counted[key] for key in run_keys]
+    # Deviations from a mean of n values are too small by (n - 1) / n in variance.
+    within = _centred(logs, keys)
+    medians = logs.groupby(keys).median()
+    cell_keys = [medians.index.get_level_values(key) for key in run_keys if key not in ("replicate", "seed")]
+    between = _centred(medians, cell_keys)
+    return Noise(
+        run=float(np.sqrt(np.mean(np.square(between)))) if len(between) else assumed_run,
+        window=float(np.sqrt(np.mean(np.square(within)))) if len(within) else math.nan,
+        run_deviations=tuple(between),
+        window_deviations=tuple(within),
+    )
+
+
+def _centred(values, keys):
+    """Deviations from the mean of their group, as large as those from the true mean; groups of one are left out."""
+    groups = values.groupby(keys)
+    number = groups.transform("size")
+    deviations = (values - groups.transform("mean")) * np.sqrt(number / (number - 1).where(number > 1))
+    return deviations[number > 1].to_numpy()
+
+
+def _draw(generator, shape, deviation, recorded):
+    return generator.choice(recorded, shape) if len(recorded) else generator.normal(0, deviation, shape)

@@ -1,0 +1,1 @@
+"""Records that travel: bundles, runs of other machines, trackers."""

@@ -1,0 +1,328 @@
+"""Bundles: the runs of one project folder in a zip, for machines that share no disk.
+
+A bundle holds bundle.json (schemas/bundle.schema.json), which lists every other file with its hash, and of each run its
+record and the end of its log. Hashes tell damage, not forgery. Nothing is unpacked: a reader takes known names alone,
+reads them in place and believes nothing that it has not checked.
+"""
+
+import functools
+import hashlib
+import json
+import math
+import re
+import secrets
+import socket
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+
+import jsonschema
+
+from trainoff import records
+from trainoff.errors import UserError, one_line
+from trainoff.files import whole, write_text
+from trainoff.privacy import scrub, user, without_secrets
+
+FORMAT = "trainoff bundle"
+VERSION = 1
+MANIFEST = "bundle.json"
+SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "bundle.schema.json"
+
+# Far above any real sweep (a run is about 2 KB), far below what hurts a reader.
+MOST_FILES = 200_000
+MOST_BYTES_EACH = 32 * 2**20
+MOST_BYTES = 2**30
+# Every name that a bundle may hold, besides MANIFEST: no "..", no absolute path, no other kind of file. No step is longer
+# than file systems take, and the whole fits into a sentence.
+LONGEST_NAME = 400
+DEVICE = "[a-z0-9][a-z0-9_-]{0,99}"
+STEP = r"/[a-z_]{1,40}~[A-Za-z0-9._+-]{1,100}"
+NAME = re.compile(rf"(runs/{DEVICE}({STEP})+/(metrics\.json|train\.log)|parity/{DEVICE}({STEP})+/probe\.json)")
+LARGEST_INTEGER = 2**63 - 1  # what a table's column holds
+
+
+def origin_of(path):
+    """The name of this project folder to others: eight hexadecimal digits in the file `path`, drawn when first asked."""
+    path = Path(path)
+    text = path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
+    if not re.fullmatch("[0-9a-f]{8}", text):
+        text = secrets.token_hex(4)
+        write_text(path, f"{text}\n")
+    return text
+
+
+def run_folder(run):
+    """Where the files of a run lie in a bundle, as below the results folder; run: the `run` of a record."""
+    steps = [f"{key}~{_step(run[key])}" for key in records.RUN_KEYS if key not in ("device", "seed")]
+    return "/".join(["runs", run["device"], *steps])
+
+
+def probe_name(run):
+    """Name of a probe's record in a bundle; run: its `run`."""
+    steps = [f"{key}~{_step(run[key])}" for key in ("model", "precision", "xla")]
+    return "/".join(["parity", run["device"], *steps, "probe.json"])
+
+
+def _step(value):
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# Writing
+
+
+def write(path, manifest, files):
+    """Writes a bundle, whole or not at all; the same content gives the same bytes. Returns its id.
+
+    manifest: the keys of bundle.json without format, versions, id and files. files: {name: bytes}.
+    """
+    manifest = {
+        "format": FORMAT,
+        "bundle_version": VERSION,
+        "protocol_version": records.PROTOCOL_VERSION,
+        "schema_version": records.SCHEMA_VERSION,
+        **manifest,
+        "files": {
+            name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])}
+            for name in sorted(files)
+        },
+    }
+    manifest["id"] = _id_of(manifest)
+    _check_schema(manifest, path)
+    with whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {MANIFEST: _canonical(manifest), **dict(sorted(files.items()))}.items():
+            # A fixed time, so that bytes follow from content.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    return manifest["id"]
+
+
+def private(value, free_text=False):
+    """A JSON value without home folders and, in free text, without secrets and the names of this machine and its user.
+
+    Keys stay as they are. free_text: what programs wrote (logs, messages), where such names stand anywhere.
+    """
+    if isinstance(value, dict):
+        return {key: private(item, free_text or key == "failure") for key, item in value.items()}
+    if isinstance(value, list):
+        return [private(item, free_text) for item in value]
+    if not isinstance(value, str):
+        return value
+    if free_text:
+        value = without_secrets(value)
+    if "/" in value:
+        value = scrub(value)
+    for pattern, substitute in _names() if free_text else ():
+        value = pattern.sub(substitute, value)
+    return value.encode("utf-8", "replace").decode()  # half a character cannot be written to a table
+
+
+@functools.cache
+def _names():
+    """[(pattern, what stands in its place)] of the names of this machine and its user."""
+    host = socket.gethostname()
+    return [
+        (re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])"), substitute)
+        for name, substitute in ((user(), "user"), (host, "host"), (host.partition(".")[0], "host"))
+        if len(name) > 2 and name != "localhost"
+    ]
+
+
+def encoded(value):
+    """A record as the bytes that stand in a bundle."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _canonical(manifest):
+    return json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def _id_of(manifest):
+    return hashlib.sha256(_canonical({key: value for key, value in manifest.items() if key != "id"})).hexdigest()
+
+
+# Reading
+
+
+def read_manifest(path):
+    """The checked table of contents of the bundle at `path`. Raises UserError for a file that is no sound bundle."""
+    with _opened(path) as archive:
+        return _manifest_of(archive, path)
+
+
+def read(path):
+    """Yields (name, content) of every file of the bundle at `path` but its table of contents, each checked.
+
+    Content is the record for metrics.json and probe.json, text for train.log. Raises UserError at the first departure.
+    """
+    with _opened(path) as archive:
+        manifest = _manifest_of(archive, path)
+        devices = {device["name"] for device in manifest["devices"]}
+        for name, listed in manifest["files"].items():
+            content = _member(archive, path, name)
+            if len(content) != listed["bytes"] or hashlib.sha256(content).hexdigest() != listed["sha256"]:
+                raise UserError(
+                    f"{path}: {name} is not what was bundled: its hash does not fit. Copy the bundle again, or make it anew."
+                )
+            if name.endswith("/train.log"):
+                yield name, content.decode("utf-8", "replace")
+                continue
+            record = _parsed(content, f"{path}: {name}")
+            if name.endswith("/metrics.json"):
+                records.check(record, f"{path}: {name}", remedy="make the bundle anew where it comes from")
+                if name != f"{run_folder(record['run'])}/metrics.json" or record["run"]["device"] not in devices:
+                    raise UserError(
+                        f"{path}: {name} holds another run than its name says. Expected a bundle as trainoff writes it; "
+                        "make it anew."
+                    )
+            else:
+                _check_schema(record, f"{path}: {name}", "probe")
+                # No schema can say so.
+                if len({len(row) for row in record["logits"] or ()}) > 1:
+                    raise UserError(
+                        f"{path}: {name}: logits: rows of several lengths. Expected a bundle as trainoff writes it; make it "
+                        "anew."
+                    )
+                if name != probe_name(record["run"]) or record["run"]["device"] not in {
+                    *devices,
+                    manifest["reference"],
+                }:
+                    raise UserError(
+                        f"{path}: {name} holds another probe than its name says. Expected a bundle as trainoff writes "
+                        "it; make it anew."
+                    )
+            yield name, record
+
+
+def _opened(path):
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"imports: there is no file {path}. Expected a bundle that `snakemake bundle` wrote.")
+    if not path.stat().st_size:
+        raise UserError(f"{path}: is empty. Copy the bundle again; `snakemake bundle` writes it whole or not at all.")
+    try:
+        return zipfile.ZipFile(path)
+    # zipfile raises NotImplementedError for kinds of archive that it does not read, here and below.
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a zip archive ({one_line(error)}). Expected a bundle that `snakemake bundle` wrote; "
+            "copy it again, or take it out of imports."
+        ) from error
+
+
+def _manifest_of(archive, path):
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    if MANIFEST not in names:
+        raise UserError(f"{path}: holds no {MANIFEST}. Expected a bundle that `snakemake bundle` wrote.")
+    _check_entries(entries, path)
+    manifest = _parsed(_member(archive, path, MANIFEST), f"{path}: {MANIFEST}")
+    version = manifest.get("bundle_version") if isinstance(manifest, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise UserError(
+            f"{path}: is a bundle of version {version}, made by a newer trainoff; this one reads version {VERSION}. "
+            "Update trainoff here, or make the bundle with the same version as here."
+        )
+    _check_schema(manifest, f"{path}: {MANIFEST}")
+    if manifest["id"] != _id_of(manifest):
+        raise UserError(
+            f"{path}: {MANIFEST} is not what was bundled: its hash does not fit. Copy the bundle again, or make it anew."
+        )
+    if {*names} != {MANIFEST, *manifest["files"]}:
+        odd = min({*names} ^ {MANIFEST, *manifest["files"]})
+        raise UserError(
+            f"{path}: {odd[:200]!r} is listed and missing, or there and not listed. Expected a bundle as trainoff writes it; "
+            "make it anew."
+        )
+    if manifest["reference"] is None and any(name.startswith("parity/") for name in names):
+        raise UserError(
+            f"{path}: holds probes and names no reference. Expected a bundle as trainoff writes it; make it anew."
+        )
+    if not any(name.endswith("/metrics.json") for name in names):
+        raise UserError(f"{path}: holds no run. Train something there first, then bundle again.")
+    names_of_devices = [device["name"] for device in manifest["devices"]]
+    if len(set(names_of_devices)) < len(names_of_devices):
+        raise UserError(f"{path}: lists a device twice. Expected a bundle as trainoff writes it; make it anew.")
+    return manifest
+
+
+def _check_entries(entries, path):
+    """Raises UserError unless every entry of the archive is a plain file of a known name and a possible size."""
+    seen = set()
+    for entry in entries:
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if entry.filename != MANIFEST and not (len(entry.filename) <= LONGEST_NAME and NAME.fullmatch(entry.filename)):
+            reason = "has a name that no file of a bundle has"
+        elif entry.filename in seen:
+            reason = "is there twice"
+        elif kind not in (0, stat.S_IFREG):
+            reason = "is a link or a device, not a file"
+        elif entry.flag_bits & 0x1:
+            reason = "is encrypted"
+        elif entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            reason = "is packed in a way that bundles are not"
+        elif entry.file_size > MOST_BYTES_EACH:
+            reason = f"is larger than {MOST_BYTES_EACH >> 20} MiB"
+        else:
+            seen.add(entry.filename)
+            continue
+        raise UserError(
+            f"{path}: {entry.filename[:200]!r} {reason}. Nothing of this archive was used; make the bundle anew."
+        )
+    if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > MOST_BYTES:
+        raise UserError(
+            f"{path}: holds more than {MOST_FILES:,} files or {MOST_BYTES >> 30} GiB. Expected the records of a sweep; "
+            "bundle fewer runs at once."
+        )
+
+
+def _member(archive, path, name):
+    """The bytes of one file, at most as many as its entry declares."""
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise UserError(
+            f"{path}: {name} is damaged ({one_line(error)}). Copy the bundle again, or make it anew."
+        ) from error
+
+
+def _parsed(content, where):
+    """JSON as this project writes it: no NaN, no number too large for a table, no half characters, no deep nesting."""
+    try:
+        value = json.loads(content, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
+        raise UserError(
+            f"{where}: {error or 'is nested too deeply'}. Expected the JSON that trainoff writes."
+        ) from error
+    return value
+
+
+def _finite(text):
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is no number that can be computed with")
+    return value
+
+
+def _integer(text):
+    value = int(text) if len(text) < 25 else None
+    if value is None or abs(value) > LARGEST_INTEGER:
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value
+
+
+@functools.cache
+def _validator(part):
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    if part:
+        schema = {"$defs": schema["$defs"], "$ref": f"#/$defs/{part}"}
+    return jsonschema.Draft202012Validator(schema)
+
+
+def _check_schema(value, where, part=None):
+    error = jsonschema.exceptions.best_match(_validator(part).iter_errors(value))
+    if error is not None:
+        key = one_line(".".join(str(step) for step in error.absolute_path), most=200) or "it"
+        raise UserError(
+            f"{where}: {key}: {one_line(error.message)}. Expected a bundle as trainoff writes it; make it anew."
+        )

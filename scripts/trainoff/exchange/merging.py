@@ -1,0 +1,265 @@
+"""Runs of other machines beside the runs of this one: which there are, what their devices are called here, what is new."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainoff import records
+from trainoff.errors import UserError, one_line
+from trainoff.exchange import bundles
+from trainoff.workflow import validity
+
+# Looked into without being asked, so it may be missing.
+FOLDER = "imports"
+INDEX = "index.json"
+LONGEST_SETTINGS = 2000
+# What a reader adds to a record, or computes from its epochs by which of them are warm-up.
+NOT_THE_RUN = ("origin", "settings", "energy", "energy_reason", "throughput")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the tables of contents of all bundles say.
+
+    manifests: {path: table of contents}, a bundle given twice once. names: {(origin, device): its name here}.
+    devices: entries of all devices, the experiment's own and those of bundles, in the order of tables and figures.
+    """
+
+    manifests: dict
+    names: dict
+    devices: list
+
+    @property
+    def paths(self):
+        return list(self.manifests)
+
+    @property
+    def probed(self):
+        """Whether any bundle brings probes, to which this machine's own can be held."""
+        return any(manifest["reference"] for manifest in self.manifests.values())
+
+
+def survey(places, devices, reference, origin_file):
+    """The Survey of an experiment.
+
+    places: its key `imports`. devices: its own entries. reference: the entry that they are held to. origin_file: holds
+    this folder's name to others.
+    """
+    manifests = {}
+    for path in find(places):
+        manifest = bundles.read_manifest(path)
+        if manifest["id"] not in {known["id"] for known in manifests.values()}:
+            manifests[path] = manifest
+    if not devices and not manifests:
+        raise UserError(
+            "devices: the list is empty, and there is no bundle to import. Name a device, or put bundles into imports/."
+        )
+    if not manifests:
+        return Survey({}, {}, devices)
+    taken = {device["name"] for device in [*devices, reference]} if devices else set()
+    names = name_devices(taken, manifests.values(), bundles.origin_of(origin_file))
+    return Survey(manifests, names, all_devices(devices, manifests.values(), names))
+
+
+def find(places):
+    """Paths of the bundles that the key `imports` names, in order: zip files, and those in folders."""
+    found = []
+    for place in map(Path, places):
+        if place.is_dir():
+            found += sorted(map(str, place.glob("*.zip")))
+        elif place.is_file():
+            found.append(str(place))
+        elif str(place) != FOLDER:
+            raise UserError(
+                f"imports: there is no file or folder {place}. Expected a bundle that `snakemake bundle` wrote, or a folder "
+                "of bundles; copy it there, or take the line out."
+            )
+    return list(dict.fromkeys(found))
+
+
+def name_devices(taken, manifests, origin):
+    """{(origin, device): name here} of all devices in bundles; a name that is taken gets its origin: "cpu@1a2b3c4d".
+
+    taken: names of this machine's devices; origin: of this folder, whose own bundles keep their names.
+    """
+    foreign = {
+        (manifest["origin"], name)
+        for manifest in manifests
+        for name in [device["name"] for device in manifest["devices"]] + [manifest["reference"]]
+        if name is not None
+    }
+    times = Counter(name for one, name in foreign if one != origin)
+    return {
+        (one, name): name if one == origin or (times[name] == 1 and name not in taken) else f"{name}@{one}"
+        for one, name in sorted(foreign)
+    }
+
+
+def all_devices(own, manifests, names):
+    """Entries of all devices: CPUs first, then by name, so that machines that merge the same runs get the same tables."""
+    entries = {device["name"]: device for device in own}
+    labels = {device["label"] for device in own}
+    for manifest in sorted(manifests, key=lambda manifest: manifest["id"]):
+        for device in manifest["devices"]:
+            name = names[manifest["origin"], device["name"]]
+            if name in entries:
+                continue
+            label = device["label"]
+            if label in labels and device.get("chip"):
+                label = f"{label} ({device['chip']})"
+            if label in labels:
+                label = f"{device['label']} ({manifest['origin']})"
+            labels.add(label)
+            entries[name] = {"name": name, "label": label, "accelerator": device["accelerator"]}
+    return sorted(entries.values(), key=lambda device: (device["accelerator"] != "cpu", device["name"]))
+
+
+def settings_text(experiment, where="the experiment"):
+    """What else than its axes a run depends on, as "dropout=0.4 epochs=4 …": runs that differ in it are other work.
+
+    where: names what the settings are of, should they be no sound ones.
+    """
+    training, protocol = experiment.get("training"), experiment.get("protocol")
+    training = training if isinstance(training, dict) else {}
+    protocol = protocol if isinstance(protocol, dict) else {}
+    values = (
+        training
+        | {"deterministic": experiment.get("deterministic", False)}
+        | {key: protocol.get(key) for key in ("epochs", "images_per_epoch", "warm_up_epochs")}
+    )
+    text = validity.words_of_settings(values)
+    if len(text) > LONGEST_SETTINGS:
+        raise UserError(
+            f"{where}: the training settings are {len(text):,} characters long. Expected a few; make the bundle anew."
+        )
+    return text
+
+
+def unpack(paths, names, folder):
+    """Checks the bundles at `paths` file by file and writes what they hold below `folder`, with an index of it.
+
+    names: as name_devices gives. The same run in two bundles is taken once; raises UserError when the two differ.
+    """
+    folder = Path(folder)
+    index = {"bundles": [], "runs": [], "probes": []}
+    known = {}
+    for path in paths:
+        manifest = bundles.read_manifest(path)
+        origin, short = manifest["origin"], manifest["id"][:12]
+        settings = settings_text(manifest["experiment"], path)
+        new_runs = 0
+        for name, content in bundles.read(path):
+            kind = name.rpartition("/")[2]
+            where = f"{path} ({name})"
+            if kind == "metrics.json":
+                digest = digest_of(content)
+                first, expected = known.setdefault((origin, name), (where, digest))
+                if first != where:
+                    require_same(digest, where, expected, first)
+                    continue
+                require_settings(content, manifest["experiment"], where)
+                new_runs += 1
+                index["runs"].append(
+                    {
+                        "path": f"{short}/{name}",
+                        "device": names[origin, content["run"]["device"]],
+                        "origin": origin,
+                        "bundle": short,
+                        "settings": settings,
+                    }
+                )
+            elif kind == "probe.json":
+                if known.setdefault((origin, name), where) != where:
+                    continue
+                index["probes"].append(
+                    {
+                        "path": f"{short}/{name}",
+                        "device": names[origin, content["run"]["device"]],
+                        "reference": names[origin, manifest["reference"]],
+                    }
+                )
+            target = folder / short / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.encode() if isinstance(content, str) else bundles.encoded(content))
+        index["bundles"].append(
+            {
+                "bundle": short,
+                "file": Path(path).name,
+                "title": manifest["title"],
+                "devices": [names[origin, device["name"]] for device in manifest["devices"]],
+                "runs": sum(name.endswith("/metrics.json") for name in manifest["files"]),
+                "new_runs": new_runs,
+                "protocol_version": manifest["protocol_version"],
+            }
+        )
+    (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+def require_settings(record, experiment, where):
+    """Raises UserError when a record was trained with other settings than the experiment that its bundle tells."""
+    held = validity.settings_of(record)
+    if held is None:  # of an earlier version
+        return
+    told = experiment.get("training", {}) | experiment.get("protocol", {})
+    for key, value in held.items():
+        if key in told and key != validity.ONLY_IF_NOT_CONVERGED and told[key] != value:
+            raise UserError(
+                f"{where}: {key}: the record holds {one_line(value, 40)}, its bundle says {one_line(told[key], 40)}. Expected "
+                "what the record holds; make the bundle again where it comes from."
+            )
+
+
+def index_of(folder):
+    """What `unpack` wrote to `folder`: {"bundles": […], "runs": […], "probes": […]}, paths made whole."""
+    index = json.loads(Path(folder, INDEX).read_text(encoding="utf-8"))
+    for kind in ("runs", "probes"):
+        for entry in index[kind]:
+            entry["path"] = str(Path(folder, entry["path"]))
+    return index
+
+
+def combine(found, imported, origin, read):
+    """The runs of this machine and of bundles together, ordered by the runs' keys whatever the order of the files.
+
+    found: [(path, record)] of this machine. imported: folder that `unpack` wrote. origin: of this folder, whose runs may
+    come back to it in a bundle. read: gives the record in a file. Records of others get the device's name here,
+    `origin` (the bundle's id) and `settings`. Raises UserError for a run that came back changed.
+    """
+    own = {_key(record["run"]): (path, record) for path, record in found}
+    combined = dict(own)
+    for entry in index_of(imported)["runs"]:
+        record = read(entry["path"])
+        if entry["origin"] == origin and (key := _key(record["run"])) in own:
+            path, mine = own[key]
+            require_same(digest_of(mine), path, digest_of(record), entry["path"])
+            continue
+        run = record["run"] | {"device": entry["device"]}
+        record |= {"run": run, "origin": entry["bundle"], "settings": entry["settings"]}
+        combined[_key(run)] = entry["path"], record
+    return [combined[key] for key in sorted(combined)]
+
+
+def digest_of(record):
+    """What makes two records the same run: all but a failure's words, which a bundle shortens, and which epochs count."""
+    plain = bundles.private({key: value for key, value in record.items() if key not in NOT_THE_RUN})
+    for windows in [plain["windows"], *(one.get("windows", []) for one in plain["training"]["attempts"])]:
+        for window in windows:
+            del window["warm_up"]
+    plain["identity"] = plain.get("identity", {}) | {"warm_up_epochs": None}
+    plain["failure"] = plain["failure"] is not None
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def require_same(digest, where, other_digest, other):
+    """Raises UserError when the same run stands in two places with different content."""
+    if digest != other_digest:
+        raise UserError(
+            f"{other} and {where} hold the same run of the same machine with different results. Expected one result per "
+            "run; take one of the two away."
+        )
+
+
+def _key(run):
+    return tuple(run[name] for name in records.RUN_KEYS)

@@ -1,0 +1,77 @@
+"""JAX under Keras: on a CPU and on an NVIDIA GPU. JAX always compiles with XLA."""
+
+from trainoff.devices import DeviceUnavailable
+from trainoff.errors import UserError
+from trainoff.measure.backends import leave_out_tensorflow
+from trainoff.measure.batches import ahead
+
+BATCHES_AHEAD = 2
+
+
+def start(accelerator, threads):
+    """Imports JAX, which the environment allows one platform (devices.environment).
+
+    accelerator: "cpu" or "cuda"; threads: set in the environment as well.
+    Raises DeviceUnavailable when JAX does not see that device.
+    """
+    import jax
+
+    leave_out_tensorflow()
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise DeviceUnavailable(
+            f"JAX {jax.__version__} sees no {accelerator} device here ({str(error).splitlines()[0]}). Check the driver and the "
+            "environment that the device's `env` names: jax without its CUDA plugin has no GPU."
+        ) from error
+
+
+def describe(accelerator):
+    """{} for a CPU, name and compute capability for CUDA."""
+    import jax
+
+    if accelerator != "cuda":
+        return {}
+    device = jax.devices()[0]
+    return {"name": device.device_kind, "compute_capability": getattr(device, "compute_capability", None)}
+
+
+def placement(model):
+    """The kinds of device that hold the model's trainable variables: a subset of {"cpu", "gpu"}."""
+    return {device.platform for variable in model.trainable_variables for device in variable.value.devices()}
+
+
+def synchronize(model):
+    """Returns when all work given to the device is done: JAX hands out arrays before they are computed."""
+    import jax
+
+    jax.block_until_ready([variable.value for variable in model.variables])
+
+
+def jit_compile(xla):
+    """Always on: without it Keras would run JAX operation by operation, which nobody trains with."""
+    return True
+
+
+def prepare_training(model):
+    """Nothing to do: Keras compiles the step at its first call."""
+
+
+def make_deterministic():
+    """On a CPU XLA computes in a fixed order as it is. Raises UserError on a GPU, where that must be asked for at the start."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        raise UserError(
+            "deterministic: true: JAX cannot be told so on a GPU once it has started. Set it to false, or leave the device out."
+        )
+
+
+def feed_training(batches, batch_size, img_dim):
+    """A generator over the endless batches that `batches()` starts."""
+    return ahead(batches(), BATCHES_AHEAD)
+
+
+def feed_validation(batches, img_dim):
+    """A generator over one pass that `batches()` starts."""
+    return ahead(batches(), BATCHES_AHEAD)

@@ -1,0 +1,90 @@
+"""PyTorch under Keras: on a CPU, on an NVIDIA GPU, and on an Apple GPU as MPS."""
+
+from trainoff.devices import DeviceUnavailable
+from trainoff.measure.backends import leave_out_tensorflow
+from trainoff.measure.batches import ahead
+
+BATCHES_AHEAD = 2
+
+
+def start(accelerator, threads):
+    """Imports PyTorch; the device that Keras gives its tensors to is in the environment (devices.environment).
+
+    accelerator: "cpu", "cuda" or "metal"; threads: for computing on a CPU, None = all.
+    Raises DeviceUnavailable when PyTorch does not see that device.
+    """
+    import torch
+
+    leave_out_tensorflow()
+    present = {
+        "cpu": lambda: True,
+        "cuda": torch.cuda.is_available,
+        "metal": torch.backends.mps.is_available,
+    }
+    if not present[accelerator]():
+        raise DeviceUnavailable(
+            f"PyTorch {torch.__version__} sees no {accelerator} device here. Check the driver and the environment that the "
+            "device's `env` names: a CPU build of PyTorch has no GPU."
+        )
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def describe(accelerator):
+    """{} for a CPU and for MPS, name, compute capability and the CUDA that PyTorch was built for on NVIDIA."""
+    import torch
+
+    if accelerator != "cuda":
+        return {}
+    return {
+        "name": torch.cuda.get_device_name(0),
+        "compute_capability": ".".join(map(str, torch.cuda.get_device_capability(0))),
+        "cuda": torch.version.cuda,
+    }
+
+
+def placement(model):
+    """The kinds of device that hold the model's trainable variables: a subset of {"cpu", "gpu"}."""
+    kinds = {variable.value.device.type for variable in model.trainable_variables}
+    return {"gpu" if kind in ("cuda", "mps") else kind for kind in kinds}
+
+
+def synchronize(model):
+    """Returns when all work given to the device is done. On a CPU PyTorch computes before it returns."""
+    import torch
+
+    kind = model.trainable_variables[-1].value.device.type
+    if kind == "cuda":
+        torch.cuda.synchronize()
+    elif kind == "mps":
+        torch.mps.synchronize()
+
+
+def jit_compile(xla):
+    """Always off: Keras would hand the step to torch.compile, which is not XLA. The experiment's check refuses `xla`."""
+    return False
+
+
+def prepare_training(model):
+    """Nothing to do: PyTorch runs each step as it stands."""
+
+
+def make_deterministic():
+    """Every operation gives the same bits for the same inputs; one that cannot raises an error."""
+    import os
+
+    import torch
+
+    # NVIDIA's matrix products repeat themselves only with workspaces of a fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+
+
+def feed_training(batches, batch_size, img_dim):
+    """A generator over the endless batches that `batches()` starts."""
+    return ahead(batches(), BATCHES_AHEAD)
+
+
+def feed_validation(batches, img_dim):
+    """A generator over one pass that `batches()` starts."""
+    return ahead(batches(), BATCHES_AHEAD)

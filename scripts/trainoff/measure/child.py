@@ -1,0 +1,131 @@
+"""The process that trains. It lives apart from its supervisor, so that nothing it does can end the sweep.
+
+Run as `python -m trainoff.measure.child SPEC`, SPEC being a JSON file with the keys run, files and journal. It writes one JSON
+object per line to the journal as things happen; what stands there survives any crash. Events:
+
+started     import of the framework begins
+imported    seconds, device (facts), software (versions)
+built       seconds, model: facts, see models.describe, validation_images: how many
+meter       source, scope: the energy counter that the windows are read with; null where there is none
+first_step  seconds, loss
+window      window: one entry of `windows` in the metrics record
+done        the run is complete
+failed      status, message: the run ended, and why
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import traceback
+
+# Versions that decide what a run computes and how fast.
+DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "jaxlib", "jax-cuda12-plugin", "numpy"]
+
+
+def main(spec_path, load_work):
+    """Does the work that the file `spec_path` describes; every outcome ends in the journal.
+
+    load_work: called once the device is started, gives the function that works: work(run, files, backend, report).
+    """
+    with open(spec_path, encoding="utf-8") as file:
+        spec = json.load(file)
+    end_with_supervisor()
+    with open(spec["journal"], "a", encoding="utf-8") as journal:
+
+        def report(event):
+            journal.write(json.dumps(event) + "\n")
+            journal.flush()
+
+        report({"event": "started"})
+        try:
+            _start_and_work(spec["run"], spec["files"], load_work, report)
+            report({"event": "done"})
+        except Exception as error:
+            traceback.print_exc()
+            report({"event": "failed", "status": _status(error), "message": _message(error)})
+    # Frameworks can crash or hang while they are torn down; the run is complete, so nothing they do there matters.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _start_and_work(run, files, load_work, report):
+    from trainoff.measure import backends
+
+    device = run["device"]
+    started = time.perf_counter()
+    backend = backends.load(device["backend"])
+    backend.start(device["accelerator"], device["threads"])
+    work = load_work()
+    report(
+        {
+            "event": "imported",
+            "seconds": time.perf_counter() - started,
+            "device": backend.describe(device["accelerator"]),
+            "software": _versions(),
+        }
+    )
+    work(run, files, backend, report)
+
+
+def _training():
+    from trainoff.measure import protocol
+
+    return protocol.train
+
+
+def _versions():
+    versions = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _status(error):
+    from trainoff.devices import DeviceUnavailable
+    from trainoff.measure.memory import words_of_exhaustion
+
+    if isinstance(error, DeviceUnavailable):
+        return "unavailable"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "Diverged" in names:
+        return "diverged"
+    # TensorFlow and torch have classes for it but do not always use them; JAX has only words.
+    if names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"} or words_of_exhaustion(str(error)):
+        return "out_of_memory"
+    return "error"
+
+
+def _message(error):
+    from trainoff.errors import UserError
+
+    first_lines = "\n".join(str(error).strip().splitlines()[:5])
+    if isinstance(error, UserError) or type(error).__name__ == "Diverged":
+        return first_lines
+    return f"{type(error).__name__}: {first_lines}"
+
+
+def end_with_supervisor():
+    """From now on ends this process when the supervisor, which holds the other end of standard input, is gone."""
+    threading.Thread(target=_end_at_end_of_input, daemon=True).start()
+
+
+def _end_at_end_of_input():
+    while os.read(0, 1):
+        pass
+    if os.getpgrp() == os.getpid():
+        # With what this process has started: libraries keep helpers that nothing else would end.
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], _training)

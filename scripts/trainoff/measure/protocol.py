@@ -1,0 +1,177 @@
+"""The timed training: one run from the first variable to the last window.
+
+The clock is `time.perf_counter`. Every epoch is a window: synchronise, clock, train, synchronise, clock. Validation and
+whatever else stands outside. Read it from `train` downwards.
+"""
+
+import math
+import time
+from datetime import UTC, datetime
+
+import keras
+import numpy as np
+
+from trainoff.devices import DeviceUnavailable
+from trainoff.measure import meters, models
+from trainoff.measure.batches import training_batches, validation_batches
+
+
+class Diverged(Exception):
+    """The training loss is no longer a number."""
+
+
+def train(run, files, backend, report):
+    """Trains as `run` says and reports what happens as it happens.
+
+    run: what Snakemake passes as params.run (see `run_of` in rules/common.smk).
+    files: paths: train_images, train_labels, validation_images, validation_labels, weights.
+    backend: a module of trainoff.measure.backends whose device has been started.
+    report: called with one dict per event, each with a key "event"; see trainoff.measure.child.
+    Raises DeviceUnavailable when the variables do not lie on the device, Diverged when the loss is not finite.
+    """
+    started = time.perf_counter()
+    model = prepare(run, files["weights"], backend)
+    data = {name: np.load(path, mmap_mode="r") for name, path in files.items() if name != "weights"}
+    seconds = time.perf_counter() - started
+    validation_images = len(data["validation_labels"])
+    report(
+        {
+            "event": "built",
+            "seconds": seconds,
+            "model": models.describe(model),
+            "validation_images": validation_images,
+        }
+    )
+    meter = meters.open_meter(run["device"]["accelerator"])
+    report({"event": "meter", **meters.facts(meter)})
+
+    def batches():
+        return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
+
+    def feed():
+        return backend.feed_training(batches, run["batch_size"], run["img_dim"])
+
+    started = time.perf_counter()
+    first = model.fit(feed(), steps_per_epoch=1, shuffle=False, verbose=0)
+    backend.synchronize(model)
+    seconds = time.perf_counter() - started
+    report({"event": "first_step", "seconds": seconds, "loss": _finite(first.history["loss"][0])})
+
+    model.fit(
+        feed(),
+        epochs=run["epochs"],
+        steps_per_epoch=run["images_per_epoch"] // run["batch_size"],
+        callbacks=[Windows(run, data, backend, meter, report)],
+        shuffle=False,  # the batches come shuffled
+        verbose=0,
+    )
+
+
+def prepare(run, weights, backend):
+    """The model on its device, ready for its first step. weights: path, None for Keras' own; for the rest see `train`."""
+    keras.utils.set_random_seed(run["seed"])
+    if run.get("deterministic"):
+        backend.make_deterministic()
+    keras.config.set_dtype_policy(run["precision"])
+    model, base = models.build(
+        run["architecture"],
+        run["img_dim"],
+        classes=run["classes"],
+        dropout=run["dropout"],
+        trainable=run["trainable"],
+        batch_norm_momentum=run["batch_norm_momentum"],
+        seed=run["seed"],
+    )
+    if weights is not None:
+        models.load(base, weights)
+    model.compile(
+        optimizer=keras.optimizers.Adam(_learning_rate(run)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=backend.jit_compile(run["xla"]),
+    )
+    backend.prepare_training(model)
+    _check_placement(model, backend, run["device"]["accelerator"])
+    backend.synchronize(model)
+    return model
+
+
+class Windows(keras.callbacks.Callback):
+    """Makes every epoch a timed window and validates after it, off the clock."""
+
+    def __init__(self, run, data, backend, meter, report):
+        super().__init__()
+        self.run = run
+        self.data = data
+        self.backend = backend
+        self.meter = meter
+        self.report = report
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.backend.synchronize(self.model)
+        self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        # Counters are read around the clock, so that reading them is not timed.
+        self.meter.start()
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.backend.synchronize(self.model)
+        seconds = time.perf_counter() - self.started
+        joules, energy_reason = self.meter.stop(seconds)
+        validation_started = time.perf_counter()
+        validation = self._validate()
+        validation_seconds = time.perf_counter() - validation_started
+        self.report(
+            {
+                "event": "window",
+                "window": {
+                    "epoch": epoch + 1,
+                    "images": self.run["images_per_epoch"],
+                    "seconds": seconds,
+                    "warm_up": epoch < self.run["warm_up_epochs"],
+                    "loss": _finite(logs["loss"]),
+                    "accuracy": _finite(logs["accuracy"]),
+                    "val_loss": _finite(validation["loss"]),
+                    "val_accuracy": _finite(validation["accuracy"]),
+                    "validation_seconds": validation_seconds,
+                    "started_at": self.started_at,
+                    "energy_joules": joules,
+                    "energy_reason": energy_reason,
+                },
+            }
+        )
+        if not math.isfinite(logs["loss"]):
+            raise Diverged(f"The training loss of epoch {epoch + 1} is {logs['loss']}.")
+
+    def _validate(self):
+        def batches():
+            return validation_batches(
+                self.data["validation_images"], self.data["validation_labels"], self.run["batch_size"]
+            )
+
+        feed = self.backend.feed_validation(batches, self.run["img_dim"])
+        steps = math.ceil(len(self.data["validation_labels"]) / self.run["batch_size"])
+        return self.model.evaluate(feed, steps=steps, verbose=0, return_dict=True)
+
+
+def _learning_rate(run):
+    decay = run["learning_rate_decay"]
+    if decay is None:
+        return run["learning_rate"]
+    return keras.optimizers.schedules.ExponentialDecay(
+        run["learning_rate"], decay_steps=decay["steps"], decay_rate=decay["rate"]
+    )
+
+
+def _check_placement(model, backend, accelerator):
+    expected = {"cpu"} if accelerator == "cpu" else {"gpu"}
+    found = backend.placement(model)
+    if found != expected:
+        raise DeviceUnavailable(
+            f"The model's variables lie on {', '.join(sorted(found))}, not on the {accelerator} device that was asked for: "
+            "the framework fell back. Check the driver and the environment that the device's `env` names."
+        )
+
+
+def _finite(value):
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Images and weights, made ready before anything is timed."""

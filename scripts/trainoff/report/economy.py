@@ -1,0 +1,328 @@
+"""What the tables say of energy and money in words: titles, notes and the sentences of the answer."""
+
+from trainoff import configurations as naming
+from trainoff import numbers
+from trainoff.analyze.efficiency import SCOPE_WORDS, SOURCE_WORDS
+from trainoff.energy import MEASURED
+
+HOW_TO_MEASURE = "A wall meter's file (energy.wall_meters) measures any machine."
+
+
+def energy_by_device(rates, devices):
+    """[(device, lowest, highest joules per image, scope, source)] for devices with a figure, measured or declared.
+
+    A device whose configurations differ in scope or source stands once for each.
+    """
+    found = []
+    for device in devices:
+        own = rates[(rates["device"] == device.name) & rates["joules_per_image"].notna()]
+        for (scope, source), group in own.groupby(["energy_scope", "energy_source"]):
+            found.append((device, group["joules_per_image"].min(), group["joules_per_image"].max(), scope, source))
+    return found
+
+
+def energy_title(rates, devices):
+    """The finding of the figure of energy."""
+    found = energy_by_device(rates, devices)
+    if not found:
+        return "No device has a figure of energy"
+    parts = [
+        f"{device.label} {joules_span(low, high)} ({_about(scope, source)})"
+        for device, low, high, scope, source in found
+    ]
+    if len(parts) <= 3:
+        return f"Joules per 1,000 images: {numbers.listing(parts)}"
+    scopes = sorted({_about(scope, source) for *_, scope, source in found})
+    return f"{len(found)} devices have a figure of energy, about {numbers.listing(scopes)}"
+
+
+def joules_span(low, high):
+    """Joules of 1,000 images from the lowest to the highest configuration."""
+    return numbers.span(1000 * low, 1000 * high)
+
+
+def energy_line(rates, device):
+    """What 1,000 images take on a device, over configurations; "" where nothing has a figure."""
+    parts = [
+        f"{joules_span(low, high)} J ({_about(scope, source)})"
+        for _, low, high, scope, source in energy_by_device(rates, [device])
+    ]
+    return f"1,000 images took {numbers.listing(parts)}." if parts else ""
+
+
+def energy_notes(rates, devices):
+    """What a reader of a figure of energy must know: what each figure is about, and why others have none."""
+    found = energy_by_device(rates, devices)
+    notes = [
+        f"{device.label}: {SOURCE_WORDS.get(source, source)}, {SCOPE_WORDS.get(scope, scope)}."
+        for device, _, _, scope, source in found
+    ]
+    if len({scope for *_, scope, _ in found}) > 1:
+        notes.append(
+            "These figures are about different parts of a machine, so they must not be compared with each other."
+        )
+    if any(source not in MEASURED for *_, source in found):
+        notes.append("Hollow: declared by someone, measured by nobody; in no ratio.")
+    return [*notes, *unknown_energy(rates, devices)]
+
+
+def unknown_energy(rates, devices):
+    """One sentence per device that has no figure of energy at all, with the reason."""
+    notes = []
+    for device in devices:
+        own = rates[rates["device"] == device.name]
+        if len(own) and own["joules_per_image"].isna().all():
+            reasons = own["energy_reason"].dropna()
+            reason = reasons.mode().iloc[0] if len(reasons) else "Nothing measured it."
+            notes.append(f"{device.label}: energy unknown. {reason}")
+    return notes
+
+
+def energy_caveats(rates, devices):
+    """What a reader of the whole page must know of energy; [] when every device was measured."""
+    unknown = unknown_energy(rates, devices)
+    if unknown and len(unknown) == len(devices):
+        reasons = {text.partition(": ")[2] for text in unknown}
+        return (
+            [f"Energy was not measured. {next(iter(reasons)).removeprefix('energy unknown. ')}"]
+            if len(reasons) == 1
+            else unknown
+        )
+    declared = {device.label for device, *_, source in energy_by_device(rates, devices) if source not in MEASURED}
+    notes = [f"The energy of {numbers.listing(sorted(declared))} is declared, not measured."] if declared else []
+    return notes + unknown
+
+
+def efficiency_title(rates, devices):
+    """The finding of speed against power: images per joule, ranked only where all figures are about the same part."""
+    found = [one for one in energy_by_device(rates, devices) if one[4] in MEASURED]
+    if not found:
+        return "No device has a measured power"
+    if len({scope for *_, scope, _ in found}) == 1 and len(found) > 1:
+        best = min(found, key=lambda one: one[1])
+        worst = max(found, key=lambda one: one[2])
+        return (
+            f"From {numbers.significant(1 / worst[2])} images per joule on {worst[0].label} to "
+            f"{numbers.significant(1 / best[1])} on {best[0].label}"
+        )
+    parts = [
+        f"{device.label} {numbers.span(1 / high, 1 / low)} ({_about(scope, source)})"
+        for device, low, high, scope, source in found
+    ]
+    return f"Images per joule: {numbers.listing(parts[:3])}" + (" and more" if len(parts) > 3 else "")
+
+
+def money(value, currency):
+    """An amount: 0.0123 USD, 12.3 USD."""
+    return f"{numbers.significant(value)} {currency}" if numbers.known(value) else numbers.UNKNOWN
+
+
+def cost_title(costs, devices):
+    """The finding of the figure of costs."""
+    parts = []
+    for device in devices:
+        own = costs[costs["device"] == device.name]
+        for way in ("owned", "rented"):
+            values = own[f"{way}_per_training"].dropna()
+            if len(values):
+                parts.append(
+                    f"{device.label} {way} {numbers.span(values.min(), values.max())} {own['currency'].iloc[0]}"
+                )
+    if not parts:
+        return "No cost can be told: prices or figures are missing"
+    return f"Cost of a training: {numbers.listing(parts[:4])}" + (" and more" if len(parts) > 4 else "")
+
+
+def cost_notes(costs, devices, assumptions):
+    """What costs rest on, and why others are missing."""
+    notes = assumption_lines(assumptions, [device.name for device in devices], {one.name: one.label for one in devices})
+    training = costs["training"].dropna().unique()
+    if len(training):
+        notes.insert(
+            0, f"A training: cold start and windows, {training[0]}. Prices are assumptions with a source, not results."
+        )
+    for device in devices:
+        own = costs[costs["device"] == device.name]
+        columns = [own.loc[own[f"{way}_per_training"].isna(), f"{way}_reason"].dropna() for way in ("owned", "rented")]
+        reasons = dict.fromkeys(column.mode().iloc[0] for column in columns if len(column))
+        if reasons:
+            notes.append(f"{device.label}: {numbers.listing(reasons)}.")
+    unreached = costs[costs["target_accuracy"].notna() & costs["seconds_to_accuracy"].isna()]
+    if len(unreached):
+        notes.append(
+            f"{len(unreached)} of {len(costs)} cells have no cost because half of their runs or more never reached the target."
+        )
+    return notes
+
+
+def assumption_lines(assumptions, names, labels):
+    """Every assumption that costs rest on, with its source and date: one line each."""
+    lines = []
+    power = assumptions["electricity"]
+    if power:
+        lines.append(
+            f"Electricity: {money(power['per_kwh'], assumptions['currency'])} per kWh ({power['source']}, {power['date']})."
+        )
+    for name in names:
+        facts = assumptions["devices"].get(name) or {"purchase": None, "rental": None}
+        chip = facts.get("chip")
+        if chip:
+            known = [f"{chip['process_nm']:g} nm"] if "process_nm" in chip else []
+            known += [f"{chip['tdp_watts']:g} W by design"] if "tdp_watts" in chip else []
+            lines.append(f"{labels.get(name, name)}, for context: {numbers.listing(known)} ({_quoted(chip)}).")
+        if facts["purchase"]:
+            one = facts["purchase"]
+            lines.append(
+                f"{labels.get(name, name)}, bought: {one['listed']} over {one['lifetime_years']:g} years, training "
+                f"{numbers.percent(one['utilisation'])} of the time ({_quoted(one)})."
+            )
+        if facts["rental"]:
+            one = facts["rental"]
+            least = f", at least {one['minimum_hours']:g} h" if one["minimum_hours"] else ""
+            lines.append(f"{labels.get(name, name)}, rented: {one['listed']}{least} ({_quoted(one)}).")
+    carbon = assumptions["carbon"]
+    if carbon:
+        lines.append(f"Carbon: {carbon['grams_per_kwh']:g} g per kWh ({carbon['source']}, {carbon['date']}).")
+    return lines
+
+
+def break_even_title(table, labels):
+    """The finding of the break-even figure, of the rows that it shows."""
+    if not len(table):
+        return "No break-even: it needs a device that can be bought and one that can be rented"
+    known = table[table["trainings_per_month"].notna()].to_dict("records")
+    if not known:
+        return "Renting stays cheaper, or a figure is missing"
+    parts = [
+        f"{labels.get(row['owned_device'], row['owned_device'])} from {int(row['trainings_per_month']):,} on, against "
+        f"{labels.get(row['rented_device'], row['rented_device'])} rented"
+        for row in known[:2]
+    ]
+    return f"Owning beats renting by trainings a month: {numbers.listing(parts)}"
+
+
+def break_even_notes(table, labels):
+    """Which pairs have no break-even, and why."""
+    rows = table[table["reason"].notna()].to_dict("records")
+    return [
+        f"{labels.get(row['owned_device'], row['owned_device'])} owned against "
+        f"{labels.get(row['rented_device'], row['rented_device'])} rented: {row['reason']}."
+        for row in rows[:4]
+    ]
+
+
+def target_lines(costs, devices):
+    """Time and energy to the target accuracy per device, over configurations; [] without a target."""
+    if costs["target_accuracy"].isna().all():
+        return []
+    target = numbers.percent(costs["target_accuracy"].dropna().iloc[0])
+    lines = []
+    for device in devices:
+        own = costs[costs["device"] == device.name]
+        reached = own.dropna(subset="seconds_to_accuracy")
+        if not len(reached):
+            counts = numbers.listing(own["reached"].dropna().unique())
+            lines.append(
+                f"{device.label} did not reach {target} validation accuracy (runs that did, by configuration: {counts})."
+            )
+            continue
+        best = reached.loc[reached["seconds_to_accuracy"].idxmin()]
+        line = (
+            f"{device.label} reached {target} validation accuracy soonest after {numbers.seconds(best['seconds_to_accuracy'])} "
+            f"({best['reached']} runs)"
+        )
+        if numbers.known(best["joules_to_accuracy"]):
+            about = _about(best["energy_scope"], best["energy_source"])
+            line += f" and {numbers.significant(best['joules_to_accuracy'])} J ({about})"
+        lines.append(f"{line}; {len(reached)} of {numbers.count(len(own), 'configuration')} got there.")
+    return lines
+
+
+def carbon_lines(costs, devices):
+    """Carbon of a training per device, over configurations; [] where no grid was named or nothing has a figure."""
+    lines = []
+    for device in devices:
+        own = costs[(costs["device"] == device.name) & costs["grams_co2e_per_training"].notna()]
+        for (scope, source), group in own.groupby(["energy_scope", "energy_source"]):
+            grams = group["grams_co2e_per_training"]
+            lines.append(
+                f"{device.label}: {numbers.span(grams.min(), grams.max())} g of CO2 equivalent per training "
+                f"({_about(scope, source)})."
+            )
+    return lines
+
+
+def pair_lines(row, labels):
+    """The answer of one pair of devices in energy and money: sentences of a row of the table `overall`."""
+    device, baseline = labels[row["device"]], labels[row["baseline"]]
+    if not row["configurations_compared"]:
+        return []
+    parts = []
+    total = row["configurations_total"]
+    if numbers.known(row["energy_ratio"]):
+        parts.append(f"{_ratio(row, 'energy')} the energy ({row['energy_compared']} of {total} configurations)")
+    if numbers.known(row["cost_ratio"]):
+        parts.append(f"{_ratio(row, 'cost')} the rent ({row['cost_compared']} of {total})")
+    if numbers.known(row["owned_cost_ratio"]):
+        parts.append(f"{_ratio(row, 'owned_cost')} the cost of owning ({row['owned_cost_compared']} of {total})")
+    lines = []
+    if parts:
+        lines.append(
+            f"{device} trained at {numbers.ratio(row['ratio'])} the speed of {baseline}, for {numbers.listing(parts)}."
+        )
+    # A device without any figure is named among the caveats, once.
+    if row["energy_reason"].startswith("other scope"):
+        lines.append(f"Their energy cannot be compared: {plain(row['energy_reason'], labels)}")
+    return lines
+
+
+def plain(reason, labels):
+    """A reason of the tables for a reader: labels for device names, words for scopes, a full stop."""
+    name, colon, rest = reason.partition(": ")
+    if name == "other scope":
+        words = [_scope_words(part, labels) for part in rest.split(", ")]
+        return f"{numbers.listing(words)}. {HOW_TO_MEASURE}"
+    text = f"{labels.get(name, name)}{colon}{rest}" if name in labels else reason
+    return text if text.endswith(".") else f"{text}."
+
+
+def shown_configuration(table):
+    """The configuration that a break-even figure shows: most pairs known, then the most work. None for an empty table."""
+    scores = {}
+    for row in table.to_dict("records"):
+        known, seconds = scores.get(naming.configuration_of(row), (0, 0.0))
+        more = row["rented_seconds_per_training"] if numbers.known(row["rented_seconds_per_training"]) else 0.0
+        scores[naming.configuration_of(row)] = (known + numbers.known(row["rented_per_training"]), seconds + more)
+    return max(scores, key=scores.get) if scores else None
+
+
+def of_shown_configuration(table):
+    """The rows of the break-even table that the figure shows."""
+    configuration = shown_configuration(table)
+    shown = [
+        place for place, row in enumerate(table.to_dict("records")) if naming.configuration_of(row) == configuration
+    ]
+    return table.iloc[shown]
+
+
+def _scope_words(text, labels):
+    """ "cuda gpu (nvml)" as "NVIDIA GPU: the GPU alone, by NVIDIA's counter (NVML)"."""
+    name, scope, source = text.split(" ", 2)
+    return f"{labels.get(name, name)} is about {SCOPE_WORDS.get(scope, scope)}, by {SOURCE_WORDS.get(source.strip('()'), source)}"
+
+
+def _ratio(row, name):
+    text = numbers.ratio(row[f"{name}_ratio"])
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{text} ({numbers.ratio_interval(low, high)})" if numbers.known(low) and numbers.known(high) else text
+
+
+def _about(scope, source):
+    words = {"gpu": "GPU", "package": "processor", "soc": "chip", "machine": "machine"}.get(scope, scope)
+    return words if source in MEASURED else f"{words}, declared"
+
+
+def _quoted(one):
+    what = f"{one['what']}; " if one.get("what") else ""
+    doubt = ", unverified" if one.get("verified") is False else ""
+    return f"{what}{one['source']}, {one['date']}{doubt}"

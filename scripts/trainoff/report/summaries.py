@@ -1,0 +1,126 @@
+"""Figures of more configurations than can be drawn one by one: how they spread on each value of each axis."""
+
+import dataclasses
+
+import numpy as np
+
+from trainoff import configurations as naming
+from trainoff import numbers
+from trainoff.report import figures
+
+# As many rows as a reader goes through, and a page holds.
+MOST_CONFIGURATIONS = 60
+# An axis with more values is drawn in so many ranges.
+MOST_VALUES = 8
+# Ends of the lines: four fifths of the configurations lie between.
+LOW, HIGH = 0.1, 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Configurations that share a value of an axis, or neighbouring values of one with many; without axis, all."""
+
+    axis: str | None
+    values: tuple
+    name: str
+
+    def of(self, table):
+        """The rows of a table that belong to the group."""
+        return table if self.axis is None else table[table[self.axis].isin(self.values)]
+
+
+def too_many(configurations):
+    return len(configurations) > MOST_CONFIGURATIONS
+
+
+def groups(configurations, axes=naming.AXES):
+    """All configurations, then a Group for every value (or range of values) of every axis that varies."""
+    result = [Group(None, (), f"all {len(configurations):,} configurations")]
+    for axis in naming.varying_axes(configurations, axes):
+        # Configurations come in reading order, so the values of an axis do too.
+        values = list(dict.fromkeys(one[axes.index(axis)] for one in configurations))
+        number = min(len(values), MOST_VALUES)
+        ends = [len(values) * place // number for place in range(number + 1)]
+        parts = [tuple(values[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+        result += [Group(axis, part, _name(axis, part)) for part in parts]
+    return result
+
+
+def _name(axis, values):
+    first, last = values[0], values[-1]
+    text = naming.value_text(axis, first)
+    if len(values) == 1:
+        return text
+    return f"{text} to {last:g}" if isinstance(last, (int, float)) else f"{text} to {last}"
+
+
+def spread(values):
+    """(median, low, high, how many) of known values, None where there is none."""
+    known = np.asarray(values.dropna(), dtype=float)
+    return (*map(float, np.quantile(known, [0.5, LOW, HIGH])), len(known)) if len(known) else None
+
+
+def note(configurations):
+    """What a reader of such a figure must know."""
+    return (
+        f"{len(configurations):,} configurations are too many to draw one by one; the tables hold each. Dot: median over the "
+        "configurations of a row. Line: the middle four fifths of them."
+    )
+
+
+def sheet(title, configurations, notes, lanes, x_label, key, axes=naming.AXES):
+    """Rows for the groups of configurations, as figures.rows draws them; returns the sheet and the groups."""
+    rows = groups(configurations, axes)
+    names = {group: group.name for group in rows}
+    constant = naming.constant_text(configurations, axes)
+    return figures.rows(title, constant, notes, [("", rows)], names, lanes, x_label, key=key), rows
+
+
+def draw_spreads(title, configurations, notes, table, column, devices, x_label, axes=naming.AXES, baseline=None):
+    """The figure of one positive quantity: column `column` of `table`, one lane per device, on a logarithmic axis.
+
+    baseline: where to draw a line across, such as 1 for ratios.
+    """
+    page, rows = sheet(
+        title,
+        configurations,
+        [note(configurations), *notes],
+        len(devices),
+        f"{x_label} (logarithmic)",
+        [(device.colour, device.mark, device.label) for device in devices],
+        axes,
+    )
+    found = {
+        (group, device): spread(own.loc[own["device"] == device.name, column])
+        for group in rows
+        for own in [group.of(table)]
+        for device in devices
+    }
+    measured = [values for values in found.values() if values]
+    group_sizes = {group: max((found[group, device] or [0])[-1] for device in devices) for group in rows}
+    if not measured:
+        return figures.quiet_panel(title, "The matrix of runs says why.")
+    panel, _ = page.panels[0]
+    panel.set_xscale("log")
+    ends = [end for middle, low, high, _ in measured for end in (middle, low, high)] + ([baseline] if baseline else [])
+    texts = {place: _text(values, group_sizes[place[0]]) for place, values in found.items() if values}
+    labels = [(found[place][2], text) for place, text in texts.items()]
+    panel.set_xlim(figures.limits(ends, labels, panel, logarithmic=True))
+    figures.plain_log_axis(panel)
+    if baseline:
+        panel.axvline(baseline, color=figures.QUIET, linewidth=1, zorder=1)
+    for place, group in enumerate(rows):
+        for lane, device in enumerate(devices):
+            values = found[group, device]
+            if values is None:
+                figures.draw_missing(panel, page.y(place, lane), device, "nothing measured")
+                continue
+            figures.draw_estimate(panel, page.y(place, lane), device, *values[:3])
+            figures.write_beside(panel, values[2], page.y(place, lane), texts[group, device])
+    return page.frame.figure
+
+
+def _text(values, most):
+    """A median in words; with the number of configurations behind it where another device has more, as it misleads then."""
+    middle, _, _, number = values
+    return numbers.significant(middle) + (f" ({number:,} of {most:,})" if number < most else "")

@@ -1,0 +1,1 @@
+"""How measured processes are started, watched and ended, and what the machine was doing meanwhile."""

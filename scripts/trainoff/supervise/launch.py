@@ -1,0 +1,137 @@
+"""One device's work in a supervised child process: how it is started, what it reports, how it ended."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainoff import devices
+from trainoff.privacy import scrub
+from trainoff.supervise import progress, software, supervise
+
+SCRIPTS = Path(__file__).parents[2]
+
+
+class Journal:
+    """What the child has reported so far; passes each event on to `say` in words."""
+
+    def __init__(self, path, say):
+        self.path = path
+        self.say = say
+        self.events = []
+        self.offset = 0
+
+    def follow(self):
+        """Takes in the lines that the child has finished since the last call."""
+        with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
+            file.seek(self.offset)
+            while (line := file.readline()).endswith(b"\n"):
+                self.offset += len(line)
+                event = json.loads(line)
+                self.events.append(event)
+                words = progress.event_words(event)
+                if words:
+                    self.say(words)
+
+    def last(self, name):
+        """The latest event of that name, or {}."""
+        return next((event for event in reversed(self.events) if event["event"] == name), {})
+
+    @property
+    def windows(self):
+        return [event["window"] for event in self.events if event["event"] == "window"]
+
+    @property
+    def outcome(self):
+        """(status, message) as the child itself states it, or None if it ended without a word."""
+        if self.last("done"):
+            return "ok", None
+        failed = self.last("failed")
+        return (failed["status"], failed["message"]) if failed else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a child: all that it reported, and how it ended (a `status` of the metrics record)."""
+
+    journal: Journal
+    # supervise.Ending; None when no child was started, because the device is not there.
+    ending: supervise.Ending | None
+    status: str
+    message: str | None
+    # Last lines of its output.
+    log_tail: list[str]
+
+    @property
+    def failure(self):
+        """The `failure` part of a record: None when all went well."""
+        if self.status == "ok":
+            return None
+        return {
+            "signal": self.ending and self.ending.signal,
+            "exit_code": self.ending and self.ending.exit_code,
+            "message": self.message,
+            "log_tail": self.log_tail,
+        }
+
+
+def launch(module, run, files, log, timeout_minutes, say, journal=None):
+    """Runs `python -m module` for the device that `run` names, to its end, whatever that is; returns the Outcome.
+
+    module: one that ends in trainoff.measure.child.main. run, files: what the child is told. log: path for its output.
+    say: called with one line of text for the person who waits. journal: where to keep what the child reports, None for
+    nowhere.
+    """
+    with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
+        journal = Journal(journal or Path(folder) / "journal.jsonl", say)
+        try:
+            devices.require(run["device"]["accelerator"], run["device"]["index"])
+            software.require(run["device"], run["precision"])
+        except devices.DeviceUnavailable as error:
+            return Outcome(journal, None, "unavailable", str(error), [])
+        spec = Path(folder) / "spec.json"
+        spec.write_text(json.dumps({"run": run, "files": files, "journal": os.path.abspath(journal.path)}))
+        with open(log, "ab") as output:
+            ending = supervise.run_child(
+                [sys.executable, "-m", module, str(spec)],
+                log=output,
+                timeout_seconds=60 * timeout_minutes,
+                environment=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(run["device"]),
+                watch=journal.follow,
+            )
+    log_tail = [scrub(line) for line in supervise.tail(log)]
+    status, message = journal.outcome or supervise.status_of(ending, log_tail)
+    return Outcome(journal, ending, status, message and scrub(message), log_tail)
+
+
+def prepared_files(image_facts, weight_facts):
+    """Paths of the prepared files by name, which are in the folders of the facts about them."""
+    images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
+    names = ["train_images", "train_labels", "validation_images", "validation_labels"]
+    return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}
+
+
+def recovered(journal, status, message, log_tail):
+    """The Outcome of a child that ended with its supervisor, from the journal that it kept at the path `journal`."""
+    kept = Journal(journal, say=lambda words: None)
+    kept.follow()
+    return Outcome(kept, None, status, message, log_tail)
+
+
+def device_facts(device, imported):
+    """The `device` part of a record. device: what the run says; imported: the child's event of that name, or {}."""
+    try:
+        facts = devices.describe(device["accelerator"], device["index"])
+    except LookupError:  # the device is not there: nothing is known of it
+        facts = {"name": None, "memory_bytes": None, "cores": None, "driver": None}
+    threads = device["threads"] or devices.usable_threads() if device["accelerator"] == "cpu" else None
+    return facts | {
+        "backend": device["backend"],
+        "accelerator": device["accelerator"],
+        "index": device["index"],
+        "threads": threads,
+        **imported.get("device", {}),
+    }

@@ -1,0 +1,62 @@
+"""The energy of a device over the time that something else takes, read in a process of its own that sees that device alone.
+
+Run as `python -m trainoff.supervise.metering ACCELERATOR`: it says "ready" in a line, reads the counter until its standard input
+ends, and then writes {"joules", "reason", "source", "scope"} as JSON.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from trainoff import devices
+from trainoff.measure import meters
+
+SCRIPTS = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def metered(device):
+    """Yields a dict that holds, after the block, the energy that the device of a run drew meanwhile: see above."""
+    found = {
+        "joules": None,
+        "reason": "The process that reads the energy counter failed.",
+        "source": None,
+        "scope": None,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainoff.supervise.metering", device["accelerator"]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(device),
+    )
+    try:
+        process.stdout.readline()
+        yield found
+        answer, _ = process.communicate()
+        with contextlib.suppress(ValueError):
+            found |= json.loads(answer)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main(accelerator, until, output):
+    """Reads the meter until `until()` returns and writes what it says to the stream `output`."""
+    meter = meters.open_meter(accelerator)
+    meter.start()
+    started = time.perf_counter()
+    print("ready", file=output, flush=True)
+    until()
+    joules, reason = meter.stop(time.perf_counter() - started)
+    print(json.dumps({"joules": joules, "reason": reason, **meters.facts(meter)}), file=output, flush=True)
+
+
+if __name__ == "__main__":
+    # A counter's library may write to standard output; what is read there must be ours alone.
+    _output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    main(sys.argv[1], sys.stdin.read, _output)

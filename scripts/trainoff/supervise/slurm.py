@@ -1,0 +1,165 @@
+"""SLURM: what a device's job asks for, what became of a job that did not come back, jobs that nobody waits for any more.
+
+A training that SLURM itself ends (time, memory) cannot write its record. So it leaves notes beside it, and the job that
+Snakemake starts in its place finds them, asks SLURM how the first one ended, and writes the record without training.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from trainoff.errors import one_line
+from trainoff.supervise import supervise
+
+# Beside a run's metrics while it runs as a SLURM job: the job's number, and what the training has reported.
+NOTE = ".slurm-job"
+JOURNAL = ".journal.jsonl"
+# A job is started three times at most (`retries` in profiles/slurm). What ends like this would end so again.
+ATTEMPTS = 3
+# Where the executor keeps what jobs write, below the project folder; and what SLURM writes there before it kills.
+LOGS = ".snakemake/slurm_logs"
+# Refusals that waiting does not change; a node that is down today is none.
+FOR_GOOD = re.compile(
+    r"[^\n]*(invalid (partition|account|generic resource|gres|feature|qos)|node configuration is not available)[^\n]*",
+    re.IGNORECASE,
+)
+KILLED_FOR_MEMORY = re.compile(r"slurmstepd.*(exceeded.* memory limit|oom.kill)", re.IGNORECASE)
+OUTCOMES = {
+    "TIMEOUT": (
+        "timed_out",
+        "SLURM ended the job at its time limit (slurm.minutes of the device, or the partition's).",
+    ),
+    "DEADLINE": ("timed_out", "SLURM ended the job at its deadline."),
+    "OUT_OF_MEMORY": (
+        "out_of_memory",
+        "SLURM ended the job because it took more memory than it had asked for (slurm.memory_mb of the device).",
+    ),
+}
+
+
+def request(device, minutes):
+    """{Snakemake resource: value} that a job on `device` asks SLURM for; None where it asks for nothing.
+
+    device: an entry with or without `slurm`. minutes: time limit where the entry names none.
+    """
+    wanted = device.get("slurm") or {}
+    return {
+        "slurm_partition": wanted.get("partition"),
+        "slurm_account": wanted.get("account"),
+        "gres": wanted.get("gres"),
+        "constraint": wanted.get("constraint"),
+        # 0: the plugin asks for none.
+        "mem_mb": wanted.get("memory_mb", 0),
+        "runtime": wanted.get("minutes", minutes),
+        # Below zero: SLURM is not told, and a node taken whole gives all its processors.
+        "cpus_per_task": wanted.get("cpus", -1),
+        "slurm_extra": None if wanted.get("exclusive") is False else "--exclusive",
+    }
+
+
+def refusal(device, wanted):
+    """One sentence where SLURM refuses such jobs whenever they come, None where it takes them or cannot be asked.
+
+    device: name of the device; wanted: what `request` gives. SLURM is asked without submitting anything.
+    """
+    options = {
+        "--partition": wanted["slurm_partition"],
+        "--account": wanted["slurm_account"],
+        "--gres": wanted["gres"],
+        "--constraint": wanted["constraint"],
+        "--mem": wanted["mem_mb"] or None,
+        "--time": wanted["runtime"],
+    }
+    command = ["sbatch", "--test-only", *(f"{name}={value}" for name, value in options.items() if value is not None)]
+    try:
+        done = subprocess.run(
+            [*command, "--wrap=true"], capture_output=True, text=True, timeout=60, env=os.environ | {"LC_ALL": "C"}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode == 0 or not (words := FOR_GOOD.search(done.stderr)):
+        return None
+    asked = ", ".join(f"{name[2:]} {value}" for name, value in options.items() if value is not None)
+    return (
+        f"SLURM refuses the jobs of the device {device}: {one_line(words[0])}. They ask for {asked}. Correct `slurm` in the "
+        "device's entry; `sinfo` and `sacctmgr show associations` list what there is."
+    )
+
+
+def begin(folder):
+    """Notes in a run's folder that this SLURM job does it; returns where to keep the journal, None outside of SLURM."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return None
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / JOURNAL).unlink(missing_ok=True)
+    (folder / NOTE).write_text(f"{job}\n", encoding="ascii")
+    return folder / JOURNAL
+
+
+def ended(folder, attempt):
+    """(status, message) of a run that an earlier SLURM job had begun and SLURM ended for good; None for a run to be done.
+
+    attempt: which start of this run it is, from 1. A job that was cancelled, or whose node failed, is done again, until
+    at the last attempt its end is the result. The note is used up.
+    """
+    note = Path(folder, NOTE)
+    try:
+        job = note.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    note.unlink(missing_ok=True)
+    if not job.isdigit() or job == os.environ.get("SLURM_JOB_ID"):
+        return None
+    state = state_of(job)
+    if state in OUTCOMES:
+        return OUTCOMES[state]
+    if attempt >= ATTEMPTS and state != "COMPLETED":
+        words = f"as {state}" if state else "and SLURM no longer knows how"
+        return "crashed", f"SLURM job {job} ended {words} before the run was recorded, as those before it."
+    return None
+
+
+def state_of(job):
+    """The state of a SLURM job, such as "TIMEOUT"; None where neither accounting nor the controller knows it."""
+    for command, pattern in (
+        (["sacct", "--jobs", job, "--allocations", "--noheader", "--parsable2", "--format=State"], r"\s*([A-Z_]+)"),
+        (["scontrol", "--oneliner", "show", "job", job], r".*\bJobState=([A-Z_]+)"),
+    ):
+        found = re.match(pattern, _output(command))
+        if found:
+            break
+    state = found[1] if found else None
+    # Where SLURM watches memory by itself, without control groups, only the step is killed and the job just fails.
+    return "OUT_OF_MEMORY" if state in (None, "FAILED") and _killed_for_memory(job) else state
+
+
+def _killed_for_memory(job):
+    """Whether SLURM says so in the log of the job."""
+    return any(KILLED_FOR_MEMORY.search("\n".join(supervise.tail(path))) for path in Path(LOGS).rglob(f"{job}.log"))
+
+
+def cancel_abandoned(folder):
+    """Cancels the jobs that an earlier, killed Snakemake left in the queue for the project `folder`; returns how many.
+
+    Nobody would take in their results, and this start does the same runs. The folder is locked, so none is in use.
+    """
+    jobs = []
+    for line in _output(["squeue", "--me", "--noheader", "--format=%i|%Z|%k"]).splitlines():
+        job, place, comment = (line.split("|", 2) + ["", ""])[:3]
+        if place == str(Path(folder).resolve()) and comment.startswith("rule_"):
+            jobs.append(job)
+    if jobs:
+        _output(["scancel", *jobs])
+    return len(jobs)
+
+
+def _output(command):
+    """Standard output of a SLURM command; "" where it is not there, fails or does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""

@@ -1,0 +1,137 @@
+"""A child process that may do its worst: how it is started, watched, ended, and what is known of its end."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from trainoff.errors import UserError
+from trainoff.measure.memory import words_of_exhaustion
+
+# How often the child is looked at. Coarse enough to cost the training nothing.
+POLL_SECONDS = 0.2
+
+SHELLS = {"sh", "bash", "dash", "zsh"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How a child process ended.
+
+    signal: name of the signal that ended it, such as "SIGSEGV", or None.
+    exit_code: its exit code, or None if a signal ended it.
+    timed_out: it ran longer than it might and was ended for that.
+    killed_for_memory: the system's out-of-memory killer was at work while it ran.
+    """
+
+    signal: str | None
+    exit_code: int | None
+    timed_out: bool
+    killed_for_memory: bool
+
+
+class ControllerGone(UserError):
+    """Whoever started this job was killed: nobody waits for its result, and the next start will do it anew."""
+
+
+def controller():
+    """The process that this one works for: the nearest ancestor that is not a shell. None where there is none."""
+    for ancestor in psutil.Process().parents():
+        with contextlib.suppress(psutil.Error):
+            if ancestor.name() not in SHELLS:
+                return ancestor
+    return None
+
+
+def run_child(command, log, timeout_seconds, environment, watch):
+    """Runs `command` to its end, whatever that is, and returns the Ending.
+
+    log: open file that takes its standard output and error. environment: its environment variables.
+    watch: called without arguments every POLL_SECONDS. Raises ControllerGone when the controller is killed.
+    The child leads its own process group; none of it outlives this call. Should this process be killed, the child
+    reads the end of its standard input and must end itself.
+    """
+    works_for = controller()
+    kills_before = _memory_kills()
+    deadline = time.monotonic() + timeout_seconds
+    timed_out = False
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
+    )
+    try:
+        while child.poll() is None:
+            if time.monotonic() > deadline:
+                timed_out = True
+                break
+            if works_for is not None and not works_for.is_running():
+                raise ControllerGone("The sweep was killed. Start it again: it goes on with the unfinished runs.")
+            watch()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(POLL_SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdin.close()
+    watch()
+    code = child.returncode
+    return Ending(
+        signal=signal.Signals(-code).name if code < 0 else None,
+        exit_code=code if code >= 0 else None,
+        timed_out=timed_out,
+        killed_for_memory=code == -signal.SIGKILL and not timed_out and _memory_kills() > kills_before,
+    )
+
+
+def status_of(ending, log_tail):
+    """(status, message) of a child that ended without saying why itself.
+
+    log_tail: the last lines of its output.
+    """
+    if ending.timed_out:
+        return "timed_out", "The run took longer than protocol.timeout_minutes and was ended."
+    if ending.killed_for_memory:
+        return "out_of_memory", "The operating system killed the training process because memory ran out."
+    words = words_of_exhaustion("\n".join(log_tail))
+    if words:
+        return "out_of_memory", f"The training process ended after it wrote “{words}”."
+    if ending.signal:
+        return "crashed", f"The training process was ended by {ending.signal}{_MEANING.get(ending.signal, '')}."
+    return "crashed", f"The training process ended with exit code {ending.exit_code} before it was done."
+
+
+_MEANING = {
+    "SIGSEGV": " (segmentation fault)",
+    "SIGABRT": " (abort)",
+    "SIGBUS": " (bus error)",
+    "SIGFPE": " (arithmetic error)",
+    "SIGILL": " (illegal instruction: the software was built for another processor)",
+    "SIGKILL": " (killed from outside)",
+}
+
+
+def tail(path, lines=40, line_length=500):
+    """The last `lines` lines of a text file, each cut to `line_length` characters; [] if there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, Path(path).stat().st_size - 4 * lines * line_length))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line[:line_length] for line in text.splitlines() if line.strip()][-lines:]
+
+
+def _memory_kills():
+    """Processes that Linux' out-of-memory killer has ended since boot; 0 where that is not counted."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,168 @@
+"""Which of our modules a script imports, and a digest of what they mean.
+
+The digest is of syntax trees without comments and docstrings, so that only a change of meaning makes a result out of date.
+"""
+
+import ast
+import contextlib
+import functools
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from trainoff.files import write_text
+
+PACKAGE = "trainoff"
+# What runs between the readings of the clock or decides what is trained. A change of meaning in
+# one of these trains every run again, a change anywhere else trains none.
+MEASURED = ("protocol", "batches", "models", "meters")
+# Which versions of a measured module measure the same: {module: {digest: "new" or the digest of the version it equals}}.
+SAME_CODE = Path(__file__).parents[1] / "measure" / "same_code.yaml"
+# Fields of syntax trees that differ between versions of Python and say nothing of what the code does.
+_NO_MEANING = {"type_params", "type_comment", "kind", "ctx"}
+
+
+def own_modules(script, root=None):
+    """Paths of all modules of the package that `script` imports, directly or through others, sorted.
+
+    Reads the code without running it. Imports inside functions count too. root: the folder that holds the package, if it
+    is not the script's.
+    """
+    root = Path(script).parent if root is None else root
+    found, todo = set(), [Path(script)]
+    while todo:
+        for path in _imported(root, todo.pop()):
+            if path not in found:
+                found.add(path)
+                todo.append(path)
+    return sorted(str(path) for path in found)
+
+
+def measured_modules(scripts, backend, more=()):
+    """Paths of the modules that a training on `backend` is measured with.
+
+    scripts: the folder of the scripts. more: names of further modules that run in the same process.
+    """
+    room = Path(scripts) / PACKAGE / "measure"
+    return [room / f"{name}.py" for name in (*MEASURED, *more, "backends/__init__", f"backends/{backend}")]
+
+
+class Digests:
+    """Digests of code, noted in a file by content, since parsing all modules takes most of a second.
+
+    notes: path of the file; it may be missing or damaged, and it need not be written.
+    """
+
+    def __init__(self, notes):
+        self._path = Path(notes)
+        self._new = False
+        try:
+            self._noted = json.loads(self._path.read_text(encoding="utf-8"))
+            if not isinstance(self._noted, dict):
+                self._noted = {}
+        except (OSError, ValueError):
+            self._noted = {}
+
+    def of_script(self, script):
+        """SHA-256 of the meaning of a script and of all modules of the package that it imports."""
+        return self.of_files([script, *own_modules(script)])
+
+    def of_files(self, paths):
+        """SHA-256 of the meaning of Python files, whatever their order and folder."""
+        named = {Path(path).relative_to(Path(path).parents[1]).as_posix(): self.of_file(Path(path)) for path in paths}
+        return _digest(named)
+
+    def of_measured(self, paths):
+        """SHA-256 of measured modules: of each, the first version that measures the same (SAME_CODE), wherever it lies."""
+        same = _same_code()
+        named = {}
+        for path in map(Path, paths):
+            folder = path.parent.name if path.parent.name == "backends" else PACKAGE
+            digest = self.of_file(path)
+            equal = same.get(f"{folder}/{path.stem}", {}).get(digest, "new")
+            named[f"{folder}/{path.name}"] = digest if equal == "new" else equal
+        return _digest(named)
+
+    def save(self):
+        """Writes what was newly parsed; a folder that cannot be written to only costs time."""
+        if self._new:
+            with contextlib.suppress(OSError):
+                write_text(self._path, json.dumps(self._noted))
+
+    @functools.cache  # noqa: B019 - one object per start
+    def of_file(self, path):
+        """SHA-256 of the meaning of one Python file."""
+        source = path.read_bytes()
+        key = hashlib.sha256(source).hexdigest()
+        if not isinstance(self._noted.get(key), str):
+            self._noted[key] = meaning(source)
+            self._new = True
+        return self._noted[key]
+
+
+def _digest(named):
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _same_code():
+    return yaml.safe_load(SAME_CODE.read_text(encoding="utf-8"))
+
+
+def meaning(source):
+    """SHA-256 of Python source by its syntax tree: comments, docstrings, layout and which room a module of ours lies in
+    count for nothing.
+    """
+    digest = hashlib.sha256()
+    _feed(ast.parse(source), digest.update)
+    return digest.hexdigest()
+
+
+def _feed(node, update):
+    if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
+        return
+    if isinstance(node, ast.AST):
+        update(type(node).__name__.encode() + b"(")
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name in _NO_MEANING or value is None or value == []:
+                continue
+            if name == "body" and isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                value = value[1:] if ast.get_docstring(node, clean=False) is not None else value
+            update(name.encode() + b"=")
+            _feed(value, update)
+        update(b")")
+    elif isinstance(node, list):
+        update(b"[")
+        for item in node:
+            _feed(item, update)
+        update(b"]")
+    else:
+        update(repr(node).encode() + b",")
+
+
+# An import of the package, wherever it stands in a file; the names may be in brackets over several lines.
+_IMPORT = re.compile(rf"^[ \t]*((?:import|from)[ ]+{PACKAGE}\b[^\n(#]*(?:\([^)]*\))?)", re.MULTILINE)
+
+
+@functools.cache
+def _imported(root, path):
+    """Paths of the package's modules that the file at `path` itself imports. Cached, as most scripts share most modules.
+
+    Only the imports are parsed: whole files would take a quarter of a second at every start.
+    """
+    found = []
+    for node in ast.walk(ast.parse("\n".join(_IMPORT.findall(path.read_text(encoding="utf-8"))))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            stem = root.joinpath(*name.split("."))
+            found += [path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
+    return found
