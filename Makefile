@@ -26,7 +26,7 @@ snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $
 executor = --cores 1
 
 .PHONY: help report retry clean-superseded bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
-    benchmark-scale drills docs lint lock clean environment development
+    benchmark-scale drills fuzz docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
@@ -47,6 +47,7 @@ help:
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
 	@echo 'make benchmark-scale    what bookkeeping costs with up to 10,000 runs; six minutes'
 	@echo 'make drills             provoke every fault we know of, and see what is lost; twenty minutes'
+	@echo 'make fuzz               try 5,000 mutated inputs of every format that is read from others; minutes'
 	@echo 'make docs               write the reference anew'
 	@echo 'make lint               check style and the workflow'
 	@echo 'make environment        only make .venv (PYTHON=path to choose the Python)'
@@ -118,6 +119,9 @@ benchmark-scale: environment
 drills: development
 	@$(in_venv) python tests/drills.py $(ARGS)
 	@$(in_venv) python -m pytest -q --hypothesis-profile=volume tests/test_properties.py tests/test_datasets.py
+
+fuzz: development
+	@$(in_venv) python tests/fuzz $(ARGS)
 
 docs: environment
 	@$(in_venv) python scripts/write_reference.py

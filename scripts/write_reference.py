@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from trainoff import bounds
 from trainoff.analyze import tables
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,10 @@ def reference():
         ", ".join(f"`{name}`" for name in tables.RUN_COLUMNS) + ".",
         "### Columns of windows.csv",
         ", ".join(f"`{name}`" for name in tables.WINDOW_COLUMNS) + ".",
+        "## Limits of what is read",
+        "Files that somebody else made are read up to these limits (`scripts/trainoff/bounds.py`); beyond them they are "
+        "refused in a sentence.",
+        _table(["reader", "what", "at most"], bounds.table()),
     ]
     return "\n\n".join(parts) + "\n"
 

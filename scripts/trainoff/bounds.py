@@ -1,0 +1,78 @@
+"""How much of a file that somebody else made is read: one table of limits for all readers, shown in docs/reference.md.
+
+A reader takes its limits from here and looks at names, counts and declared sizes before it reads content. Every limit lies
+far above what real files hold. Readers of formats that libraries parse also run in a process of their own (see `confined`),
+so that a limit that is missing here still ends in a sentence.
+"""
+
+from dataclasses import dataclass
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A limit of `reader`: at most `value` `unit` of `what`."""
+
+    reader: str
+    what: str
+    value: int
+    unit: str
+
+    def text(self):
+        """The value as it stands in messages and docs: 64 MiB, 200,000."""
+        if self.unit != "bytes":
+            return f"{self.value:,} {self.unit}"
+        for size, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+            if self.value >= size and self.value % size == 0:
+                return f"{self.value // size:,} {name}"
+        return f"{self.value:,} bytes"
+
+
+TABLE = []
+
+
+def _bound(reader, what, value, unit):
+    TABLE.append(Bound(reader, what, value, unit))
+    return value
+
+
+# A process that reads one file. The memory is what it may take beyond its start.
+CONFINED_BYTES = _bound("process that reads a file", "memory beyond its start", 448 * MIB, "bytes")
+CONFINED_SECONDS = _bound("process that reads a file", "time for names and sizes", 4, "seconds")
+CONFINED_BYTES_PER_SECOND = _bound(
+    "process that reads a file", "content: a further second for every", 16 * MIB, "bytes"
+)
+
+WEIGHTS_FILE_BYTES = _bound("weights file", "the file", 16 * GIB, "bytes")
+WEIGHTS_OBJECTS = _bound("weights file", "groups and arrays", 20_000, "objects")
+WEIGHTS_DEPTH = _bound("weights file", "groups inside each other", 32, "levels")
+WEIGHTS_NAME = _bound("weights file", "name of a group or array with its path", 1_000, "characters")
+WEIGHTS_NAMES_BYTES = _bound("weights file", "list of layer or weight names", 4 * MIB, "bytes")
+WEIGHTS_EXPANSION = _bound("weights file", "declared bytes for every byte of a compressed array", 100, "times")
+WEIGHTS_CHUNK_BYTES = _bound("weights file", "piece that is decompressed at once", 64 * MIB, "bytes")
+KERAS_ZIP_MEMBERS = _bound(".keras file", "members", 1_000, "members")
+
+ARCHIVE_FILE_BYTES = _bound("archive of images", "the file", 1 * GIB, "bytes")
+ARCHIVE_UNPACKED_BYTES = _bound("archive of images", "unpacked, whether used or not", 768 * MIB, "bytes")
+ARCHIVE_MEMBERS = _bound("archive of images", "members", 10_000, "members")
+ARCHIVE_NAME = _bound("archive of images", "name of a member", 1_000, "characters")
+ARCHIVE_HEADER_BYTES = _bound("archive of images", "extended header of a member", 64 * KIB, "bytes")
+ARCHIVE_MEMBER_BYTES = _bound("archive of images", "a batch file", 64 * MIB, "bytes")
+ARCHIVE_USED_BYTES = _bound("archive of images", "all batch files", 256 * MIB, "bytes")
+
+EXPERIMENT_BYTES = _bound("experiment", "the file", 1 * MIB, "bytes")
+EXPERIMENT_DEPTH = _bound("experiment", "lists and mappings inside each other", 30, "levels")
+EXPERIMENT_VALUES = _bound("experiment", "keys and values", 50_000, "values")
+EXPERIMENT_ALIASES = _bound("experiment", "aliases (*name)", 100, "aliases")
+EXPERIMENT_TEXT = _bound("experiment", "a key or text", 10_000, "characters")
+
+WALL_METER_BYTES = _bound("wall-meter file", "the file", 256 * MIB, "bytes")
+WALL_METER_LINE = _bound("wall-meter file", "a line", 4_000, "characters")
+WALL_METER_COLUMNS = _bound("wall-meter file", "columns", 100, "columns")
+WALL_METER_READINGS = _bound("wall-meter file", "readings", 4_000_000, "readings")
+
+
+def table():
+    """The limits as rows (reader, what, value as text), in the order of the readers."""
+    return [(bound.reader, bound.what, bound.text()) for bound in TABLE]

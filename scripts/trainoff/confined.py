@@ -1,0 +1,146 @@
+"""Reads a file that somebody else made in a short-lived process of its own, bounded in memory and time.
+
+The readers have limits of their own (see `bounds`), and look before they read. This is the second wall: whatever a library
+does with a hostile or damaged file, it ends in a sentence and takes nothing with it. Memory is bounded by the system where
+it does so (RLIMIT_AS; Linux), and everywhere by the parent, which looks every few milliseconds. It is no sandbox: the process
+may open what its user may.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from trainoff import bounds
+from trainoff.errors import UserError, one_line
+
+# What Python and its libraries take before the file is opened; only for the parent's look from outside.
+START_BYTES = 256 * bounds.MIB
+# Until a process has imported what it needs, on a machine with much else to do.
+START_SECONDS = 60
+LOOK_SECONDS = 0.02
+
+
+def call(function, where, content_bytes=0, **arguments):
+    """The JSON value that `function` ("module:name", of this package) returns for the arguments, which are JSON values too.
+
+    where: begins the sentences, such as "weights: file.h5". content_bytes: how much content it reads, which sets its time.
+    Raises UserError as the function does, and when it needs more memory or time than bounds allow, or the process breaks.
+    """
+    seconds = bounds.CONFINED_SECONDS + content_bytes / bounds.CONFINED_BYTES_PER_SECOND
+    reply, end = run({"function": function, "arguments": arguments, "seconds": seconds})
+    if "value" in reply:
+        return reply["value"]
+    if "refused" in reply:
+        raise UserError(reply["refused"])
+    reason = {
+        "time": f"it was not read within {seconds:.0f} seconds",
+        "memory": f"reading it takes more than {bounds.CONFINED_BYTES >> 20} MiB of memory",
+    }.get(end) or f"reading it failed ({reply.get('broken') or end})"
+    raise UserError(
+        f"{where} is not used: {reason}. It is damaged, or made to do harm; get it again from where it comes from."
+    )
+
+
+def _in_new_process(request):
+    """The reply to a request, {} for none, and how the process ended: "", "time", "memory", or in words."""
+    scripts = str(Path(__file__).parents[1])
+    # One thread each: libraries of mathematics reserve memory for every processor.
+    environment = os.environ | {"PYTHONPATH": scripts, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as asked:
+        asked.write(json.dumps(request).encode())
+        asked.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainoff.confined"],
+            stdin=asked,
+            stdout=told,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        end = _watch(process, request["seconds"])
+        told.seek(0)
+        lines = told.read().splitlines()
+    # The first line says that reading begins.
+    reply = json.loads(lines[1]) if len(lines) > 1 else {}
+    return reply, end or reply.get("end", "") or (
+        f"its process ended with code {process.returncode}" if not reply else ""
+    )
+
+
+# Tests that read thousands of files start processes faster.
+run = _in_new_process
+
+
+def _watch(process, seconds):
+    """Waits for the process; ends it when it takes too long or too much, and says which."""
+    started = time.monotonic()
+    seen = psutil.Process(process.pid)
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return "time" if process.wait(LOOK_SECONDS) == -signal.SIGXCPU else ""
+            with contextlib.suppress(psutil.Error):
+                if seen.memory_info().rss > START_BYTES + bounds.CONFINED_BYTES:
+                    return "memory"
+            # It bounds its processor time itself, which a busy machine does not stretch; one that only waits must end too.
+            if time.monotonic() - started > START_SECONDS + seconds:
+                return "time"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def answer(request):
+    """The reply to a request, in the process that reads: {"value": …}, {"refused": …}, {"end": …} or {"broken": …}."""
+    module, _, name = request["function"].partition(":")
+    function = getattr(importlib.import_module(f"trainoff.{module}"), name)
+    try:
+        return {"value": function(**request["arguments"])}
+    except UserError as error:
+        return {"refused": str(error)}
+    except MemoryError:
+        return {"end": "memory"}
+    except Exception as error:
+        return {"broken": f"{type(error).__name__}: {one_line(error)}"}
+
+
+def limit(seconds):
+    """Bounds the memory and the processor time of this process from now on, where the system can."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = int(used.ru_utime + used.ru_stime + seconds) + 1
+    _lower(resource.RLIMIT_CPU, cpu)
+    with contextlib.suppress(OSError):  # no /proc on macOS, which would take no notice of the limit anyway
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + bounds.CONFINED_BYTES)
+
+
+def _lower(what, value):
+    _, hard = resource.getrlimit(what)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def main():
+    request = json.load(sys.stdin)
+    reply = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    importlib.import_module(f"trainoff.{request['function'].partition(':')[0]}")
+    os.write(reply, b"reading\n")
+    limit(request["seconds"])
+    with os.fdopen(reply, "w") as stream:
+        stream.write(json.dumps(answer(request)))
+
+
+if __name__ == "__main__":
+    main()
