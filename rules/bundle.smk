@@ -25,7 +25,6 @@ rule bundle:
 
 rule import_bundles:
     input:
-        bundles=SURVEY.paths,
         schemas=[
             project("schemas/bundle.schema.json"),
             project("schemas/metrics.schema.json"),
@@ -38,6 +37,8 @@ rule import_bundles:
         "../envs/analysis.yaml"
     params:
         code=code_of("scripts/import_bundles.py"),
+        # Pairs of path and hash.
+        bundles=literal([[path, hash_of(path)] for path in SURVEY.paths]),
         names=[[*device, name] for device, name in SURVEY.names.items()],
     script:
         "../scripts/import_bundles.py"

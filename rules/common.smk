@@ -24,7 +24,7 @@ from trainoff.exchange import merging
 from trainoff.workflow import imports, isolation, locking
 from trainoff.supervise import progress, slurm
 from trainoff.workflow import validity
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
 from trainoff.workflow.metadata import Metadata, is_news
 
@@ -103,14 +103,6 @@ RESULTS = config["pathvars"]["results"]
 RUN_PATTERN = "<results>/runs/{device}/model~{model}/batch_size~{batch_size}/img_dim~{img_dim}/trainable~{trainable}/precision~{precision}/xla~{xla}/learning_rate~{learning_rate}/replicate~{replicate}"
 
 
-# A wall meter writes its file while the sweep runs, so it need not be there yet.
-WALL_METER_FILES = [
-    meter["file"]
-    for meter in config["energy"]["wall_meters"]
-    if os.path.isfile(meter["file"])
-]
-
-
 wildcard_constraints:
     device="[a-z0-9][a-z0-9_-]*",
     model="[a-z0-9_]+",
@@ -163,6 +155,14 @@ def code_of(script):
 def hash_of(path):
     """SHA-256 of a file of the user's; None for none, and for one that is not there (whoever reads it says so)."""
     return HASHES.sha256(path) if path and os.path.isfile(path) else None
+
+
+def literal(value):
+    """A params function that gives `value` as it is: in texts given directly, Snakemake fills in {x} and <x>.
+
+    For the same reason no file of the user's is an input, whatever function names it: its path is a param, and its hash.
+    """
+    return lambda wildcards: value
 
 
 # What images and weights are made of, as the facts beside them say.
@@ -253,19 +253,17 @@ else:
 
 
 def archive_of_dataset(wildcards):
-    """The archive that the images are read from; none for a dataset that comes with a library."""
+    """The archive that is downloaded; none for a dataset that comes with a library, and for the user's own archive."""
     before_planning()
-    if config["dataset"]["name"] == "digits":
+    if config["dataset"]["name"] == "digits" or "archive" in config["dataset"]:
         return []
-    return config["dataset"].get("archive", "results/downloads/cifar-10-binary.tar.gz")
+    return "results/downloads/cifar-10-binary.tar.gz"
 
 
 def source_of_weights(wildcards):
-    """The file that the starting weights are read from; none for random ones."""
-    if config["weights"] == "random":
-        return []
+    """The weights that are downloaded; none for random ones, and for the user's own file."""
     if config["weights"] != "imagenet":
-        return config["weights"]
+        return []
     size = weight_size(wildcards.model, int(wildcards.img_dim))
     return f"results/downloads/weights/{wildcards.model}_{size}_no_top.h5"
 
@@ -485,10 +483,10 @@ METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
 DIGESTS.save()
 HASHES.save()
 for line in validity.plan_lines(VERDICTS.values()):
-    print(line, file=sys.stderr)
+    print(one_line(line, 1000), file=sys.stderr)
 shared = validity.shared_folder(RESULTS, config, VERDICTS.values())
 if shared:
-    print(shared, file=sys.stderr)
+    print(one_line(shared, 1000), file=sys.stderr)
 
 
 def finish(jobs):

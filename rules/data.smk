@@ -27,6 +27,7 @@ rule prepare_images:
     params:
         code=code_of("scripts/prepare_images.py"),
         made_from=IMAGES_FROM,
+        own_archive=literal(config["dataset"].get("archive")),
         # A wrong one stops a start; a right one changes nothing.
         sha256=config["dataset"].get("sha256"),
     script:
@@ -69,5 +70,6 @@ rule prepare_weights:
         code=code_of("scripts/prepare_weights.py"),
         architecture=architecture_of,
         made_from=WEIGHTS_FROM,
+        own_file=literal(OWN_WEIGHTS),
     script:
         "../scripts/prepare_weights.py"

@@ -1,7 +1,11 @@
 # One rule per figure: tables in, SVG and PNG out. The order of the devices decides colours and the baseline.
 
 FIGURE_DEVICES = [
-    {"name": device["name"], "label": device["label"]} for device in SURVEY.devices
+    {
+        "name": device["name"],
+        "label": one_line(device["label"], 80) or device["name"],
+    }
+    for device in SURVEY.devices
 ]
 
 

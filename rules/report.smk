@@ -73,7 +73,7 @@ rule report:
         "../envs/analysis.yaml"
     params:
         code=code_of("scripts/report.py"),
-        title=config["title"],
+        title=literal(one_line(config["title"])),
         devices=FIGURE_DEVICES,
         assumptions=ASSUMPTIONS,
         settings={

@@ -33,8 +33,8 @@ rule track_wandb:
         "../envs/trackers.yaml"
     params:
         code=code_of("scripts/track_wandb.py"),
-        project=(TRACKERS.get("wandb") or {}).get("project"),
-        entity=(TRACKERS.get("wandb") or {}).get("entity"),
+        project=literal((TRACKERS.get("wandb") or {}).get("project")),
+        entity=literal((TRACKERS.get("wandb") or {}).get("entity")),
         mode=(TRACKERS.get("wandb") or {}).get("mode", "offline"),
     script:
         "../scripts/track_wandb.py"

@@ -52,7 +52,7 @@ onstart:
         )
     if to_train:
         print(
-            f"{config['title']} ({EXPERIMENT_FILES}): {len(to_train)} of {len(RUNS)} runs to train, on "
+            f"{one_line(config['title'])} ({one_line(EXPERIMENT_FILES)}): {len(to_train)} of {len(RUNS)} runs to train, on "
             f"{', '.join(device['name'] for device in DEVICES)}",
             file=sys.stderr,
         )

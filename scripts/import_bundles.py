@@ -6,7 +6,7 @@ from trainoff.workflow.script import logged
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         merging.unpack(
-            snakemake.input.bundles,
+            [path for path, _ in snakemake.params.bundles],
             # Pairs, since a params dict keeps plain keys only.
             {(origin, device): name for origin, device, name in snakemake.params.names},
             snakemake.output.folder,

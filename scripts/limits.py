@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainoff.files import whole
+from trainoff.analyze import tables
+from trainoff.files import write_text
 from trainoff.workflow.script import logged
 
 COLUMNS = [
@@ -56,6 +57,5 @@ def table(found):
 if __name__ == "__main__":
     with logged(snakemake.log[0]) as terminal:
         found = table([json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.limits])
-        with whole(snakemake.output.limits) as path:
-            found.to_csv(path, index=False, lineterminator="\n")
+        write_text(snakemake.output.limits, tables.as_csv(found))
         terminal.write(f"{found.to_string(index=False)}\n")

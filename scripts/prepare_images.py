@@ -64,7 +64,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         prepare_images(
             made_from=snakemake.params.made_from,
-            archive=snakemake.input.get("archive"),
+            archive=snakemake.params.own_archive or snakemake.input.get("archive"),
             archive_sha256=snakemake.params.sha256,
             img_dim=int(snakemake.wildcards.img_dim),
             outputs={name: path for name, path in snakemake.output.items() if name != "facts"},

@@ -42,7 +42,7 @@ if __name__ == "__main__":
             architecture=snakemake.params.architecture,
             img_dim=int(snakemake.wildcards.img_dim),
             made_from=snakemake.params.made_from,
-            source=snakemake.input.get("source"),
+            source=snakemake.params.own_file or snakemake.input.get("source"),
             train_images=Path(snakemake.input.image_facts).with_name("train_images.npy"),
             output=snakemake.output.weights,
             facts=snakemake.output.facts,

@@ -19,6 +19,8 @@ from trainoff import configurations as naming
 from trainoff import numbers, records
 from trainoff.analyze import cells, cost, efficiency, packing, parity, stats
 from trainoff.analyze import published as others
+from trainoff.analyze.tables import as_csv
+from trainoff.errors import printable
 from trainoff.files import write_text
 from trainoff.report import economy, explore, figures, findings, pictures, summaries, wording
 from trainoff.workflow.script import logged
@@ -324,9 +326,7 @@ def carried(frames):
     found = []
     for name in TABLES:
         if name in frames:
-            text = frames[name].drop(columns="metrics_file", errors="ignore").to_csv(index=False, lineterminator="\n")
-            # Half characters of a label or log cannot be written.
-            content = text.encode("utf-8", "replace")
+            content = as_csv(frames[name].drop(columns="metrics_file", errors="ignore")).encode()
             if len(content) <= MOST_CARRIED_BYTES:
                 link = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(content).decode()}"
                 found.append({"name": name, "rows": len(frames[name]), "link": link})
@@ -528,8 +528,7 @@ def log_tail(metrics):
     if not path.is_file():
         return []
     failure = json.loads(path.read_text(encoding="utf-8")).get("failure") or {}
-    # A log may hold bytes of any kind; half characters cannot be written to a page.
-    return [str(line).encode("utf-8", "replace").decode() for line in failure.get("log_tail", [])]
+    return [printable(line) for line in failure.get("log_tail", [])]
 
 
 def version_rows(runs):

@@ -2,10 +2,13 @@
 
 import pandas as pd
 
-from trainoff import records, windows
-from trainoff.errors import UserError
-from trainoff.files import whole
+from trainoff import errors, records, windows
+from trainoff.errors import UserError, bounded
+from trainoff.files import whole, write_text
 
+# What a spreadsheet takes for the beginning of a formula, in the wide forms of East Asian keyboards too.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+LONGEST_CELL = 5000
 # bool_or_none and int_or_none are objects with None for the unknown: as floats, whole numbers would end in ".0".
 RUN_COLUMNS = {
     "device": "str",
@@ -174,10 +177,40 @@ def files(output, *names):
 
 def write(frame, csv, parquet):
     """Writes a table to both files, each whole or not at all."""
-    with whole(csv) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+    frame = printable(frame)
+    write_text(csv, as_csv(frame))
     with whole(parquet) as temporary:
         frame.to_parquet(temporary, index=False)
+
+
+def as_csv(frame):
+    """A table as the text of a CSV file: the one writer of all that the project writes.
+
+    Every text is one printable line, so that no cell can look like several rows. A text that a spreadsheet would take for a
+    formula gets an apostrophe before it, as spreadsheets themselves mark text; numbers, signed or not, stay as they are.
+    """
+    frame = _with_texts(printable(frame), lambda text: f"'{text}" if text.startswith(FORMULA) else text)
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def printable(frame):
+    """A table in which every text is one printable line of bounded length."""
+    return _with_texts(frame, lambda text: bounded(errors.printable(text), LONGEST_CELL))
+
+
+def _with_texts(frame, change):
+    """A table with `change` applied to every text in it, once per distinct text."""
+    changed = {}
+    for name in frame.columns:
+        if not (pd.api.types.is_object_dtype(frame[name]) or pd.api.types.is_string_dtype(frame[name])):
+            continue
+        texts = {value for value in frame[name].unique() if isinstance(value, str)}
+        other = {text: change(text) for text in texts}
+        if any(text != new for text, new in other.items()):
+            changed[name] = frame[name].map(
+                lambda value, other=other: other[value] if isinstance(value, str) else value
+            )
+    return frame.assign(**changed) if changed else frame
 
 
 def _run_row(path, record):

@@ -106,11 +106,11 @@ def all_devices(own, manifests, names):
             name = names[manifest["origin"], device["name"]]
             if name in entries:
                 continue
-            label = device["label"]
+            label = given = one_line(device["label"], 80) or device["name"]
             if label in labels and device.get("chip"):
-                label = f"{label} ({device['chip']})"
+                label = f"{label} ({one_line(device['chip'], 40)})"
             if label in labels:
-                label = f"{device['label']} ({manifest['origin']})"
+                label = f"{given} ({manifest['origin']})"
             labels.add(label)
             entries[name] = {"name": name, "label": label, "accelerator": device["accelerator"]}
     return sorted(entries.values(), key=lambda device: (device["accelerator"] != "cpu", device["name"]))

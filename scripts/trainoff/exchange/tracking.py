@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from trainoff import records
+from trainoff.errors import one_line
 from trainoff.files import write_text
 
 # What a run's readings are called; those of the hardware have a group of their own, as sweep users know it.
@@ -89,7 +90,7 @@ def report(tracker, metrics, output, log_run, terminal):
         reason = f"{error.name} is not installed"
     except Exception as error:
         # A tracker's library may fail in any way; none of them may stop a sweep.
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        reason = f"{type(error).__name__}: {one_line(error) or 'no reason given'}"
     if reason:
         terminal.write(
             f"\n{tracker}: {len(logged)} of {len(metrics)} runs were written; {reason}. The results are complete without "

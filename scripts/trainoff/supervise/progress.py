@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+from trainoff.errors import CLEAR, printable
 from trainoff.files import write_text
 
 
@@ -107,7 +108,7 @@ class Progress:
         if self.live:
             line = f"      {words}; {self.finished} of {self.planned} runs done{self._outlook(time.time())}"
             # One column is left free, so that no terminal breaks the line.
-            self.terminal.write(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}")
+            self.terminal.write(f"{CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
             self.terminal.flush()
 
     def end(self, record):
@@ -115,7 +116,8 @@ class Progress:
         self._line(f"      {outcome_words(record)}, after {_duration(now - self.started)}; {self._left(now)}")
 
     def _line(self, text):
-        self.terminal.write(f"\r\033[K{text}\n" if self.live else f"{text}\n")
+        text = printable(text)[:1000]
+        self.terminal.write(f"{CLEAR}{text}\n" if self.live else f"{text}\n")
 
     def _left(self, now):
         left = self.planned - self.finished - 1

@@ -1,13 +1,22 @@
 """The edge between a rule and its script."""
 
 import contextlib
+import io
 import os
 import sys
 import traceback
 from pathlib import Path
 
-from trainoff.errors import UserError
+from trainoff.errors import CLEAR, UserError, one_line, printable
 from trainoff.privacy import scrub_file
+
+
+class Terminal(io.TextIOWrapper):
+    """A stream to a terminal to which nothing unprintable gets through but ends of lines and, first of all, CLEAR."""
+
+    def write(self, text):
+        clear = CLEAR if text.startswith(CLEAR) else ""
+        return super().write(clear + "\n".join(map(printable, text.removeprefix(clear).split("\n"))))
 
 
 @contextlib.contextmanager
@@ -21,7 +30,7 @@ def logged(log):
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
+    terminal = Terminal(os.fdopen(os.dup(2), "wb"), encoding="utf-8", errors="replace", line_buffering=True)
     try:
         with open(log, "w", encoding="utf-8") as file:
             os.dup2(file.fileno(), 1)
@@ -54,6 +63,6 @@ def _sentence(error, log):
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {one_line(error.filename)}" if error.filename else ""
         return f"{error.strerror or error}{where}. Nothing finished is lost: mend it and start again. Details: {log}"
-    return f"{type(error).__name__}: {error}. This is a mistake in trainoff, not yours; details: {log}"
+    return f"{type(error).__name__}: {one_line(error, 1000)}. This is a mistake in trainoff, not yours; details: {log}"
