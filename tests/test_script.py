@@ -17,6 +17,7 @@ from project import ROOT
             "No space left on device: results/x. Nothing finished",
         ),
         ("KeyError('axis')", 1, "a mistake in trainoff, not yours"),
+        ("UserError('a\\x1b[2J\\rb\\u202ec' + 'x' * 9000)", 1, "a [2J b c" + "x" * 1900),
         ("KeyboardInterrupt()", 130, "Stopped. The next start goes on"),
     ],
 )
@@ -31,6 +32,7 @@ with logged({str(tmp_path / "log")!r}):
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "scripts", capture_output=True, text=True)
     assert done.returncode == code
     assert sentence in done.stderr
+    assert done.stderr.replace("\n", "").isprintable() and len(done.stderr) < 3000
     assert "Traceback" not in done.stderr and "what the script says" not in done.stdout + done.stderr
     log = (tmp_path / "log").read_text()
     assert "what the script says" in log

@@ -1,5 +1,6 @@
 """Records become tables: whole, in order, with the unknown left empty."""
 
+import csv
 import json
 import random
 
@@ -100,3 +101,23 @@ def test_two_files_of_one_run_are_refused(tmp_path):
     paths = synthetic.write(tmp_path / "here", records) + synthetic.write(tmp_path / "there", records[:1])
     with pytest.raises(UserError, match="same run"):
         tables.read_all(paths)
+
+
+MARKS = ["\x1b[2J", "\u202eabc", "a\u200bb", "\ud800", "a\rb", "a\nb,c"]
+HOSTILE = [*MARKS, '=HYPERLINK("x")', "\t=1", "+1", "-1", "@x", "\uff1d1", "=" * 9000]
+
+
+def test_foreign_text_stays_text_in_every_table(tmp_path):
+    others = len(HOSTILE) * [None]
+    frame = pd.DataFrame({"text": [*HOSTILE, None], "number": -1.5, "whole": [-3, *others]}, dtype="object")
+    frame["number"] = frame["number"].astype("float64")
+    tables.write(frame, tmp_path / "a.csv", tmp_path / "a.parquet")
+    content = (tmp_path / "a.csv").read_bytes().decode()
+    assert content == tables.as_csv(frame)
+    assert content.count("\n") == len(HOSTILE) + 2 and content.replace("\n", "").isprintable()
+    rows = list(csv.reader(content.splitlines()))[1:]
+    assert all(row[1] == "-1.5" for row in rows) and rows[0][2] in ("-3", "-3.0")
+    assert not any(row[0].startswith(tuple("=+-@\t\r\uff1d")) for row in rows)
+    assert max(len(row[0]) for row in rows) <= tables.LONGEST_CELL + 1
+    kept = pd.read_parquet(tmp_path / "a.parquet")["text"]
+    assert kept[6] == HOSTILE[6] and all(text is None or text != text or text.isprintable() for text in kept)

@@ -129,7 +129,10 @@ def test_a_bundle_stands_beside_the_own_runs_and_trains_nothing(copy):
     done = project.snakemake(copy, "--", "bundle")
     assert done.returncode == 0, done.stdout
     (copy / "imports").mkdir()
-    shutil.move(copy / "results/bundle.zip", copy / "imports")
+    # Under a name that Snakemake would read as a pattern, and with such a title and meter.
+    shutil.move(copy / "results/bundle.zip", copy / "imports/{device} <results> *.zip")
+    title = "{x} <results> {device} *"
+    (copy / "tiny.yaml").write_text(yaml.safe_dump(project.TINY | {"title": title}))
     assert project.planned(copy) == {"import_bundles": 1} | AFTER_TRAINING
     before = (copy / "results/tables/comparison.csv").read_bytes(), (copy / "results/tables/rates.csv").read_bytes()
     done = project.snakemake(copy, "--", "results/tables/comparison.csv")
@@ -138,6 +141,8 @@ def test_a_bundle_stands_beside_the_own_runs_and_trains_nothing(copy):
         (copy / "results/tables/comparison.csv").read_bytes(),
         (copy / "results/tables/rates.csv").read_bytes(),
     )
+    index = json.loads((copy / "results/imported/index.json").read_text())
+    assert [bundle["runs"] for bundle in index["bundles"]] == [RUNS]
 
 
 def test_a_file_that_is_no_bundle_gives_a_sentence(copy):
