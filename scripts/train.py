@@ -11,11 +11,13 @@ from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
 from trainoff.measure import child
 from trainoff.supervise import conditions, idling, progress, slurm, supervise
-from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered
+from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered, says_no_speed
 from trainoff.windows import summarise
 from trainoff.workflow import validity
 from trainoff.workflow.script import logged
 
+# How often a run is trained that is stopped (by a signal, or with the machine) in every epoch that counts.
+ATTEMPTS_IF_STOPPED = 3
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
 
 
@@ -70,7 +72,7 @@ def train(
         attempts = _attempts(run, attempt, say)
     surroundings = conditions.describe(load, waited, before, conditions.read())
     record = _record(run, attempts, idle)
-    record["conditions"] = surroundings
+    record["conditions"] = surroundings | {"suspended_seconds": attempts[-1][1].suspended_seconds}
     record["provenance"] = {
         "started_at": started_at,
         "finished_at": _now(),
@@ -113,17 +115,25 @@ def check_prepared(files, facts):
 def _attempts(run, attempt, say):
     """[(learning rate, outcome, converged)]: trains once, and again at lower rates as long as the run's on_divergence says.
 
-    attempt: trains at a learning rate, returns a launch.Outcome. Only a training that diverged or did not converge is
-    tried again: another learning rate helps no crash.
+    attempt: trains at a learning rate, returns a launch.Outcome. A training that diverged or did not converge is tried at a
+    lower learning rate, which helps no crash; one that was stopped in all its counted epochs, at the same.
     """
     again = run["on_divergence"] or {"attempts": 0, "reduce_learning_rate": None}
-    rate, attempts = run["learning_rate"], []
+    rate, attempts, lowered, stopped = run["learning_rate"], [], 0, 0
     while True:
         outcome = attempt(rate)
         converged = _converged(run, outcome)
         attempts.append((rate, outcome, converged))
-        if converged is not False or len(attempts) > again["attempts"]:
+        if says_no_speed(outcome):
+            if stopped == ATTEMPTS_IF_STOPPED - 1:
+                say("stopped again in every epoch that counts: recorded without a speed")
+                return attempts
+            stopped += 1
+            say(f"stopped for {outcome.suspended_seconds:.0f} s, in every epoch that counts; training again")
+            continue
+        if converged is not False or lowered >= again["attempts"]:
             return attempts
+        lowered += 1
         rate *= again["reduce_learning_rate"]
         say(f"did not converge; training again at learning rate {rate:g}")
 
@@ -162,6 +172,8 @@ def _training(attempts):
 
 
 def _word(outcome, converged):
+    if says_no_speed(outcome):
+        return "suspended"
     return "not_converged" if outcome.status == "ok" and converged is False else outcome.status
 
 

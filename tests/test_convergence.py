@@ -44,6 +44,34 @@ class Outcome:
         return {"first_step": {"loss": 2.3}, "built": {"validation_images": 320}}[name]
 
 
+def stopped(counts):
+    """An Outcome that was stopped in an epoch; counts: whether another epoch still does."""
+    outcome = Outcome("ok")
+    outcome.windows = [
+        window(1.0, 0.8) | {"warm_up": True, "suspended_seconds": 8.0},
+        window(1.0, 0.8) | {"warm_up": not counts},
+    ]
+    outcome.suspended_seconds = 8.0
+    return outcome
+
+
+@pytest.mark.parametrize(
+    "outcomes, expected",
+    [
+        ([stopped(counts=True)], ["ok"]),
+        ([stopped(counts=False), Outcome("ok")], ["suspended", "ok"]),
+        ([stopped(counts=False)] * 3, ["suspended"] * 3),
+    ],
+)
+def test_what_was_stopped_in_all_its_epochs_is_trained_again(outcomes, expected):
+    left = iter(outcomes)
+    run = {"learning_rate": 0.1, "classes": 10, "on_divergence": {"reduce_learning_rate": 0.5, "attempts": 2}}
+    attempts = train._attempts(run, lambda rate: next(left), say=lambda words: None)
+    told = train._training(attempts)["attempts"]
+    assert [attempt["outcome"] for attempt in told] == expected
+    assert {attempt["learning_rate"] for attempt in told} == {0.1}
+
+
 @pytest.mark.parametrize(
     "outcomes, tried",
     [

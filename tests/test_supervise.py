@@ -54,6 +54,12 @@ def test_a_hang_ends_at_the_time_limit_with_all_its_processes(tmp_path):
     assert not set(psutil.Process().children(recursive=True)) - before
 
 
+def test_a_child_that_is_left_stopped_is_ended(tmp_path):
+    code = "import os, signal, time; print('up', flush=True); os.kill(os.getpid(), signal.SIGSTOP); time.sleep(600)"
+    ending, (status, message) = run(code, tmp_path, timeout_seconds=2)
+    assert ending.timed_out and status == "timed_out" and "stopped by a signal" in message
+
+
 def test_the_child_dies_with_its_supervisor(tmp_path):
     """SIGKILL leaves the supervisor no time to clean up: the training must notice by itself."""
     code = f"""

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -130,14 +131,22 @@ def test_a_segmentation_fault_is_recorded_with_what_was_measured_before(data, tm
     assert record["windows"], "the finished windows were lost"
 
 
-def test_a_hang_is_recorded(data, tmp_path):
+def test_an_epoch_in_which_the_training_was_stopped_does_not_count(data, tmp_path):
     def stop(words):
-        if "epoch 1" in words:
-            os.kill(training_process().pid, signal.SIGSTOP)
+        if "epoch 2" in words:
+            training = training_process()
+            training.suspend()
+            threading.Timer(3.0, training.resume).start()
 
-    record = run(data, tmp_path, say=stop, epochs=100_000, timeout_minutes=0.7)
-    assert record["status"] == "timed_out"
-    assert record["cold_start"]["first_step_seconds"] > 0
+    record = run(data, tmp_path, say=stop, epochs=8, images_per_epoch=1600)
+    assert record["status"] == "ok"
+    stopped = [window for window in record["windows"] if "suspended_seconds" in window]
+    assert sum(window["suspended_seconds"] for window in stopped) == pytest.approx(3, abs=0.5)
+    assert all(window["warm_up"] for window in stopped) and len(stopped) <= 2
+    others = [window["images"] / window["seconds"] for window in record["windows"] if not window["warm_up"]]
+    assert len(others) >= 5
+    assert record["throughput"]["images_per_second"] == pytest.approx(statistics.median(others))
+    assert record["conditions"]["suspended_seconds"] == pytest.approx(3, abs=0.5)
 
 
 def test_a_loss_that_is_no_number_is_recorded(data, tmp_path):

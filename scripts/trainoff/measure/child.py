@@ -1,7 +1,8 @@
 """The process that trains. It lives apart from its supervisor, so that nothing it does can end the sweep.
 
 Run as `python -m trainoff.measure.child SPEC`, SPEC being a JSON file with the keys run, files and journal. It writes one JSON
-object per line to the journal as things happen; what stands there survives any crash. Events:
+object per line to the journal as things happen; what stands there survives any crash. Every event has `at`, the machine's
+monotonic clock in seconds, which all processes share. Events:
 
 started     import of the framework begins
 imported    seconds, device (facts), software (versions)
@@ -9,6 +10,7 @@ built       seconds, model: facts, see models.describe, validation_images: how m
 meter       source, scope: the energy counter that the windows are read with; null where there is none
 first_step  seconds, loss
 window      window: one entry of `windows` in the metrics record
+pause       start, end (as `at`): between them this process did not run, or its interpreter let no other thread run
 done        the run is complete
 failed      status, message: the run ended, and why
 """
@@ -27,6 +29,11 @@ import traceback
 DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "jaxlib", "jax-cuda12-plugin", "numpy"]
 
 
+# How often the heart beats, and from how long a time without a beat on it is told.
+BEAT_SECONDS = 0.1
+PAUSE_SECONDS = 0.5
+
+
 def main(spec_path, load_work):
     """Does the work that the file `spec_path` describes; every outcome ends in the journal.
 
@@ -36,11 +43,14 @@ def main(spec_path, load_work):
         spec = json.load(file)
     end_with_supervisor()
     with open(spec["journal"], "a", encoding="utf-8") as journal:
+        lock = threading.Lock()
 
         def report(event):
-            journal.write(json.dumps(event) + "\n")
-            journal.flush()
+            with lock:
+                journal.write(json.dumps({"at": time.monotonic(), **event}) + "\n")
+                journal.flush()
 
+        threading.Thread(target=_beat, args=(report,), daemon=True).start()
         report({"event": "started"})
         try:
             _start_and_work(spec["run"], spec["files"], load_work, report)
@@ -71,6 +81,17 @@ def _start_and_work(run, files, load_work, report):
         }
     )
     work(run, files, backend, report)
+
+
+def _beat(report):
+    """Reports every time in which this thread could not run; see trainoff.supervise.stops for what it is taken for."""
+    last = time.monotonic()
+    while True:
+        time.sleep(BEAT_SECONDS)
+        now = time.monotonic()
+        if now - last > PAUSE_SECONDS:
+            report({"event": "pause", "start": last, "end": now})
+        last = now
 
 
 def _training():

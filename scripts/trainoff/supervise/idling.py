@@ -28,6 +28,7 @@ SESSION_SECONDS = 12 * 3600
 READINGS = 3
 # A device that has just worked needs a moment to slow down.
 SETTLE_SECONDS = 3.0
+STOPPED = "The idle power is not known: the process that measured it was stopped meanwhile, or the machine was."
 
 
 def of_session(folder, device, seconds, log, say):
@@ -49,6 +50,8 @@ def of_session(folder, device, seconds, log, say):
         return noted
     say(f"measuring the idle power of {device['name']} for {seconds:.0f} s, once in this session")
     found = _measure(device, seconds, log)
+    if found.get("reason") == STOPPED:  # says nothing of the rest of the session
+        return found
     write_text(path, json.dumps({"boot": psutil.boot_time(), "measured": time.time(), "found": found}) + "\n")
     return found
 
@@ -82,13 +85,15 @@ def _measure(device, seconds, log):
         output = Path(folder) / "idle.json"
         arguments = [device["accelerator"], str(seconds), str(output)]
         with open(log, "ab") as stream:
-            supervise.run_child(
+            ending = supervise.run_child(
                 [sys.executable, "-m", __name__, *arguments],
                 log=stream,
                 timeout_seconds=seconds + 120,
                 environment=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(device),
                 watch=lambda: None,
             )
+        if ending.looks.stops or ending.looks.sleeps or ending.looks.gaps:
+            return _unknown(STOPPED)
         with contextlib.suppress(OSError, ValueError):
             return json.loads(output.read_text())
     return _unknown("The process that measures the idle machine ended before it was done; the log says more.")

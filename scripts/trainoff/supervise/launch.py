@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainoff import devices
 from trainoff.privacy import scrub
-from trainoff.supervise import progress, software, supervise
+from trainoff.supervise import progress, software, stops, supervise
 
 SCRIPTS = Path(__file__).parents[2]
 
@@ -40,6 +40,23 @@ class Journal:
         """The latest event of that name, or {}."""
         return next((event for event in reversed(self.events) if event["event"] == name), {})
 
+    def mark(self, found):
+        """Takes the time in which the child did not run out of what it has reported. found: Stops in order of time.
+
+        A window in which it was stopped gets `suspended_seconds` and does not count (its warm_up is true); of other durations
+        that hold a stop nothing is known (None).
+        """
+        before = None
+        for event in self.events:
+            at = event.get("at")
+            if at is None or event["event"] == "pause":
+                continue
+            if event["event"] == "window":
+                _mark_window(event["window"], at, found)
+            elif before is not None and event.get("seconds") is not None and stops.seconds_within(found, before, at):
+                event["seconds"] = None
+            before = at
+
     @property
     def windows(self):
         return [event["window"] for event in self.events if event["event"] == "window"]
@@ -53,6 +70,16 @@ class Journal:
         return (failed["status"], failed["message"]) if failed else None
 
 
+def _mark_window(window, at, found):
+    """at: when it was reported, right after its validation."""
+    ended = at - window["validation_seconds"]
+    window["validation_seconds"] = max(0.0, window["validation_seconds"] - stops.seconds_within(found, ended, at))
+    stopped = stops.seconds_within(found, ended - window["seconds"], ended)
+    if stopped:
+        window["suspended_seconds"] = round(stopped, 3)
+        window["warm_up"] = True
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a child: all that it reported, and how it ended (a `status` of the metrics record)."""
@@ -64,6 +91,8 @@ class Outcome:
     message: str | None
     # Last lines of its output.
     log_tail: list[str]
+    # For how long it did not run because it, or the machine, was stopped; None when no child was started.
+    suspended_seconds: float | None = None
 
     @property
     def failure(self):
@@ -76,6 +105,13 @@ class Outcome:
             "message": self.message,
             "log_tail": self.log_tail,
         }
+
+
+def says_no_speed(outcome):
+    """Whether a training ended well, but was stopped in every epoch that would have counted."""
+    windows = outcome.journal.windows
+    stopped = any("suspended_seconds" in window for window in windows)
+    return outcome.status == "ok" and stopped and all(window["warm_up"] for window in windows)
 
 
 def launch(module, run, files, log, timeout_minutes, say, journal=None):
@@ -102,9 +138,11 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
                 environment=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(run["device"]),
                 watch=journal.follow,
             )
+    found = stops.found(ending.looks, [event for event in journal.events if event["event"] == "pause"])
+    journal.mark(found)
     log_tail = [scrub(line) for line in supervise.tail(log)]
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
-    return Outcome(journal, ending, status, message and scrub(message), log_tail)
+    return Outcome(journal, ending, status, message and scrub(message), log_tail, sum(stop.seconds for stop in found))
 
 
 def prepared_files(image_facts, weight_facts):

@@ -1,4 +1,7 @@
-"""What the person who waits is told: which run of how many, how fast it goes, how long it will take."""
+"""What the person who waits is told: which run of how many, how fast it goes, how long it will take.
+
+Durations are differences of the monotonic clock, which nobody can set.
+"""
 
 import json
 import shutil
@@ -10,8 +13,11 @@ from trainoff.files import write_text
 
 
 def write_plan(path, metrics):
-    """Notes which runs a sweep is about to do, so that each can say where it stands. metrics: their paths."""
-    write_text(path, json.dumps({"started": time.time(), "metrics": sorted(map(str, metrics))}))
+    """Notes which runs a sweep is about to do, so that each can say where it stands. metrics: their paths.
+
+    None of them has a record yet: what is trained again was moved away.
+    """
+    write_text(path, json.dumps({"started": time.monotonic(), "boot": _boot(), "metrics": sorted(map(str, metrics))}))
 
 
 def is_news(record):
@@ -61,7 +67,9 @@ def outcome_words(record):
     if record["status"] != "ok":
         return f"{record['status'].replace('_', ' ')}: {record['failure']['message']}"
     rate = record["throughput"]["images_per_second"]
-    return "finished" if rate is None else f"finished at {rate:.0f} images/s"
+    stopped = record.get("conditions", {}).get("suspended_seconds")
+    words = "finished" if rate is None else f"finished at {rate:.0f} images/s"
+    return f"{words} (stopped for {_duration(stopped)} meanwhile, which does not count)" if stopped else words
 
 
 def follow(metrics, terminal, seconds=5.0):
@@ -70,7 +78,7 @@ def follow(metrics, terminal, seconds=5.0):
     metrics: paths of the planned runs' records. terminal: stream to write to. Returns when all are there; meant for a thread
     of its own. seconds: between two looks.
     """
-    started, open_runs, total = time.time(), list(metrics), len(metrics)
+    started, open_runs, total = time.monotonic(), list(metrics), len(metrics)
     while open_runs:
         time.sleep(seconds)
         for path in [path for path in open_runs if Path(path).is_file()]:
@@ -81,7 +89,7 @@ def follow(metrics, terminal, seconds=5.0):
                 continue  # not whole yet on this side of a shared disk
             open_runs.remove(path)
             done = total - len(open_runs)
-            left = (time.time() - started) / done * len(open_runs)
+            left = (time.monotonic() - started) / done * len(open_runs)
             rest = f"about {_duration(left)} left" if open_runs else "that was the last run"
             print(f"[{done}/{total}] {words}; {rest}", file=terminal, flush=True)
 
@@ -92,7 +100,7 @@ class Progress:
     def __init__(self, plan_file, metrics, terminal):
         self.terminal = terminal
         self.live = terminal.isatty()
-        self.started = time.time()
+        self.started = time.monotonic()
         self.finished, self.planned, self.since = _standing(plan_file, metrics)
         self.epochs = self.epochs_done = 0
 
@@ -106,13 +114,13 @@ class Progress:
             return
         self.epochs_done += words.startswith("epoch")
         if self.live:
-            line = f"      {words}; {self.finished} of {self.planned} runs done{self._outlook(time.time())}"
+            line = f"      {words}; {self.finished} of {self.planned} runs done{self._outlook(time.monotonic())}"
             # One column is left free, so that no terminal breaks the line.
             self.terminal.write(f"{CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
             self.terminal.flush()
 
     def end(self, record):
-        now = time.time()
+        now = time.monotonic()
         self._line(f"      {outcome_words(record)}, after {_duration(now - self.started)}; {self._left(now)}")
 
     def _line(self, text):
@@ -137,22 +145,26 @@ class Progress:
 
 
 def _standing(plan_file, metrics):
-    """(runs of the plan finished so far, runs planned, when the first of them began in seconds since 1970)."""
+    """(runs of the plan finished so far, runs planned, when the first of them began on the monotonic clock)."""
+    now = time.monotonic()
     try:
         plan = json.loads(Path(plan_file).read_text())
-    except (OSError, ValueError):  # a job run on its own, or on another machine: it stands alone
-        return 0, 1, time.time()
-    if metrics not in plan["metrics"]:
-        return 0, 1, time.time()
-    finished = [path for path in plan["metrics"] if _modified(path) > plan["started"]]
-    return len(finished), len(plan["metrics"]), plan["started"]
+    except (OSError, ValueError):
+        return 0, 1, now
+    if metrics not in plan["metrics"]:  # a job run on its own
+        return 0, 1, now
+    finished = sum(Path(path).is_file() for path in plan["metrics"])
+    # Of another machine's clock, that of the one that planned, nothing follows here.
+    started = min(plan["started"], now) if plan.get("boot", _boot()) == _boot() else now
+    return finished, len(plan["metrics"]), started
 
 
-def _modified(path):
+def _boot():
+    """Tells this start of this machine from others, since a monotonic clock is good for one only; "" where it is not told."""
     try:
-        return Path(path).stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _duration(seconds):

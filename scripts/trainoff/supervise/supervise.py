@@ -5,13 +5,13 @@ import dataclasses
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 
 from trainoff.errors import UserError
 from trainoff.measure.memory import words_of_exhaustion
+from trainoff.supervise import stops
 
 # How often the child is looked at. Coarse enough to cost the training nothing.
 POLL_SECONDS = 0.2
@@ -27,12 +27,16 @@ class Ending:
     exit_code: its exit code, or None if a signal ended it.
     timed_out: it ran longer than it might and was ended for that.
     killed_for_memory: the system's out-of-memory killer was at work while it ran.
+    left_stopped: it was stopped by a signal for longer than it might run, and was ended for that.
+    looks: what was seen of it meanwhile, for trainoff.supervise.stops.
     """
 
     signal: str | None
     exit_code: int | None
     timed_out: bool
     killed_for_memory: bool
+    left_stopped: bool = False
+    looks: stops.Looks | None = None
 
 
 class ControllerGone(UserError):
@@ -51,22 +55,24 @@ def controller():
 def run_child(command, log, timeout_seconds, environment, watch):
     """Runs `command` to its end, whatever that is, and returns the Ending.
 
-    log: open file that takes its standard output and error. environment: its environment variables.
+    log: open file that takes its standard output and error. environment: its environment variables. timeout_seconds: for
+    which it may run; the time in which it, this process or the machine is stopped does not count.
     watch: called without arguments every POLL_SECONDS. Raises ControllerGone when the controller is killed.
     The child leads its own process group; none of it outlives this call. Should this process be killed, the child
     reads the end of its standard input and must end itself.
     """
     works_for = controller()
     kills_before = _memory_kills()
-    deadline = time.monotonic() + timeout_seconds
-    timed_out = False
+    timed_out = left_stopped = False
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
     )
+    looks = stops.Looks(child.pid)
     try:
         while child.poll() is None:
-            if time.monotonic() > deadline:
-                timed_out = True
+            looks.look()
+            if max(looks.ran, looks.stopped_for) > timeout_seconds:
+                timed_out, left_stopped = True, looks.stopped_for > timeout_seconds
                 break
             if works_for is not None and not works_for.is_running():
                 raise ControllerGone("The sweep was killed. Start it again: it goes on with the unfinished runs.")
@@ -78,6 +84,7 @@ def run_child(command, log, timeout_seconds, environment, watch):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         child.stdin.close()
+    looks.look()
     watch()
     code = child.returncode
     return Ending(
@@ -85,6 +92,8 @@ def run_child(command, log, timeout_seconds, environment, watch):
         exit_code=code if code >= 0 else None,
         timed_out=timed_out,
         killed_for_memory=code == -signal.SIGKILL and not timed_out and _memory_kills() > kills_before,
+        left_stopped=left_stopped,
+        looks=looks,
     )
 
 
@@ -93,6 +102,11 @@ def status_of(ending, log_tail):
 
     log_tail: the last lines of its output.
     """
+    if ending.left_stopped:
+        return (
+            "timed_out",
+            "The training process was stopped by a signal for longer than protocol.timeout_minutes and was ended.",
+        )
     if ending.timed_out:
         return "timed_out", "The run took longer than protocol.timeout_minutes and was ended."
     if ending.killed_for_memory:

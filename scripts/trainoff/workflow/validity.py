@@ -344,10 +344,13 @@ def requirement(wanted):
 
 
 def mark_warm_up(record, epochs):
-    """Marks the first windows of a record as warm-up, as many as `epochs`, and computes the energy of the others again."""
+    """Marks the first windows of a record as warm-up, as many as `epochs`, and computes the energy of the others again.
+
+    One in which the training was stopped stays marked: it does not count either.
+    """
     for windows in [record["windows"], *(one["windows"] for one in record["training"]["attempts"] if "windows" in one)]:
         for window in windows:
-            window["warm_up"] = window["epoch"] <= epochs
+            window["warm_up"] = window["epoch"] <= epochs or "suspended_seconds" in window
     if "identity" in record:
         record["identity"] = record["identity"] | {"warm_up_epochs": epochs}
     if record["energy"]:
