@@ -1,5 +1,6 @@
 """Trains several runs of one configuration at once on one device and records how fast they were together."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ SCHEMA_VERSION = 1
 POLL_SECONDS = 0.05
 # How often memory is looked at: reading it costs some milliseconds.
 MEMORY_SECONDS = 1.0
+# How often a pack is trained during which a training is stopped, by a signal or with the machine.
+ATTEMPTS_IF_STOPPED = 3
 
 
 def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, start=1):
@@ -43,8 +46,14 @@ def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, s
         outcomes = [recovered(Path(output).with_name(slurm.JOURNAL), *ended, [])] * at_once
     else:
         slurm.begin(Path(output).parent)
-        with metering.metered(run["device"]) as energy:
-            outcomes, memory = together(run, at_once, files, logs, timeout_minutes)
+        for _ in range(ATTEMPTS_IF_STOPPED):
+            started = time.monotonic()
+            with metering.metered(run["device"]) as energy:
+                outcomes, memory = together(run, at_once, files, logs, timeout_minutes)
+            if not any(outcome.suspended_seconds for outcome in outcomes):
+                break
+            say("the trainings were stopped, or the machine was")
+    outcomes = [without_speed(outcome) if outcome.suspended_seconds else outcome for outcome in outcomes]
     seconds = time.monotonic() - started
     failures = [outcome for outcome in outcomes if outcome.status != "ok"]
     rates = None if failures else rates_of([counted_windows(outcome.journal) for outcome in outcomes])
@@ -75,6 +84,13 @@ def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, s
     else:
         say(f"ended as {record['status']}: {record['reason']}")
     return record
+
+
+def without_speed(outcome):
+    """The Outcome of a training that was stopped meanwhile: it, and those beside it, had the device for unequal times."""
+    if outcome.status != "ok":
+        return outcome
+    return dataclasses.replace(outcome, status="error", message="It was stopped meanwhile, or the machine was.")
 
 
 def rates_of(trainings):

@@ -497,6 +497,8 @@ def run_rows(runs, devices):
 def _flags(run):
     """What must be said beside a run's status, in a word or few."""
     flags = [name for name in ("unstable", "busy") if run[name] or False]
+    if numbers.known(run["suspended_seconds"]) and run["suspended_seconds"] > 0:
+        flags.append(f"stopped for {run['suspended_seconds']:.0f} s, not counted")
     if run["attempts"] > 1:
         flags.append(f"attempt {run['attempts']}, learning rate {run['learning_rate_used']:g}")
     if run["status"] == "ok" and numbers.known(run["converged"]) and not run["converged"]:
