@@ -30,6 +30,7 @@ import prepare_images  # noqa: E402
 import prepare_weights  # noqa: E402
 from trainoff import configurations, devices, experiment, files  # noqa: E402
 from trainoff.measure import backends  # noqa: E402
+from trainoff.prepare import survey  # noqa: E402
 from trainoff.supervise import conditions  # noqa: E402
 from trainoff.workflow.script import logged  # noqa: E402
 
@@ -56,7 +57,7 @@ def runs_to_measure(device, which):
         {
             **run,
             "architecture": {key: models[run["model"]][key] for key in ("application", "module")},
-            "classes": experiment.CLASSES,
+            "classes": survey.PUBLISHED["digits"],
             **config["training"],
             **config["protocol"],
         }
@@ -71,7 +72,7 @@ def prepare(run, folder):
     counts = {"train": _read_yaml("config.yaml")["images"]["train"], "validation": VALIDATION_IMAGES}
     paths = {f"{split}_{what}": folder / f"{split}_{what}.npy" for split in counts for what in ("images", "labels")}
     images = {"dataset": "digits", "images": counts}
-    prepare_images.prepare_images(images, None, None, run["img_dim"], paths, folder / "images.json")
+    prepare_images.prepare_images(images, {"name": "digits"}, None, run["img_dim"], paths, folder / "images.json")
     weights = folder / "weights.npz"
     prepare_weights.prepare_weights(
         run["architecture"],

@@ -26,6 +26,7 @@ from trainoff.supervise import progress, slurm
 from trainoff.workflow import validity
 from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
+from trainoff.prepare import survey
 from trainoff.workflow.metadata import Metadata, is_news
 
 logger.addFilter(is_news)
@@ -75,6 +76,7 @@ EXPERIMENT_FILES = " + ".join(map(os.path.relpath, workflow.configfiles))
 config = experiment.in_order(config)
 DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
 HASHES = Hashes(".snakemake/trainoff/files.json")
+DATA_HASHES = Hashes(survey.NOTES)
 SCHEMA = read_yaml("schemas/config.schema.yaml")
 MODELS = read_yaml("catalog/models.yaml")
 # Holds the name of this folder to others, once it has exchanged bundles with them; one for all experiments.
@@ -87,6 +89,10 @@ try:
         models=MODELS,
         where=EXPERIMENT_FILES,
     )
+    # What there is to train on: classes, and what tells it from other data.
+    DATA = survey.survey(config["dataset"], DATA_HASHES, machine.usable_threads())
+    experiment.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
+    config = experiment.fitted(config)
     CATALOG = read_yaml("catalog/devices.yaml")
     experiment.check_catalog(CATALOG, SCHEMA)
     DEVICES = experiment.devices(config, CATALOG, detect=machine.detect)
@@ -171,6 +177,7 @@ IMAGES_FROM = {
     "dataset": config["dataset"]["name"],
     "archive_sha256": hash_of(config["dataset"].get("archive")),
     "images": config["images"],
+    **DATA.identity,
 }
 WEIGHTS_FROM = {
     "weights": validity.kind_of_weights(config["weights"]),
@@ -252,12 +259,16 @@ else:
     TRAIN_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
 
 
-def archive_of_dataset(wildcards):
-    """The archive that is downloaded; none for a dataset that comes with a library, and for the user's own archive."""
+# The archives that are downloaded, by dataset.
+ARCHIVES = {"cifar10": "cifar-10-binary", "cifar100": "cifar-100-binary"}
+
+
+def source_of_dataset(wildcards):
+    """The archive that is downloaded; none for a dataset that comes with a library, and for files of the user's own."""
     before_planning()
-    if config["dataset"]["name"] == "digits" or "archive" in config["dataset"]:
+    if config["dataset"]["name"] not in ARCHIVES or "archive" in config["dataset"]:
         return []
-    return "results/downloads/cifar-10-binary.tar.gz"
+    return f"results/downloads/{ARCHIVES[config['dataset']['name']]}.tar.gz"
 
 
 def source_of_weights(wildcards):
@@ -294,19 +305,24 @@ def is_finished(wildcards):
     return verdict is not None and verdict.finished
 
 
+def told(run):
+    """What a training process is told of its run: of samples that are no images their shape and type as well."""
+    return run | DATA.inputs
+
+
 @quick
 def run_of(wildcards):
     """All that the training is told, in built-in types; nothing for a finished run, which saves a third of a start."""
     if is_finished(wildcards):
         return None
-    return experiment.training(RUNS[place_of(wildcards)], config, MODELS)
+    return told(experiment.training(RUNS[place_of(wildcards)], config, MODELS))
 
 
 def first_run_of(wildcards):
     """What scripts/train.py would get for the first replicate of a pack's configuration."""
     values = {key: value for key, value in wildcards.items() if key != "at_once"}
     run = RUNS[place_of({**values, "replicate": "1"})]
-    return experiment.training(run, config, MODELS)
+    return told(experiment.training(run, config, MODELS))
 
 
 def probe_of(wildcards):
@@ -314,7 +330,7 @@ def probe_of(wildcards):
     run = PROBE_OF[
         wildcards.device, wildcards.model, wildcards.precision, wildcards.xla
     ]
-    return {**run, "architecture": architecture_of(wildcards)}
+    return told({**run, "architecture": architecture_of(wildcards)})
 
 
 def train_priority(wildcards):
@@ -325,11 +341,13 @@ def train_priority(wildcards):
 def limit_of(wildcards):
     """All that a search depends on, in built-in types."""
     run = TRIAL_OF[wildcards.device, wildcards.model, wildcards.axis]
-    return {
-        **run,
-        "classes": experiment.CLASSES,
-        "architecture": architecture_of(wildcards),
-    }
+    return told(
+        {
+            **run,
+            "classes": DATA.classes,
+            "architecture": architecture_of(wildcards),
+        }
+    )
 
 
 @functools.cache
@@ -371,6 +389,7 @@ def _identity(name, model):
         config,
         {
             "archive_sha256": IMAGES_FROM["archive_sha256"],
+            **DATA.identity,
             "weights_file_sha256": WEIGHTS_FROM["weights_file_sha256"],
         },
         code_of_training(run["device"]["backend"]),
@@ -482,6 +501,7 @@ VERDICTS = judge_runs() if workflow.is_main_process else {}
 METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
 DIGESTS.save()
 HASHES.save()
+DATA_HASHES.save()
 for line in validity.plan_lines(VERDICTS.values()):
     print(one_line(line, 1000), file=sys.stderr)
 shared = validity.shared_folder(RESULTS, config, VERDICTS.values())

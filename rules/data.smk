@@ -1,8 +1,10 @@
 rule fetch_dataset:
     output:
-        archive="results/downloads/cifar-10-binary.tar.gz",
+        archive="results/downloads/{archive}.tar.gz",
     log:
-        "results/downloads/cifar-10-binary.log",
+        "results/downloads/{archive}.log",
+    wildcard_constraints:
+        archive="|".join(ARCHIVES.values()),
     priority: BEFORE_RUNS
     conda:
         "../envs/analysis.yaml"
@@ -12,7 +14,7 @@ rule fetch_dataset:
 
 rule prepare_images:
     input:
-        archive=archive_of_dataset,
+        source=source_of_dataset,
     output:
         train_images="<results>/images/img_dim~{img_dim}/train_images.npy",
         train_labels="<results>/images/img_dim~{img_dim}/train_labels.npy",
@@ -27,9 +29,7 @@ rule prepare_images:
     params:
         code=code_of("scripts/prepare_images.py"),
         made_from=IMAGES_FROM,
-        own_archive=literal(config["dataset"].get("archive")),
-        # A wrong one stops a start; a right one changes nothing.
-        sha256=config["dataset"].get("sha256"),
+        dataset=literal(config["dataset"]),
     script:
         "../scripts/prepare_images.py"
 

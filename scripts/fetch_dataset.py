@@ -1,13 +1,11 @@
-"""Downloads the official binary archive of CIFAR-10 and holds it to its size and SHA-256."""
+"""Downloads the official binary archive of CIFAR-10 or CIFAR-100 and holds it to its size and SHA-256."""
 
 from trainoff.prepare import datasets
 from trainoff.prepare.download import download
 from trainoff.workflow.script import logged
 
 
-def fetch_dataset(
-    output, terminal, url=datasets.CIFAR10_URL, sha256=datasets.CIFAR10_SHA256, size=datasets.CIFAR10_BYTES
-):
+def fetch_dataset(output, terminal, url, sha256, size):
     """Writes the archive to `output`; progress goes to the stream `terminal`."""
     download(
         url,
@@ -21,4 +19,4 @@ def fetch_dataset(
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]) as terminal:
-        fetch_dataset(snakemake.output.archive, terminal)
+        fetch_dataset(snakemake.output.archive, terminal, *datasets.DOWNLOADS[snakemake.wildcards.archive])

@@ -1,36 +1,56 @@
-"""Writes the images of both splits at one size: uint8 arrays that trainings map into memory."""
+"""Writes what is trained on: arrays of both splits that trainings map into memory, images at one size."""
 
+import functools
 import json
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from trainoff.files import sha256_of_all, whole, write_text
-from trainoff.prepare import datasets
+from trainoff import devices
+from trainoff.errors import UserError
+from trainoff.files import Hashes, sha256_of_all, whole, write_text
+from trainoff.prepare import arrays, datasets, folders, survey
+from trainoff.prepare.parallel import in_order
 from trainoff.workflow.script import logged
 
+# Of the rows that one thread resizes, or that are copied, at a time.
+BLOCK = 64
 
-def prepare_images(made_from, archive, archive_sha256, img_dim, outputs, facts):
+
+def prepare_images(made_from, dataset, source, img_dim, outputs, facts, terminal=None):
     """Writes images (n, img_dim, img_dim, 3) uint8 and labels (n,) int32 of each split as .npy, and facts about them.
 
-    made_from: {"dataset": "digits" or "cifar10", "images": {"train": n or None, "validation": n or None}, …}, told in the
-    facts as it is. archive: path for cifar10; archive_sha256: that it must have, None for any.
+    Of the dataset `arrays`, samples (n, …) of their own shape in place of images. Decoding and resizing take all cores.
+
+    made_from: {"dataset": its name, "images": {"train": n or None, "validation": n or None}, …}, told in the facts as it is.
+    dataset: the experiment's key. source: path of its archive or .npz file, or None.
     outputs: {"train_images": path, "train_labels": path, "validation_images": …, "validation_labels": …}.
-    facts: path of a JSON file: made_from, dataset, dataset_sha256 (before resizing), images_sha256 (after), class_names.
+    facts: path of a JSON file: made_from, dataset, dataset_sha256 (before resizing), images_sha256 (after), class_names,
+    class_counts by split, and for images of the user's own how many files were skipped and how many validation images are
+    trained on. terminal: stream for a progress bar, None for none.
+    Raises UserError when the data is not what the experiment says or what it was at the start.
     """
-    counts = made_from["images"]
-    if made_from["dataset"] == "digits":
-        splits, class_names = datasets.load_digits()
-    else:
-        splits, class_names = datasets.load_cifar10(archive, archive_sha256)
+    workers = devices.usable_threads()
+    staging = Path(facts).parent
+    bar = functools.partial(tqdm, file=terminal, disable=terminal is None, unit="", mininterval=1, delay=1)
+    splits, class_names, notes = _load(made_from, dataset, source, img_dim, staging, workers, bar)
     for split, (images, labels) in splits.items():
-        chosen = datasets.balanced_subset(labels, counts[split], len(class_names), split)
+        chosen = datasets.balanced_subset(labels, made_from["images"][split], class_names, split)
         splits[split] = images[chosen], labels[chosen]
-    for split, (images, labels) in splits.items():
-        write_resized(outputs[f"{split}_images"], images, img_dim)
-        with whole(outputs[f"{split}_labels"]) as path, open(path, "wb") as file:
-            np.save(file, labels, allow_pickle=False)
-        print(f"{split}: {len(labels)} images at {img_dim} px")
+    with bar(total=sum(len(labels) for _, labels in splits.values()), desc="writing") as written:
+        for split, (images, labels) in splits.items():
+            if dataset["name"] in ("folder", "arrays"):
+                rows = _copied(images)
+                shape = images.shape
+            else:
+                rows = _resized(images, img_dim, workers)
+                shape = len(images), img_dim, img_dim, 3
+            write_rows(outputs[f"{split}_images"], rows, shape, images.dtype, written.update)
+            with whole(outputs[f"{split}_labels"]) as path, open(path, "wb") as file:
+                np.save(file, labels, allow_pickle=False)
+            print(f"{split}: {len(labels)} samples of shape {shape[1:]}, {len(class_names)} classes")
     write_text(
         facts,
         json.dumps(
@@ -40,33 +60,100 @@ def prepare_images(made_from, archive, archive_sha256, img_dim, outputs, facts):
                 "dataset_sha256": datasets.identity(splits),
                 "images_sha256": sha256_of_all(outputs.values()),
                 "class_names": class_names,
+                "class_counts": {
+                    split: np.bincount(labels, minlength=len(class_names)).tolist()
+                    for split, (_, labels) in splits.items()
+                },
+                **notes,
             },
             indent=1,
         ),
     )
 
 
-def write_resized(output, images, img_dim):
-    """Writes `images`, uint8 (n, height, width, 3), scaled bilinearly to img_dim × img_dim.
+def _load(made_from, dataset, source, img_dim, staging, workers, bar):
+    """{split: (images, labels)}, class names and notes for the facts. Images of a folder have their final size."""
+    name = dataset["name"]
+    if name == "digits":
+        return *datasets.load_digits(), {}
+    if name == "cifar10":
+        return *datasets.load_cifar10(source, dataset.get("sha256")), {}
+    if name == "cifar100":
+        return *datasets.load_cifar100(source, dataset.get("labels", "fine"), dataset.get("sha256")), {}
+    _check_unchanged(made_from, dataset, workers)
+    if name == "arrays":
+        return *arrays.load(source, staging, bar), {}
+    found = folders.index(dataset["path"], Hashes(survey.NOTES), workers)
+    with bar(total=len(found.files), desc="reading images") as read:
+        splits, notes = folders.load(
+            found,
+            dataset["path"],
+            img_dim,
+            fit=made_from["fit"],
+            on_bad_image=dataset.get("on_bad_image", "stop"),
+            validation_fraction=made_from["validation_fraction"],
+            workers=workers,
+            staging=staging,
+            tick=read.update,
+        )
+    return splits, found.classes, notes
 
-    One at a time, since a data set scaled up may be larger than memory. Pillow computes in integers: the bytes are the
-    same on every machine.
+
+def _check_unchanged(made_from, dataset, workers):
+    now = survey.survey(dataset, Hashes(survey.NOTES), workers)
+    if now.identity["files_sha256"] != made_from["files_sha256"]:
+        raise UserError(
+            f"dataset.path: {dataset['path']} has changed since the start. Start again once it stays as it is."
+        )
+
+
+def _copied(images):
+    """The rows of an array, a few at a time, as bytes."""
+    return (np.ascontiguousarray(images[start : start + BLOCK]).tobytes() for start in range(0, len(images), BLOCK))
+
+
+def _resized(images, img_dim, workers):
+    """The rows of images, uint8 (n, height, width, 3), scaled bilinearly to img_dim × img_dim, a few at a time, as bytes.
+
+    Pillow computes in integers: the bytes are the same on every machine.
     """
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), img_dim, img_dim, 3)}
+
+    def block(start):
+        return b"".join(
+            Image.fromarray(image).resize((img_dim, img_dim), Image.Resampling.BILINEAR).tobytes()
+            for image in images[start : start + BLOCK]
+        )
+
+    return in_order(block, range(0, len(images), BLOCK), workers)
+
+
+def write_rows(output, rows, shape, dtype, tick):
+    """Writes an array of that shape and type as .npy. rows: its rows as bytes, BLOCK at a time; tick: told how many each time.
+
+    A few at a time, since a data set scaled up may be larger than memory.
+    """
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": tuple(map(int, shape)),
+    }
     # Written, not mapped into memory: a full disk then is an error that can be told, and no bus error.
     with whole(output) as path, open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for image in images:
-            file.write(Image.fromarray(image).resize((img_dim, img_dim), Image.Resampling.BILINEAR).tobytes())
+        for start, data in zip(range(0, shape[0], BLOCK), rows, strict=True):
+            file.write(data)
+            tick(min(BLOCK, shape[0] - start))
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    own = snakemake.params.dataset
+    with logged(snakemake.log[0]) as terminal:
         prepare_images(
             made_from=snakemake.params.made_from,
-            archive=snakemake.params.own_archive or snakemake.input.get("archive"),
-            archive_sha256=snakemake.params.sha256,
+            dataset=own,
+            source=own.get("archive") or own.get("path") or snakemake.input.get("source"),
             img_dim=int(snakemake.wildcards.img_dim),
             outputs={name: path for name, path in snakemake.output.items() if name != "facts"},
             facts=snakemake.output.facts,
+            terminal=terminal,
         )

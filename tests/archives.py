@@ -6,7 +6,7 @@ import tarfile
 
 import numpy as np
 
-from trainoff.prepare.datasets import CIFAR10_FOLDER, CIFAR10_TRAIN, CIFAR10_VALIDATION
+from trainoff.prepare.datasets import CIFAR10
 
 
 def batch(labels, seed):
@@ -18,18 +18,34 @@ def batch(labels, seed):
 def cifar10_files(per_class=4):
     """{file name: bytes} of a data set with 5 × per_class training and per_class test images of every class."""
     labels = np.tile(np.arange(10), per_class)
-    files = {name: batch(labels, seed) for seed, name in enumerate([*CIFAR10_TRAIN, *CIFAR10_VALIDATION])}
+    files = {name: batch(labels, seed) for seed, name in enumerate([*CIFAR10.train, *CIFAR10.validation])}
     names = "airplane automobile bird cat deer dog frog horse ship truck"
     return files | {"batches.meta.txt": names.replace(" ", "\n").encode()}
 
 
-def write_archive(path, files, folder=CIFAR10_FOLDER):
+def cifar100_files(per_class=2):
+    """As cifar10_files, of CIFAR-100: 100 fine classes, five in each of 20 coarse ones."""
+    fine = np.tile(np.arange(100), per_class)
+
+    def records(seed):
+        rows = np.frombuffer(batch(fine, seed), np.uint8).reshape(len(fine), -1)
+        return np.concatenate([(fine // 5).astype(np.uint8)[:, None], rows], axis=1).tobytes()
+
+    return {
+        "train.bin": records(0),
+        "test.bin": records(1),
+        "fine_label_names.txt": "\n".join(f"fine_{number}" for number in range(100)).encode(),
+        "coarse_label_names.txt": "\n".join(f"coarse_{number}" for number in range(20)).encode(),
+    }
+
+
+def write_archive(path, files, folder=CIFAR10.folder):
     """Writes {name: bytes or TarInfo} as a .tar.gz with one folder."""
     path.write_bytes(gzip.compress(plain_archive(files, folder)))
     return path
 
 
-def plain_archive(files, folder=CIFAR10_FOLDER):
+def plain_archive(files, folder=CIFAR10.folder):
     """{name: bytes or TarInfo} as the bytes of a .tar with one folder."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:

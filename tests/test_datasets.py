@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from archives import batch, cifar10_files, plain_archive, write_archive
+from archives import batch, cifar10_files, cifar100_files, plain_archive, write_archive
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -29,10 +29,22 @@ def prepare(folder, dataset, archive, counts, img_dim=32):
         for split in ("train", "validation")
         for what in ("images", "labels")
     }
-    made_from = {"dataset": dataset, "images": counts}
-    prepare_images.prepare_images(made_from, archive, None, img_dim, outputs, folder / "facts.json")
+    made_from = {"dataset": dataset["name"], "images": counts}
+    prepare_images.prepare_images(made_from, dataset, archive, img_dim, outputs, folder / "facts.json")
     arrays = {name: np.load(path, mmap_mode="r") for name, path in outputs.items()}
     return arrays, json.loads((folder / "facts.json").read_text())
+
+
+@pytest.mark.parametrize("label, classes", [("fine", 100), ("coarse", 20)])
+def test_cifar100_has_fine_and_coarse_classes(tmp_path, label, classes):
+    archive = write_archive(tmp_path / "small.tar.gz", cifar100_files(), folder=datasets.CIFAR100.folder)
+    dataset = {"name": "cifar100", "labels": label}
+    arrays, facts = prepare(tmp_path, dataset, archive, {"train": None, "validation": 100})
+    assert facts["class_names"] == [f"{label}_{number}" for number in range(classes)]
+    assert np.bincount(arrays["train_labels"]).tolist() == [200 // classes] * classes
+    assert facts["class_counts"]["validation"] == [100 // classes] * classes
+    records = np.frombuffer(cifar100_files()["train.bin"], np.uint8).reshape(-1, 3074)
+    assert np.array_equal(arrays["train_images"][7], records[7, 2:].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 def distinct(images):
@@ -41,7 +53,7 @@ def distinct(images):
 
 @pytest.mark.parametrize("counts", [{"train": None, "validation": None}, {"train": 100, "validation": 20}])
 def test_cifar10_validates_on_the_test_batch_alone(archive, tmp_path, counts):
-    arrays, facts = prepare(tmp_path, "cifar10", archive, counts)
+    arrays, facts = prepare(tmp_path, {"name": "cifar10"}, archive, counts)
     files = cifar10_files()
     of_test = {record.tobytes() for record in np.frombuffer(files["test_batch.bin"], np.uint8).reshape(-1, 3073)[:, 1:]}
 
@@ -54,7 +66,7 @@ def test_cifar10_validates_on_the_test_batch_alone(archive, tmp_path, counts):
 
 
 def test_digits_share_no_image_between_training_and_validation(tmp_path):
-    arrays, _ = prepare(tmp_path, "digits", None, {"train": 1280, "validation": 320})
+    arrays, _ = prepare(tmp_path, {"name": "digits"}, None, {"train": 1280, "validation": 320})
     assert arrays["train_images"].shape == (1280, 32, 32, 3)
     assert arrays["train_images"].dtype == np.uint8
     assert not distinct(arrays["train_images"]) & distinct(arrays["validation_images"])
@@ -67,19 +79,19 @@ def test_preparing_twice_gives_the_same_bytes(archive, tmp_path):
     facts = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        facts.append(prepare(tmp_path / name, "cifar10", archive, counts, img_dim=48)[1])
+        facts.append(prepare(tmp_path / name, {"name": "cifar10"}, archive, counts, img_dim=48)[1])
     assert facts[0] == facts[1]
 
 
 def test_a_larger_subset_holds_the_smaller_one():
     labels = np.random.default_rng(0).permutation(np.tile(np.arange(10), 30))
-    small, large = (datasets.balanced_subset(labels, count, 10, "train") for count in (50, 120))
+    small, large = (datasets.balanced_subset(labels, count, "abcdefghij", "train") for count in (50, 120))
     assert set(small) < set(large)
 
 
 def test_a_subset_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="images.train.*at most 40"):
-        datasets.balanced_subset(np.tile(np.arange(10), 4), 50, 10, "train")
+        datasets.balanced_subset(np.tile(np.arange(10), 4), 50, "abcdefghij", "train")
 
 
 @settings(max_examples=50, deadline=None)
@@ -107,7 +119,7 @@ def test_checksum_of_an_own_archive_is_held(archive):
 
 
 def link(name):
-    member = tarfile.TarInfo(f"{datasets.CIFAR10_FOLDER}/{name}")
+    member = tarfile.TarInfo(f"{datasets.CIFAR10.folder}/{name}")
     member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
     return member
 
@@ -189,7 +201,7 @@ contents = st.one_of(
         [
             b"../../evil\0",
             b"/etc/passwd\0",
-            f"{datasets.CIFAR10_FOLDER}/test_batch.bin\0".encode(),
+            f"{datasets.CIFAR10.folder}/test_batch.bin\0".encode(),
             *(b"%011o\0" % size for size in (0, 1, 3073, 10 * 3073, 8**11 - 1)),
             # Sizes that do not fit into octal digits: the largest, and one that leads back to where it stands.
             b"\x80" + b"\xff" * 11,

@@ -76,13 +76,19 @@ def test_replicates_are_interleaved_and_share_seeds_across_devices():
         ({"grid": {"precision": ["float16"]}}, "grid.precision", "mixed_float16"),
         ({"grid": {"model": ["mobilenet_v2"]}}, "grid.model", "did you mean mobilenetv2?"),
         ({"replicates": 0}, "replicates", "minimum"),
-        ({"images": {"train": 1285}}, "images.train", "multiple of 10"),
         ({"images": {"train": 0}}, "images.train", "minimum"),
         ({"protocol": {"images_per_epoch": 650}}, "protocol.images_per_epoch", "multiple of batch_size 32"),
         ({"protocol": {"warm_up_epochs": 4}}, "protocol.warm_up_epochs", "none to count"),
         ({"protocol": {"timeout_minutes": 0}}, "protocol.timeout_minutes", "0"),
         ({"protocol": {"timeout_minutes": 0.4}}, "protocol.timeout_minutes", "whole minutes"),
-        ({"dataset": {"archive": "x.tar.gz"}}, "dataset", "belong to cifar10"),
+        (
+            {"protocol": {"images_per_epoch": 650}, "grid": {"batch_size": [24, 100, 50]}},
+            "protocol.images_per_epoch",
+            "such as 600",
+        ),
+        ({"dataset": {"archive": "x.tar.gz"}}, "dataset.archive", "belongs to cifar10 and cifar100, not to digits"),
+        ({"dataset": {"name": "folder"}}, "dataset.path", "Expected the path of a folder of images"),
+        ({"dataset": {"name": "arrays", "path": "my.npz", "fit": "crop"}}, "dataset.fit", "belongs to folder"),
         ({"dataset": {"name": "cifar10", "archive": "no/such.tar.gz"}}, "dataset.archive", "no file"),
         ({"dataset": {"name": "cifar10", "sha256": "0" * 64}}, "dataset.sha256", "Name an archive"),
         ({"dataset": {"name": "cifar-10"}}, "dataset.name", "cifar10"),
@@ -98,6 +104,31 @@ def test_mistakes_are_named_in_one_sentence(changes, key, hint):
     assert message.startswith(f"config.yaml: {key}"), message
     assert hint in message
     assert "\n" not in message
+
+
+def test_images_are_the_same_number_of_every_class():
+    experiment.check_counts({"train": 1280, "validation": None}, 10, "config.yaml")
+    for count, classes, hint in [
+        (1285, 10, "Expected a multiple of 10, such as 1280"),
+        (1, 2, "over 2 classes.*such as 2,"),
+    ]:
+        with pytest.raises(UserError, match=f"config.yaml: images.train: .*{hint}"):
+            experiment.check_counts({"train": count, "validation": None}, classes, "config.yaml")
+
+
+def test_image_sizes_do_not_apply_to_arrays():
+    config = experiment.fitted(merged({"dataset": {"name": "arrays", "path": "my.npz"}}))
+    own = {
+        "name": "own",
+        "label": "Own",
+        "backend": "torch",
+        "accelerator": "cpu",
+        "env": "torch-cpu",
+        "grid": {"img_dim": [64]},
+    }
+    devices = experiment.devices(config | {"devices": ["cpu", own]}, CATALOG, detect=list)
+    assert {run["img_dim"] for run in experiment.runs(config, devices)} == {experiment.NO_SIZE}
+    assert {trial["img_dim"] for trial in experiment.limit_trials(config, devices)} == {experiment.NO_SIZE}
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def data(tmp_path_factory):
     outputs = {f"{s}_{w}": folder / f"{s}_{w}.npy" for s in ("train", "validation") for w in ("images", "labels")}
     counts = {"train": 100, "validation": 50}
     images = {"dataset": "digits", "images": counts}
-    prepare_images.prepare_images(images, None, None, 32, outputs, folder / "images.json")
+    prepare_images.prepare_images(images, {"name": "digits"}, None, 32, outputs, folder / "images.json")
     outputs["weights"] = folder / "weights.npz"
     prepare_weights.prepare_weights(
         ARCHITECTURE,

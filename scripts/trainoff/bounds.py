@@ -61,6 +61,18 @@ ARCHIVE_HEADER_BYTES = _bound("archive of images", "extended header of a member"
 ARCHIVE_MEMBER_BYTES = _bound("archive of images", "a batch file", 64 * MIB, "bytes")
 ARCHIVE_USED_BYTES = _bound("archive of images", "all batch files", 256 * MIB, "bytes")
 
+CLASSES = _bound("folder of images, arrays", "classes", 100_000, "classes")
+FOLDER_FILES = _bound("folder of images", "files", 20_000_000, "files")
+IMAGE_PIXELS = _bound("folder of images", "one image, seen before it is decoded", 2**27, "pixels")
+
+ARRAYS_MEMBERS = _bound("file of arrays (.npz)", "members", 1_000, "members")
+ARRAYS_HEADER_BYTES = _bound("file of arrays (.npz)", "header of an array", 10 * KIB, "bytes")
+ARRAYS_DIMENSIONS = _bound("file of arrays (.npz)", "dimensions of an array", 8, "dimensions")
+ARRAYS_BYTES = _bound("file of arrays (.npz)", "one array", 256 * GIB, "bytes")
+ARRAYS_SAMPLE_BYTES = _bound("file of arrays (.npz)", "one sample", 256 * MIB, "bytes")
+# A compressed array cannot be larger by more: deflate's own limit is 1,032.
+ARRAYS_EXPANSION = _bound("file of arrays (.npz)", "declared bytes for every compressed byte", 1_100, "times")
+
 EXPERIMENT_BYTES = _bound("experiment", "the file", 1 * MIB, "bytes")
 EXPERIMENT_DEPTH = _bound("experiment", "lists and mappings inside each other", 30, "levels")
 EXPERIMENT_VALUES = _bound("experiment", "keys and values", 50_000, "values")

@@ -15,7 +15,16 @@ AXES = ["model", "batch_size", "img_dim", "trainable", "precision", "xla", "lear
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
 DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
-CLASSES = 10  # digits and CIFAR-10 alike
+# What each dataset may say besides its name, and what it must.
+DATASET_KEYS = {
+    "digits": (),
+    "cifar10": ("archive", "sha256"),
+    "cifar100": ("archive", "sha256", "labels"),
+    "folder": ("path", "fit", "validation_fraction", "on_bad_image"),
+    "arrays": ("path",),
+}
+# The axis img_dim of samples that are no images: it does not apply.
+NO_SIZE = 0
 # How every probe trains, whatever the grid says. No dropout, since backends draw it differently.
 PROBE = {
     "batch_size": 32,
@@ -68,6 +77,27 @@ def check_devices(devices, config, schema, models):
             raise UserError(f"{where}: {sentence}")
 
 
+def check_counts(images, classes, where):
+    """Raises UserError for numbers of images that cannot be the same for every class. classes: how many the dataset has."""
+    for split, count in images.items():
+        if count is not None and count % classes:
+            nearest = max(1, round(count / classes)) * classes
+            raise UserError(
+                f"{where}: images.{split}: {count} cannot be spread evenly over {classes} classes. Expected a multiple of "
+                f"{classes}, such as {nearest}, or null for all."
+            )
+
+
+def fitted(config):
+    """The experiment as it runs. Where samples are no images the axis img_dim has the one value NO_SIZE, whatever it says."""
+    if config["dataset"]["name"] != "arrays":
+        return config
+    limits = config["limits"] and {key: search for key, search in config["limits"].items() if key != "img_dim"}
+    if limits and "batch_size" in limits:
+        limits |= {"batch_size": limits["batch_size"] | {"img_dim": NO_SIZE}}
+    return config | {"grid": config["grid"] | {"img_dim": [NO_SIZE]}, "limits": limits}
+
+
 def check_catalog(catalog, schema):
     """Raises UserError with one sentence for the first thing wrong in catalog/devices.yaml. schema: of the experiment."""
     of_device = {**schema["$defs"]["device"], "$defs": schema["$defs"]}
@@ -94,6 +124,8 @@ def devices(config, catalog, detect):
                 )
             device = {"name": device, **catalog[device]}
         device = {**DEVICE_DEFAULTS, **device}
+        if config.get("dataset", {}).get("name") == "arrays":
+            device["grid"] = {axis: values for axis, values in device["grid"].items() if axis != "img_dim"}
         # PyTorch calls Apple's GPU mps, TensorFlow's plugin metal: one accelerator.
         entries.append(device | {"accelerator": "metal" if device["accelerator"] == "mps" else device["accelerator"]})
     names = [entry["name"] for entry in entries]
@@ -291,17 +323,26 @@ def _grid_contradictions(grid, config, models, where):
         for size in grid.get("img_dim", config["grid"]["img_dim"]):
             if size < models[name]["min_img_dim"]:
                 yield f"{where}.img_dim: {size} is too small for {name}. Expected at least {models[name]['min_img_dim']} pixels."
-    for size in grid.get("batch_size", []):
-        if protocol["images_per_epoch"] % size:
-            nearest = max(1, (protocol["images_per_epoch"] + size // 2) // size) * size
-            yield (
-                f"protocol.images_per_epoch: {protocol['images_per_epoch']} is not a multiple of batch_size {size}. An epoch "
-                f"is the same number of images for every configuration, in whole batches; {nearest} would fit this one."
-            )
+    sizes = grid.get("batch_size", [])
+    if misfits := [str(size) for size in sizes if protocol["images_per_epoch"] % size]:
+        yield (
+            f"protocol.images_per_epoch: {protocol['images_per_epoch']} is not a multiple of batch_size {', '.join(misfits)}. An "
+            "epoch is the same number of images for every configuration, in whole batches. Expected "
+            f"{_number_that_fits(sizes, protocol)}."
+        )
     for values in grid.values():
         # 1 and 1.0 are one value to JSON Schema; equal paths would be one run.
         if len({json.dumps(value) for value in values}) < len(values):
             yield f"{where}: {values} names a value twice."
+
+
+def _number_that_fits(sizes, protocol):
+    """Words for the number of images nearest to protocol.images_per_epoch that is a multiple of all batch sizes."""
+    common = math.lcm(*sizes)
+    number = max(1, (protocol["images_per_epoch"] + common // 2) // common) * common
+    return (
+        f"a multiple of all batch sizes, such as {number}" if len(sizes) > 1 else f"a multiple of it, such as {number}"
+    )
 
 
 def _device_contradictions(device, grid):
@@ -327,20 +368,19 @@ def _device_contradictions(device, grid):
 
 def _contradictions(config):
     """Sentences for keys that do not fit each other."""
-    protocol, dataset, images = (config[key] for key in ["protocol", "dataset", "images"])
+    protocol, dataset = config["protocol"], config["dataset"]
     if protocol["warm_up_epochs"] >= protocol["epochs"]:
         yield (
             f"protocol.warm_up_epochs: {protocol['warm_up_epochs']} of {protocol['epochs']} epochs leave none to count. "
             "Expected fewer than protocol.epochs."
         )
-    for split, count in images.items():
-        if count is not None and count % CLASSES:
-            yield (
-                f"images.{split}: {count} cannot be spread evenly over {CLASSES} classes. Expected a multiple of {CLASSES}, "
-                "or null for all."
-            )
-    if dataset["name"] != "cifar10" and ("archive" in dataset or "sha256" in dataset):
-        yield f"dataset: archive and sha256 belong to cifar10; {dataset['name']} is not read from an archive. Remove them."
+    own = DATASET_KEYS[dataset["name"]]
+    if foreign := [key for key in dataset if key not in ("name", *own)]:
+        others = " and ".join(name for name, keys in DATASET_KEYS.items() if foreign[0] in keys)
+        yield f"dataset.{foreign[0]}: belongs to {others}, not to {dataset['name']}. Remove it."
+    if "path" in own and "path" not in dataset:
+        kind = "a folder of images" if dataset["name"] == "folder" else "a .npz file"
+        yield f"dataset.path: missing. Expected the path of {kind}."
     if "sha256" in dataset and "archive" not in dataset:
         yield "dataset.sha256: it holds dataset.archive to a checksum; the download has its own. Name an archive or remove it."
     for axis, search in (config["limits"] or {}).items():
@@ -348,7 +388,7 @@ def _contradictions(config):
             yield f"limits.{axis}: least {search['least']} is above most {search['most']}. Expected least <= most."
     if "archive" in dataset and not os.path.isfile(dataset["archive"]):
         name = one_line(dataset["archive"])
-        yield f"dataset.archive: there is no file {name}. Expected the path of a cifar-10-binary .tar.gz."
+        yield f"dataset.archive: there is no file {name}. Expected the path of the official binary archive, a .tar.gz."
     if config["weights"] not in ("random", "imagenet") and not os.path.isfile(config["weights"]):
         yield f"weights: there is no file {one_line(config['weights'])}. Expected random, imagenet or the path of an .h5 file."
 

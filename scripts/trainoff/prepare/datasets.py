@@ -3,6 +3,7 @@
 import hashlib
 import tarfile
 import zlib
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -10,20 +11,67 @@ import numpy as np
 from trainoff.errors import UserError, one_line
 from trainoff.files import sha256
 
-# https://www.cs.toronto.edu/~kriz/cifar.html; size and hash as downloaded from there.
-CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-CIFAR10_BYTES = 170_052_171
-CIFAR10_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-# The archive's only folder; its files hold records of one label byte and 3,072 pixel bytes.
-CIFAR10_FOLDER = "cifar-10-batches-bin"
-CIFAR10_TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
-CIFAR10_VALIDATION = ["test_batch.bin"]
-CIFAR10_RECORD_BYTES = 1 + 3 * 32 * 32
-CIFAR10_FILE_BYTES_LIMIT = 64 * 2**20  # twice the real size: what claims more is no such archive
+PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """The official binary archive of CIFAR-10 or CIFAR-100: one folder of files of records, label bytes and then PIXELS.
+
+    sha256, bytes: as downloaded from url. labels: names of the label bytes of a record; names: file of the class names and
+    number of classes of each. member_bytes: twice the size of the largest file, so what claims more is no such archive.
+    """
+
+    name: str
+    url: str
+    bytes: int
+    sha256: str
+    folder: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    labels: tuple[str, ...]
+    names: dict[str, tuple[str, int]]
+    member_bytes: int
+
+    @property
+    def record_bytes(self):
+        return len(self.labels) + PIXELS
+
+
+# https://www.cs.toronto.edu/~kriz/cifar.html
+CIFAR10 = Cifar(
+    "CIFAR-10",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    170_052_171,
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    "cifar-10-batches-bin",
+    tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+    ("test_batch.bin",),
+    ("label",),
+    {"label": ("batches.meta.txt", 10)},
+    64 * 2**20,
+)
+CIFAR100 = Cifar(
+    "CIFAR-100",
+    "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+    168_513_733,
+    "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    "cifar-100-binary",
+    ("train.bin",),
+    ("test.bin",),
+    ("coarse", "fine"),
+    {"coarse": ("coarse_label_names.txt", 20), "fine": ("fine_label_names.txt", 100)},
+    320 * 2**20,
+)
+# What fetch_dataset downloads, by the archive's name: url, SHA-256, bytes.
+DOWNLOADS = {
+    one.url.rsplit("/", 1)[-1].removesuffix(".tar.gz"): (one.url, one.sha256, one.bytes) for one in (CIFAR10, CIFAR100)
+}
 
 # scikit-learn's digits come without a split: the last fifth in file order validates. They are sorted by writer, so
 # most validation digits come from hands that no training image shows.
 DIGITS_VALIDATION_IMAGES = 360
+ROWS_AT_ONCE = 1024
 
 
 def load_digits():
@@ -43,11 +91,20 @@ def load_digits():
 
 
 def load_cifar10(archive, expected_sha256=None):
-    """{"train": (images, labels), "validation": (images, labels)}, class names, from a cifar-10-binary .tar.gz.
+    """As load_cifar; labels from 0 to 9."""
+    return load_cifar(CIFAR10, "label", archive, expected_sha256)
 
-    images: uint8 (n, 32, 32, 3); labels: int32 (n,) from 0 to 9. Training images are those of the data batches,
-    validation images those of the test batch. Nothing is unpacked to disk.
-    Raises UserError when the file is not such an archive or its SHA-256 is not `expected_sha256`.
+
+def load_cifar100(archive, label="fine", expected_sha256=None):
+    """As load_cifar; labels from 0 to 99 (label "fine") or to 19 ("coarse")."""
+    return load_cifar(CIFAR100, label, archive, expected_sha256)
+
+
+def load_cifar(kind, label, archive, expected_sha256=None):
+    """{"train": (images, labels), "validation": (images, labels)}, class names, from a binary .tar.gz of CIFAR.
+
+    kind: a Cifar; label: one of its labels. images: uint8 (n, 32, 32, 3); labels: int32 (n,). The split is the publisher's.
+    Nothing is unpacked to disk. Raises UserError when the file is not such an archive or its SHA-256 is not `expected_sha256`.
     """
     if expected_sha256 is not None and (found := sha256(archive)) != expected_sha256:
         raise UserError(
@@ -56,7 +113,7 @@ def load_cifar10(archive, expected_sha256=None):
         )
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            files = _members(tar, archive)
+            files = _members(tar, archive, kind)
     except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise UserError(f"dataset.archive: there is no file {archive}.") from error
@@ -65,16 +122,18 @@ def load_cifar10(archive, expected_sha256=None):
             "archive: get it again."
         ) from error
     splits = {}
-    for split, names in {"train": CIFAR10_TRAIN, "validation": CIFAR10_VALIDATION}.items():
-        parts = [_records(files[name], f"{name} in {archive}") for name in names]
+    for split, names in {"train": kind.train, "validation": kind.validation}.items():
+        parts = [_records(files[name], f"{name} in {archive}", kind, label) for name in names]
         splits[split] = tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    names = files["batches.meta.txt"].decode("ascii", errors="replace").split()
-    return splits, names[:10] if len(names) >= 10 else [str(label) for label in range(10)]
+    names_file, classes = kind.names[label]
+    names = files[names_file].decode("ascii", errors="replace").split()
+    return splits, names[:classes] if len(names) >= classes else [str(number) for number in range(classes)]
 
 
-def _members(tar, archive):
+def _members(tar, archive, kind):
     """Bytes of the archive's files by name; refuses what the official archive would not hold."""
-    wanted = {*CIFAR10_TRAIN, *CIFAR10_VALIDATION, "batches.meta.txt"}
+    described = {file for file, _ in kind.names.values()}
+    wanted = {*kind.train, *kind.validation, *described}
     found = {}
     for member in tar:
         path = PurePosixPath(member.name)
@@ -88,64 +147,64 @@ def _members(tar, archive):
             raise UserError(
                 f"dataset.archive: {member.name[:200]!r} in {archive} claims less than no bytes. Get the archive again."
             )
-        if path.name not in wanted or path.parts[0] != CIFAR10_FOLDER:
+        if path.name not in wanted or path.parts[0] != kind.folder:
             continue
         if not member.isfile():
             raise UserError(
                 f"dataset.archive: {member.name[:200]!r} in {archive} is not a plain file. Get the archive again."
             )
-        if member.size > CIFAR10_FILE_BYTES_LIMIT:
+        if member.size > kind.member_bytes:
             raise UserError(
-                f"dataset.archive: {member.name[:200]!r} in {archive} claims {member.size} bytes, more than a file of CIFAR-10 "
-                "has."
+                f"dataset.archive: {member.name[:200]!r} in {archive} claims {member.size} bytes, more than a file of "
+                f"{kind.name} has."
             )
         found[path.name] = tar.extractfile(member).read()
-    missing = sorted(wanted - set(found) - {"batches.meta.txt"})
+    missing = sorted(wanted - set(found) - described)
     if missing:
         raise UserError(
-            f"dataset.archive: {archive} lacks {', '.join(missing)}. Expected the binary version of CIFAR-10, a folder "
-            f"{CIFAR10_FOLDER} with five data batches and one test batch."
+            f"dataset.archive: {archive} lacks {', '.join(missing)}. Expected the binary version of {kind.name}, a folder "
+            f"{kind.folder} with {', '.join([*kind.train, *kind.validation])}."
         )
-    found.setdefault("batches.meta.txt", b"")
-    return found
+    return dict.fromkeys(described, b"") | found
 
 
-def _records(data, where):
-    """images (n, 32, 32, 3), labels (n,) of one batch file."""
-    if not data or len(data) % CIFAR10_RECORD_BYTES:
+def _records(data, where, kind, label):
+    """images (n, 32, 32, 3), labels (n,) of one file of records."""
+    if not data or len(data) % kind.record_bytes:
         raise UserError(
-            f"dataset.archive: {where} has {len(data)} bytes, not a whole number of records of {CIFAR10_RECORD_BYTES} bytes "
-            "(one label, 3,072 pixels). Expected the binary version of CIFAR-10."
+            f"dataset.archive: {where} has {len(data)} bytes, not a whole number of records of {kind.record_bytes} bytes "
+            f"(labels: {', '.join(kind.labels)}; 3,072 pixels). Expected the binary version of {kind.name}."
         )
-    records = np.frombuffer(data, np.uint8).reshape(-1, CIFAR10_RECORD_BYTES)
-    labels = records[:, 0].astype(np.int32)
-    if labels.max() > 9:
-        first = int(np.argmax(labels > 9))
+    records = np.frombuffer(data, np.uint8).reshape(-1, kind.record_bytes)
+    labels = records[:, kind.labels.index(label)].astype(np.int32)
+    _, classes = kind.names[label]
+    if labels.max() >= classes:
+        first = int(np.argmax(labels >= classes))
         raise UserError(
-            f"dataset.archive: {where}: record {first} has label {labels[first]}. Expected 0 to 9: CIFAR-10, not CIFAR-100."
+            f"dataset.archive: {where}: record {first} has {label} {labels[first]}. Expected 0 to {classes - 1}: {kind.name}."
         )
-    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
+    return records[:, len(kind.labels) :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
 
-def balanced_subset(labels, count, classes, split):
+def balanced_subset(labels, count, class_names, split):
     """Indices of `count` images, the first of each class in equal numbers, in file order; all of them if `count` is None.
 
     A larger subset holds every smaller one. Raises UserError when a class has too few images.
     """
     if count is None:
         return np.arange(len(labels))
-    per_class = count // classes
-    chosen = []
-    for label in range(classes):
-        of_class = np.flatnonzero(labels == label)
-        if len(of_class) < per_class:
-            fewest = min(int(np.sum(labels == each)) for each in range(classes))
-            raise UserError(
-                f"images.{split}: {count} images need {per_class} of every class, but class {label} has {len(of_class)}. "
-                f"Expected at most {fewest * classes}, or null for all."
-            )
-        chosen.append(of_class[:per_class])
-    return np.sort(np.concatenate(chosen))
+    per_class = count // len(class_names)
+    counts = np.bincount(labels, minlength=len(class_names))
+    if counts.min() < per_class:
+        fewest = int(np.argmin(counts))
+        most = counts[fewest] * len(class_names)
+        raise UserError(
+            f"images.{split}: {count} images need {per_class} of every class, but class {one_line(class_names[fewest], most=60)} "
+            f"has {counts[fewest]}. Expected {f'at most {most}, or ' if most else ''}null for all."
+        )
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.cumsum(counts) - counts
+    return np.sort(np.concatenate([by_class[start : start + per_class] for start in starts]))
 
 
 def identity(splits):
@@ -154,6 +213,10 @@ def identity(splits):
     for split in sorted(splits):
         images, labels = splits[split]
         digest.update(f"{split} {images.shape}".encode())
-        digest.update(np.ascontiguousarray(images).tobytes())
+        if hasattr(images, "content"):
+            digest.update(images.content())
+        else:
+            for start in range(0, len(images), ROWS_AT_ONCE):
+                digest.update(np.ascontiguousarray(images[start : start + ROWS_AT_ONCE]).tobytes())
         digest.update(labels.astype("<i4").tobytes())
     return digest.hexdigest()

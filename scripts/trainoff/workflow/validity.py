@@ -402,6 +402,7 @@ def _title(key):
         "images_sha256": "the prepared images",
         "prepared_sha256": "the prepared weights",
         "archive_sha256": "the archive of images",
+        "files_sha256": "the files of the dataset",
         "weights_file_sha256": "the file of weights",
         "train_images": "images.train",
         "validation_images": "images.validation",

@@ -1,0 +1,74 @@
+"""One image file as pixels: read, set upright, made RGB with 8 bits, brought to a square."""
+
+import hashlib
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from trainoff import bounds
+from trainoff.errors import one_line
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+# How an image that is not square is brought to one: stretched, or the largest square in its middle cut out.
+FITS = ("resize", "crop")
+
+
+class BadImage(Exception):
+    """A file that gives no image. The message says why, without the file's name."""
+
+
+def read(path):
+    """The image in the file as a Pillow image in RGB, upright as its EXIF orientation says; of an animation the first frame.
+
+    Transparency is dropped. 16-bit gray is scaled to 8 bits. Raises BadImage for a file that is none of FORMATS, is damaged,
+    or claims more than bounds.IMAGE_PIXELS, which is seen before anything is decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Of sizes that our own limit judges, and of damaged EXIF.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > bounds.IMAGE_PIXELS:
+                    raise BadImage(f"claims {width:,} × {height:,} pixels, above the limit of {bounds.IMAGE_PIXELS:,}")
+                image.load()
+                return _eight_bits(_upright(image)).convert("RGB")
+    except (BadImage, MemoryError):
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise BadImage(f"is none of {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"claims more than {bounds.IMAGE_PIXELS:,} pixels") from error
+    # Decoders meet damaged files with errors of every kind.
+    except Exception as error:
+        raise BadImage(f"cannot be decoded ({one_line(error, most=100)})") from error
+
+
+def digest(image):
+    """SHA-256 (bytes) of an RGB image's size and pixels: equal for the same image in files of other formats or names."""
+    return hashlib.sha256(b"%d %d " % image.size + image.tobytes()).digest()
+
+
+def square(image, img_dim, fit):
+    """The image at img_dim × img_dim pixels, scaled bilinearly with every source pixel weighted in. fit: one of FITS."""
+    if fit == "crop":
+        side = min(image.size)
+        left, top = ((length - side) // 2 for length in image.size)
+        image = image.crop((left, top, left + side, top + side))
+    return image.resize((img_dim, img_dim), Image.Resampling.BILINEAR)
+
+
+def _upright(image):
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF: the pixels are there all the same
+        return image
+
+
+def _eight_bits(image):
+    """Gray of more than 8 bits scaled to 8, which Pillow would clip at 255; other images as they are."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
