@@ -21,6 +21,7 @@ from trainoff import devices as machine
 from trainoff import experiment
 from trainoff.analyze import cost
 from trainoff.exchange import merging
+from trainoff.report.gallery import FIGURES
 from trainoff.workflow import imports, isolation, locking
 from trainoff.supervise import progress, slurm
 from trainoff.workflow import validity
@@ -102,6 +103,7 @@ try:
     # The device that the others are held to; not always one of the experiment's.
     REFERENCE = experiment.reference(DEVICES, CATALOG)
     SURVEY = merging.survey(config["imports"], DEVICES, REFERENCE, ORIGIN_FILE)
+    experiment.check_compared(config, SURVEY.devices, CATALOG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -5,17 +5,11 @@ import pandas as pd
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import cost
-from trainoff.report import economy, figures
+from trainoff.report import economy, figures, palette, saving
 from trainoff.workflow.script import logged
 
 HEIGHT = 3.2
 POINTS = 200
-
-
-def main(break_even, assumptions, devices, svg, png):
-    """Draws the table at the path `break_even` (parquet) into `svg` and `png`. assumptions: of trainoff.analyze.cost."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(break_even), assumptions, devices), svg, png)
 
 
 def draw(break_even, assumptions, devices):
@@ -31,7 +25,7 @@ def draw(break_even, assumptions, devices):
         ]
         return figures.quiet_panel(title, " ".join(lines))
     names = dict.fromkeys([row["owned_device"] for row in known] + [row["rented_device"] for row in known])
-    shown = {device.name: device for device in figures.devices_in(devices, pd.DataFrame({"device": list(names)}))}
+    shown = {device.name: device for device in palette.devices_in(devices, pd.DataFrame({"device": list(names)}))}
     page = figures.frame(
         title,
         naming.label(naming.configuration_of(rows[0]), naming.READING_ORDER),
@@ -50,7 +44,7 @@ def draw(break_even, assumptions, devices):
                 (shown[row["rented_device"]].colour, "--", f"{shown[row['rented_device']].label} rented")
                 for row in _once(known, "rented")
             ),
-            (figures.INK, "o", "owning begins to be cheaper"),
+            (palette.INK, "o", "owning begins to be cheaper"),
         ],
     )
     axes = page.axes(0.7, 0.05, figures.WIDTH - 0.85, HEIGHT)
@@ -70,7 +64,7 @@ def draw(break_even, assumptions, devices):
         count = row["trainings_per_month"]
         if numbers.known(count):
             y = row["owned_per_month"] + count * row["electricity_per_training"]
-            axes.plot([count], [y], "o", color=figures.INK, markersize=5, zorder=4)
+            axes.plot([count], [y], "o", color=palette.INK, markersize=5, zorder=4)
             axes.annotate(f"{int(count):,}", (count, y), (0, 7), textcoords="offset points", ha="center", zorder=5)
     axes.set_xlabel("trainings per month (logarithmic)")
     axes.set_ylabel(f"{assumptions['currency']} per month (log)")
@@ -94,10 +88,4 @@ def _counts(seconds):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.break_even,
-            snakemake.params.assumptions,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

@@ -1,10 +1,8 @@
 """Figure: what a run costs before its first timed window: import, build, first step."""
 
-import pandas as pd
-
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.report import figures, findings, summaries
+from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
 # Opacity of the device's colour, so that the three parts differ in grey print too.
@@ -15,15 +13,9 @@ PARTS = {
 }
 
 
-def main(runs, devices, svg, png):
-    """Draws the table at the path `runs` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(runs), devices), svg, png)
-
-
 def draw(runs, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, runs)
+    shown = palette.devices_in(devices, runs)
     table = findings.cold_starts(runs)
     title = findings.cold_start_title(runs, shown)
     if table["total"].isna().all():
@@ -40,7 +32,7 @@ def draw(runs, devices):
         found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
         what = "Median over replicates"
     one = len(shown) == 1
-    colour = shown[0].colour if one else figures.QUIET
+    colour = shown[0].colour if one else palette.QUIET
     key = [((colour, opacity), "bar", text) for opacity, text in PARTS.values()]
     key += [] if one else [(device.colour, "bar", device.label) for device in shown]
     sheet = figures.rows(
@@ -83,4 +75,4 @@ def _draw_bar(axes, y, lane, device, row):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(snakemake.input.runs, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

@@ -7,22 +7,16 @@ import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.report import economy, figures, summaries
+from trainoff.report import economy, figures, palette, saving, summaries
 from trainoff.workflow.script import logged
 
 WAYS = ("owned", "rented")
 MARKS = {"owned": "o", "rented": "D"}
 
 
-def main(costs, assumptions, devices, svg, png):
-    """Draws the table at the path `costs` (parquet) into `svg` and `png`. assumptions: of trainoff.analyze.cost."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(costs), assumptions, devices), svg, png)
-
-
 def draw(costs, assumptions, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, costs)
+    shown = palette.devices_in(devices, costs)
     title = economy.cost_title(costs, shown)
     notes = economy.cost_notes(costs, shown, assumptions)
     columns = [f"{way}_per_training" for way in WAYS]
@@ -46,8 +40,8 @@ def draw(costs, assumptions, devices):
         label,
         key=[
             *((device.colour, "bar", device.label) for device in shown),
-            (figures.INK, "o", "owned"),
-            (figures.INK, "hollow", "rented"),
+            (palette.INK, "o", "owned"),
+            (palette.INK, "hollow", "rented"),
         ],
     )
     logarithmic = values.max() / values.min() > 12
@@ -93,10 +87,4 @@ def _draw_cell(axes, y, device, row):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.costs,
-            snakemake.params.assumptions,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

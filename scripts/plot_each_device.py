@@ -1,23 +1,15 @@
 """Figure: each device alone over all configurations, on an axis of its own, as the published study showed its two."""
 
-import pandas as pd
-
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.cells import cells
-from trainoff.report import figures, findings, summaries
+from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
-
-
-def main(runs, rates, devices, svg, png):
-    """Draws the tables at the paths `runs` and `rates` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(rates), devices), svg, png)
 
 
 def draw(runs, rates, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, runs)
+    shown = palette.devices_in(devices, runs)
     found = cells(runs, rates)
     title = findings.each_device_title(rates, shown)
     if not findings.rates_by_device(rates, shown):
@@ -69,7 +61,7 @@ def _draw_bar(axes, y, lane, device, cell):
         return
     axes.barh(y, cell["images_per_second"], height=lane * 0.78, color=(device.colour, 0.55), linewidth=0, zorder=2)
     if numbers.known(cell["ci_low"]):
-        axes.plot([cell["ci_low"], cell["ci_high"]], [y, y], color=figures.INK, linewidth=1.2, zorder=3)
+        axes.plot([cell["ci_low"], cell["ci_high"]], [y, y], color=palette.INK, linewidth=1.2, zorder=3)
     figures.write_beside(axes, _right(cell), y, _text(cell))
 
 
@@ -84,10 +76,4 @@ def _text(cell):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.runs,
-            snakemake.input.rates,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

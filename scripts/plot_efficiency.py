@@ -2,25 +2,17 @@
 
 import math
 
-import pandas as pd
-
 from trainoff import configurations as naming
 from trainoff.energy import MEASURED
-from trainoff.report import economy, figures
+from trainoff.report import economy, figures, palette, saving
 from trainoff.workflow.script import logged
 
 HEIGHT = 3.6
 
 
-def main(rates, devices, svg, png):
-    """Draws the table at the path `rates` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(rates), devices), svg, png)
-
-
 def draw(rates, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, rates)
+    shown = palette.devices_in(devices, rates)
     title = economy.efficiency_title(rates, shown)
     notes = economy.energy_notes(rates, shown)
     known = rates[rates["mean_watts"].notna() & rates["images_per_second"].notna()]
@@ -40,7 +32,7 @@ def draw(rates, devices):
     axes.set_xlim(watts)
     axes.set_ylim(speeds)
     for per_joule, place in equal_lines(watts, speeds):
-        axes.plot(watts, [per_joule * end for end in watts], "--", color=figures.FAINT, linewidth=0.9, zorder=1)
+        axes.plot(watts, [per_joule * end for end in watts], "--", color=palette.FAINT, linewidth=0.9, zorder=1)
         bottom = place[0] > watts[0]
         axes.annotate(
             f"{per_joule:g} images/J",
@@ -48,7 +40,7 @@ def draw(rates, devices):
             (12, 3) if bottom else (3, -4),
             textcoords="offset points",
             fontsize=figures.FONT - 1.5,
-            color=figures.QUIET,
+            color=palette.QUIET,
             va="bottom" if bottom else "top",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
@@ -95,4 +87,4 @@ def _span(values):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(snakemake.input.rates, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

@@ -1,23 +1,23 @@
 """Figure: energy of 1,000 images of every configuration on every device, with what each figure is about."""
 
-import pandas as pd
-
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.energy import MEASURED
-from trainoff.report import economy, figures, summaries
+from trainoff.report import economy, figures, palette, saving, summaries
 from trainoff.workflow.script import logged
 
-
-def main(rates, devices, svg, png):
-    """Draws the table at the path `rates` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(rates), devices), svg, png)
+SCOPE_HEADINGS = {
+    "gpu": "The GPU alone",
+    "package": "The processor package",
+    "soc": "The whole chip",
+    "machine": "The whole machine",
+}
+ENDS = ("joules_per_image", "joules_per_image_low", "joules_per_image_high", "joules_per_image_above_idle")
 
 
 def draw(rates, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, rates)
+    shown = palette.devices_in(devices, rates)
     title = economy.energy_title(rates, shown)
     notes = economy.energy_notes(rates, shown)
     if rates["joules_per_image"].isna().all():
@@ -26,45 +26,55 @@ def draw(rates, devices):
     if summaries.too_many(configurations):
         table = rates.assign(joules=1000 * rates["joules_per_image"])
         return summaries.draw_spreads(title, configurations, notes, table, "joules", shown, "joules per 1,000 images")
-    groups, names = figures.row_names(configurations)
-    found = {(naming.configuration_of(row), row["device"]): row for row in rates.to_dict("records")}
-    known = [row for row in found.values() if numbers.known(row["joules_per_image"])]
+    names = figures.row_names(configurations)[1]
+    known = rates.dropna(subset="joules_per_image")
+    scopes = list(dict.fromkeys(known["energy_scope"]))
+    # A panel for each part of a machine that was read: no axis holds what may not be compared.
+    panels = [(scope, known[known["energy_scope"] == scope]) for scope in scopes]
+    by_scope = {scope: [one for one in shown if one.name in set(own["device"])] for scope, own in panels}
+    rows = {
+        scope: {(naming.configuration_of(row), row["device"]): row for row in own.to_dict("records")}
+        for scope, own in panels
+    }
+    every = [row for own in rows.values() for row in own.values()]
+    lanes = max(map(len, by_scope.values()))
     sheet = figures.rows(
         title,
         naming.constant_text(configurations),
-        ["Dot: median of the runs; line: 95 % interval. Bar: what is left above the idle machine.", *notes],
-        groups,
+        [
+            "Dot: median of the runs; line: 95% interval; bar: what remains above idle. Each panel has its own axis.",
+            *notes,
+        ],
+        [(SCOPE_HEADINGS.get(scope, scope), configurations) for scope in scopes],
         names,
-        len(shown),
+        lanes,
         "joules per 1,000 images",
-        key=[(device.colour, device.mark, device.label) for device in shown],
+        key=[(device.colour, device.mark, device.label) for device in shown if device.name in set(known["device"])],
+        own_axes=True,
+        columns=min(2, len(scopes)),
+        values=[_text(row) for row in every] if lanes == 1 else (),
     )
-    values = [1000 * row["joules_per_image"] for row in known]
-    logarithmic = max(values) / min(values) > 12
-    ends = [
-        *values,
-        *(1000 * row["joules_per_image_high"] for row in known if numbers.known(row["joules_per_image_high"])),
-    ]
-    if logarithmic:
-        above = [row["joules_per_image_above_idle"] for row in known]
-        ends += [1000 * value for value in above if numbers.known(value)]
-    for axes, group in sheet.panels:
+    for (axes, group), scope in zip(sheet.panels, scopes, strict=True):
+        own = list(rows[scope].values())
+        ends = [1000 * row[end] for row in own for end in ENDS if numbers.known(row[end])]
+        logarithmic = max(ends) / min(ends) > 12
         if logarithmic:
             axes.set_xscale("log")
-        axes.set_xlim(figures.limits(ends, [(_right(row), _text(row)) for row in known], axes, logarithmic))
+        labels = [] if lanes == 1 else [(_right(row), _text(row)) for row in own]
+        axes.set_xlim(figures.limits(ends, labels, axes, logarithmic))
         if logarithmic:
             figures.plain_log_axis(axes)
-            if axes.get_xlabel():
-                axes.set_xlabel("joules per 1,000 images (logarithmic)")
-        for lane, device in enumerate(shown):
+        else:
+            axes.xaxis.set_major_locator(figures.matplotlib.ticker.MaxNLocator(4))
+        for lane, device in enumerate(by_scope[scope]):
             for place, configuration in enumerate(group):
-                _draw_cell(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
+                _draw_cell(axes, sheet, sheet.y(place, lane), device, rows[scope].get((configuration, device.name)))
     return sheet.frame.figure
 
 
-def _draw_cell(axes, y, device, row):
+def _draw_cell(axes, sheet, y, device, row):
     if row is None or not numbers.known(row["joules_per_image"]):
-        figures.draw_missing(axes, y, device, "unknown" if row else "not run")
+        figures.draw_missing(axes, y, device, "no reading")
         return
     above = row["joules_per_image_above_idle"]
     if numbers.known(above):
@@ -75,7 +85,10 @@ def _draw_cell(axes, y, device, row):
     )
     hollow = row["energy_source"] not in MEASURED
     figures.draw_estimate(axes, y, device, 1000 * row["joules_per_image"], low, high, hollow=hollow)
-    figures.write_beside(axes, _right(row), y, _text(row))
+    if sheet.lanes == 1:
+        sheet.write(axes, y, _text(row))
+    else:
+        figures.write_beside(axes, _right(row), y, _text(row))
 
 
 def _right(row):
@@ -85,11 +98,10 @@ def _right(row):
 
 
 def _text(row):
-    words = {"gpu": "GPU", "package": "processor", "soc": "chip"}.get(row["energy_scope"], row["energy_scope"])
-    declared = "" if row["energy_source"] in MEASURED else ", declared"
-    return f"{numbers.significant(1000 * row['joules_per_image'])} ({words}{declared})"
+    declared = "" if row["energy_source"] in MEASURED else " declared"
+    return f"{numbers.significant(1000 * row['joules_per_image'])}{declared}"
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(snakemake.input.rates, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

@@ -1,24 +1,16 @@
 """Figure: how many times faster a device trains the last layer alone than all weights."""
 
-import pandas as pd
-
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.report import figures, findings, summaries
+from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
 OTHER_AXES = tuple(axis for axis in naming.AXES if axis != "trainable")
 
 
-def main(rates, devices, svg, png):
-    """Draws the table at the path `rates` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(rates), devices), svg, png)
-
-
 def draw(rates, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, rates)
+    shown = palette.devices_in(devices, rates)
     gains = findings.last_layer_gains(rates)
     title = findings.last_layer_title(gains, shown)
     if gains.empty:
@@ -63,7 +55,7 @@ def draw(rates, devices):
         axes.set_xscale("log")
         axes.set_xlim(figures.limits(ends, [(_right(row), _text(row)) for row in rows], axes, logarithmic=True))
         figures.plain_log_axis(axes)
-        axes.axvline(1, color=figures.QUIET, linewidth=1, zorder=1)
+        axes.axvline(1, color=palette.QUIET, linewidth=1, zorder=1)
         for lane, device in enumerate(shown):
             for place, configuration in enumerate(group):
                 _draw_gain(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
@@ -88,4 +80,4 @@ def _text(row):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(snakemake.input.rates, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

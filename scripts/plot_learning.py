@@ -7,8 +7,8 @@ import pandas as pd
 import seaborn
 
 from trainoff import configurations as naming
-from trainoff.analyze import parity
-from trainoff.report import figures, findings, summaries
+from trainoff.analyze.parity import Standing
+from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
 QUANTITIES = ["loss", "accuracy"]
@@ -17,22 +17,13 @@ MANY_NOTE = (
 )
 
 
-def main(runs, windows, devices, svg, png, parity_table=None):
-    """Draws the tables at the paths `runs` and `windows` (parquet) into `svg` and `png`.
-
-    parity_table: path of the table that says which devices train the same (parquet), None where none was needed.
-    """
-    standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(windows), devices, standing.departing()), svg, png)
-
-
-def draw(runs, windows, devices, departing=()):
+def draw(runs, windows, devices, parity=None):
     """The figure; `devices` are dicts with name and label in the order of the experiment.
 
-    departing: names of devices that do not train the same as the reference.
+    parity: the table of that name, None where none was needed.
     """
-    shown = figures.devices_in(devices, runs)
+    departing = Standing(parity).departing()
+    shown = palette.devices_in(devices, runs)
     title = findings.learning_title(runs, shown, departing)
     if windows.empty:
         return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs says why.")
@@ -64,7 +55,7 @@ def draw(runs, windows, devices, departing=()):
         naming.constant_text(configurations),
         [*findings.learning_notes(runs, replicated and not many, suspect), beyond, MANY_NOTE if many else ""],
         block * len(lines) + 0.42,
-        key=[(figures.QUIET, "-", "validation"), (figures.QUIET, "--", "training")]
+        key=[(palette.QUIET, "-", "validation"), (palette.QUIET, "--", "training")]
         + [(device.colour, device.mark, device.label) for device in shown],
     )
     tops = {"loss": top, "accuracy": 1.0}
@@ -152,7 +143,7 @@ def _draw_curves(axes, curves, configuration, quantity, devices):
             ha="center",
             va="center",
             fontsize=figures.FONT - 1,
-            color=figures.QUIET,
+            color=palette.QUIET,
         )
 
 
@@ -176,18 +167,11 @@ def _fold(text, width):
     """Breaks a panel's title between values; where it is of one axis alone, between words."""
     most = max(10, int(width / figures.text_width("x", figures.FONT - 1)))
     if " · " not in text:
-        return textwrap.fill(figures.clean(text), most)
-    glued = figures.clean(text).replace(" · ", "\t").replace(" ", "\u00a0").replace("\t", "\u00a0· ")
+        return textwrap.fill(palette.clean(text), most)
+    glued = palette.clean(text).replace(" · ", "\t").replace(" ", "\u00a0").replace("\t", "\u00a0· ")
     return "\n".join(line.removesuffix("\u00a0·") for line in textwrap.wrap(glued, most))
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.runs,
-            snakemake.input.windows,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-            snakemake.input.parity or None,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

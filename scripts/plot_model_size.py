@@ -1,26 +1,27 @@
 """Figure: does the gap between devices widen with the size of the model?"""
 
-import pandas as pd
+import textwrap
 
 from trainoff import numbers
-from trainoff.report import figures, findings
+from trainoff.analyze import pairs
+from trainoff.report import figures, findings, palette, saving
 from trainoff.workflow.script import logged
 
 
-def main(runs, comparison, devices, svg, png):
-    """Draws the tables at the paths `runs` and `comparison` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(comparison), devices), svg, png)
-
-
-def draw(runs, comparison, devices):
-    """The figure; `devices` are dicts with name and label, the first of them is the baseline."""
-    shown = figures.devices_in(devices, runs)
-    points = findings.ratios_by_size(runs, findings.against_first(comparison, shown))
-    title = findings.model_size_title(points, shown)
+def draw(runs, comparison, devices, pair):
+    """The figure; `devices` are dicts with name, label and accelerator. pair: {"compare", "baseline"} of the experiment."""
+    shown = palette.devices_in(devices, runs)
+    if len(shown) < 2:
+        return figures.quiet_panel(
+            "One device gives no ratio", "This needs two devices and two models, measured on both."
+        )
+    chosen, ranked = figures.asked(shown, runs, pair)
+    baseline = next(device for device in ranked if device.name == chosen.baseline)
+    points = findings.ratios_by_size(runs, pairs.against(comparison, baseline.name))
+    title = findings.model_size_title(points, baseline, ranked)
     if points.empty:
         return figures.quiet_panel(title, "This needs two devices and two models, measured on both.")
-    others = [device for device in shown[1:] if device.name in set(points["device"])]
+    others = [device for device in ranked if device.name in set(points["device"])]
     frame = figures.frame(
         title,
         "Each mark is one configuration; the line joins the geometric means of the models",
@@ -40,7 +41,7 @@ def draw(runs, comparison, devices):
         axes.plot(means["flops_per_image"], means["ratio"], color=device.colour, linewidth=1.5)
         for mean in means.to_dict("records"):
             axes.annotate(
-                f"{figures.clean(mean['model'])} {numbers.ratio(mean['ratio'])}",
+                f"{palette.clean(mean['model'])} {numbers.ratio(mean['ratio'])}",
                 (mean["flops_per_image"], mean["ratio"]),
                 xytext=(0, 16),
                 textcoords="offset points",
@@ -53,19 +54,13 @@ def draw(runs, comparison, devices):
     for axis, unit in ((axes.xaxis, 1e9), (axes.yaxis, 1)):
         axis.set_major_formatter(lambda value, _, unit=unit: f"{value / unit:g}")
         axis.set_minor_formatter(lambda value, _: "")
-    axes.axhline(1, color=figures.QUIET, linewidth=1, zorder=1)
+    axes.axhline(1, color=palette.QUIET, linewidth=1, zorder=1)
     axes.margins(x=0.12, y=0.15)
     axes.set_xlabel("billion operations per image, forward (logarithmic)")
-    axes.set_ylabel(f"× speed of {figures.shorten(shown[0].label, 24)} (logarithmic)")
+    axes.set_ylabel("\n".join(textwrap.wrap(f"speed relative to {baseline.label} (logarithmic)", 36)))
     return frame.figure
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.runs,
-            snakemake.input.comparison,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

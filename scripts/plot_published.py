@@ -4,20 +4,15 @@ import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.analyze import published
-from trainoff.report import figures, findings
+from trainoff.analyze import published as others
+from trainoff.report import figures, findings, palette, saving
 from trainoff.workflow.script import logged
 
 
-def main(rates, catalogue, devices, svg, png):
-    """Draws the table at the path `rates` (parquet) and the published figures (csv) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(rates), published.read(catalogue), devices), svg, png)
-
-
-def draw(rates, table, devices):
+def draw(rates, published, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, rates)
+    table = others.read(published)
+    shown = palette.devices_in(devices, rates)
     ours = findings.rates_by_device(rates, shown)
     theirs = table.dropna(subset="images_per_second").sort_values("images_per_second", ascending=False)
     rows = theirs.to_dict("records")
@@ -53,7 +48,7 @@ def draw(rates, table, devices):
                 figures.write_beside(axes, high, y, numbers.span(low, high))
             else:
                 rate = rows[one]["images_per_second"]
-                axes.plot([rate], [y], "o", markerfacecolor=figures.PAPER, markeredgecolor=figures.QUIET, markersize=5)
+                axes.plot([rate], [y], "o", markerfacecolor=palette.PAPER, markeredgecolor=palette.QUIET, markersize=5)
                 figures.write_beside(axes, rate, y, _as_published(rate))
     return sheet.frame.figure
 
@@ -73,10 +68,4 @@ def _name(row):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.rates,
-            snakemake.input.published,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

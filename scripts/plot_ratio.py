@@ -1,83 +1,73 @@
-"""Figure: speed of each device relative to the first, per configuration and over all, with verdicts."""
-
-import pandas as pd
+"""Figure: speed of each device relative to the baseline, per configuration and over all, with verdicts."""
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.report import figures, findings, summaries
+from trainoff.analyze import pairs
+from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
 # Stands among the configurations as the row of their geometric mean.
 MEAN = "geometric mean"
 
 
-def main(rates, comparison, overall, devices, svg, png):
-    """Draws the tables at the paths `rates`, `comparison` and `overall` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    tables = [pd.read_parquet(path) for path in (rates, comparison, overall)]
-    figures.save(draw(*tables, devices), svg, png)
-
-
-def draw(rates, comparison, overall, devices):
-    """The figure; `devices` are dicts with name and label, the first of them is the baseline."""
-    shown = figures.devices_in(devices, rates)
+def draw(rates, comparison, overall, devices, pair):
+    """The figure; `devices` are dicts with name, label and accelerator. pair: {"compare", "baseline"} of the experiment."""
+    shown = palette.devices_in(devices, rates)
     if len(shown) < 2:
         return figures.quiet_panel(
             "One device gives no ratio",
             "Measure a second device, here or on another machine, and this figure shows how their speeds compare.",
         )
-    baseline, others = shown[0], shown[1:]
-    comparison = findings.against_first(comparison, shown)
+    chosen, ranked = figures.asked(shown, rates, pair)
+    others = [device for device in ranked if device.name != chosen.baseline]
+    baseline = next(device for device in ranked if device.name == chosen.baseline)
+    comparison = pairs.against(comparison, baseline.name)
+    overall = pairs.against(overall[overall["subset"] == "all"], baseline.name)
     configurations = naming.all_configurations(comparison)
+    title = findings.ratio_title(overall, baseline, others)
+    x_label = f"speed relative to {baseline.label} (logarithmic)"
     if summaries.too_many(configurations):
         return summaries.draw_spreads(
-            findings.ratio_title(overall, shown),
+            title,
             configurations,
-            findings.ratio_notes(comparison)[1:],
+            findings.ratio_notes(comparison, overall)[1:],
             comparison,
             "ratio",
             others,
-            f"speed ÷ speed of {figures.shorten(baseline.label, 24)}",
+            x_label,
             baseline=1.0,
         )
     configurations = _sorted(comparison)
     varying = naming.varying_axes(configurations)
     names = {one: naming.label(one, varying) or "the one configuration" for one in configurations} | {MEAN: MEAN}
     found = {(naming.configuration_of(row), row["device"]): row for row in comparison.to_dict("records")}
-    means = findings.against_first(overall[overall["subset"] == "all"], shown)
-    found |= {(MEAN, row["device"]): row for row in means.to_dict("records")}
-    title = findings.ratio_title(overall, shown)
+    found |= {(MEAN, row["device"]): row for row in overall.to_dict("records")}
+    alone = len(others) == 1
+    texts = [_text(row, alone) for row in found.values() if numbers.known(row["ratio"])]
     sheet = figures.rows(
         title,
         naming.constant_text(configurations),
-        findings.ratio_notes(comparison),
-        [("" if len(others) == 1 else device.label, [*configurations, MEAN]) for device in others],
+        findings.ratio_notes(comparison, overall),
+        [("" if alone else device.label, [*configurations, MEAN]) for device in others],
         names,
         1,
-        f"speed ÷ speed of {figures.shorten(baseline.label, 24)} (logarithmic)"
-        if len(others) == 1
-        else f"× speed of {figures.shorten(baseline.label, 12)} (log)",
-        key=[
-            (figures.INK, "o", "significant"),
-            (figures.INK, "hollow", "no significant difference"),
-            (figures.INK, "D", "geometric mean"),
-        ],
-        columns=1 if len(others) == 1 else 2 if len(others) < 5 else 3,
+        x_label,
+        key=[(palette.INK, "o", "decided"), (palette.INK, "hollow", "undecided"), (palette.INK, "D", MEAN)],
+        columns=1 if alone else 2,
         tight=len(configurations) > 24,
+        values=texts,
     )
-    alone = len(others) == 1
     ends = [row[key] for row in found.values() for key in ("ratio", "ci_low", "ci_high") if numbers.known(row[key])]
-    texts = [(_right(row), _text(row, alone)) for row in found.values() if numbers.known(row["ratio"])]
     labels = {device.name: device.label for device in shown}
     for (axes, group), device in zip(sheet.panels, others, strict=True):
         axes.set_xscale("log")
-        axes.set_xlim(figures.limits([0.95, 1.05, *ends], texts, axes, logarithmic=True))
+        axes.set_xlim(figures.limits([0.95, 1.05, *ends], [], axes, logarithmic=True))
         figures.plain_log_axis(axes)
-        axes.axvline(1, color=figures.QUIET, linewidth=1, zorder=1)
-        axes.axhline(sheet.row * (len(group) - 1), color=figures.QUIET, linewidth=0.6)
+        axes.axvline(1, color=palette.QUIET, linewidth=1, zorder=1)
+        axes.axhline(sheet.row * (len(group) - 1), color=palette.QUIET, linewidth=0.6)
         for place, configuration in enumerate(group):
             row = found.get((configuration, device.name))
-            _draw_ratio(axes, sheet.y(place), device, row, labels, alone)
+            _draw_ratio(axes, sheet, sheet.y(place, 0), device, row, labels, alone)
     return sheet.frame.figure
 
 
@@ -99,7 +89,7 @@ def _places(table):
     return places
 
 
-def _draw_ratio(axes, y, device, row, labels, alone):
+def _draw_ratio(axes, sheet, y, device, row, labels, alone):
     if row is None or not numbers.known(row["ratio"]):
         reason = findings.plain_reason(row["reason"], labels) if alone and row else ""
         figures.draw_missing(axes, y, None, reason or "not comparable")
@@ -108,11 +98,7 @@ def _draw_ratio(axes, y, device, row, labels, alone):
     hollow = not mean and row["verdict"] not in ("faster", "slower")
     mark = "D" if mean else "o"
     figures.draw_estimate(axes, y, device, row["ratio"], row["ci_low"], row["ci_high"], hollow, mark, strong=mean)
-    figures.write_beside(axes, _right(row), y, _text(row, alone))
-
-
-def _right(row):
-    return row["ci_high"] if numbers.known(row["ci_high"]) else row["ratio"]
+    sheet.write(axes, y, _text(row, alone))
 
 
 def _text(row, with_interval):
@@ -121,17 +107,11 @@ def _text(row, with_interval):
     if with_interval and numbers.known(row["ci_low"]):
         text += f" ({numbers.ratio_interval(row['ci_low'], row['ci_high'])})"
     if "subset" in row:
-        return f"{text}, {row['configurations_compared']} of {row['configurations_total']}"
-    return f"{text} unstable" if row["unstable"] else text
+        return text
+    flags = [name for name in ("unstable", "busy") if row[name] or False]
+    return " ".join([text, *flags])
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.rates,
-            snakemake.input.comparison,
-            snakemake.input.overall,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

@@ -1,34 +1,30 @@
 """Figure: every run as one cell, with how it ended."""
 
-import pandas as pd
-
 from trainoff import configurations as naming
 from trainoff.analyze import cells
-from trainoff.report import figures, findings, summaries
+from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
-
-
-def main(runs, devices, svg, png):
-    """Draws the table at the path `runs` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(runs), devices), svg, png)
 
 
 def draw(runs, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, runs)
+    shown = palette.devices_in(devices, runs)
     configurations = naming.all_configurations(runs)
     if summaries.too_many(configurations):
         return draw_shares(runs, shown, configurations)
     varying = naming.varying_axes(configurations)
-    names = [figures.clean(naming.label(one, varying) or "the one configuration") for one in configurations]
+    names = [palette.clean(naming.label(one, varying) or "the one configuration") for one in configurations]
     replicates = sorted(runs["replicate"].unique())
     columns = [(device, replicate) for device in shown for replicate in replicates]
-    left = figures.EDGE + max(map(figures.text_width, names)) + 0.12
+    narrow = figures.is_narrow()
+    left = figures.EDGE + (0 if narrow else max(map(figures.text_width, names)) + 0.12)
     between = 0.1
     free = figures.WIDTH - left - figures.EDGE - between * (len(shown) - 1)
     cell = min(1.6 if len(replicates) == 1 else 1.0, free / len(columns))
-    row = 0.23
+    # On a phone a row's name stands above its cells.
+    above = 0.2 if narrow else 0.0
+    tall = 0.23
+    row = tall + above
     slant = cell * len(replicates) < max(figures.text_width(device.label) for device in shown) + 0.05
     head = (0.3 + 0.62 * max(figures.text_width(device.label) for device in shown)) if slant else 0.3
     several = len(replicates) > 1
@@ -55,8 +51,8 @@ def draw(runs, devices):
                 str(replicate),
                 ha="center",
                 va="bottom",
-                fontsize=figures.FONT - 2,
-                color=figures.QUIET,
+                fontsize=figures.FONT - 1,
+                color=palette.QUIET,
             )
     for device in shown:
         _name_device(
@@ -67,35 +63,40 @@ def draw(runs, devices):
             cell * len(replicates),
             slant,
         )
-    if several:
+    if several and not narrow:
         axes.text(
             left - 0.12,
             head - 0.05,
             "replicate",
             ha="right",
             va="bottom",
-            fontsize=figures.FONT - 2,
-            color=figures.QUIET,
+            fontsize=figures.FONT - 1,
+            color=palette.QUIET,
         )
     for number, name in enumerate(names):
-        axes.text(left - 0.12, head + (number + 0.5) * row, name, ha="right", va="center", fontsize=figures.FONT - 0.5)
+        if narrow:
+            axes.text(left, head + number * row + 0.11, name, ha="left", va="center", fontsize=figures.FONT - 0.5)
+        else:
+            axes.text(
+                left - 0.12, head + (number + 0.5) * row, name, ha="right", va="center", fontsize=figures.FONT - 0.5
+            )
     rows = {configuration: number for number, configuration in enumerate(configurations)}
     drawn = set()
     for run in runs.to_dict("records"):
         place = rows[naming.configuration_of(run)], run["device"], run["replicate"]
         drawn.add(place)
-        _draw_run(axes, places[place[1:]], head + place[0] * row, cell, row, run)
+        _draw_run(axes, places[place[1:]], head + place[0] * row + above, cell, tall, run)
     for number in range(len(configurations)):
         for key, x in places.items():
             if (number, *key) not in drawn:
                 axes.text(
                     x + cell / 2,
-                    head + (number + 0.5) * row,
+                    head + number * row + above + tall / 2,
                     "not run" if cell > 0.5 else "·",
                     ha="center",
                     va="center",
-                    fontsize=figures.FONT - 2,
-                    color=figures.QUIET,
+                    fontsize=figures.FONT - 1,
+                    color=palette.QUIET,
                 )
     return page.figure
 
@@ -123,7 +124,7 @@ def draw_shares(runs, devices, configurations):
         for lane, device in enumerate(devices):
             counts = own.loc[own["device"] == device.name, "status"].value_counts()
             total, left = int(counts.sum()), 0.0
-            for status, (colour, _, _) in figures.STATUSES.items():
+            for status, (colour, _, _) in palette.STATUSES.items():
                 share = int(counts.get(status, 0)) / total if total else 0.0
                 if share:
                     height = page.lane * 0.72
@@ -138,13 +139,13 @@ def _key(runs):
     counts = runs["status"].value_counts()
     return [
         (colour, mark, f"{text}: {int(counts[status])}")
-        for status, (colour, mark, text) in figures.STATUSES.items()
+        for status, (colour, mark, text) in palette.STATUSES.items()
         if status in counts
     ]
 
 
 def _name_device(axes, device, x, y, width, slant):
-    label = figures.clean(device.label)
+    label = palette.clean(device.label)
     if slant:
         axes.plot([x + width / 2], [y - 0.06], device.mark, color=device.colour, markersize=5)
         axes.text(
@@ -164,25 +165,25 @@ def _name_device(axes, device, x, y, width, slant):
 
 
 def _draw_run(axes, x, y, cell, row, run):
-    colour, mark, _ = figures.STATUSES[run["status"]]
+    colour, mark, _ = palette.STATUSES[run["status"]]
     good = run["status"] == "ok"
     gap = 0.02
     axes.add_patch(
         figures.plt.Rectangle(
-            (x + gap, y + gap), cell - 2 * gap, row - 2 * gap, linewidth=0, facecolor=figures.PALE if good else colour
+            (x + gap, y + gap), cell - 2 * gap, row - 2 * gap, linewidth=0, facecolor=palette.PALE if good else colour
         )
     )
     text = "ok" if good else cells.status_text(run["status"], run["signal"])
-    if not good and cell > figures.text_width(text, figures.FONT - 1.5) + 0.25:
-        half = figures.text_width(text, figures.FONT - 1.5) / 2
+    if not good and cell > figures.text_width(text, figures.FONT - 1) + 0.25:
+        half = figures.text_width(text, figures.FONT - 1) / 2
         axes.text(
             x + cell / 2 + 0.07,
             y + row / 2,
             text,
             ha="center",
             va="center",
-            fontsize=figures.FONT - 1.5,
-            color=figures.ON_COLOUR,
+            fontsize=figures.FONT - 1,
+            color=palette.ON_COLOUR,
         )
         at = x + cell / 2 - half - 0.02
     else:
@@ -191,7 +192,7 @@ def _draw_run(axes, x, y, cell, row, run):
         [at],
         [y + row / 2],
         mark,
-        color=colour if good else figures.ON_COLOUR,
+        color=colour if good else palette.ON_COLOUR,
         markersize=4 if good else 5,
         markeredgewidth=1.5 if mark == "_" else 0,
     )
@@ -199,4 +200,4 @@ def _draw_run(axes, x, y, cell, row, run):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(snakemake.input.runs, snakemake.params.devices, snakemake.output.svg, snakemake.output.png)
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

@@ -1,23 +1,15 @@
 """Figure: training speed of every configuration on every device, with every window behind its interval."""
 
-import pandas as pd
-
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.cells import cells
-from trainoff.report import figures, findings, summaries
+from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
-
-
-def main(runs, windows, rates, devices, svg, png):
-    """Draws the tables at the paths `runs`, `windows` and `rates` (parquet) into `svg` and `png`."""
-    figures.use_style()
-    figures.save(draw(pd.read_parquet(runs), pd.read_parquet(windows), pd.read_parquet(rates), devices), svg, png)
 
 
 def draw(runs, windows, rates, devices):
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
-    shown = figures.devices_in(devices, runs)
+    shown = palette.devices_in(devices, runs)
     configurations = naming.all_configurations(runs)
     if summaries.too_many(configurations):
         notes = [
@@ -50,7 +42,7 @@ def draw(runs, windows, rates, devices):
         len(shown),
         "training images per second",
         key=[(device.colour, device.mark, device.label) for device in shown]
-        + [(figures.QUIET, "hollow", "warm-up window, not counted")],
+        + [(palette.QUIET, "hollow", "warm-up window, not counted")],
     )
     logarithmic = max(measured) / min(measured) > 12
     ends = [*windows["rate"], *(end for cell in found.values() for end in (_right(cell), cell["ci_low"]) if end)]
@@ -120,11 +112,4 @@ def _text(cell):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
-            snakemake.input.runs,
-            snakemake.input.windows,
-            snakemake.input.rates,
-            snakemake.params.devices,
-            snakemake.output.svg,
-            snakemake.output.png,
-        )
+        saving.figure(draw, dict(snakemake.input.items()), snakemake.params.options, dict(snakemake.output.items()))

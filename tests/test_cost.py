@@ -20,7 +20,7 @@ import plot_energy
 from trainoff import experiment, records
 from trainoff.analyze import cost, efficiency
 from trainoff.errors import UserError
-from trainoff.report import economy, figures
+from trainoff.report import economy, figures, palette
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
@@ -304,7 +304,7 @@ def test_the_way_to_an_accuracy_is_told_per_cell(tmp_path):
     # All four epochs, at 30 W.
     own = table[table["device"] == "metal"]
     assert (own["joules_to_accuracy"] < 30 * 1.02 * own["seconds_to_accuracy"]).all()
-    lines = economy.target_lines(table, figures.devices_in(DEVICES, table))
+    lines = economy.target_lines(table, palette.devices_in(DEVICES, table))
     assert "did not reach 45 %" in lines[0] and "(2 of 3 runs); 2 of 2" in lines[1] and " J (chip); 2 of 2" in lines[2]
 
 
@@ -324,7 +324,7 @@ def test_sentences_say_what_the_tables_hold(mixed, walls):
         and "NVIDIA GPU is about the GPU alone" in said
         and "wall meter" in said
     )
-    shown = figures.devices_in(DEVICES, mixed["rates"])
+    shown = palette.devices_in(DEVICES, mixed["rates"])
     alone = economy.energy_line(mixed["rates"], shown[1])
     assert alone.startswith("1,000 images took ") and alone.endswith(" J (GPU).")
     assert economy.energy_line(mixed["rates"], shown[0]) == ""

@@ -1,6 +1,7 @@
 """Figures: drawn for few and many devices, failures in place, the same tables giving the same bytes."""
 
 import importlib
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,40 +10,36 @@ import pytest
 import synthetic
 
 from trainoff import configurations, numbers
-from trainoff.report import figures, findings
+from trainoff.report import findings, palette, saving
+from trainoff.report.gallery import FIGURES
 
 PUBLISHED = Path(__file__).parents[1] / "catalog/published.csv"
-TABLES_OF = {
-    "throughput": ["runs", "windows", "rates"],
-    "each_device": ["runs", "rates"],
-    "ratio": ["rates", "comparison", "overall"],
-    "last_layer": ["rates"],
-    "model_size": ["runs", "comparison"],
-    "learning": ["runs", "windows"],
-    "cold_start": ["runs"],
-    "run_matrix": ["runs"],
-    "published": ["rates", PUBLISHED],
-    "energy": ["rates"],
-    "efficiency": ["rates"],
-    "cost": ["costs"],
-    "break_even": ["break_even"],
-}
+OPTIONS = {"assumptions": synthetic.ASSUMPTIONS, "pair": {"compare": None, "baseline": None}}
 
 
 def draw(name, tables, devices, folder):
-    """Draws one figure as its rule does; returns the paths of SVG and PNG."""
-    script = importlib.import_module(f"plot_{name}")
-    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-    money = [synthetic.ASSUMPTIONS] if name in ("cost", "break_even") else []
-    script.main(*[tables.get(table, table) for table in TABLES_OF[name]], *money, devices, svg, png)
-    return svg, png
-
-
-def words(svg):
-    """All text of an SVG."""
-    return " ".join(text for element in ElementTree.parse(svg).iter() for text in [element.text or ""]).replace(
-        "\xa0", " "
+    """Draws one figure as its rule does; returns the paths of its files by what they are."""
+    entry = FIGURES[name]
+    outputs = {
+        "svg": folder / f"{name}.svg",
+        **({"narrow": folder / f"{name}-narrow.svg"} if entry.main else {}),
+        "png": folder / f"{name}.png",
+        "facts": folder / f"{name}.json",
+    }
+    saving.figure(
+        importlib.import_module(f"plot_{name}").draw,
+        {table: PUBLISHED if table == "published" else tables.get(table, []) for table in entry.tables},
+        {"devices": devices, **{option: OPTIONS[option] for option in entry.options}},
+        outputs,
     )
+    return outputs
+
+
+def words(files):
+    """All text of a figure: of its picture and its facts."""
+    facts = json.loads(files["facts"].read_text(encoding="utf-8"))
+    texts = [element.text or "" for element in ElementTree.parse(files["svg"]).iter()]
+    return " ".join([facts["title"], facts["subtitle"], *facts["notes"], *texts]).replace("\xa0", " ")
 
 
 CASES = {
@@ -60,26 +57,30 @@ def case(request, tmp_path_factory):
     return devices, synthetic.results(folder, devices, synthetic.records(devices, **CASES[request.param])), folder
 
 
-@pytest.mark.parametrize("name", TABLES_OF)
-def test_every_figure_is_drawn_whole_and_again_the_same(case, name, tmp_path):
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_whole(case, name, tmp_path):
     devices, tables, _ = case
+    for path in draw(name, tables, devices, tmp_path).values():
+        assert path.stat().st_size > (1000 if path.suffix != ".json" else 50)
+        if path.suffix == ".svg":
+            ElementTree.parse(path)
+
+
+def test_the_same_tables_give_the_same_figure(tmp_path):
+    tables = synthetic.results(tmp_path, synthetic.DEVICES[:2], synthetic.records(synthetic.DEVICES[:2]))
     (tmp_path / "again").mkdir()
-    first = draw(name, tables, devices, tmp_path)
-    second = draw(name, tables, devices, tmp_path / "again")
-    for one, other in zip(first, second, strict=True):
-        assert one.stat().st_size > 1000
-        assert one.read_bytes() == other.read_bytes()
-    ElementTree.parse(first[0])
+    first, second = (draw("throughput", tables, synthetic.DEVICES[:2], tmp_path / name) for name in ("", "again"))
+    assert all(first[part].read_bytes() == second[part].read_bytes() for part in first)
 
 
 def test_failed_cells_keep_their_place_and_reason(tmp_path):
     devices = synthetic.DEVICES[:2]
     tables = synthetic.results(tmp_path, devices, synthetic.records(devices, failures={0: "crashed", 9: "timed_out"}))
-    svg, _ = draw("throughput", tables, devices, tmp_path)
-    assert "crashed (SIGSEGV)" in words(svg)
-    assert "timed out" in words(svg)
-    svg, _ = draw("run_matrix", tables, devices, tmp_path)
-    assert "14 of 16 runs ended well; 1 crashed and 1 timed out" in words(svg)
+    files = draw("throughput", tables, devices, tmp_path)
+    assert "crashed (SIGSEGV)" in words(files)
+    assert "timed out" in words(files)
+    files = draw("run_matrix", tables, devices, tmp_path)
+    assert "14 of 16 runs ended well; 1 crashed and 1 timed out" in words(files)
 
 
 def test_titles_say_what_the_tables_hold(tmp_path):
@@ -87,8 +88,8 @@ def test_titles_say_what_the_tables_hold(tmp_path):
     records = synthetic.records(devices, replicates=3, failures={0: "crashed", 1: "crashed", 2: "crashed"})
     tables = synthetic.results(tmp_path, devices, records)
     mean = pd.read_parquet(tables["overall"]).set_index("subset").loc["all"]
-    text = words(draw("ratio", tables, devices, tmp_path)[0])
-    assert f"NVIDIA GPU trained at {numbers.ratio(mean['ratio'])} the speed of CPU" in text
+    text = words(draw("ratio", tables, devices, tmp_path))
+    assert f"NVIDIA GPU is {numbers.ratio(mean['ratio'])} as fast as CPU" in text
     assert "7 of 8" in text
     assert 13 < mean["ratio"] < 15  # the truth behind the made-up records is 14
 
@@ -96,14 +97,14 @@ def test_titles_say_what_the_tables_hold(tmp_path):
 def test_one_device_gives_no_ratio(tmp_path):
     devices = synthetic.DEVICES[:1]
     tables = synthetic.results(tmp_path, devices, synthetic.records(devices))
-    assert "One device gives no ratio" in words(draw("ratio", tables, devices, tmp_path)[0])
+    assert "One device gives no ratio" in words(draw("ratio", tables, devices, tmp_path))
 
 
 def test_nothing_measured_still_gives_every_figure(tmp_path):
     devices = synthetic.DEVICES[:2]
     records = synthetic.records(devices, failures=dict.fromkeys(range(16), "unavailable"))
     tables = synthetic.results(tmp_path, devices, records)
-    for name in TABLES_OF:
+    for name in FIGURES:
         draw(name, tables, devices, tmp_path)
 
 
@@ -111,8 +112,8 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
     label = "$x^2$ <b>&\x07 {nonsense} %s \\frac"
     devices = [{"name": "cpu", "label": label}, synthetic.DEVICES[1]]
     tables = synthetic.results(tmp_path, devices, synthetic.records(devices))
-    for name in TABLES_OF:
-        text = words(draw(name, tables, devices, tmp_path)[0])
+    for name in FIGURES:
+        text = words(draw(name, tables, devices, tmp_path))
         assert "$x^2$ <b>&\ufffd {nonsense} %s \\frac" in text or name in (
             "last_layer",
             "cold_start",
@@ -124,15 +125,15 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
 
 def test_a_device_keeps_its_colour_when_others_are_missing():
     devices = synthetic.DEVICES[:3]
-    everyone = figures.devices_in(devices, pd.DataFrame({"device": ["cpu", "cuda", "metal"]}))
-    some = figures.devices_in(devices, pd.DataFrame({"device": ["metal", "stranger"]}))
+    everyone = palette.devices_in(devices, pd.DataFrame({"device": ["cpu", "cuda", "metal"]}))
+    some = palette.devices_in(devices, pd.DataFrame({"device": ["metal", "stranger"]}))
     assert some[0] == everyone[2]
     assert some[1].label == "stranger"
     assert (
         len(
             {
                 device.colour
-                for device in figures.devices_in(
+                for device in palette.devices_in(
                     synthetic.DEVICES, pd.DataFrame(synthetic.DEVICES).rename(columns={"name": "device"})
                 )
             }
@@ -153,7 +154,7 @@ def test_many_configurations_are_split_over_panels():
 
 def test_one_replicate_is_said_and_several_are_not():
     rates = pd.DataFrame({"images_per_second": [1.0, 2.0], "one_replicate": [True, False]})
-    assert "1 of 2 cells stand on one replicate" in findings.one_replicate_note(rates)
+    assert "1 of 2 results are single runs" in findings.one_replicate_note(rates)
     assert findings.one_replicate_note(rates.assign(one_replicate=False)) == ""
 
 

@@ -161,9 +161,7 @@ def test_the_page_tells_how_long_the_whole_sweep_takes(tmp_path):
 
     devices = synthetic.DEVICES[:2]
     text, _ = page(tmp_path, devices, synthetic.records(devices, synthetic.SMALL_GRID), change=add)
-    assert (
-        "How long does the whole sweep take?" in text and "27 min 30 s" in text and "did not train even alone" in text
-    )
+    assert "Several runs at once" in text and "27 min 30 s" in text and "did not train even alone" in text
 
 
 def test_the_energy_of_a_pack_is_read_beside_it_or_has_a_reason():

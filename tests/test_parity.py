@@ -8,9 +8,9 @@ import pandas as pd
 import project
 import pytest
 import synthetic
+from test_report import page
 
 import parity as script
-import report
 from trainoff import experiment
 from trainoff.analyze import parity
 from trainoff.errors import UserError
@@ -218,35 +218,22 @@ def follow(folder, probes):
 
     records = synthetic.records(DEVICES, synthetic.SMALL_GRID, replicates=3)
     tables = synthetic.results(folder, DEVICES, records, parity=judge)
-    stand_in = folder / "stand-in.svg"
-    stand_in.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    captions = {name: project.ROOT / "report" / f"{name}.rst" for name in report.FIGURES}
-    report.main(
-        tables,
-        dict.fromkeys(report.FIGURES, stand_in),
-        captions,
-        "A title",
-        DEVICES,
-        {},
-        *(project.ROOT / "report" / f"report.{end}" for end in ("html.j2", "css", "js")),
-        project.ROOT / "catalog/published.csv",
-        folder / "report.html",
-    )
-    page = (folder / "report.html").read_text().replace("\xa0", " ")
-    return pd.read_csv(csv), pd.read_csv(folder / "tables/comparison.csv"), page
+    page(folder, DEVICES, records, tables=tables, drawn=("learning",))
+    text = (folder / "report.html").read_text().replace("\xa0", " ")
+    return pd.read_csv(csv), pd.read_csv(folder / "tables/comparison.csv"), text
 
 
 def test_one_cpu_under_two_names_is_the_same(probes, tmp_path):
     first, again = map(parity.read, probes)
     assert first["status"] == again["status"] == "ok"
     assert first["losses"][-1] < first["losses"][0] / 2, "the batch was not learnt, so its loss shows nothing"
-    table, comparison, page = follow(tmp_path, probes)
+    table, comparison, text = follow(tmp_path, probes)
     checks = table.set_index("check")
     assert list(checks["verdict"][["outputs", "first_losses"]]) == ["same", "same"]
     assert set(table["device"]) == {"cpu-again"} and set(table["reference"]) == {"cpu"}
     assert set(comparison["parity"]) == {"same"}
-    assert "Does it train the same?" in page
-    assert "does not train the same" not in page
+    assert "Does every device train the same?" in text
+    assert "does not train the same" not in text
 
 
 @pytest.mark.parametrize("what", ["logits", "losses"])
@@ -255,14 +242,14 @@ def test_a_device_that_computes_something_else_carries_the_flag_everywhere(probe
     record[what][-1] = [value + 3 for value in record[what][-1]] if what == "logits" else record[what][0]
     tampered = tmp_path / "probe.json"
     tampered.write_text(json.dumps(record))
-    table, comparison, page = follow(tmp_path, [probes[0], tampered])
+    table, comparison, text = follow(tmp_path, [probes[0], tampered])
     assert "departs" in set(table["verdict"])
     assert "not compared" in table.set_index("check")["reason"]["final_accuracy"]
     assert set(comparison["parity"]) == {"departs"}
     assert comparison["reason"].str.contains("cpu-again: does not train the same as the reference").all()
     assert comparison["verdict"].isin(["faster", "slower", "no_significant_difference"]).all(), "the speed was dropped"
-    before = page.split("Before you conclude")[1].split("</section>")[0]
+    before = text.split("Unusual here")[1].split("</section>")[0]
     assert "CPU again does not train the same as the reference" in before
-    assert "CPU again: does not train the same" in page and "other work" in page
-    title = page.split('id="learning"')[1].split("</figure>")[0]
+    assert "CPU again: does not train the same" in text and "mismatch" in text
+    title = text.split('id="figure-learning"')[1].split("</figure>")[0]
     assert "on CPU again" not in title

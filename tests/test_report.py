@@ -6,35 +6,54 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import hypothesis
 import pandas as pd
 import pytest
 import synthetic
-from test_figures import TABLES_OF, draw
+from test_figures import FIGURES, draw
 
 import report
 from trainoff import numbers
-from trainoff.report import figures, findings
+from trainoff.report import rows, unusual
+from trainoff.report.carried import column, frame, plain
+from trainoff.report.carried import values as restored
 
 PROJECT = Path(__file__).parents[1]
 SETTINGS = {"dataset": {"name": "digits"}, "weights": "random", "replicates": 1, "seed": 0}
 HOSTILE = "</script><script>alert(1)</script><!-- \"'&amp; <img src=x onerror=alert(1)>"
+ASKED = {"compare": None, "baseline": None}
 
 
-def page(folder, devices, records, title="A title", drawn=False, change=None):
-    """The page made of records, and the tables behind it; with a stand-in for every figure unless `drawn`.
+def page(folder, devices, records, title="A title", drawn=(), change=None, pair=ASKED, tables=None):
+    """The page made of records, and the tables behind it; with a stand-in for every figure but those in `drawn`.
 
-    change: called with {name of the table: path}, may add tables.
+    drawn: names of figures, True for all. change: called with {name of the table: path}, may add tables. pair: whom the
+    experiment compares. tables: paths, in place of those that are made of the records.
     """
-    tables = synthetic.results(folder, devices, records)
+    tables = tables or synthetic.results(folder, devices, records)
     if change:
         change(tables)
-    stand_in = folder / "stand-in.svg"
-    stand_in.write_text('<svg xmlns="http://www.w3.org/2000/svg"><text id="a">figure</text></svg>')
-    svgs = {name: draw(name, tables, devices, folder)[0] if drawn else stand_in for name in TABLES_OF}
-    captions = {name: PROJECT / "report" / f"{name}.rst" for name in TABLES_OF}
-    parts = [PROJECT / "report" / f"report.{end}" for end in ("html.j2", "css", "js")]
-    published = PROJECT / "catalog/published.csv"
-    report.main(tables, svgs, captions, title, devices, SETTINGS, *parts, published, folder / "report.html")
+    made = {}
+    for name, entry in FIGURES.items():
+        if drawn is True or name in drawn:
+            made[name] = draw(name, tables, devices, folder)
+        else:
+            files = {"svg": folder / "stand-in.svg", "facts": folder / "stand-in.json"}
+            files["svg"].write_text('<svg xmlns="http://www.w3.org/2000/svg"><text id="a">figure</text></svg>')
+            files["facts"].write_text(json.dumps({"title": "A finding", "subtitle": "", "notes": []}))
+            made[name] = files | ({"narrow": files["svg"]} if entry.main else {})
+    report.main(
+        tables,
+        {name: {part: files.get(part) for part in ("svg", "narrow", "facts")} for name, files in made.items()},
+        title,
+        devices,
+        SETTINGS,
+        PROJECT / "report/page",
+        PROJECT / "catalog/published.csv",
+        folder / "report.html",
+        synthetic.ASSUMPTIONS,
+        pair,
+    )
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}
     return (folder / "report.html").read_text(encoding="utf-8"), frames
 
@@ -79,34 +98,110 @@ def data_of(text):
     )
 
 
+FAILURES = {5: "crashed", 30: "out_of_memory", 31: "out_of_memory", 32: "out_of_memory"}
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """A page of two devices, three replicates, with failures."""
     devices = synthetic.DEVICES[:2]
-    failures = {5: "crashed", 30: "out_of_memory", 31: "out_of_memory", 32: "out_of_memory"}
     folder = tmp_path_factory.mktemp("two")
-    return page(folder, devices, synthetic.records(devices, replicates=3, failures=failures), drawn=True), folder
+    records = synthetic.records(devices, replicates=3, failures=FAILURES)
+    return page(folder, devices, records, drawn=("ratio", "throughput")), folder
 
 
-def test_the_answer_stands_in_the_tables(two):
+def tiles_of(text):
+    """What each tile of the answer says, tags left out: {heading: words}."""
+    found = re.findall(r'<div class="tile.*?</div>', text, re.S)
+    said = [" ".join(re.sub(r"<[^>]+>", " ", tile).replace("\xa0", " ").split()) for tile in found]
+    return {words.split()[0]: words for words in said}
+
+
+def carried(text, name):
+    """A table as the page carries it."""
+    return frame(data_of(text)["tables"][name])
+
+
+def test_the_answer_names_the_winner_and_stands_in_the_tables(two):
     (text, frames), _ = two
     mean = frames["overall"].set_index("subset").loc["all"]
     said = Outline(text).text
-    assert f"NVIDIA GPU trained at {numbers.ratio(mean['ratio'])} the speed of CPU" in said
-    assert numbers.ratio_interval(mean["ci_low"], mean["ci_high"]) in said
-    assert "On 7 of 8 configurations compared" in said
-    assert "faster on 7 and not comparable on 1" in said
-    assert "random starting weights" in said
+    interval = f"{mean['ci_low']:.1f}–{mean['ci_high']:.1f}"
+    assert f"NVIDIA GPU is {numbers.ratio(mean['ratio'])} as fast as CPU (95% interval {interval})" in said
+    assert "in the 7 of 8 configurations that can be compared" in said
+    assert tiles_of(text)["Speed"].startswith(f"Speed measured {numbers.ratio(mean['ratio'])} NVIDIA GPU is faster")
+    assert "Unknown" in tiles_of(text)["Energy"] and "energy.wall_meters" in tiles_of(text)["Energy"]
+    assert "money.prices" in tiles_of(text)["Money"]
     for row in frames["comparison"].dropna(subset="ratio").to_dict("records"):
-        assert f"{numbers.ratio(row['ratio'])} ({numbers.ratio_interval(row['ci_low'], row['ci_high'])})" in said
+        assert f"{numbers.ratio(row['ratio'])} {numbers.ratio_interval(row['ci_low'], row['ci_high'])}" in said
 
 
-def test_every_run_is_listed_with_links_that_lead_somewhere(two):
-    (text, frames), folder = two
-    links = set(re.findall(r'href="(runs/[^"]+)"', text))
-    assert len([link for link in links if link.endswith("metrics.json")]) == len(frames["runs"]) == 48
-    assert all((folder / link).is_file() for link in links)
-    assert text.count("Epoch 1 starts") == 4  # the log's tail of each failed run
+def test_no_ratio_of_the_answer_is_below_one(tmp_path):
+    """The slow device first in the experiment, and last: the winner is named either way."""
+    for number, devices in enumerate((synthetic.DEVICES[:2], synthetic.DEVICES[1::-1])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        text, _ = page(folder, devices, synthetic.records(devices, synthetic.SMALL_GRID, replicates=3))
+        assert re.match(r"Speed measured 1[34]\.\d× NVIDIA GPU is faster", tiles_of(text)["Speed"])
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory):
+    """Three devices, two of them metered and priced: (folder, devices, records, tables)."""
+    devices = [
+        device | {"accelerator": kind}
+        for device, kind in zip(synthetic.DEVICES, ("cpu", "cuda", "metal"), strict=False)
+    ]
+    folder = tmp_path_factory.mktemp("priced")
+    made = synthetic.records(devices, synthetic.SMALL_GRID, replicates=3)
+    synthetic.add_energy(made, "cuda", 300, "nvml", "gpu", idle_watts=40)
+    synthetic.add_energy(made, "metal", 30, "ioreport", "soc", idle_watts=5)
+    return folder, devices, made, synthetic.results(folder, devices, made)
+
+
+def test_accelerators_are_compared_before_cpus_unless_another_pair_is_asked_for(priced):
+    folder, devices, made, tables = priced
+    questions = []
+    for pair in ({}, {"compare": ["cpu", "metal"]}, {"baseline": "cpu"}):
+        text, _ = page(folder, devices, made, pair=ASKED | pair, tables=tables)
+        questions.append(re.search(r'<h2 id="answer-heading">(.*?)</h2>', text)[1])
+    assert questions == ["NVIDIA GPU or Apple GPU?", "CPU or Apple GPU?", "NVIDIA GPU or CPU?"]
+
+
+def test_owned_against_rented_is_told_with_both_prices(priced):
+    folder, devices, made, tables = priced
+    text, frames = page(folder, devices, made, tables=tables, drawn=("energy",))
+    tile = tiles_of(text)["Money"]
+    assert "Apple GPU costs less" in tile and "NVIDIA GPU rented" in tile and "Apple GPU bought" in tile
+    said = Outline(text).text
+    assert re.search(r"Buying Apple GPU pays off above [\d,]+ runs a month, compared with renting NVIDIA GPU", said)
+    facts = data_of(text)["money"]
+    assert {(row["name"], row["way"]) for row in facts["rows"]} == {
+        ("cuda", "rented"),
+        ("metal", "bought"),
+        ("metal", "rented"),
+    }
+    # Measured differently is no ratio: each reading is named with what it covers.
+    assert "Readings differ in what they cover" in tiles_of(text)["Energy"]
+    assert "the GPU alone" in tiles_of(text)["Energy"] and "the whole chip" in tiles_of(text)["Energy"]
+    assert frames["comparison"]["energy_ratio"].isna().all()
+    assert {"The GPU alone", "The whole chip"} <= set(
+        re.findall(r">\s*(The [\w ]+?)\s*</text>", figure_of(text, "energy"))
+    )
+
+
+def figure_of(text, name):
+    return re.search(rf'<figure id="figure-{name}">.*?</figure>', text, re.S)[0]
+
+
+def test_several_devices_stand_in_a_matrix(priced):
+    folder, devices, made, tables = priced
+    text, frames = page(folder, devices, made, tables=tables)
+    matrix = re.search(r'<table class="sortable matrix">.*?</table>', text, re.S)[0]
+    names = [Outline(cell).text for cell in re.findall(r"<th scope=.row.*?</th>", matrix)]
+    assert names == ["NVIDIA GPU", "Apple GPU", "CPU"], "the fast first, CPUs last"
+    row = frames["overall"].query("subset == 'all' and device == 'cuda' and baseline == 'cpu'").iloc[0]
+    assert numbers.ratio(row["ratio"]) in matrix and numbers.ratio(1 / row["ratio"]) in matrix
 
 
 def test_the_page_is_one_file_and_in_order(two):
@@ -117,44 +212,63 @@ def test_the_page_is_one_file_and_in_order(two):
     assert outline.headings[0] == 1 and outline.headings.count(1) == 1
     assert all(after - before <= 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False))
     assert len(outline.ids) == len(set(outline.ids))
-    assert text.count(' role="img"') == text.count("<svg ") == 10  # all but those of model sizes, power and break-even
-    assert len(text) < 3_000_000
+    assert len(text) < 1_000_000
+
+
+def test_every_link_leads_somewhere_once_the_page_is_mailed(two):
+    (text, _), _ = two
+    links = re.findall(r'href="([^"]*)"', text)
+    ids = set(Outline(text).ids)
+    assert links and all(
+        link[1:] in ids if link.startswith("#") else link.startswith(("https://", "data:")) for link in links
+    )
+
+
+def test_every_run_is_listed_and_failures_say_why(two):
+    (text, frames), _ = two
+    assert len(re.findall(r"<tr data-run=", text)) == len(frames["runs"]) == 48
+    assert text.count("Epoch 1 starts") == 4  # the log's tail of each failed run
+    assert "4 of 48 runs failed" in Outline(text).text and "make retry" in text
 
 
 def test_the_same_tables_give_the_same_page(two, tmp_path):
     (text, _), folder = two
     devices = synthetic.DEVICES[:2]
-    failures = {5: "crashed", 30: "out_of_memory", 31: "out_of_memory", 32: "out_of_memory"}
-    again, _ = page(tmp_path, devices, synthetic.records(devices, replicates=3, failures=failures), drawn=True)
+    records = synthetic.records(devices, replicates=3, failures=FAILURES)
+    again, _ = page(tmp_path, devices, records, drawn=("ratio", "throughput"))
     assert again == text
 
 
-def test_programs_can_read_the_comparison(two):
+def test_the_page_carries_its_tables_once(two):
     (text, frames), _ = two
+    for name in ("runs", "rates", "comparison", "overall", "costs"):
+        table = carried(text, name)
+        assert len(table) == len(frames[name])
+        assert set(frames[name].columns) - set(table.columns) <= {"metrics"}
+    assert list(carried(text, "comparison")["ratio"].dropna()) == pytest.approx(
+        list(frames["comparison"]["ratio"].dropna()), rel=1e-5
+    )
     data = data_of(text)
-    assert len(data["comparison"]) == len(frames["comparison"])
-    assert data["overall"][0]["ratio"] == pytest.approx(frames["overall"]["ratio"][0], rel=1e-5)
     assert data["versions"]["keras"] == ["3.15.1"]
     assert data["hashes"]["code_sha256"] == [synthetic.HASH]
+    assert data["verdicts"][0]["winner"] == "cuda" and data["verdicts"][0]["outcome"] == "wins"
 
 
-def test_one_device_has_no_winner(tmp_path):
+def test_one_device_says_what_it_does_and_names_no_winner(tmp_path):
     devices = synthetic.DEVICES[:1]
     text, frames = page(tmp_path, devices, synthetic.records(devices))
     said = Outline(text).text
-    assert "no winner" in said
-    assert not re.search(r"\bfaster\b", said.split("Before you conclude")[0].replace("Which device trains faster?", ""))
-    assert "one replicate" in said and "that run only" in said
+    assert "faster" not in said.split("Unusual here")[0]
+    assert "Each result is a single run" in said
     lowest, highest = frames["rates"]["images_per_second"].agg(["min", "max"])
-    assert numbers.span(lowest, highest) in said
+    assert f"CPU trains {numbers.significant(lowest)}–{numbers.significant(highest)} images per second" in said
 
 
-def test_a_ratio_that_could_be_chance_does_not_stand_out(tmp_path):
-    devices = [synthetic.DEVICES[0], synthetic.DEVICES[3], synthetic.DEVICES[1]]  # the second is as fast as the first
+def test_a_ratio_that_could_be_chance_names_no_winner(tmp_path):
+    devices = [synthetic.DEVICES[0], synthetic.DEVICES[3]]  # the second is as fast as the first
     text, _ = page(tmp_path, devices, synthetic.records(devices))
-    large = re.findall(r'<p class="(figure[^"]*)">(.*?)</p>', text)
-    assert [look for look, _ in large] == ["figure open", "figure"]
-    assert ["no significant difference found" in words for _, words in large] == [True, False]
+    assert "No winner yet" in tiles_of(text)["Speed"] and "replicates: 3" in tiles_of(text)["Speed"]
+    assert "is faster" not in tiles_of(text)["Speed"]
 
 
 def test_each_at_its_best_stands_apart(tmp_path):
@@ -162,46 +276,21 @@ def test_each_at_its_best_stands_apart(tmp_path):
     grid = synthetic.SMALL_GRID | {"precision": ["float32", "mixed_float16"]}
     text, frames = page(tmp_path, devices, synthetic.records(devices, grid, replicates=3))
     said = Outline(text).text
-    mean = frames["overall"].set_index("subset").loc["each at its best"]
-    assert f"Each at its best (precision and XLA left to the device) {numbers.ratio(mean['ratio'])}" in said
     for row in frames["best"].to_dict("records"):
         assert f"NVIDIA GPU against CPU {'all weights' if row['trainable'] else 'last layer'}" in said
-    assert len(data_of(text)["best"]) == len(frames["best"]) == 2
+    assert len(carried(text, "best")) == len(frames["best"]) == 2
 
 
-def test_runs_that_did_not_learn_are_named(tmp_path):
+def test_only_what_is_unusual_is_a_warning_and_says_its_cure(tmp_path):
     devices = synthetic.DEVICES[:2]
-    text, _ = page(tmp_path, devices, synthetic.records(devices))
-    assert "8 of 16 runs did not converge (4 of 8 on CPU and 4 of 8 on NVIDIA GPU)" in Outline(text).text
-
-
-def test_one_replicate_is_said_beside_the_answer(tmp_path):
-    devices = synthetic.DEVICES[:2]
-    text, _ = page(tmp_path, devices, synthetic.records(devices))
-    answer = Outline(text).text.split("Before you conclude")[0]
-    assert "8 of 8 ratios rest on a single run of a device" in answer
-    assert "All verdicts here: one run of NVIDIA GPU and of CPU" in Outline(text).text
-
-
-def test_measured_differently_and_unknown_are_kept_apart(tmp_path):
-    """One device with an NVIDIA counter, one with Apple's, one without any."""
-    devices = synthetic.DEVICES[:3]
-    made = synthetic.records(devices, synthetic.SMALL_GRID, replicates=3)
-    synthetic.add_energy(made, "cuda", 300, "nvml", "gpu", idle_watts=40)
-    synthetic.add_energy(made, "metal", 30, "ioreport", "soc", idle_watts=5)
-    text, frames = page(tmp_path, devices, made, drawn=True)
-    said = Outline(text).text
-    assert "NVIDIA GPU is about the GPU alone" in said and "Apple GPU is about the whole chip" in said
-    assert f"CPU: energy unknown. {synthetic.NO_METER}" in said
-    assert frames["comparison"]["energy_ratio"].isna().all() and "Energy per image" not in said
-    drawn = words_of(text, "energy")
-    assert drawn.count("(GPU)") >= 2 and drawn.count("(chip)") >= 2 and drawn.count("unknown") >= 2
-
-
-def words_of(text, name):
-    """All words of one figure of the page."""
-    figure = re.search(rf'<figure id="{name}">.*?</figure>', text, re.S)[0]
-    return re.sub(r"<[^>]+>", " ", figure)
+    made = synthetic.records(devices, replicates=3)
+    for record in made:
+        record["throughput"]["unstable"] = False
+    text, _ = page(tmp_path, devices, made)
+    assert "Unusual here" not in text and "did not converge" not in text
+    made[0]["conditions"]["busy"] = True
+    text, _ = page(tmp_path, devices, made)
+    assert "1 of 48 runs ran while other programs" in text and "protocol.wait_for_quiet_minutes: 30" in text
 
 
 def test_hostile_words_stay_words(tmp_path):
@@ -209,7 +298,7 @@ def test_hostile_words_stay_words(tmp_path):
     records = synthetic.records(devices, synthetic.SMALL_GRID, failures={2: "crashed"})
     records[2]["failure"] |= {"message": HOSTILE, "log_tail": [HOSTILE, "half a character \ud800"]}
     records[3]["device"]["name"] = HOSTILE
-    text, _ = page(tmp_path, devices, records, title=HOSTILE, drawn=True)
+    text, _ = page(tmp_path, devices, records, title=HOSTILE, drawn=("ratio", "run_matrix"))
     outline = Outline(text)
     blocks = [{"type": "application/json", "id": f"trainoff-{name}"} for name in ("data", "view")]
     assert outline.scripts == [*blocks, {}]
@@ -223,36 +312,47 @@ def test_eight_devices_and_nothing_measured(tmp_path):
     devices = synthetic.DEVICES
     failures = dict.fromkeys(range(64), "unavailable")
     text, _ = page(tmp_path, devices, synthetic.records(devices, failures=failures))
-    assert "cannot be compared with CPU" in Outline(text).text
+    assert "No configuration has a speed on both devices" in Outline(text).text
     assert data_of(text)["runs_by_status"] == {"unavailable": 64}
 
 
 def test_plots_and_report_take_plain_values_only():
-    for script in [*(f"plot_{name}" for name in TABLES_OF), "report"]:
+    for script in [*(f"plot_{name}" for name in FIGURES), "report"]:
         assert not hasattr(importlib.import_module(script), "snakemake")
 
 
-def test_the_page_says_which_device_needed_which_learning_rate():
+def test_every_figure_is_one_entry_and_one_script():
+    scripts = {path.stem.removeprefix("plot_") for path in (PROJECT / "scripts").glob("plot_*.py")}
+    assert scripts == set(FIGURES)
 
-    devices = [figures.Device(name, label, "#000", "o") for name, label in (("cpu", "CPU"), ("metal", "Apple GPU"))]
-    runs = pd.DataFrame(
-        [
-            {"device": "cpu", "attempts": 1, "converged": True, "learning_rate": 5e-4, "learning_rate_used": 5e-4},
-            {"device": "metal", "attempts": 2, "converged": True, "learning_rate": 5e-4, "learning_rate_used": 2.5e-4},
-            {
-                "device": "metal",
-                "attempts": 3,
-                "converged": False,
-                "learning_rate": 5e-4,
-                "learning_rate_used": 1.25e-4,
-            },
-        ]
+
+def test_the_page_says_which_device_needed_which_learning_rate():
+    rates = [("cpu", 1, True, 5e-4), ("metal", 2, True, 2.5e-4), ("metal", 3, False, 1.25e-4)]
+    columns = ["device", "attempts", "converged", "learning_rate_used"]
+    runs = pd.DataFrame(rates, columns=columns).assign(learning_rate=5e-4)
+    (found,) = unusual._learning_rates(runs, {"metal": "Apple GPU"})
+    assert (
+        found["text"] == "Apple GPU converged only at a lower learning rate in 1 of 2 runs: 0.00025 instead of 0.0005."
     )
-    (sentence,) = findings.learning_rate_notes(runs, devices)
-    assert sentence == "Apple GPU converged only at a lower learning rate in 1 of 2 runs: 0.00025 instead of 0.0005."
 
 
 def test_runs_of_other_machines_are_told_apart():
     runs = pd.DataFrame({"origin": ["local", "local", "1a2b3c4d5e6f"]})
-    assert report.origin_rows(runs) == [("Runs from", "this machine 2 and bundle 1a2b3c4d5e6f 1")]
-    assert report.origin_rows(runs[:2]) == []
+    assert rows.origin_rows(runs) == [("Runs from", "this machine 2 and bundle 1a2b3c4d5e6f 1")]
+    assert rows.origin_rows(runs[:2]) == []
+
+
+@hypothesis.given(
+    hypothesis.strategies.lists(
+        hypothesis.strategies.one_of(
+            hypothesis.strategies.none(),
+            hypothesis.strategies.booleans(),
+            hypothesis.strategies.integers(-1000, 1000),
+            hypothesis.strategies.sampled_from(["a", "b", "", "=1+1"]),
+        ),
+        max_size=30,
+    )
+)
+def test_a_column_is_carried_without_loss(values):
+    encoded = column(pd.Series(values, dtype=object))
+    assert restored(encoded, len(values)) == [plain(value) for value in values]

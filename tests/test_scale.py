@@ -8,7 +8,7 @@ import sys
 import project
 import pytest
 import synthetic
-from test_figures import TABLES_OF, draw, words
+from test_figures import FIGURES, draw, words
 from test_report import page
 
 import aggregate
@@ -78,13 +78,13 @@ def many(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("name", sorted(set(TABLES_OF) & SUMMED_UP))
+@pytest.mark.parametrize("name", sorted(set(FIGURES) & SUMMED_UP))
 def test_many_configurations_are_summed_up(many, name):
     sizes = []
     for tables, folder in many:
-        svg, _ = draw(name, tables, DEVICES, folder)
-        assert "too many" in words(svg)
-        sizes.append(svg.stat().st_size)
+        files = draw(name, tables, DEVICES, folder)
+        assert "too many" in words(files)
+        sizes.append(files["svg"].stat().st_size)
     assert sizes[1] < 1.3 * sizes[0], "twice the configurations are as many rows"
 
 

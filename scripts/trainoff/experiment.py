@@ -137,6 +137,18 @@ def devices(config, catalog, detect):
     return entries
 
 
+def check_compared(config, devices, catalog):
+    """Raises UserError where `compare` or `baseline` names neither a device of the report nor one of the catalog."""
+    names = list(dict.fromkeys([*(device["name"] for device in devices), *catalog]))
+    for key, wanted in (("compare", config["compare"] or []), ("baseline", [config["baseline"]])):
+        for name in wanted:
+            if name is not None and name not in names:
+                raise UserError(
+                    f"{key}: there is no device {one_line(name)!r}{_did_you_mean(name, names)}. Expected one of "
+                    f"{', '.join(names)}."
+                )
+
+
 def runs(config, devices):
     """Every run of the experiment as a dict of built-in values: its axes, device, replicate and seed.
 

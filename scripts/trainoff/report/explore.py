@@ -1,16 +1,12 @@
 """What the page's interactive part works with: runs and cells as short lists of numbers, and the words for them."""
 
-import math
-import statistics
 from dataclasses import dataclass
-
-import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import cells as cell_words
 from trainoff.analyze import efficiency
-from trainoff.report import figures
+from trainoff.report import palette
 
 AXIS_WORDS = {
     "model": "Model",
@@ -25,88 +21,86 @@ AXIS_WORDS = {
 
 @dataclass(frozen=True)
 class Measure:
-    """Something that can be compared over runs or cells (a configuration on a device).
+    """Something that can be compared over runs or results (a configuration on a device).
 
-    runs, cells: column of the table of runs, of a table with one row per cell; None where there is none.
-    low, high: columns of the cell's interval. factor: what values are multiplied with for people.
+    runs: columns of the table of runs whose sum it is, None where there is none. table, results, low, high: a table with one
+    row per result, its column and those of its interval. factor: what values are multiplied with for people.
     """
 
     key: str
     label: str
     unit: str
     less_is_better: bool = False
-    runs: str | None = None
-    cells: str | None = None
+    runs: tuple[str, ...] | None = None
+    results: str | None = None
     low: str | None = None
     high: str | None = None
+    table: str = "rates"
     factor: float = 1
 
 
 MEASURES = (
-    Measure("speed", "Speed", "images/s", False, "images_per_second", "images_per_second", "ci_low", "ci_high"),
+    Measure("speed", "Speed", "images/s", False, ("images_per_second",), "images_per_second", "ci_low", "ci_high"),
     Measure(
         "energy",
         "Energy",
         "J per image",
         True,
-        "joules_per_image",
+        ("joules_per_image",),
         "joules_per_image",
         "joules_per_image_low",
         "joules_per_image_high",
     ),
-    Measure("energy_above_idle", "Energy above idle", "J per image", True, "joules_per_image_above_idle"),
+    Measure("energy_above_idle", "Energy above idle", "J per image", True, ("joules_per_image_above_idle",)),
     *(
         Measure(
-            kind,
-            f"Cost, {kind}",
+            f"cost_{kind}",
+            f"Cost, {word}",
             "{currency} per 1,000 images",
             True,
             None,
             f"{kind}_per_1000_images",
             f"{kind}_per_1000_images_low",
             f"{kind}_per_1000_images_high",
+            "costs",
         )
-        for kind in ("rented", "owned")
+        for kind, word in (("rented", "rented"), ("owned", "bought"))
     ),
-    Measure("time", "Time to accuracy", "s", True, None, "seconds_to_accuracy"),
-    Measure("accuracy", "Validation accuracy", "%", False, "final_val_accuracy", factor=100),
-    Measure("start", "Cold start", "s", True, "cold_start_seconds"),
+    Measure("time", "Time to accuracy", "s", True, None, "seconds_to_accuracy", table="costs"),
+    Measure("accuracy", "Validation accuracy", "%", False, ("final_val_accuracy",), factor=100),
+    Measure("start", "Cold start", "s", True, ("import_seconds", "build_seconds", "first_step_seconds")),
 )
 
 
 def view(runs, rates, devices, costs=None):
-    """Plain values for the page's script: devices, axes, measures, cells and runs, these by their places in lists.
+    """What the page's script needs beside the carried tables: devices, axes, measures, and places in lists of words.
 
-    runs: in the order of the table on the page. rates: one row per cell. costs: one row per cell, or None.
+    runs, rates: as they are carried. costs: one row per row of `rates`, or None. Values themselves are not repeated: a measure
+    names its columns.
     """
-    runs = runs.assign(cold_start_seconds=_cold_start(runs))
     configurations = naming.all_configurations(runs)
     varying = naming.varying_axes(configurations)
     values = {axis: _values(configurations, axis) for axis in varying}
-    place = {device.name: number for number, device in enumerate(devices)}
-    tables = _with_costs(rates, costs)
-    measures = [measure for measure in MEASURES if _there(measure, runs, tables)]
-    words = cell_words.cells(runs, rates)
-    run_places = {}
-    for number, row in enumerate(runs.to_dict("records")):
-        run_places.setdefault((naming.configuration_of(row), row["device"]), []).append(number)
-    # A failed run's speed is no part of its cell.
-    good = (runs["status"] == "ok").to_numpy()
-    columns = {
-        measure.runs: pd.to_numeric(runs[measure.runs]).where(good).tolist()
-        for measure in measures
-        if measure.runs in runs
-    }
+    device_places = {device.name: number for number, device in enumerate(devices)}
     order = {configuration: number for number, configuration in enumerate(configurations)}
-    rows = {(naming.configuration_of(row), row["device"]): row for row in tables.to_dict("records")}
+    words = cell_words.cells(runs, rates)
+    keys = [(naming.configuration_of(row), row["device"]) for row in rates.to_dict("records")]
+    measured = [place for place, key in enumerate(keys) if key in words]
+    measured.sort(key=lambda place: (order[keys[place][0]], device_places[keys[place][1]]))
+    abouts = [_about_energy(row) for row in rates.to_dict("records")]
+    notes = [_note(words[keys[place]]) for place in measured]
+    statuses = [cell_words.status_text(*pair) for pair in zip(runs["status"], runs["signal"], strict=True)]
+    run_keys = [naming.configuration_of(row) for row in runs[list(naming.AXES)].to_dict("records")]
+    note_list, note_places = _indexed(notes)
+    about_list, about_places = _indexed([abouts[place] for place in measured])
+    status_list, status_places = _indexed(statuses)
 
     def axes_of(configuration):
         return [values[axis].index(configuration[naming.AXES.index(axis)]) for axis in varying]
 
     return {
-        # A device keeps its colour and mark when others are missing, so they are told by its place in the experiment.
         "devices": [
-            {"name": device.label, "colour": figures.COLOURS.index(device.colour), "mark": device.mark}
+            {"name": device.label, "colour": palette.COLOURS.index(device.colour), "mark": device.mark}
             for device in devices
         ],
         "axes": [
@@ -117,35 +111,35 @@ def view(runs, rates, devices, costs=None):
             {"name": naming.label(one, varying) or "the one configuration", "at": axes_of(one)}
             for one in configurations
         ],
-        "measures": [_described(measure, costs) for measure in measures],
-        "cells": [
-            {
-                "d": place[device],
-                "c": order[configuration],
-                "v": [_cell_value(measure, rows.get(key, {}), columns, run_places[key]) for measure in measures],
-                "r": run_places[key],
-                "note": _note(words[key]),
-                "about": _about_energy(rows.get(key, {})),
-            }
-            for key in sorted(run_places, key=lambda key: (order[key[0]], place[key[1]]))
-            for configuration, device in [key]
-        ],
-        "runs": [
-            {
-                "d": place[row["device"]],
-                "c": order[naming.configuration_of(row)],
-                "n": row["replicate"],
-                "v": [_number(row.get(measure.runs), measure) if measure.runs else None for measure in measures],
-                "s": cell_words.status_text(row["status"], row["signal"]),
-            }
-            for row in runs.to_dict("records")
-        ],
+        "measures": [_described(measure, costs) for measure in MEASURES if _there(measure, runs, rates, costs)],
+        "results": {
+            "d": [device_places[keys[place][1]] for place in measured],
+            "c": [order[keys[place][0]] for place in measured],
+            "row": measured,
+            "note": note_places,
+            "about": about_places,
+        },
+        "runs": {
+            "d": [device_places[name] for name in runs["device"]],
+            "c": [order[key] for key in run_keys],
+            "s": status_places,
+        },
+        "notes": note_list,
+        "abouts": about_list,
+        "statuses": status_list,
     }
 
 
-def _cold_start(runs):
-    parts = ["import_seconds", "build_seconds", "first_step_seconds"]
-    return runs[parts].apply(pd.to_numeric).sum(axis=1, skipna=False)
+def _indexed(values):
+    """(distinct values, the place of each value in them)."""
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return list(places), [places[value] for value in values]
+
+
+def beside(rates, costs):
+    """The rows of `costs` in the order of `rates`, with null where there is none."""
+    keys = [*naming.AXES, "device"]
+    return rates[keys].merge(costs, on=keys, how="left")
 
 
 def _values(configurations, axis):
@@ -154,18 +148,14 @@ def _values(configurations, axis):
     return sorted(found, reverse=axis == "trainable")
 
 
-def _with_costs(rates, costs):
-    if costs is None or costs.empty:
-        return rates
-    keys = [*naming.AXES, "device"]
-    new = [column for column in costs.columns if column not in rates.columns]
-    return rates.merge(costs[keys + new], on=keys, how="left")
-
-
-def _there(measure, runs, cells):
+def _there(measure, runs, rates, costs):
     """Whether any value of a measure is known."""
-    columns = [(runs, measure.runs), (cells, measure.cells)]
-    return any(name in table and table[name].notna().any() for table, name in columns if name)
+    if measure.runs and all(runs[name].notna().any() for name in measure.runs):
+        return True
+    return any(
+        table is not None and measure.results in table and table[measure.results].notna().any()
+        for table in (rates, costs)
+    )
 
 
 def _described(measure, costs):
@@ -178,24 +168,10 @@ def _described(measure, costs):
         "unit": measure.unit.format(currency=currency),
         "less": measure.less_is_better,
         "energy": measure.key.startswith("energy"),
-        "runs": measure.runs is not None,
+        "runs": measure.runs,
+        "results": measure.results and {"table": measure.table, "names": [measure.results, measure.low, measure.high]},
+        "factor": measure.factor,
     }
-
-
-def _cell_value(measure, row, columns, places):
-    """[value, low, high] of a cell; null for what is unknown. Without a figure of the cell, the median of its runs."""
-    if measure.cells and numbers.known(row.get(measure.cells)):
-        return [_number(row.get(name), measure) for name in (measure.cells, measure.low, measure.high)]
-    own = [columns[measure.runs][place] for place in places] if measure.runs in columns else []
-    own = [value for value in own if numbers.known(value)]
-    return [_number(statistics.median(own), measure) if own else None, None, None]
-
-
-def _number(value, measure):
-    """Six digits of a value, in the measure's unit."""
-    if not numbers.known(value) or not math.isfinite(value):
-        return None
-    return float(f"{value * measure.factor:.6g}")
 
 
 def _about_energy(row):
@@ -211,5 +187,5 @@ def _note(cell):
     if not numbers.known(cell["images_per_second"]):
         return cell["failure"]
     notes = [cell["failures"], "unstable" if cell["unstable"] else "", "busy" if cell["busy"] else ""]
-    notes += ["does not train the same as the reference" if cell["departs"] else ""]
+    notes += ["mismatch with the reference" if cell["departs"] else ""]
     return "; ".join(filter(None, notes))

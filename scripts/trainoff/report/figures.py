@@ -1,12 +1,12 @@
-"""The figures' visual language: a colour and a mark per device, frames with a finding as title, files that repeat.
+"""The figures' visual language: a colour and a mark per device, bare pictures with their facts beside them, files that repeat.
 
 Lengths are in inches. Vertical positions inside a panel are inches from its top, so that text never overlaps however
 many rows there are.
 """
 
+import contextlib
 import dataclasses
 import math
-import re
 import textwrap
 
 import matplotlib
@@ -17,28 +17,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import seaborn  # noqa: E402
 
 from trainoff import configurations as naming  # noqa: E402
-from trainoff.files import whole  # noqa: E402
-
-# Okabe & Ito's colours for colour-blind readers (jfly.uni-koeln.de/color), without yellow, which is lost on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C510A")
-# A second sign beside the colour, for grey print.
-MARKS = ("o", "s", "D", "^", "v", "P", "X", "p")
-
-INK, QUIET, FAINT, BAND, GRID = "#1b1f24", "#57606a", "#d0d7de", "#f4f6f8", "#e3e7eb"
-# Paper is white and turns dark with the page; what is written on a coloured cell stays white, so it has a name of its own.
-PAPER, ON_COLOUR, PALE = "#ffffff", "#fefefe", "#e3eef6"
-# Status of a run: colour, mark and the word under the figure. Only "ok" is pale, so that failures stand out.
-STATUSES = {
-    "ok": ("#9cc3dd", "o", "ok"),
-    "diverged": ("#b8860b", "v", "diverged"),
-    "timed_out": ("#8C510A", "D", "timed out"),
-    "out_of_memory": ("#882255", "s", "out of memory"),
-    "crashed": ("#B2182B", "X", "crashed"),
-    "error": ("#5e3c99", "P", "error"),
-    "unavailable": ("#6e7781", "_", "device unavailable"),
-}
-
-FONTS = "'DejaVu Sans', Verdana, sans-serif"
+from trainoff.analyze import pairs  # noqa: E402
+from trainoff.report.palette import BAND, PAPER, QUIET, clean  # noqa: E402
 
 # Ticks of a decade on logarithmic axes, finest first.
 LOG_STEPS = (
@@ -49,98 +29,38 @@ LOG_STEPS = (
     (1,),
 )
 
-WIDTH = 8.0
+# Wide for a screen and paper; narrow for a phone, where its smallest text is 12 pixels high. `make` draws both.
+WIDE, NARROW = 8.0, 3.1
+WIDTH = WIDE
 EDGE = 0.12
 FONT = 8.5
 # More points than this become one picture inside the SVG; it would be slow to show and large to send otherwise.
 MOST_VECTOR_POINTS = 1500
 
 
-@dataclasses.dataclass(frozen=True)
-class Device:
-    """A device as figures show it; `colour` and `mark` follow its place in the experiment's list."""
-
-    name: str
-    label: str
-    colour: str
-    mark: str
-
-    @property
-    def place(self):
-        """The number of its colour."""
-        return COLOURS.index(self.colour)
+@contextlib.contextmanager
+def narrow():
+    """Everything drawn inside is as wide as a phone."""
+    global WIDTH
+    WIDTH = NARROW
+    try:
+        yield
+    finally:
+        WIDTH = WIDE
 
 
-def devices_in(devices, table):
-    """The devices that occur in a table with a `device` column, in the experiment's order.
+def is_narrow():
+    return WIDTH == NARROW
 
-    A device that the experiment does not list (its runs came from elsewhere) follows at the end under its name.
+
+def asked(devices, table, pair):
+    """(the Pair that is asked for, the devices by speed). table: with device, axes and images_per_second.
+
+    pair: {"compare": two names or None, "baseline": a name or None}.
     """
-    present = set(table["device"])
-    listed = [(device["name"], clean(device["label"])) for device in devices]
-    extra = sorted(present - {name for name, _ in listed})
-    return [
-        Device(name, text, COLOURS[place % len(COLOURS)], MARKS[(place + place // len(COLOURS)) % len(MARKS)])
-        for place, (name, text) in enumerate(listed + [(name, name) for name in extra])
-        if name in present
-    ]
-
-
-def use_style():
-    """Sets the look of all figures. Text stays text: searchable, sharp, and never read as a formula."""
-    seaborn.set_theme(
-        style="white",
-        context="paper",
-        rc={
-            "font.family": "sans-serif",
-            "font.sans-serif": ["DejaVu Sans"],
-            "font.size": FONT,
-            "axes.labelsize": FONT,
-            "xtick.labelsize": FONT - 0.5,
-            "ytick.labelsize": FONT - 0.5,
-            "axes.edgecolor": FAINT,
-            "axes.labelcolor": QUIET,
-            "text.color": INK,
-            "xtick.color": QUIET,
-            "ytick.color": INK,
-            "axes.grid": False,
-            "grid.color": GRID,
-            "grid.linewidth": 0.6,
-            "figure.facecolor": "white",
-            "figure.dpi": 96,
-            "svg.fonttype": "none",
-            "svg.hashsalt": "trainoff",
-            "text.parse_math": False,
-            "axes.formatter.use_mathtext": False,
-            "axes.unicode_minus": True,
-        },
-    )
-
-
-def save(figure, svg, png):
-    """Writes the figure as SVG and PNG; the same figure gives the same bytes."""
-    with whole(svg) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
-        text = temporary.read_text(encoding="utf-8")
-        # Verdana has the same widths as DejaVu Sans and is there where that is not.
-        text = re.sub(r"'DejaVu Sans'(, sans-serif)?", FONTS, text)
-        text = text.replace("<svg ", f'<svg data-words="{_points(figure)}" ', 1)
-        temporary.write_text(text, encoding="utf-8")
-    with whole(png) as temporary:
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
-    plt.close(figure)
-
-
-def _points(figure):
-    """How much of a figure's top and bottom is taken up by words, in points; trainoff.report.pictures cuts it off."""
-    top, bottom = getattr(figure, "words", (0, 0))
-    return f"{72 * top:.2f} {72 * bottom:.2f}"
-
-
-def clean(text):
-    """Text that an SVG file may hold: characters that XML forbids become a replacement sign, lines become one."""
-    one_line = re.sub("[\t\n\r ]+", " ", str(text)).strip()
-    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", one_line)
+    by_name = {device.name: device for device in devices}
+    ranked = pairs.by_speed(table, by_name, {device.name: device.accelerator for device in devices})
+    return pairs.chosen(ranked, **pair), [by_name[name] for name in ranked]
 
 
 def shorten(text, most):
@@ -172,50 +92,23 @@ class Frame:
 
 
 def frame(title, subtitle, notes, body, key=()):
-    """A figure of the standard width with `body` inches between head and foot.
+    """A bare picture of the standard width with `body` inches below its key; what is said of it are its facts.
 
-    The title states the finding; the subtitle says what is drawn; `notes` (lines of text) say what a reader might get
-    wrong. `key` holds (colour, mark, text) for marks that the panels do not name themselves.
+    The title states the finding; the subtitle says what is the same all over; `notes` say what a reader might get wrong.
+    `key` holds (colour, mark, text) for marks that the panels do not name themselves.
     """
-    title_lines = _lines(title, 84) or [""]
-    subtitle_lines = _lines(subtitle, 124)
-    note_lines = [_lines(note, 140) for note in notes if note]
     key_lines = _key_lines(key)
-    head = EDGE + 0.21 * len(title_lines) + 0.165 * len(subtitle_lines) + 0.02
-    top = head + 0.21 * len(key_lines) + 0.04
-    foot = 0.15 * sum(map(len, note_lines))
-    bottom = EDGE + foot + (0.08 if foot else 0)
-    height = top + body + bottom
+    top = 0.04 + 0.21 * len(key_lines)
+    height = top + body + 0.04
     figure = plt.figure(figsize=(WIDTH, height))
-    figure.words = head - 0.06, foot + 0.08 if foot else 0
-
-    # The names let trainoff.report.pictures take the words out of the picture and set them in the page's own type.
-    def write(part, line, at, **look):
-        figure.text(EDGE / WIDTH, 1 - at / height, line, va="top", ha="left", gid=f"words-{part}", **look)
-
-    at = EDGE
-    for number, line in enumerate(title_lines):
-        write(f"title-0-{number}", line, at, fontsize=FONT + 2.5, fontweight="bold")
-        at += 0.21
-    at += 0.02
-    for number, line in enumerate(subtitle_lines):
-        write(f"subtitle-0-{number}", line, at, fontsize=FONT, color=QUIET)
-        at += 0.165
-    for line in key_lines:
-        _draw_key(figure, line, at + 0.12, height)
-        at += 0.21
-    at = height - EDGE - foot
-    for place, lines in enumerate(note_lines):
-        for number, line in enumerate(lines):
-            write(f"note-{place}-{number}", line, at, fontsize=FONT - 1, color=QUIET)
-            at += 0.15
-    return Frame(figure, top, bottom, height)
-
-
-def _lines(text, most):
-    """Lines of at most `most` characters; a number and its unit stay together."""
-    glued = re.sub(r"(?<=\d) (?=(%|s|min|px|epochs)(\W|$))", "\u00a0", clean(text))
-    return textwrap.wrap(glued, most)
+    figure.facts = {
+        "title": clean(title),
+        "subtitle": clean(subtitle),
+        "notes": [clean(note) for note in notes if note],
+    }
+    for number, line in enumerate(key_lines):
+        _draw_key(figure, line, 0.12 + 0.21 * number, height)
+    return Frame(figure, top, 0.04, height)
 
 
 def _key_lines(key):
@@ -260,31 +153,52 @@ class Rows:
     lane: float  # height of a lane
     row: float  # height of a row
     lanes: int
+    above: float = 0.0  # height of a row's name where it stands above its lanes
+
+    def write(self, axes, y, text):
+        """Writes a value right of the panel."""
+        axes.annotate(
+            clean(text),
+            (1, y),
+            (5, 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            va="center",
+            fontsize=FONT - 1,
+            annotation_clip=False,
+        )
 
     def y(self, place, lane=None):
         """Vertical position of a lane (or of the row's middle) in the row with number `place`."""
-        if lane is None:
-            return (place + 0.5) * self.row
-        return (place + 0.5) * self.row + (lane - (self.lanes - 1) / 2) * self.lane
+        middle = (place + 0.5) * self.row + self.above / 2
+        return middle if lane is None else middle + (lane - (self.lanes - 1) / 2) * self.lane
 
 
-def rows(title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=None, tight=False, own_axes=False):
+def rows(
+    title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=None, tight=False, own_axes=False, values=()
+):
     """Draws frames, bands and row names for panels of configurations.
 
     `groups` is [(panel title, configurations)], `names` maps a configuration to its row's name, `lanes` is the number
-    of devices. `tight` leaves less room between rows. `own_axes`: panels do not share their x axis, so each is labelled.
+    of devices. `tight` leaves less room between rows. `values`: texts that Rows.write puts right of the panels, none of which may
+    be longer. `own_axes`: panels do not share their x axis, so each is labelled.
     """
     lane = 0.17 if lanes < 5 else 0.15
-    row = lanes * lane + (0.02 if tight else 0.1)
-    columns = columns or (1 if len(groups) == 1 else 2)
-    left = EDGE + max([text_width(names[one]) for _, group in groups for one in group] or [1]) + 0.12
+    above = 0.19 if is_narrow() else 0.0
+    row = above + lanes * lane + (0.02 if tight else 0.1)
+    columns = 1 if is_narrow() else columns or (1 if len(groups) == 1 else 2)
+    longest = max([text_width(names[one]) for _, group in groups for one in group] or [1])
+    left = EDGE + (0 if is_narrow() else min(longest, 0.45 * WIDTH) + 0.12)
+    beside = (
+        min(max([text_width(text, FONT - 1) for text in values] or [0]) + 0.1, 0.42 * WIDTH / columns) if values else 0
+    )
     # Panels side by side share the row names when these are the same.
     rows_of = [[names[one] for one in group] for _, group in groups]
     shared = all(one == rows_of[0] for one in rows_of)
     gap = 0.25 if shared else left
-    width = (WIDTH - left - EDGE - gap * (columns - 1)) / columns
+    width = (WIDTH - left - EDGE - gap * (columns - 1)) / columns - beside
     head = 0.24 if any(text for text, _ in groups) else 0.04
-    foot = 0.42
+    foot = 0.42 + 0.15 * (len(textwrap.wrap(x_label, max(20, int(width / text_width("x"))))) - 1)
     lines = [groups[start : start + columns] for start in range(0, len(groups), columns)]
     heights = [max(len(group) for _, group in line) * row for line in lines]
     between = 0.3 if own_axes else 0.12
@@ -293,29 +207,47 @@ def rows(title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=
     panels, at = [], 0.0
     for number, (line, tall) in enumerate(zip(lines, heights, strict=True)):
         for column, (text, group) in enumerate(line):
-            axes = page.axes(left + column * (width + gap), at + head, width, len(group) * row)
+            axes = page.axes(left + column * (width + beside + gap), at + head, width, len(group) * row)
             axes.set_ylim(len(group) * row, 0)
             last = number == len(lines) - 1 or column >= len(lines[number + 1])
             _dress(axes, group, names, row, named=column == 0 or not shared, last=last or own_axes)
             if last:
-                axes.set_xlabel(x_label)
+                axes.set_xlabel("\n".join(textwrap.wrap(x_label, max(20, int(width / text_width("x"))))))
             if text:
                 axes.set_title(clean(text), loc="left", fontsize=FONT, fontweight="bold", pad=4)
             panels.append((axes, group))
         at += head + tall + between
-    return Rows(page, panels, lane, row, lanes)
+    return Rows(page, panels, lane, row, lanes, above)
 
 
 def _dress(axes, group, names, row, named, last):
     for place in range(0, len(group), 2):
         axes.axhspan(place * row, (place + 1) * row, color=BAND, linewidth=0, zorder=0)
-    axes.set_yticks([(place + 0.5) * row for place in range(len(group))])
-    axes.set_yticklabels([clean(names[one]) for one in group] if named else [])
+    axes.set_yticks([] if is_narrow() else [(place + 0.5) * row for place in range(len(group))])
+    if is_narrow():
+        for place, one in enumerate(group):
+            axes.text(
+                0.01,
+                place * row + 0.1,
+                shorten(names[one], int((WIDTH - 3 * EDGE) / text_width("x"))),
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                zorder=6,
+                # So that no line of the panel strikes it through.
+                bbox={"facecolor": PAPER if place % 2 else BAND, "edgecolor": "none", "pad": 0.4},
+            )
+    else:
+        axes.set_yticklabels([shorten(names[one], _most_letters()) for one in group] if named else [])
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", length=0, labelbottom=last)
     axes.grid(axis="x", zorder=0)
     axes.set_axisbelow(True)
     seaborn.despine(ax=axes, left=True, bottom=True)
+
+
+def _most_letters():
+    """Letters of a row's name that its margin has room for."""
+    return int(0.45 * WIDTH / text_width("x"))
 
 
 def draw_missing(axes, y, device, reason):
@@ -327,7 +259,7 @@ def draw_missing(axes, y, device, reason):
     axes.text(
         (0.15 if device else 0.04) * inch,
         y,
-        f"✕ {shorten(reason, 60)}",
+        f"✕ {shorten(reason, max(12, int((axes.get_position().width * WIDTH - 0.2) / text_width('x', FONT - 1))))}",
         transform=across,
         va="center",
         fontsize=FONT - 1,
@@ -339,14 +271,17 @@ def draw_missing(axes, y, device, reason):
 
 def quiet_panel(title, text):
     """A figure that says in words why there is nothing to draw."""
-    page = frame(title, "", [], 1.0)
-    axes = page.axes(EDGE, 0, WIDTH - 2 * EDGE, 0.9)
+    lines = textwrap.wrap(clean(text), int((WIDTH - 4 * EDGE) / text_width("x")))
+    height = 0.3 + 0.19 * max(1, len(lines))
+    page = frame(title, "", [], height + 0.05)
+    axes = page.axes(EDGE, 0, WIDTH - 2 * EDGE, height)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor(BAND)
     seaborn.despine(ax=axes, left=True, bottom=True)
-    lines = "\n".join(textwrap.wrap(clean(text), 90))
-    axes.text(0.5, 0.5, lines, ha="center", va="center", color=QUIET, transform=axes.transAxes, linespacing=1.5)
+    axes.text(
+        0.5, 0.5, "\n".join(lines), ha="center", va="center", color=QUIET, transform=axes.transAxes, linespacing=1.5
+    )
     return page.figure
 
 

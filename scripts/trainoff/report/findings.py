@@ -36,15 +36,14 @@ def throughput_title(rates, devices):
     """The finding of the throughput figure."""
     found = rates_by_device(rates, devices)
     if not found:
-        return "No run gave a training speed"
-    if len(found) <= 2:
+        return "No run gave a speed"
+    if len(found) <= 3:
         parts = [f"{device.label} {numbers.span(low, high)}" for device, low, high, _ in found]
-        first = parts[0].replace(found[0][0].label, f"{found[0][0].label} trained", 1) + " images per second"
-        return ", ".join([first, *parts[1:]])
+        return f"Images per second, slowest to fastest configuration: {numbers.listing(parts)}"
     slowest = min(found, key=lambda one: one[1])
     fastest = max(found, key=lambda one: one[2])
     return (
-        f"Training speed runs from {numbers.significant(slowest[1])} images per second on {slowest[0].label} "
+        f"From {numbers.significant(slowest[1])} images per second on {slowest[0].label} "
         f"to {numbers.significant(fastest[2])} on {fastest[0].label}"
     )
 
@@ -71,36 +70,36 @@ def each_device_title(rates, devices):
 def throughput_notes(runs, rates):
     """What a reader of the throughput figure must know."""
     notes = [
-        "Full dot: median of the counted windows (one window is one epoch, the device synchronised at both ends). "
-        "Line: 95 % interval. Faint dots: the windows themselves, of runs that ended well."
+        "Full dot: median of the timed epochs, the device synchronized at both ends. Line: 95% interval. Faint dots: the epochs "
+        "themselves, of runs that ended well."
     ]
     if (rates["images_per_second"].notna() & rates["ci_low"].isna()).any():
-        notes.append("No line: a single window was counted, which tells nothing of its noise.")
-    return [*notes, one_replicate_note(rates), unstable_note(rates), parity_note(rates, "rates")]
+        notes.append("No line: a single epoch was counted, so its noise is unknown.")
+    return [*notes, one_replicate_note(rates), unstable_note(rates), parity_note(rates, "results")]
 
 
 def one_replicate_note(rates):
-    """The warning about single runs; "" when every measured cell has several."""
+    """The note about single runs; "" when every result has several."""
     measured = rates.dropna(subset="images_per_second")
     single = int(measured["one_replicate"].astype(bool).sum())
     if not single:
         return ""
-    which = "Every cell stands" if single == len(measured) else f"{single} of {len(measured)} cells stand"
-    return (
-        f"{which} on one replicate: such an interval speaks of that run only and says nothing about how much another "
-        "run would differ."
+    which = (
+        "Each result is a single run"
+        if single == len(measured)
+        else f"{single} of {len(measured)} results are single runs"
     )
+    return f"{which}: its interval is of that run only, without run-to-run variation."
 
 
 def unstable_note(rates):
-    """Names how many rates drifted or scattered; "" when none did."""
+    """Says how many speeds drifted or scattered; "" when none did."""
     measured = rates.dropna(subset="images_per_second")
     unstable = int(measured["unstable"].fillna(False).astype(bool).sum())
     if not unstable:
         return ""
     return (
-        f"{unstable} of {len(measured)} cells are marked unstable: their windows drift or scatter beyond the stated "
-        "limit, so read these rates with care."
+        f"{unstable} of {len(measured)} results are marked unstable: their speed varied by more than 10% within a run."
     )
 
 
@@ -111,96 +110,42 @@ def parity_note(table, what):
     if not departing:
         return ""
     return (
-        f"{departing} of {len(measured)} {what} are of a device that does not train the same as the reference: it may be "
-        "fast because it computes something else."
+        f"{departing} of {len(measured)} {what} are of a device that does not match the reference: it may be fast because it "
+        "computes something else."
     )
 
 
-def busy_note(runs):
-    """Names how many runs other programs disturbed; "" when none."""
-    busy = int((runs["busy"].fillna(False).astype(bool) & (runs["status"] == "ok")).sum())
-    if not busy:
-        return ""
-    return (
-        f"{busy} of {len(runs)} runs are marked busy: other programs took more than a tenth of the machine, so these rates "
-        "may be too low. Run them again on a quiet machine, or set protocol.wait_for_quiet_minutes."
-    )
-
-
-def learning_rate_notes(runs, devices):
-    """Which devices needed another learning rate than was asked for, in a sentence each; none when all got by."""
+def ratio_title(overall, baseline, devices):
+    """The finding of the ratio figure. overall: one row per device, seen against the baseline, over all configurations."""
     labels = {device.name: device.label for device in devices}
-    again = runs[(runs["attempts"] > 1) & runs["converged"].eq(True)]
-    return [
-        f"{labels.get(name, name)} converged only at a lower learning rate in {len(own)} of "
-        f"{numbers.count(int((runs['device'] == name).sum()), 'run')}: {_rates(own)}."
-        for name, own in again.groupby("device", sort=False)
-    ]
-
-
-def _rates(runs):
-    """ "0.00025 instead of 0.0005" for every pair of rates in `runs`."""
-    pairs = runs[["learning_rate_used", "learning_rate"]].drop_duplicates().sort_values("learning_rate")
-    return numbers.listing([f"{used:g} instead of {asked:g}" for used, asked in pairs.itertuples(index=False)])
-
-
-def not_converged_note(runs, devices):
-    """Names how many runs that ended well did not learn, and where; "" when all did or it is not known."""
-    ended = runs[(runs["status"] == "ok") & runs["converged"].notna()]
-    lost = ended[~ended["converged"].astype(bool)]
-    if lost.empty:
-        return ""
-    labels = {device.name: device.label for device in devices}
-    parts = [
-        f"{len(lost[lost['device'] == name])} of {len(own)} on {labels.get(name, name)}"
-        for name, own in ended.groupby("device", sort=False)
-        if (lost["device"] == name).any()
-    ]
-    where = f" ({numbers.listing(parts)})" if ended["device"].nunique() > 1 else ""
-    return (
-        f"{len(lost)} of {numbers.count(len(ended), 'run')} did not converge{where}: their loss hardly fell or their accuracy "
-        "stayed near chance. Their speed counts all the same."
-    )
-
-
-def against_first(table, devices):
-    """The rows of a comparison whose baseline is the first device; figures and sentences tell these."""
-    return table[table["baseline"] == devices[0].name]
-
-
-def ratio_title(overall, devices):
-    """The finding of the ratio figure, with the denominator of every mean."""
-    labels = {device.name: device.label for device in devices}
-    table = against_first(overall[overall["subset"] == "all"], devices)
-    found = table.dropna(subset="ratio").sort_values("ratio", ascending=False).to_dict("records")
+    found = overall.dropna(subset="ratio").sort_values("ratio", ascending=False).to_dict("records")
     if not found:
-        return f"No configuration can be compared with {devices[0].label}"
-    if len(found) == 1:
-        row = found[0]
-        interval = f"{numbers.ratio_interval(row['ci_low'], row['ci_high'])}; " if numbers.known(row["ci_low"]) else ""
-        return (
-            f"{labels[row['device']]} trained at {numbers.ratio(row['ratio'])} the speed of {devices[0].label} "
-            f"({interval}{denominator(row)})"
-        )
-    parts = [f"{labels[row['device']]} {numbers.ratio(row['ratio'])}" for row in found]
-    return f"Training speed relative to {devices[0].label}: {numbers.listing(parts)}"
+        return f"No configuration can be compared with {baseline.label}"
+    parts = []
+    for row in found:
+        label = labels[row["device"]]
+        if row["ratio"] >= 1:
+            parts.append(f"{label} is {numbers.ratio(row['ratio'])} as fast as {baseline.label}")
+        else:
+            parts.append(f"{baseline.label} is {numbers.ratio(1 / row['ratio'])} as fast as {label}")
+    return "; ".join(parts[:3]) + (" and more" if len(parts) > 3 else "")
 
 
-def denominator(row):
-    """How many configurations stand behind a mean: "7 of 8 configurations"."""
-    return f"{row['configurations_compared']} of {row['configurations_total']} configurations"
-
-
-def ratio_notes(comparison):
+def ratio_notes(comparison, overall):
     """What a reader of the ratio figure must know."""
+    behind = [
+        f"{row['configurations_compared']} of {row['configurations_total']} configurations"
+        for row in overall.dropna(subset="ratio").to_dict("records")
+    ]
     notes = [
-        "Lines and brackets: 95 % intervals. Significant: corrected for the number of comparisons, as the method says."
+        "Lines: 95% intervals. Decided: corrected for the number of comparisons, as the method says.",
+        f"Geometric mean: of {numbers.listing(dict.fromkeys(behind))}." if behind else "",
     ]
     single = ((comparison["replicates"] == 1) | (comparison["baseline_replicates"] == 1)) & comparison["ratio"].notna()
     if single.any():
         notes.append(
-            f"{int(single.sum())} of {int(comparison['ratio'].notna().sum())} ratios rest on a single run of a device: "
-            "such an interval speaks of these runs only."
+            f"{int(single.sum())} of {int(comparison['ratio'].notna().sum())} ratios are of a single run of a device: their "
+            "interval is of these runs only."
         )
     return [*notes, parity_note(comparison.dropna(subset="ratio"), "ratios")]
 
@@ -367,10 +312,10 @@ def means_by_model(points):
     return means.sort_values("flops_per_image").reset_index()
 
 
-def model_size_title(points, devices):
+def model_size_title(points, baseline, devices):
     """The finding of the figure of ratios by model size."""
     parts = []
-    for device in devices[1:]:
+    for device in devices:
         means = means_by_model(points[points["device"] == device.name]) if len(points) else points
         if len(means) > 1:
             small, large = means.iloc[0], means.iloc[-1]
@@ -380,4 +325,32 @@ def model_size_title(points, devices):
             )
     if not parts:
         return "Whether the gap widens with the model was not measured"
-    return f"Against {devices[0].label}: {numbers.listing(parts)}"
+    return f"Speed relative to {baseline.label}: {numbers.listing(parts)}"
+
+
+def to_accuracy_title(curves, devices):
+    """The finding of accuracy against time: how soon each device got as far as the least accurate one did."""
+    own = {device.label: curves[device.name] for device in devices if device.name in curves}
+    goal = min(max(curve["accuracy"]) for curve in own.values())
+    times = {
+        label: next(
+            seconds for seconds, accuracy in zip(curve["seconds"], curve["accuracy"], strict=True) if accuracy >= goal
+        )
+        for label, curve in own.items()
+    }
+    ranked = sorted(times.items(), key=lambda one: one[1])
+    parts = [f"{label} in {numbers.seconds(seconds)}" for label, seconds in ranked[:3]]
+    return f"{numbers.percent(goal)} validation accuracy: {numbers.listing(parts)}"
+
+
+def to_accuracy_notes(runs, curves, devices):
+    """What a reader of accuracy against time must know."""
+    notes = [
+        f"One dot per epoch, the median over the runs. Trained on {trained_with(runs)}: with few epochs this shows whether a "
+        "device learns, not how good the model can become."
+    ]
+    for what, words in (("joules", "energy reading"), ("money", "price, or no energy reading")):
+        missing = [device.label for device in devices if device.name in curves and curves[device.name][what] is None]
+        if missing:
+            notes.append(f"{numbers.listing(missing)}: no {words}.")
+    return notes

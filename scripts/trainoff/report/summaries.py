@@ -6,7 +6,7 @@ import numpy as np
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.report import figures
+from trainoff.report import figures, palette
 
 # As many rows as a reader goes through, and a page holds.
 MOST_CONFIGURATIONS = 60
@@ -108,7 +108,7 @@ def draw_spreads(title, configurations, notes, table, column, devices, x_label, 
     panel.set_xlim(figures.limits(ends, labels, panel, logarithmic=True))
     figures.plain_log_axis(panel)
     if baseline:
-        panel.axvline(baseline, color=figures.QUIET, linewidth=1, zorder=1)
+        panel.axvline(baseline, color=palette.QUIET, linewidth=1, zorder=1)
     for place, group in enumerate(rows):
         for lane, device in enumerate(devices):
             values = found[group, device]

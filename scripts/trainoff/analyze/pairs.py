@@ -1,0 +1,241 @@
+"""Two devices against each other: which pair is asked for, a table's rows from either side, and who wins what.
+
+Numbers and codes only; trainoff.report.words says them.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from trainoff import configurations, numbers
+from trainoff.energy import MEASURED
+
+# Columns of the tables comparison, best and overall that turn over with the sides of a pair: (ratio, low, high).
+RATIOS = (
+    ("ratio", "ci_low", "ci_high"),
+    ("energy_ratio", "energy_low", "energy_high"),
+    ("cost_ratio", "cost_low", "cost_high"),
+    ("owned_cost_ratio", "owned_cost_low", "owned_cost_high"),
+)
+SIDES = ("images_per_second", "replicates", "precision", "xla")
+OPPOSITE = {"faster": "slower", "slower": "faster"}
+QUANTITIES = ("speed", "energy", "money")
+WAYS = ("owned", "rented")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two devices that the report's first words are about, by name: `device` against `baseline`."""
+
+    device: str
+    baseline: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who wins one quantity of a pair.
+
+    outcome: wins, equivalent, undecided or unknown. ratio, low, high: of the winner (or of whom the number favors), at least 1;
+    None where unknown. won, lost: configurations judged for and against the winner, speed alone. compared: configurations with
+    this ratio, of `total`. kind: measured, estimated or unknown. facts: {device: what its figure is about}. reasons: {device:
+    reason code or recorded text} of an unknown outcome.
+    """
+
+    quantity: str
+    outcome: str
+    winner: str | None = None
+    loser: str | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    won: int = 0
+    lost: int = 0
+    compared: int = 0
+    total: int = 0
+    kind: str = "unknown"
+    facts: dict = field(default_factory=dict)
+    reasons: dict = field(default_factory=dict)
+
+
+def by_speed(rates, devices, accelerators):
+    """Names of `devices`, accelerators before CPUs and the fast before the slow; without a speed last.
+
+    Speed: mean over configurations of the logarithm of images per second, less the mean of all devices there.
+    accelerators: {name: "cpu" or another kind}.
+    """
+    known = rates.dropna(subset="images_per_second")
+    logs = np.log(known["images_per_second"].astype(float))
+    keys = [known[axis] for axis in configurations.AXES]
+    above = (logs - logs.groupby(keys).transform("mean")).groupby(known["device"]).mean().to_dict()
+    return sorted(
+        devices, key=lambda name: (name not in above, accelerators.get(name) == "cpu", -above.get(name, -math.inf))
+    )
+
+
+def chosen(ranked, compare=None, baseline=None):
+    """The Pair that is asked for, None with a single device.
+
+    ranked: names by `by_speed`. compare: two names. baseline: with whom the best of the others is compared.
+    """
+    here = [name for name in compare or [] if name in ranked]
+    if len(here) == 2:
+        return Pair(*here)
+    if len(ranked) < 2:
+        return None
+    if baseline in ranked:
+        return Pair(next(name for name in ranked if name != baseline), baseline)
+    return Pair(*ranked[:2])
+
+
+def turned(table):
+    """The rows of a table of pairs with the sides exchanged: every ratio inverted, every verdict from the other side."""
+    result = table.copy()
+    for middle, low, high in RATIOS:
+        if middle in table:
+            result[middle], result[low], result[high] = 1 / table[middle], 1 / table[high], 1 / table[low]
+    for name in SIDES:
+        if name in table and f"baseline_{name}" in table:
+            result[name], result[f"baseline_{name}"] = table[f"baseline_{name}"], table[name]
+    result["device"], result["baseline"] = table["baseline"], table["device"]
+    if "verdict" in table:
+        result["verdict"] = table["verdict"].replace(OPPOSITE)
+    if "faster" in table and "slower" in table:
+        result["faster"], result["slower"] = table["slower"], table["faster"]
+    return result
+
+
+def against(table, baseline):
+    """All rows of a table of pairs in which `baseline` takes part, with it as the baseline."""
+    own = table[table["baseline"] == baseline]
+    other = table[table["device"] == baseline]
+    if other.empty:
+        return own
+    return turned(other) if own.empty else pd.concat([own, turned(other)])
+
+
+def of_pair(table, pair):
+    """The rows of a table of pairs for one Pair, seen from its device."""
+    rows = against(table, pair.baseline)
+    return rows[rows["device"] == pair.device]
+
+
+def verdicts(tables, pair):
+    """{quantity: Verdict} of a Pair. tables: the tables rates, overall and costs by name."""
+    row = of_pair(tables["overall"][tables["overall"]["subset"] == "all"], pair).to_dict("records")[0]
+    return {
+        "speed": _speed(row, pair),
+        "energy": _energy(row, pair, tables["rates"]),
+        "money": _money(pair, tables["costs"], row),
+    }
+
+
+def _speed(row, pair):
+    total = int(row["configurations_total"])
+    if not row["configurations_compared"]:
+        return Verdict("speed", "unknown", total=total, reasons={pair.device: "not_comparable"})
+    won, lost = int(row["faster"]), int(row["slower"])
+    common = {"compared": int(row["configurations_compared"]), "total": total, "kind": "measured"}
+    found = _sided("speed", pair, (row["ratio"], row["ci_low"], row["ci_high"]), **common)
+    if found.winner != pair.device:
+        won, lost = lost, won
+    if not won and not lost:
+        outcome = "equivalent" if row.get("equivalent", 0) == row["configurations_compared"] else "undecided"
+    else:
+        outcome = found.outcome if won else "undecided"
+    return _with(found, outcome=outcome, won=won, lost=lost)
+
+
+def _energy(row, pair, rates):
+    total = int(row["configurations_total"])
+    facts, reasons = {}, {}
+    for name in (pair.device, pair.baseline):
+        own = rates[rates["device"] == name]
+        known = own.dropna(subset="joules_per_image")
+        if known.empty:
+            told = own["energy_reason"].dropna()
+            reasons[name] = told.mode().iloc[0] if len(told) else "unread"
+            continue
+        facts[name] = {
+            "joules_per_image": float(known["joules_per_image"].median()),
+            "scope": known["energy_scope"].mode().iloc[0],
+            "source": known["energy_source"].mode().iloc[0],
+        }
+    if row["energy_compared"]:
+        # Less energy wins, so the ratio of energies is that of the loser to the winner.
+        values = (1 / row["energy_ratio"], 1 / row["energy_high"], 1 / row["energy_low"])
+        common = {"compared": int(row["energy_compared"]), "total": total, "kind": "measured", "facts": facts}
+        return _sided("energy", pair, values, **common)
+    if len(facts) == 2:
+        scopes = {one["scope"] for one in facts.values()}
+        declared = {name: "declared" for name, one in facts.items() if one["source"] not in MEASURED}
+        reasons = declared or (
+            dict.fromkeys(facts, "other_scope") if len(scopes) > 1 else {pair.device: "not_comparable"}
+        )
+    return Verdict("energy", "unknown", total=total, facts=facts, reasons=reasons)
+
+
+def _money(pair, costs, row):
+    """Each device in the cheaper of the ways whose cost is known: the question is what a training costs, however it is had."""
+    total = int(row["configurations_total"])
+    sides = {name: costs[costs["device"] == name] for name in (pair.device, pair.baseline)}
+    ways = {name: cheaper_way(own) for name, own in sides.items()}
+    facts = {
+        name: {"way": way, "per_1000_images": float(sides[name][f"{way}_per_1000_images"].median())}
+        for name, way in ways.items()
+        if way
+    }
+    missing = {name: _no_cost(sides[name]) for name, way in ways.items() if not way}
+    if missing:
+        return Verdict("money", "unknown", total=total, facts=facts, reasons=missing)
+    axes = list(configurations.AXES)
+    columns = {name: [f"{way}_per_1000_images{end}" for end in ("", "_low", "_high")] for name, way in ways.items()}
+    first, second = (
+        sides[name][axes + columns[name]].set_axis([*axes, "middle", "low", "high"], axis=1).dropna(subset="middle")
+        for name in (pair.device, pair.baseline)
+    )
+    both = first.merge(second, on=axes, suffixes=("", "_other"))
+    if both.empty:
+        return Verdict("money", "unknown", total=total, facts=facts, reasons={pair.device: "not_comparable"})
+    # The ends of both sides together are wider than a 95 % interval.
+    ends = [("middle_other", "middle"), ("low_other", "high"), ("high_other", "low")]
+    values = [_geometric(both[above] / both[below]) for above, below in ends]
+    return _sided("money", pair, values, compared=len(both), total=total, kind="estimated", facts=facts)
+
+
+def cheaper_way(costs):
+    """owned or rented, whichever costs the images of these rows less; None where neither is known."""
+    known = {way: costs[f"{way}_per_1000_images"].median() for way in WAYS}
+    known = {way: value for way, value in known.items() if numbers.known(value)}
+    return min(known, key=known.get) if known else None
+
+
+def _no_cost(costs):
+    """The code of why a device has no cost."""
+    for way in WAYS:
+        reasons = set(costs[f"{way}_reason"].dropna())
+        if "no figure of energy" in reasons:
+            return "no_energy"
+    return "no_price" if len(costs) else "no_run"
+
+
+def _sided(quantity, pair, values, **more):
+    """The Verdict of a ratio (middle, low, high) of pair.device to pair.baseline, where more is better."""
+    middle, low, high = (float(value) if numbers.known(value) else None for value in values)
+    winner, loser = pair.device, pair.baseline
+    if middle < 1:
+        winner, loser = loser, winner
+        middle, low, high = 1 / middle, high and 1 / high, low and 1 / low
+    outcome = "wins" if low is not None and low > 1 else "undecided"
+    return Verdict(quantity, outcome, winner, loser, middle, low, high, **more)
+
+
+def _with(verdict, **changes):
+    return Verdict(**(verdict.__dict__ | changes))
+
+
+def _geometric(values):
+    values = [value for value in values if numbers.known(value)]
+    return statistics.geometric_mean(values) if values else math.nan

@@ -1,0 +1,135 @@
+"""THE table of figures: one entry drives a figure's rule, its place on the page, its heading and its caption.
+
+A figure is an entry here and scripts/plot_<name>.py, whose `draw` takes the entry's tables and options by name.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """heading: what it is about. caption: one sentence under it, the same for all results. category: for Snakemake's report.
+
+    tables: names of results/tables, in what `draw` calls them. options: further arguments of `draw`: devices, and what
+    rules/plot.smk knows by name. main: one of those that the page shows unfolded. needs: what there must be for it to tell
+    anything, a key of trainoff.report.page.TELLS; "" always.
+    """
+
+    heading: str
+    caption: str
+    category: str
+    tables: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    main: bool = False
+    needs: str = ""
+
+
+FIGURES = {
+    "ratio": Figure(
+        "Speed ratios",
+        "Each dot is how many times as fast a device trains one configuration as the baseline; right of the line it is faster.",
+        "Speed",
+        ("rates", "comparison", "overall"),
+        ("pair",),
+        main=True,
+        needs="several devices",
+    ),
+    "to_accuracy": Figure(
+        "Time, energy and cost to accuracy",
+        "Validation accuracy against what it took so far, cold start included; further left is better.",
+        "Learning",
+        ("runs", "windows", "energy_windows"),
+        ("assumptions",),
+        main=True,
+    ),
+    "throughput": Figure(
+        "Training speed",
+        "Each dot is a result: the median over its runs, with its 95% interval and the timed epochs behind it.",
+        "Speed",
+        ("runs", "windows", "rates"),
+        main=True,
+    ),
+    "energy": Figure(
+        "Energy of 1,000 images",
+        "One panel for each part of a machine that was read; readings of different parts are not comparable.",
+        "Energy and cost",
+        ("rates",),
+        needs="energy",
+        main=True,
+    ),
+    "run_matrix": Figure(
+        "How every run ended",
+        "One cell per result; a failed run keeps its place and its reason.",
+        "Runs",
+        ("runs",),
+        needs="failures",
+        main=True,
+    ),
+    "each_device": Figure(
+        "Each device alone",
+        "The same speeds, each device on an axis of its own: which configuration it trains fastest.",
+        "Speed",
+        ("runs", "rates"),
+        needs="several devices",
+    ),
+    "last_layer": Figure(
+        "Last layer against all weights",
+        "How many times as fast the last layer alone trains.",
+        "Speed",
+        ("rates",),
+    ),
+    "model_size": Figure(
+        "Speed ratio against model size",
+        "Whether the gap between devices widens with the operations per image.",
+        "Speed",
+        ("runs", "comparison"),
+        ("pair",),
+        needs="several models",
+    ),
+    "efficiency": Figure(
+        "Speed against power",
+        "Images per second against mean watts; lines of equal images per joule.",
+        "Energy and cost",
+        ("rates",),
+        needs="power",
+    ),
+    "cost": Figure(
+        "Cost of a run",
+        "What one run costs, bought and rented, at the prices listed under assumptions.",
+        "Energy and cost",
+        ("costs",),
+        ("assumptions",),
+        needs="cost",
+    ),
+    "break_even": Figure(
+        "Buying or renting",
+        "Cost of a month by its number of runs; where the lines cross, buying becomes cheaper.",
+        "Energy and cost",
+        ("break_even",),
+        ("assumptions",),
+        needs="rent",
+    ),
+    "learning": Figure(
+        "Learning curves",
+        "Loss and accuracy by epoch, on training and validation images.",
+        "Learning",
+        ("runs", "windows", "parity"),
+    ),
+    "cold_start": Figure(
+        "Cold start",
+        "Seconds from the start of the process to the end of the first training step.",
+        "Runs",
+        ("runs",),
+    ),
+    "published": Figure(
+        "Published by others",
+        "Other people's numbers beside these, for orientation; they enter no ratio.",
+        "Context",
+        ("rates", "published"),
+    ),
+}
+
+
+def of_tables(table):
+    """Names of the figures that are drawn from a table."""
+    return [name for name, figure in FIGURES.items() if table in figure.tables]

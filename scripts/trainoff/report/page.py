@@ -1,0 +1,275 @@
+"""The page: what its template is given, from the tables, the figures and the settings of the experiment.
+
+The same tables, figures and settings give the same page: every time in it comes from the runs.
+"""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import jinja2
+import markupsafe
+import yaml
+
+from trainoff import configurations as naming
+from trainoff import numbers, records
+from trainoff.analyze import cost, efficiency, packing, pairs, parity, stats
+from trainoff.report import (
+    carried,
+    economy,
+    explore,
+    findings,
+    money,
+    palette,
+    pictures,
+    rows,
+    summaries,
+    unusual,
+    words,
+)
+from trainoff.report.gallery import FIGURES
+
+# With more, the page holds some rows spread over the grid; its script makes the rest from what is carried.
+MOST_ROWS = 200
+SCRIPTS = (
+    "base.js",
+    "tables.js",
+    "explore_scales.js",
+    "explore_dots.js",
+    "explore_lines.js",
+    "explore.js",
+    "money.js",
+    "page.js",
+)
+# Tables that the page does not carry: they only serve to make others, or have a row per epoch.
+NOT_CARRIED = ("windows", "energy_windows")
+ACCURACY_NOTE = (
+    "Accuracy: with random starting weights and few epochs the last layer alone stays near chance, on every device; it shows "
+    "whether a device learns, not how good the model can become."
+)
+
+
+def render(frames, figures, title, devices, settings, folder, parts, assumptions, pair, published):
+    """The page as text.
+
+    frames: tables by name. figures: {name: {"svg", "narrow" or None: text, "facts": dict}}. devices: dicts with name, label and
+    accelerator. settings: keys of the experiment. folder: where the page will be. parts: the folder of the template, styles and
+    scripts. assumptions: of analyze.cost. pair: {"compare", "baseline"} of the experiment. published: the catalogue's table.
+    """
+    frames = frames | {"runs": rows.in_order(frames["runs"], folder)}
+    frames["costs"] = explore.beside(frames["rates"], frames["costs"])
+    context = answer(frames, devices, assumptions, pair)
+    ranked, chosen = context["ranked"], context["chosen"]
+    runs = frames["runs"]
+    configurations = naming.all_configurations(runs)
+    shown_frames, note = excerpt(frames, configurations)
+    told = {name: card(name, one) for name, one in figures.items() if tells(name, frames)}
+    spending = money.section(runs, frames["windows"], frames["energy_windows"], frames["costs"], assumptions, ranked)
+    labels = {device.name: device.label for device in ranked}
+    script = "\n".join(Path(parts, name).read_text(encoding="utf-8") for name in SCRIPTS).replace("</", "<\\/")
+    context |= {
+        "title": title,
+        "style": markupsafe.Markup(Path(parts, "page.css").read_text(encoding="utf-8").replace("</", "<\\/")),
+        "script": markupsafe.Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "labels": labels,
+        "main_figures": [one for name, one in told.items() if FIGURES[name].main],
+        "more_figures": [one for name, one in told.items() if not FIGURES[name].main],
+        "money": spending,
+        "economy_method": f"{efficiency.METHOD} {cost.METHOD}",
+        "assumptions": economy.assumption_lines(assumptions, list(labels), labels),
+        "constant": naming.constant_text(configurations),
+        "trained_with": findings.trained_with(runs),
+        "accuracy_note": ACCURACY_NOTE,
+        "rate_table": rows.rate_rows(
+            shown_frames["runs"], shown_frames["rates"], naming.all_configurations(shown_frames["runs"]), ranked
+        ),
+        "comparisons": rows.comparison_tables(shown_frames["comparison"], chosen, ranked)[: 1 if note else None],
+        "best": rows.best_rows(shown_frames["best"], chosen.baseline, ranked) if chosen else [],
+        "parity": rows.parity_rows(frames.get("parity"), labels),
+        "parity_method": parity.METHOD,
+        **packing.in_words(frames.get("packing"), frames.get("makespan"), labels),
+        "runs": rows.run_rows(shown_frames["runs"], ranked),
+        "with_energy": bool(runs["joules_per_image"].notna().any()),
+        "failures": rows.failure_rows(runs, ranked),
+        "failed": int((runs["status"] != "ok").sum()),
+        "excerpt": note,
+        "devices": rows.device_rows(runs, ranked),
+        "settings": rows.flat(settings),
+        "method": stats.METHOD,
+        "versions": rows.version_rows(runs),
+        "hashes": rows.hash_rows(runs),
+        "published": rows.published_rows(published),
+        "reproduce": words.reproduce(runs),
+        "experiment_text": yaml.safe_dump(
+            {"title": title, "devices": [device["name"] for device in devices], **settings},
+            sort_keys=False,
+            allow_unicode=True,
+            width=110,
+        ),
+        "data": carried.embedded(data(frames, ranked, title, context, spending)),
+        "view": carried.embedded(explore.view(runs, frames["rates"], ranked, frames["costs"])),
+    }
+    context["contents"] = contents(context)
+    return environment(parts).get_template("page.html.j2").render(context)
+
+
+def answer(frames, devices, assumptions, pair):
+    """What the first screen says: {"question", "tiles", "more_lines", "warnings", "matrix", "ranked", "by_name", "chosen", …}."""
+    runs, rates, overall, costs = (frames[name] for name in ("runs", "rates", "overall", "costs"))
+    shown = palette.devices_in(devices, runs)
+    kinds = {device.name: device.accelerator for device in shown}
+    kinds |= runs.dropna(subset="accelerator").groupby("device")["accelerator"].first().to_dict()
+    by_name = {device.name: device for device in shown}
+    ranked = [by_name[name] for name in pairs.by_speed(rates, by_name, kinds)]
+    chosen = pairs.chosen([device.name for device in ranked], **pair)
+    labels = {device.name: device.label for device in shown}
+    currency = assumptions["currency"]
+    if chosen:
+        found = pairs.verdicts(frames, chosen)
+        tiles = [words.verdict(one, labels, currency) for one in found.values()]
+        question = f"{labels[chosen.device]} or {labels[chosen.baseline]}?"
+    else:
+        found, question = {}, f"What does {shown[0].label} do?"
+        tiles = words.alone(shown[0], rates, costs, currency)
+    return {
+        "question": question,
+        "summary": words.summary(runs, shown),
+        "tiles": tiles,
+        "verdicts": found,
+        "more_lines": [
+            *words.sweep_lines(runs, frames["windows"], frames["energy_windows"], chosen, labels, money.sweep),
+            *economy.target_lines(costs, shown),
+            *economy.carbon_lines(costs, shown),
+            *words.equally_well(parity.Standing(frames.get("parity")), chosen, labels),
+        ],
+        "warnings": unusual.warnings(runs, rates, shown, parity.Standing(frames.get("parity"))),
+        "matrix": rows.matrix_rows(overall, ranked),
+        "ranked": ranked,
+        "by_name": by_name,
+        "chosen": chosen,
+    }
+
+
+def contents(context):
+    """[(id, name)] of the sections that this page has."""
+    listed = [
+        ("answer", "Answer", True),
+        ("money", "Buy or rent", context["money"]),
+        ("figures", "Figures", True),
+        ("numbers", "Numbers", True),
+        ("runs", "Every run", True),
+        ("sweep", "At once", context["makespans"]),
+        ("method", "Method and files", True),
+    ]
+    return [(place, name) for place, name, there in listed if there]
+
+
+def card(name, files):
+    """A figure for the template: heading, pictures, and what is said of it."""
+    entry, facts = FIGURES[name], files["facts"]
+    label = f"{entry.heading}. {facts['title']}."
+    return {
+        "name": name,
+        "heading": entry.heading,
+        "title": facts["title"] or entry.heading,
+        "subtitle": facts["subtitle"],
+        "notes": facts["notes"],
+        "caption": entry.caption,
+        "tables": entry.tables,
+        "svg": pictures.inline(files["svg"], name, label),
+        "narrow": pictures.inline(files["narrow"], f"{name}-narrow", label) if files.get("narrow") else None,
+    }
+
+
+def tells(name, frames):
+    """Whether a figure tells anything of these results; see gallery.Figure.needs."""
+    runs, rates, costs = (frames[table] for table in ("runs", "rates", "costs"))
+    devices = runs["device"].nunique()
+    there = {
+        "": True,
+        "several devices": devices > 1
+        and not (name == "each_device" and summaries.too_many(naming.all_configurations(runs))),
+        "several models": min(devices, runs["model"].nunique()) > 1,
+        "energy": rates["joules_per_image"].notna().any(),
+        "power": rates["mean_watts"].notna().any(),
+        "cost": costs[["owned_per_training", "rented_per_training"]].notna().any(axis=None),
+        "rent": frames["break_even"]["rented_per_training"].notna().any(),
+        "failures": (runs["status"] != "ok").any(),
+    }
+    return bool(there[FIGURES[name].needs])
+
+
+def excerpt(frames, configurations):
+    """(the tables as far as the page writes them row by row, what a reader must know of that).
+
+    A configuration keeps all its runs and ratios, so that every row means what it does on a small page.
+    """
+    longest = max(len(frames["runs"]), len(frames["rates"]))
+    if longest <= MOST_ROWS:
+        return frames, ""
+    kept = set(configurations[:: -(-longest // MOST_ROWS)])
+
+    def cut(table):
+        axes = [axis for axis in naming.AXES if axis in table]
+        if not {"img_dim", "batch_size"} <= set(axes):
+            return table
+        wanted = {tuple(one[naming.AXES.index(axis)] for axis in axes) for one in kept}
+        chosen = [naming.configuration_of(row, axes) in wanted for row in table[axes].to_dict("records")]
+        return table[chosen].reset_index(drop=True)
+
+    cut_frames = {name: cut(table) for name, table in frames.items()}
+    return cut_frames, words.excerpt_note(
+        len(naming.all_configurations(cut_frames["runs"])), len(configurations), len(frames["runs"])
+    )
+
+
+def data(frames, devices, title, context, spending):
+    """What the page carries for programs and for its own script."""
+    runs = frames["runs"]
+    return {
+        "title": title,
+        "devices": [{"name": device.name, "label": device.label} for device in devices],
+        "verdicts": [verdict.__dict__ for verdict in context["verdicts"].values()],
+        "money": spending and spending["facts"],
+        "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
+        "schema_version": records.SCHEMA_VERSION,
+        "versions": {
+            column: sorted({str(value) for value in runs[column].dropna()})
+            for column in ("python", *rows.FRAMEWORKS, "keras", "protocol_version")
+        },
+        "hashes": {column: sorted(runs[column].dropna().unique().tolist()) for column in rows.HASHES},
+        "method": stats.METHOD,
+        "tables": carried.tables({name: table for name, table in frames.items() if name not in NOT_CARRIED}),
+    }
+
+
+def environment(parts):
+    """Jinja's, strict, with our filters; templates come from the folder `parts`."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(parts),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        name: getattr(numbers, name) for name in ("significant", "ratio", "percent", "seconds", "p_value")
+    }
+    found.filters |= {"glue": glue, "code": code}
+    found.tests["known"] = numbers.known
+    return found
+
+
+def glue(text):
+    """`text` with a number and its unit kept on one line."""
+    return re.sub(r"(?<=\d) (?=(%|px|s|J|USD)(\W|$))", "\u00a0", text)
+
+
+def code(text):
+    """Text in which what stands between backticks is code."""
+    parts = str(text).split("`")
+    return markupsafe.Markup("").join(
+        markupsafe.Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+    )

@@ -1,0 +1,95 @@
+"""Colors, marks and names: how devices and statuses look wherever they are drawn, and the page's names for the colors."""
+
+import dataclasses
+import re
+import zlib
+
+# Okabe & Ito's colours for colour-blind readers (jfly.uni-koeln.de/color), without yellow, which is lost on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C510A")
+# A second sign beside the colour, for grey print.
+MARKS = ("o", "s", "D", "^", "v", "P", "X", "p")
+
+INK, QUIET, FAINT, BAND, GRID = "#1b1f24", "#57606a", "#d0d7de", "#f4f6f8", "#e3e7eb"
+# Paper is white and turns dark with the page; what is written on a coloured cell stays white, so it has a name of its own.
+PAPER, ON_COLOUR, PALE = "#ffffff", "#fefefe", "#e3eef6"
+# Status of a run: colour, mark and the word under the figure. Only "ok" is pale, so that failures stand out.
+STATUSES = {
+    "ok": ("#9cc3dd", "o", "ok"),
+    "diverged": ("#b8860b", "v", "diverged"),
+    "timed_out": ("#8C510A", "D", "timed out"),
+    "out_of_memory": ("#882255", "s", "out of memory"),
+    "crashed": ("#B2182B", "X", "crashed"),
+    "error": ("#5e3c99", "P", "error"),
+    "unavailable": ("#6e7781", "_", "device unavailable"),
+}
+
+FONTS = "'DejaVu Sans', Verdana, sans-serif"
+
+# Colours of the devices of the catalogue that are compared most, so that they differ in every report.
+COLOUR_OF = {
+    "cpu": 0,
+    "cuda": 1,
+    "metal": 2,
+    "v100": 1,
+    "m1-mini": 2,
+    "h100": 3,
+    "a100": 4,
+    "cpu-torch": 5,
+    "cpu-jax": 7,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A device as figures show it; `colour` and `mark` follow its name, so that it keeps them in every report."""
+
+    name: str
+    label: str
+    colour: str
+    mark: str
+    accelerator: str = ""
+
+    @property
+    def place(self):
+        """The number of its colour."""
+        return COLOURS.index(self.colour)
+
+
+def devices_in(devices, table):
+    """The devices that occur in a table with a `device` column, in the experiment's order.
+
+    A device that the experiment does not list (its runs came from elsewhere) follows at the end under its name.
+    """
+    present = set(table["device"])
+    listed = [(device["name"], clean(device["label"]), device.get("accelerator", "")) for device in devices]
+    extra = sorted(present - {name for name, *_ in listed})
+    everyone = listed + [(name, name, "") for name in extra]
+    places = _places([name for name, *_ in everyone])
+    return [
+        Device(
+            name, text, COLOURS[places[name]], MARKS[(places[name] + turn // len(COLOURS)) % len(MARKS)], accelerator
+        )
+        for turn, (name, text, accelerator) in enumerate(everyone)
+        if name in present
+    ]
+
+
+def _places(names):
+    """{name: number of its colour}: its own, or where another device of this report has that one, the next free one."""
+    taken, places = [], {}
+    # Names with a colour of their own first, so that no other takes it.
+    for name in sorted(names, key=lambda name: (name not in COLOUR_OF, name)):
+        if len(taken) == len(COLOURS):
+            taken = []
+        place = COLOUR_OF.get(name, zlib.crc32(name.encode()) % len(COLOURS))
+        while place in taken:
+            place = (place + 1) % len(COLOURS)
+        taken.append(place)
+        places[name] = place
+    return places
+
+
+def clean(text):
+    """Text that an SVG file may hold: characters that XML forbids become a replacement sign, lines become one."""
+    one_line = re.sub("[\t\n\r ]+", " ", str(text)).strip()
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", one_line)

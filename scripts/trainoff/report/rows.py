@@ -1,0 +1,349 @@
+"""Rows of the page's tables: values from the result tables, with the words and links that stand beside them."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from trainoff import configurations as naming
+from trainoff import numbers, records
+from trainoff.analyze import cells, pairs
+from trainoff.analyze import published as others
+from trainoff.errors import printable
+from trainoff.report import findings, words
+
+FRAMEWORKS = ("tensorflow", "torch", "jax")
+HASHES = ("code_sha256", "dataset_sha256", "images_sha256", "weights_sha256")
+# Ratios that are shown beside those of speed where there are any.
+FURTHER_RATIOS = {
+    "energy_ratio": "Energy per image",
+    "cost_ratio": "Cost, rented",
+    "owned_cost_ratio": "Cost, bought",
+}
+# Failed runs that are told one by one with their last words.
+MOST_FAILURES = 100
+# Steps of the shades by which speeds are told apart.
+SHADES = 5
+# A ratio above these has the deepest shade.
+DEEP_RATIO, PALE_RATIO = 4.0, 1.5
+
+
+def in_order(runs, folder):
+    """The runs in the order they were started, each metrics file named from `folder`."""
+    links = [os.path.relpath(path, folder).replace(os.sep, "/") for path in runs["metrics"]]
+    return runs.assign(metrics_file=runs["metrics"], metrics=links).sort_values(
+        ["sequence", "started_at"], kind="stable", ignore_index=True
+    )
+
+
+def published_rows(table):
+    """Other people's figures in words."""
+    return [
+        row
+        | {
+            "rate": f"{row['images_per_second']:,.6g}" if numbers.known(row["images_per_second"]) else "",
+            "work": others.conditions(row),
+            "how": "; ".join(str(row[key]) for key in ("software", "conditions") if not pd.isna(row[key])),
+            "date": row["published"] if not pd.isna(row["published"]) else "not stated",
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def device_rows(runs, devices):
+    """What each device is, as its runs say: [(fact, [value per device])]; several values are all named."""
+    facts = {
+        "Chip": ("device_name", str),
+        "Kind": ("accelerator", str),
+        "Framework": ("backend", str),
+        "Cores": ("device_cores", lambda value: f"{int(value)}"),
+        "Memory": ("device_memory_bytes", numbers.gibibytes),
+        "Driver": ("driver", str),
+        "Machine": ("machine", str),
+        "Processor of the machine": ("cpu", str),
+        "Operating system": ("os", str),
+        "Power": ("power_source", str),
+        "Python": ("python", str),
+        "TensorFlow": ("tensorflow", str),
+        "PyTorch": ("torch", str),
+        "JAX": ("jax", str),
+        "Keras": ("keras", str),
+    }
+    return [
+        (name, [_values(runs[runs["device"] == device.name], column, form) for device in devices])
+        for name, (column, form) in facts.items()
+        if column not in FRAMEWORKS or runs[column].notna().any()
+    ]
+
+
+def rate_rows(runs, rates, configurations, devices):
+    """Training speed as a table: [(configuration in words, [cell per device])]; `heat` is the shade of a speed."""
+    found = cells.cells(runs, rates)
+    varying = naming.varying_axes(configurations)
+    known = rates["images_per_second"].dropna()
+    ends = (math.log(known.min()), math.log(known.max())) if len(known) else (0.0, 0.0)
+    return [
+        (
+            naming.label(configuration, varying) or "the one configuration",
+            [_rate_cell(found.get((configuration, device.name)), ends) for device in devices],
+        )
+        for configuration in configurations
+    ]
+
+
+def _rate_cell(cell, ends):
+    if cell is None:
+        return {"rate": None, "text": "not run", "notes": []}
+    if not numbers.known(cell["images_per_second"]):
+        return {"rate": None, "text": cell["failure"], "notes": []}
+    flags = [("unstable", cell["unstable"]), ("busy", cell["busy"]), ("mismatch", cell["departs"])]
+    flags.append((cell["failures"], cell["failures"]))
+    rate, (low, high) = cell["images_per_second"], ends
+    return {
+        "rate": rate,
+        "text": numbers.interval(cell["ci_low"], cell["ci_high"]) if numbers.known(cell["ci_low"]) else "no interval",
+        "notes": [note for note, there in flags if there],
+        "heat": min(SHADES - 1, int(SHADES * (math.log(rate) - low) / (high - low))) if high > low else 0,
+    }
+
+
+def comparison_tables(comparison, chosen, devices):
+    """One table of ratios per pair of devices, the chosen pair first, each seen from the device that is faster in `devices`.
+
+    chosen: the pairs.Pair that the page is about. devices: figures' devices by speed.
+    """
+    configurations = naming.all_configurations(comparison) if len(comparison) else []
+    varying = naming.varying_axes(configurations)
+    order = {configuration: number for number, configuration in enumerate(configurations)}
+    labels = {device.name: device.label for device in devices}
+    by_name = {device.name: device for device in devices}
+    everyone = [pairs.Pair(one.name, other.name) for place, one in enumerate(devices) for other in devices[place + 1 :]]
+    first = [chosen] if chosen else []
+    rest = [one for one in everyone if chosen is None or {one.device, one.baseline} != {chosen.device, chosen.baseline}]
+    tables = []
+    for pair in [*first, *rest]:
+        rows = sorted(
+            pairs.of_pair(comparison, pair).to_dict("records"), key=lambda row: order[naming.configuration_of(row)]
+        )
+        further = [(text, column) for column, text in FURTHER_RATIOS.items() if _any_known(rows, column)]
+        for row in rows:
+            row["name"] = naming.label(naming.configuration_of(row), varying) or "the one configuration"
+            row["interval"] = numbers.ratio_interval(row["ci_low"], row["ci_high"])
+            row["verdict_text"] = words.VERDICT_WORDS.get(row["verdict"], row["verdict"])
+            row["flags"] = [name for name in ("unstable", "busy") if row[name] or False]
+            row["flags"] += ["mismatch"] if row["parity"] == "departs" else []
+            row["reason_text"] = findings.plain_reason(row["reason"], labels)
+        tables.append(
+            {
+                "device": by_name[pair.device],
+                "baseline": by_name[pair.baseline],
+                "rows": rows,
+                "further": further,
+                "note": _shared_reason(rows),
+            }
+        )
+    return tables
+
+
+def matrix_rows(overall, devices):
+    """Every device against every other: [{"device", "cells"}], cells with ratio, text, hint and look; [] for fewer than three."""
+    if len(devices) < 3:
+        return []
+    overall = overall[overall["subset"] == "all"]
+    found = {}
+    for baseline in devices:
+        for row in pairs.against(overall, baseline.name).to_dict("records"):
+            found[row["device"], baseline.name] = row
+    return [
+        {
+            "device": device,
+            "cells": [_matrix_cell(found.get((device.name, other.name)), device, other) for other in devices],
+        }
+        for device in devices
+    ]
+
+
+def _matrix_cell(row, device, other):
+    if device is other:
+        return {"ratio": None, "text": "–", "hint": "", "look": "same"}
+    if row is None or not numbers.known(row["ratio"]):
+        return {"ratio": None, "text": "none", "hint": "no configuration can be compared", "look": "open"}
+    value = row["ratio"]
+    size = value if value >= 1 else 1 / value
+    depth = 3 if size >= DEEP_RATIO else 2 if size >= PALE_RATIO else 1
+    settled = row["faster"] or row["slower"]
+    interval = numbers.ratio_interval(row["ci_low"], row["ci_high"])
+    return {
+        "ratio": value,
+        "text": numbers.ratio(value),
+        "hint": f"95% interval {interval}, {row['configurations_compared']} of {row['configurations_total']} configurations",
+        "look": f"{'up' if value >= 1 else 'down'}{depth}" if settled else "open",
+    }
+
+
+def _any_known(rows, column):
+    return any(numbers.known(row.get(column)) for row in rows)
+
+
+def _shared_reason(rows):
+    """The reason that stands beside every verdict, taken out of the rows to be said once; "" when they differ."""
+    judged = [row for row in rows if numbers.known(row["ratio"])]
+    reasons = {row["reason_text"] for row in judged}
+    if len(judged) < 2 or len(reasons) > 1:
+        return ""
+    for row in judged:
+        row["reason_text"] = ""
+    return reasons.pop()
+
+
+def best_rows(table, baseline, devices):
+    """Each device at its best against the baseline (a name), in the order of `devices`: [dict], empty where nothing differs."""
+    if table is None or table.empty:
+        return []
+    axes = [axis for axis in naming.AXES if axis not in ("precision", "xla")]
+    works = naming.all_configurations(table, axes)
+    varying = naming.varying_axes(works, axes)
+    labels = {device.name: device.label for device in devices}
+    order = [device.name for device in devices]
+    rows = [row for row in pairs.against(table, baseline).to_dict("records") if row["device"] in labels]
+    rows.sort(key=lambda row: (order.index(row["device"]), works.index(naming.configuration_of(row, axes))))
+    return [
+        row
+        | {
+            "pair": f"{labels[row['device']]} against {labels[row['baseline']]}",
+            "name": naming.label(naming.configuration_of(row, axes), varying, axes) or "the one configuration",
+            "settings": [_setting(row, prefix) for prefix in ("", "baseline_")],
+            "interval": numbers.ratio_interval(row["ci_low"], row["ci_high"]),
+            "verdict_text": words.VERDICT_WORDS.get(row["verdict"], row["verdict"]),
+            "reason_text": findings.plain_reason(row["reason"], labels),
+        }
+        for row in rows
+    ]
+
+
+def _setting(row, prefix):
+    """How a side of a pair computes at its best."""
+    values = [(axis, row[f"{prefix}{axis}"]) for axis in ("precision", "xla")]
+    return ", ".join(naming.value_text(axis, value) for axis, value in values if numbers.known(value)) or "none"
+
+
+def parity_rows(table, labels):
+    """The parity table in words: [dict], empty where none was needed."""
+    rows = [] if table is None else table.to_dict("records")
+    for row in rows:
+        row["label"] = labels.get(row["device"], row["device"])
+        row["precision"] += ", XLA" if row.get("xla") else ""
+        row["check"] = row["check"].replace("_", " ").capitalize()
+        row["verdict_text"] = words.PARITY_WORDS[row["verdict"]]
+    return rows
+
+
+def run_rows(runs, devices):
+    """Every run for the table: its values and links to its metrics and log."""
+    by_name = {device.name: device for device in devices}
+    configurations = naming.all_configurations(runs)
+    varying = naming.varying_axes(configurations)
+    return [
+        run
+        | {
+            "shown": by_name[run["device"]],
+            "label": by_name[run["device"]].label,
+            "run_name": _run_name(run),
+            "name": naming.label(naming.configuration_of(run), varying) or "the one configuration",
+            "status_text": cells.status_text(run["status"], run["signal"]),
+            "interval": numbers.interval(run["ci_low"], run["ci_high"]) if numbers.known(run["ci_low"]) else "",
+            "flags": _flags(run),
+        }
+        for run in runs.to_dict("records")
+    ]
+
+
+def _flags(run):
+    """What must be said beside a run's status, in a word or few."""
+    flags = [name for name in ("unstable", "busy") if run[name] or False]
+    if numbers.known(run["suspended_seconds"]) and run["suspended_seconds"] > 0:
+        flags.append(f"stopped for {run['suspended_seconds']:.0f} s, not counted")
+    if run["attempts"] > 1:
+        flags.append(f"attempt {run['attempts']}, learning rate {run['learning_rate_used']:g}")
+    # A last layer on random features rarely learns anywhere, which is nothing unusual.
+    if run["status"] == "ok" and run["trainable"] and numbers.known(run["converged"]) and not run["converged"]:
+        flags.append("did not converge")
+    return flags
+
+
+def _run_name(run):
+    """A run's number, with where it came from when that was another machine."""
+    origin = run.get("origin")
+    elsewhere = numbers.known(origin) and origin not in ("", "local")
+    return f"{run['sequence']}@{str(origin)[:8]}" if elsewhere else str(run["sequence"])
+
+
+def failure_rows(runs, devices):
+    """The runs that did not end well, with the last lines of their logs."""
+    rows = [row for row in run_rows(runs, devices) if row["status"] != "ok"][:MOST_FAILURES]
+    return [row | {"log_tail": log_tail(row["metrics_file"])} for row in rows]
+
+
+def log_tail(metrics):
+    """Last lines that a failed run wrote, from its metrics file; none where the file cannot be read any more."""
+    path = Path(metrics)
+    if not path.is_file():
+        return []
+    failure = json.loads(path.read_text(encoding="utf-8")).get("failure") or {}
+    return [printable(line) for line in failure.get("log_tail", [])]
+
+
+def version_rows(runs):
+    """Software and protocol: [(what, values in words)]."""
+    names = {"Python": "python", "TensorFlow": "tensorflow", "PyTorch": "torch", "JAX": "jax", "Keras": "keras"}
+    names["Protocol version"] = "protocol_version"
+    rows = [(name, _values(runs, column)) for name, column in names.items() if runs[column].notna().any()]
+    return [*rows, ("Metrics schema version", str(records.SCHEMA_VERSION)), *origin_rows(runs)]
+
+
+def origin_rows(runs):
+    """Where runs come from, if not all from this machine: [("Runs from", "this machine 8, bundle 1a2b… 16")]."""
+    counts = runs["origin"].value_counts()
+    if set(counts.index) <= {"local"}:
+        return []
+    bundled = [f"bundle {origin} {counts[origin]}" for origin in sorted(set(counts.index) - {"local"})]
+    own = [f"this machine {counts['local']}"] if "local" in counts.index else []
+    return [("Runs from", numbers.listing([*own, *bundled]))]
+
+
+def hash_rows(runs):
+    """SHA-256 of what went into the runs: [(what, [hashes])]."""
+    names = {
+        "code_sha256": "Training code",
+        "dataset_sha256": "Dataset",
+        "images_sha256": "Prepared images",
+        "weights_sha256": "Starting weights",
+    }
+    return [(names[column], sorted(runs[column].dropna().unique().tolist())) for column in HASHES]
+
+
+def flat(settings, prefix=""):
+    """Settings as [(dotted key, value in words)]."""
+    rows = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            rows += flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((prefix + key, _words(value)))
+    return rows
+
+
+def _words(value):
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "none" if value is None else str(value)
+
+
+def _values(table, column, form=str):
+    """All distinct known values of a column in words."""
+    values = table[column].dropna().unique().tolist()
+    return numbers.listing(dict.fromkeys(form(value) for value in values)) or "unknown"

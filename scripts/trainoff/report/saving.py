@@ -1,0 +1,78 @@
+"""The files of a figure: bare pictures, wide and narrow, and the facts that the page says in its own type."""
+
+import json
+import re
+
+import pandas as pd
+import seaborn
+
+from trainoff.files import whole, write_text
+from trainoff.report import figures
+from trainoff.report.palette import FAINT, FONTS, GRID, INK, QUIET
+
+FONT = figures.FONT
+
+
+def figure(draw, inputs, options, outputs):
+    """Draws a figure: `draw` with the tables at `inputs` and the `options` by name, into `outputs`.
+
+    inputs: {name: path, or [] for a table that the experiment has no use for}. outputs: paths of the
+    svg, the narrow svg, the png and the facts. draw: returns a figure whose `facts` are {"title", "subtitle", "notes"}.
+    """
+    use_style()
+    tables = {name: _read(path) for name, path in inputs.items()}
+    drawn = draw(**tables, **options)
+    write_text(outputs["facts"], json.dumps(drawn.facts, indent=1, ensure_ascii=False) + "\n")
+    with whole(outputs["png"]) as temporary:
+        drawn.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+    _save_svg(drawn, outputs["svg"])
+    if "narrow" in outputs:
+        with figures.narrow():
+            _save_svg(draw(**tables, **options), outputs["narrow"])
+
+
+def _read(path):
+    """A table; the path itself of a file that is none."""
+    return pd.read_parquet(path) if str(path).endswith(".parquet") else path or None
+
+
+def use_style():
+    """Sets the look of all figures. Text stays text: searchable, sharp, and never read as a formula."""
+    seaborn.set_theme(
+        style="white",
+        context="paper",
+        rc={
+            "font.family": "sans-serif",
+            "font.sans-serif": ["DejaVu Sans"],
+            "font.size": FONT,
+            "axes.labelsize": FONT,
+            "xtick.labelsize": FONT - 0.5,
+            "ytick.labelsize": FONT - 0.5,
+            "axes.edgecolor": FAINT,
+            "axes.labelcolor": QUIET,
+            "text.color": INK,
+            "xtick.color": QUIET,
+            "ytick.color": INK,
+            "axes.grid": False,
+            "grid.color": GRID,
+            "grid.linewidth": 0.6,
+            "figure.facecolor": "white",
+            "figure.dpi": 96,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "trainoff",
+            "text.parse_math": False,
+            "axes.formatter.use_mathtext": False,
+            "axes.unicode_minus": True,
+        },
+    )
+
+
+def _save_svg(figure, path):
+    """Writes the figure as SVG; the same figure gives the same bytes."""
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+        text = temporary.read_text(encoding="utf-8")
+        # Verdana has the same widths as DejaVu Sans and is there where that is not.
+        text = re.sub(r"'DejaVu Sans'(, sans-serif)?", FONTS, text)
+        temporary.write_text(text, encoding="utf-8")
+    figures.plt.close(figure)

@@ -1,0 +1,132 @@
+"""What is unusual about results, in a sentence each, with the command or key that cures it."""
+
+from trainoff import numbers
+
+
+def warnings(runs, rates, devices, standing):
+    """What is unusual about these results, each with what cures it: [{"text", "cure"}].
+
+    What holds of every default experiment is no warning: it is said once where it matters. standing: parity.Standing.
+    """
+    labels = {one.name: one.label for one in devices}
+    found = [
+        _failures(runs),
+        _single(rates),
+        _unstable(rates),
+        _busy(runs),
+        *_parity(standing, labels, len(devices)),
+        *_learning_rates(runs, labels),
+        _not_learning(runs, labels),
+    ]
+    return [one for one in found if one]
+
+
+def _failures(runs):
+    failed = runs[runs["status"] != "ok"]
+    if failed.empty:
+        return None
+    return {
+        "text": f"{len(failed)} of {numbers.count(len(runs), 'run')} failed; they are listed with their reasons below.",
+        "cure": "make retry",
+    }
+
+
+def _single(rates):
+    """Single runs are unusual only where they leave the answer open."""
+    measured = rates.dropna(subset="images_per_second")
+    single = int(measured["one_replicate"].astype(bool).sum())
+    if not single:
+        return None
+    which = "Each result is" if single == len(measured) else f"{single} of {len(measured)} results are"
+    plural = "a single run" if which.startswith("Each") else "single runs"
+    return {
+        "text": f"{which} {plural}, so run-to-run variation is assumed, not measured.",
+        "cure": "replicates: 3",
+    }
+
+
+def _unstable(rates):
+    measured = rates.dropna(subset="images_per_second")
+    unstable = int(measured["unstable"].fillna(False).astype(bool).sum())
+    if not unstable:
+        return None
+    return {
+        "text": f"{unstable} of {numbers.count(len(measured), 'result')} are unstable: the speed varied by more than 10% "
+        "within a run.",
+        "cure": "protocol.epochs: 8",
+    }
+
+
+def _busy(runs):
+    busy = int((runs["busy"].fillna(False).astype(bool) & (runs["status"] == "ok")).sum())
+    if not busy:
+        return None
+    return {
+        "text": f"{busy} of {numbers.count(len(runs), 'run')} ran while other programs used more than 10% of the machine; their "
+        "speed may be too low.",
+        "cure": "protocol.wait_for_quiet_minutes: 30",
+    }
+
+
+def _parity(standing, labels, number):
+    if standing.table is None:
+        return []
+    mismatched = [labels.get(name, name) for name in standing.departing()]
+    open_ones = [labels.get(name, name) for name in standing.unjudged()]
+    found = []
+    if mismatched:
+        found.append(
+            {
+                "text": f"{numbers.listing(mismatched)} {_does(mismatched)} not train the same as the reference: the speed may "
+                "be that of other work, and the accuracy is not compared.",
+                "cure": "another version of the framework or driver",
+            }
+        )
+    if open_ones:
+        found.append(
+            {
+                "text": f"Whether {numbers.listing(open_ones)} {_trains(open_ones)} the same as the reference is inconclusive.",
+                "cure": "replicates: 3",
+            }
+        )
+    return found
+
+
+def _does(names):
+    return "does" if len(names) == 1 else "do"
+
+
+def _trains(names):
+    return "trains" if len(names) == 1 else "train"
+
+
+def _learning_rates(runs, labels):
+    again = runs[(runs["attempts"] > 1) & runs["converged"].eq(True)]
+    found = []
+    for name, own in again.groupby("device", sort=False):
+        pairs = own[["learning_rate_used", "learning_rate"]].drop_duplicates().sort_values("learning_rate")
+        rates = [f"{used:g} instead of {asked:g}" for used, asked in pairs.itertuples(index=False)]
+        total = numbers.count(int((runs["device"] == name).sum()), "run")
+        found.append(
+            {
+                "text": f"{labels.get(name, name)} converged only at a lower learning rate in {len(own)} of {total}: "
+                f"{numbers.listing(rates)}.",
+                "cure": "",
+            }
+        )
+    return found
+
+
+def _not_learning(runs, labels):
+    """Runs that ended well and did not learn, of those that train all weights: a last layer on random features rarely learns."""
+    ended = runs[(runs["status"] == "ok") & runs["converged"].notna() & runs["trainable"].astype(bool)]
+    lost = ended[~ended["converged"].astype(bool)]
+    if lost.empty:
+        return None
+    by_device = lost.groupby("device", sort=False).size()
+    where = numbers.listing([f"{count} on {labels.get(name, name)}" for name, count in by_device.items()])
+    return {
+        "text": f"{len(lost)} of {numbers.count(len(ended), 'run')} that train all weights did not learn ({where}): the loss "
+        "hardly fell. Their speed counts all the same.",
+        "cure": "training.on_divergence: {reduce_learning_rate: 0.5, attempts: 2}",
+    }

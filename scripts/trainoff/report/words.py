@@ -1,0 +1,340 @@
+"""The sentences of the page: verdicts, what is unusual with its cure, and what one device alone shows.
+
+Takes numbers and codes, and the labels of devices. The winner is named, with a ratio of at least 1.
+"""
+
+from trainoff import configurations as naming
+from trainoff import numbers
+from trainoff.analyze.efficiency import SCOPE_WORDS
+from trainoff.energy import MEASURED
+
+VERDICT_WORDS = {
+    "faster": "faster",
+    "slower": "slower",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+    "no_significant_difference": "undecided",
+    "not_comparable": "not comparable",
+}
+PARITY_WORDS = {"same": "match", "departs": "mismatch", "not_judged": "inconclusive"}
+HEADINGS = {"speed": "Speed", "energy": "Energy", "money": "Money"}
+KIND_WORDS = {"measured": "measured", "estimated": "estimated from prices", "unknown": "unknown"}
+WAY_WORDS = {"owned": "bought", "rented": "rented"}
+SETTINGS = "config.yaml, or your experiment's file"
+METER_CURE = "Give the file of a wall meter in energy.wall_meters, or watts in energy.declared."
+PRICE_CURE = "Name a price in money.prices, such as `{name}: m1-mini`, or write out purchase or rental."
+REPLICATE_CURE = "Set replicates: 3 and start again; finished runs are kept."
+
+
+def verdict(found, labels, currency):
+    """A tile of the page from an analyze.pairs.Verdict.
+
+    {"quantity", "heading", "value", "winner", "claim", "details": [str], "kind", "sentence", "cure"}; winner is the name of a
+    device or None.
+    """
+    made = {"speed": _speed, "energy": _energy, "money": _money}[found.quantity](found, labels, currency)
+    settled = found.outcome == "wins"
+    details = [_interval(found)] if found.ratio else []
+    if found.compared:
+        details.append(f"{found.compared} of {numbers.count(found.total, 'configuration')}")
+    return {
+        "quantity": found.quantity,
+        "heading": HEADINGS[found.quantity],
+        "value": numbers.ratio(found.ratio) if found.ratio else "Unknown",
+        "winner": found.winner if settled else None,
+        "settled": settled,
+        "details": [text for text in details if text],
+        "kind": KIND_WORDS[found.kind],
+        "cure": "",
+    } | made
+
+
+def _interval(found):
+    return f"95% interval {ratio_interval(found.low, found.high)}" if found.low and found.high else ""
+
+
+def _range(found):
+    return _interval(found).replace("95% interval", "range")
+
+
+def ratio_interval(low, high):
+    """The interval of a ratio: "3.1–3.4"."""
+    return numbers.ratio_interval(low, high).replace(" to ", "–")
+
+
+def _tail(found):
+    """What follows a ratio in a sentence: its interval and the configurations behind it."""
+    interval = f" ({_interval(found)})" if _interval(found) else ""
+    if found.compared == found.total:
+        where = "the one configuration" if found.total == 1 else f"all {found.total} configurations"
+    else:
+        where = f"the {found.compared} of {found.total} configurations that can be compared"
+    return interval, where
+
+
+def _speed(found, labels, _):
+    if found.outcome == "unknown":
+        reason = "No configuration has a speed on both devices"
+        return {"claim": reason, "sentence": f"{reason}; the table of ratios says why.", "value": "Unknown"}
+    winner, loser = labels[found.winner], labels[found.loser]
+    interval, where = _tail(found)
+    if found.outcome == "wins":
+        judged = f", in {where}"
+        if found.won < found.compared:
+            judged = f" over {where}: faster in {found.won}"
+            judged += f", slower in {found.lost}" if found.lost else ""
+            rest = found.compared - found.won - found.lost
+            judged += f", undecided in {rest}" if rest else ""
+        sentence = f"{winner} is {numbers.ratio(found.ratio)} as fast as {loser}{interval}{judged}."
+        return {"claim": f"{winner} is faster", "sentence": sentence}
+    if found.outcome == "equivalent":
+        return {
+            "claim": "Equally fast",
+            "sentence": f"{winner} and {loser} are equally fast, within 5%, in {where}.",
+        }
+    claim = "No winner yet"
+    return {
+        "claim": claim,
+        "sentence": f"{claim}: {winner} measured {numbers.ratio(found.ratio)} as fast as {loser}{interval} over {where}, which "
+        "can be chance.",
+        "cure": REPLICATE_CURE,
+    }
+
+
+def _energy(found, labels, _):
+    if found.outcome != "unknown":
+        winner, loser = labels[found.winner], labels[found.loser]
+        interval, where = _tail(found)
+        about = SCOPE_WORDS.get(found.facts[found.winner]["scope"], "")
+        if found.outcome == "wins":
+            return {
+                "claim": f"{winner} needs less energy",
+                "sentence": f"{loser} needs {numbers.ratio(found.ratio)} the energy of {winner} per image{interval}, in {where}; "
+                f"both readings cover {about}.",
+            }
+        return {
+            "claim": "No winner yet",
+            "sentence": f"The energy of {winner} and {loser} differs by less than chance explains{interval}.",
+            "cure": REPLICATE_CURE,
+        }
+    readings = [
+        f"{labels[name]} {numbers.significant(1000 * one['joules_per_image'])} J per 1,000 images ({_covers(one)})"
+        for name, one in found.facts.items()
+    ]
+    codes = set(found.reasons.values())
+    if codes == {"other_scope"}:
+        return {
+            "value": "Open",
+            "claim": "Readings differ in what they cover",
+            "details": readings,
+            "sentence": f"Energy cannot be compared: {'; '.join(readings)}.",
+            "cure": "A wall meter covers every machine alike: give its file in energy.wall_meters.",
+            "kind": "measured, not comparable",
+        }
+    whose = [labels[name] for name, code in found.reasons.items() if code not in ("not_comparable",)]
+    claim = f"Not measured on {numbers.listing(whose)}" if whose else "No common configuration"
+    reasons = [_energy_reason(code) for code in dict.fromkeys(found.reasons.values())]
+    text = " ".join([f"Energy: {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
+    return {"claim": claim, "details": readings, "sentence": text, "cure": METER_CURE}
+
+
+def _energy_reason(code):
+    known = {
+        "declared": "Its watts are declared, not measured.",
+        "not_comparable": "No configuration has a reading on both devices.",
+        "unread": "",
+    }
+    return known.get(code, str(code))
+
+
+def _covers(one):
+    words = SCOPE_WORDS.get(one["scope"], one["scope"])
+    return words if one["source"] in MEASURED else f"{words}, declared"
+
+
+def _money(found, labels, currency):
+    each = [
+        f"{labels[name]} {WAY_WORDS[one['way']]}: {numbers.significant(1000 * one['per_1000_images'])} {currency} per million "
+        "images"
+        for name, one in found.facts.items()
+    ]
+    if found.outcome == "unknown":
+        names = [name for name, code in found.reasons.items() if code != "not_comparable"]
+        needs = {"no_price": "has no price", "no_energy": "has a price but no energy reading", "no_run": "has no run"}
+        parts = [f"{labels[name]} {needs.get(found.reasons[name], 'has no cost')}" for name in names]
+        claim = numbers.listing(parts) if parts else "No configuration has a cost on both devices"
+        cure = PRICE_CURE.format(name=names[0]) if names else ""
+        if "no_energy" in found.reasons.values():
+            cure = METER_CURE
+        return {"claim": claim, "details": each, "sentence": f"Cost: {claim}.", "cure": cure}
+    winner, loser = labels[found.winner], labels[found.loser]
+    interval, where = _tail(found)
+    if found.outcome == "wins":
+        return {
+            "claim": f"{winner} costs less",
+            "details": [*each, *([_range(found)] if _range(found) else [])],
+            "sentence": f"Training on {loser} ({_way(found, found.loser)}) costs {numbers.ratio(found.ratio)} as much as on "
+            f"{winner} ({_way(found, found.winner)}){interval.replace('95% interval', 'range')}, in {where}.",
+        }
+    return {
+        "claim": "No clear winner",
+        "details": each,
+        "sentence": f"The costs of {winner} and {loser} cannot be told apart{interval.replace('95% interval', 'range')}.",
+        "cure": REPLICATE_CURE,
+    }
+
+
+def _way(found, name):
+    return WAY_WORDS[found.facts[name]["way"]]
+
+
+# --- One device alone ----------------------------------------------------------------------------------------------
+
+
+def alone(device, rates, costs, currency):
+    """The three tiles of a page about one device (a palette.Device): what it did, as there is nothing to compare."""
+    speeds = rates["images_per_second"].dropna()
+    joules = 1000 * rates["joules_per_image"].dropna()
+    tiles = [
+        _range_tile(
+            "speed",
+            speeds,
+            "images per second",
+            len(rates),
+            f"{device.label} trains",
+            "No run gave a speed; the failed runs say why.",
+        ),
+        _range_tile(
+            "energy",
+            joules,
+            "J per 1,000 images",
+            len(rates),
+            f"{device.label} needs",
+            _no_energy(rates),
+            METER_CURE,
+        ),
+    ]
+    ways = {way: 1000 * costs[f"{way}_per_1000_images"].dropna() for way in ("owned", "rented")}
+    way = next((way for way, values in ways.items() if len(values)), None)
+    tiles.append(
+        _range_tile(
+            "money",
+            ways[way] if way else speeds.iloc[:0],
+            f"{currency} per million images, {WAY_WORDS[way]}" if way else "",
+            len(rates),
+            f"{device.label} costs",
+            f"Cost: {device.label} has no price, or no energy reading.",
+            PRICE_CURE.format(name=device.name),
+            kind="estimated",
+        )
+    )
+    return tiles
+
+
+def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="measured"):
+    if not len(values):
+        return {
+            "quantity": quantity,
+            "heading": HEADINGS[quantity],
+            "value": "Unknown",
+            "winner": None,
+            "settled": False,
+            "claim": "",
+            "details": [],
+            "kind": KIND_WORDS["unknown"],
+            "sentence": missing,
+            "cure": cure,
+        }
+    value = numbers.span(values.min(), values.max()).replace(" to ", "–")
+    counted = f"{len(values)} of {numbers.count(total, 'configuration')}"
+    return {
+        "quantity": quantity,
+        "heading": HEADINGS[quantity],
+        "value": value,
+        "winner": None,
+        "settled": True,
+        "claim": unit,
+        "details": [counted],
+        "kind": KIND_WORDS[kind],
+        "sentence": f"{start} {value} {unit}, slowest to fastest of {counted}."
+        if quantity == "speed"
+        else f"{start} {value} {unit}, lowest to highest of {counted}.",
+        "cure": "",
+    }
+
+
+def _no_energy(rates):
+    told = rates["energy_reason"].dropna()
+    return f"Energy was not measured. {told.mode().iloc[0] if len(told) else ''}".strip()
+
+
+# --- The head of the page -------------------------------------------------------------------------------------------
+
+
+def summary(runs, devices):
+    """One line under the title: how much was run, and when."""
+    parts = [
+        numbers.count(len(devices), "device"),
+        numbers.count(len(naming.all_configurations(runs)), "configuration"),
+        numbers.count(len(runs), "run"),
+    ]
+    return f"{', '.join(parts)}, {moment(runs['started_at'].min())} to {moment(runs['finished_at'].max())} UTC"
+
+
+def moment(text):
+    """A time stamp of a record, to the minute: "2026-01-02 00:07"."""
+    return str(text).replace("T", " ")[:16]
+
+
+def sweep_lines(runs, windows, energy_windows, pair, labels, sweep):
+    """How long all runs of this sweep took on both devices of the pair. sweep: trainoff.report.money.sweep."""
+    if pair is None:
+        return []
+    taken = {name: sweep(runs, windows, energy_windows, name)["seconds"] for name in (pair.device, pair.baseline)}
+    counts = {name: int((runs["device"] == name).sum()) for name in taken}
+    parts = [f"{numbers.seconds(taken[name])} on {labels[name]}" for name in taken if counts[name]]
+    if len(set(counts.values())) > 1:
+        parts = [f"{part} ({numbers.count(counts[name], 'run')})" for part, name in zip(parts, taken, strict=True)]
+    return [f"The whole sweep took {numbers.listing(parts)}, cold starts included."]
+
+
+def equally_well(standing, pair, labels):
+    """Whether both devices of the pair train the same; [] without a pair or where a warning says it."""
+    if pair is None:
+        return []
+    if standing.table is None:
+        return ["Whether both train equally well was not checked."]
+    names = (pair.device, pair.baseline)
+    if set(names) & {*standing.departing(), *standing.unjudged()}:
+        return []
+    return [
+        f"{labels[pair.device]} and {labels[pair.baseline]} train equally well: outputs and first losses match the reference."
+    ]
+
+
+def excerpt_note(shown, total, runs):
+    """What a reader without scripting must know of a page that writes only some configurations row by row."""
+    return (
+        f"Rows here: {shown:,} of {total:,} configurations, spread evenly over the grid. Answer and figures are of all "
+        f"{numbers.count(runs, 'run')}; with scripting, so are these tables."
+    )
+
+
+def reproduce(runs):
+    """Lines of a shell that repeat this experiment, with the versions it was measured with."""
+
+    def told(column):
+        return numbers.listing(sorted({str(value) for value in runs[column].dropna()})) or "unknown"
+
+    return [
+        f"# protocol {told('protocol_version')}, Keras {told('keras')}, "
+        f"training code {numbers.listing(_short(runs['code_sha256']))}",
+        "# on each machine, with the experiment below saved as experiment.yaml:",
+        "make report CONFIG=experiment.yaml",
+        "# to bring machines together: make the bundle there, put the zip into imports/ here",
+        "make bundle CONFIG=experiment.yaml",
+    ]
+
+
+def _short(hashes):
+    return sorted({str(value)[:12] for value in hashes.dropna()}) or ["unknown"]
