@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from trainoff import records
+from trainoff import records, units
 from trainoff.files import write_text
 from trainoff.measure import packed
 from trainoff.supervise import metering, slurm
@@ -35,9 +35,8 @@ def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, s
     """
     facts = json.loads(Path(image_facts).read_text())
     run = run | {"classes": len(facts["class_names"])}
-    say(
-        f"{at_once} at once of {run['model']}, batch {run['batch_size']}, {run['img_dim']} px on {run['device']['name']}"
-    )
+    size = f", {run['img_dim']} px" if run["img_dim"] else ""
+    say(f"{at_once} at once of {run['model']}, batch {run['batch_size']}{size} on {run['device']['name']}")
     started = time.monotonic()
     ended = slurm.ended(Path(output).parent, start)
     if ended:
@@ -80,7 +79,7 @@ def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, s
     }
     write_text(output, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     if rates:
-        say(f"{sum(rates):.0f} images/s together")
+        say(f"{sum(rates):.0f} {units.samples(run['img_dim'])}/s together")
     else:
         say(f"ended as {record['status']}: {record['reason']}")
     return record

@@ -56,6 +56,7 @@ def train(
     check_prepared(files, facts)
     sequence = _next_in_sequence(sequence_file)
     run = run | {"classes": len(facts["class_names"])}
+    chance = convergence.chance_of(facts["class_counts"])
     load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say, first_look)
     idle = idling.of_session(Path(sequence_file).parent / ".idle", run["device"], idle_seconds, log, say)
     before = conditions.read()
@@ -69,9 +70,10 @@ def train(
     if ended:
         attempts = [(run["learning_rate"], recovered(folder / slurm.JOURNAL, *ended, list(earlier_log)), None)]
     else:
-        attempts = _attempts(run, attempt, say)
+        attempts = _attempts(run, attempt, say, chance)
     surroundings = conditions.describe(load, waited, before, conditions.read())
     record = _record(run, attempts, idle)
+    record["training"] |= {"classes": run["classes"], "chance_accuracy": chance.accuracy, "chance_loss": chance.loss}
     record["conditions"] = surroundings | {"suspended_seconds": attempts[-1][1].suspended_seconds}
     record["provenance"] = {
         "started_at": started_at,
@@ -112,7 +114,7 @@ def check_prepared(files, facts):
             )
 
 
-def _attempts(run, attempt, say):
+def _attempts(run, attempt, say, chance):
     """[(learning rate, outcome, converged)]: trains once, and again at lower rates as long as the run's on_divergence says.
 
     attempt: trains at a learning rate, returns a launch.Outcome. A training that diverged or did not converge is tried at a
@@ -122,7 +124,7 @@ def _attempts(run, attempt, say):
     rate, attempts, lowered, stopped = run["learning_rate"], [], 0, 0
     while True:
         outcome = attempt(rate)
-        converged = _converged(run, outcome)
+        converged = _converged(outcome, chance)
         attempts.append((rate, outcome, converged))
         if says_no_speed(outcome):
             if stopped == ATTEMPTS_IF_STOPPED - 1:
@@ -138,7 +140,7 @@ def _attempts(run, attempt, say):
         say(f"did not converge; training again at learning rate {rate:g}")
 
 
-def _converged(run, outcome):
+def _converged(outcome, chance):
     """By convergence.RULE; False for a training that diverged, None for one that ended in another way."""
     if outcome.status == "diverged":
         return False
@@ -149,7 +151,7 @@ def _converged(run, outcome):
         journal.windows,
         journal.last("first_step").get("loss"),
         journal.last("built").get("validation_images"),
-        run["classes"],
+        chance,
     )
 
 
@@ -161,6 +163,7 @@ def _training(attempts):
         "converged": converged,
         "epochs": len(windows),
         "final_val_accuracy": windows[-1]["val_accuracy"] if windows else None,
+        "final_val_balanced_accuracy": windows[-1].get("val_balanced_accuracy") if windows else None,
         "attempts": [
             *(
                 {"learning_rate": rate, "outcome": _word(outcome, converged), "windows": outcome.journal.windows}

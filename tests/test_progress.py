@@ -22,7 +22,7 @@ RUN = {
     "epochs": 4,
 }
 WINDOW = {"epoch": 2, "images": 640, "seconds": 9.0, "val_accuracy": 0.34, "warm_up": False}
-OK = {"status": "ok", "throughput": {"images_per_second": 71.1}}
+OK = {"run": {"img_dim": 96}, "status": "ok", "throughput": {"images_per_second": 71.1}}
 CRASHED = {"status": "timed_out", "failure": {"message": "The run took longer than protocol.timeout_minutes."}}
 
 

@@ -29,7 +29,7 @@ def varying_axes(configurations, axes=AXES):
 
 def label(configuration, shown, axes=AXES):
     """Names a configuration by its values on the axes `shown`: "all weights · 96 px · batch 32"."""
-    return " · ".join(value_text(axis, configuration[axes.index(axis)]) for axis in shown)
+    return " · ".join(filter(None, (value_text(axis, configuration[axes.index(axis)]) for axis in shown)))
 
 
 def constant_text(configurations, axes=AXES):
@@ -42,7 +42,9 @@ def constant_text(configurations, axes=AXES):
 
 
 def value_text(axis, value):
-    """One value of one axis in words."""
+    """One value of one axis in words; "" for the size of samples that are no images."""
+    if axis == "img_dim" and not value:
+        return ""
     if axis == "trainable":
         return "all weights" if value else "last layer"
     if axis == "xla":

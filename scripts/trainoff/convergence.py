@@ -1,23 +1,49 @@
 """When a training counts as converged, in standard library only, since every device's environment needs it."""
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 
 # The last epoch's mean loss must be under this fraction of the first step's.
 LOSS_FRACTION = 0.9
 CONFIDENCE = 0.95
 
+# Classes whose largest has more than so many times the images of the smallest are uneven: accuracy alone misleads there.
+UNEVEN = 1.5
+
 RULE = (
     f"A run is converged when the mean training loss of its last epoch is below {LOSS_FRACTION:.0%} of the loss of its first "
-    f"step, and its validation accuracy is above chance: the lower end of its {CONFIDENCE:.0%} Wilson interval over the "
-    "validation images exceeds one in the number of classes."
+    "step and below the entropy of the training labels, and its validation accuracy is above chance: the lower end of its "
+    f"{CONFIDENCE:.0%} Wilson interval over the validation images exceeds the share of the largest class among them."
 )
 
 
-def converged(windows, first_loss, validation_images, classes):
+@dataclass(frozen=True)
+class Chance:
+    """What is reached without looking at an image. accuracy: on the validation images by naming their largest class alone;
+    loss: in nats, in training by knowing the share of every class and nothing else."""
+
+    accuracy: float
+    loss: float
+
+
+def chance_of(class_counts):
+    """The Chance of data. class_counts: {"train": images of each class, "validation": …}."""
+    train, validation = class_counts["train"], class_counts["validation"]
+    shares = [count / sum(train) for count in train if count]
+    return Chance(max(validation) / sum(validation), -sum(share * math.log(share) for share in shares))
+
+
+def uneven(counts):
+    """Whether classes are so uneven that balanced accuracy stands beside accuracy. counts: images of each class, 0 for none."""
+    return max(counts) > UNEVEN * min(counts)
+
+
+def converged(windows, first_loss, validation_images, chance):
     """Whether a training converged by RULE; None when it cannot be told, because there are no windows.
 
     windows: of the metrics record, in order. first_loss: of the first step. validation_images: how many an accuracy is of.
+    chance: a Chance.
     """
     if not windows:
         return None
@@ -25,7 +51,7 @@ def converged(windows, first_loss, validation_images, classes):
     if first_loss is None or last["loss"] is None or last["val_accuracy"] is None:
         return False
     low, _ = wilson_interval(last["val_accuracy"], validation_images)
-    return last["loss"] < LOSS_FRACTION * first_loss and low > 1 / classes
+    return last["loss"] < min(LOSS_FRACTION * first_loss, chance.loss) and low > chance.accuracy
 
 
 def wilson_interval(fraction, number, confidence=CONFIDENCE):

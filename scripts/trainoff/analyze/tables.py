@@ -40,6 +40,9 @@ RUN_COLUMNS = {
     "final_accuracy": "float64",
     "final_val_loss": "float64",
     "final_val_accuracy": "float64",
+    "final_val_balanced_accuracy": "float64",
+    "classes": "Int64",
+    "chance_accuracy": "float64",
     "parameters": "int_or_none",
     "trainable_parameters": "int_or_none",
     "flops_per_image": "int_or_none",
@@ -94,6 +97,7 @@ WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "accuracy": "float64",
     "val_loss": "float64",
     "val_accuracy": "float64",
+    "val_balanced_accuracy": "float64",
     "started_at": "str",
     "energy_joules": "float64",
     "energy_reason": "str",
@@ -235,6 +239,9 @@ def _run_row(path, record):
         "final_accuracy": last.get("accuracy"),
         "final_val_loss": last.get("val_loss"),
         "final_val_accuracy": record["training"]["final_val_accuracy"],
+        "final_val_balanced_accuracy": record["training"].get("final_val_balanced_accuracy"),
+        "classes": record["training"].get("classes"),
+        "chance_accuracy": record["training"].get("chance_accuracy"),
         **{key: model.get(key) for key in ("parameters", "trainable_parameters", "flops_per_image")},
         **{
             key: energy.get(key)

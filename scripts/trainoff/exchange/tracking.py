@@ -19,7 +19,7 @@ CONDITIONS = {
 def name(record):
     """One run in a few words, the same for every tracker: "mobilenetv2 · batch 32 · 96 px · last layer · 1"."""
     run = record["run"]
-    words = [run["model"], f"batch {run['batch_size']}", f"{run['img_dim']} px"]
+    words = [run["model"], f"batch {run['batch_size']}", *([f"{run['img_dim']} px"] if run["img_dim"] else [])]
     words += ["all weights" if run["trainable"] else "last layer"]
     words += [run["precision"]] if run["precision"] != "float32" else []
     words += ["XLA"] if run["xla"] else []

@@ -18,9 +18,10 @@ SCRIPTS = Path(__file__).parents[2]
 class Journal:
     """What the child has reported so far; passes each event on to `say` in words."""
 
-    def __init__(self, path, say):
+    def __init__(self, path, say, img_dim=None):
         self.path = path
         self.say = say
+        self.img_dim = img_dim
         self.events = []
         self.offset = 0
 
@@ -32,7 +33,7 @@ class Journal:
                 self.offset += len(line)
                 event = json.loads(line)
                 self.events.append(event)
-                words = progress.event_words(event)
+                words = progress.event_words(event, self.img_dim)
                 if words:
                     self.say(words)
 
@@ -122,7 +123,7 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
     nowhere.
     """
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
-        journal = Journal(journal or Path(folder) / "journal.jsonl", say)
+        journal = Journal(journal or Path(folder) / "journal.jsonl", say, run.get("img_dim"))
         try:
             devices.require(run["device"]["accelerator"], run["device"]["index"])
             software.require(run["device"], run["precision"])

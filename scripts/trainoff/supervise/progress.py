@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+from trainoff import units
 from trainoff.errors import CLEAR, printable
 from trainoff.files import write_text
 
@@ -32,7 +33,7 @@ def describe(run):
         device["name"] if isinstance(device, dict) else device,
         run["model"],
         f"batch {run['batch_size']}",
-        f"{run['img_dim']} px",
+        *([f"{run['img_dim']} px"] if run["img_dim"] else []),
         "all weights" if run["trainable"] else "last layer",
     ]
     if run["precision"] != "float32":
@@ -47,8 +48,8 @@ class Passing(str):
     """Words of the moment: a terminal shows them until the next ones come, a log does without."""
 
 
-def event_words(event):
-    """What to say of an event of trainoff.child; None for nothing."""
+def event_words(event, img_dim=None):
+    """What to say of an event of trainoff.child; None for nothing. img_dim: of the run, 0 where samples are no images."""
     if event["event"] == "first_step":
         return Passing(f"started, first step took {event['seconds']:.0f} s")
     if event["event"] == "window":
@@ -57,7 +58,7 @@ def event_words(event):
         accuracy = window["val_accuracy"]
         learned = "" if accuracy is None else f", validation accuracy {accuracy:.0%}"
         return Passing(
-            f"epoch {window['epoch']}: {rate:.0f} images/s{learned}{' (warm-up)' if window['warm_up'] else ''}"
+            f"epoch {window['epoch']}: {rate:.0f} {units.samples(img_dim)}/s{learned}{' (warm-up)' if window['warm_up'] else ''}"
         )
     return None
 
@@ -68,7 +69,7 @@ def outcome_words(record):
         return f"{record['status'].replace('_', ' ')}: {record['failure']['message']}"
     rate = record["throughput"]["images_per_second"]
     stopped = record.get("conditions", {}).get("suspended_seconds")
-    words = "finished" if rate is None else f"finished at {rate:.0f} images/s"
+    words = "finished" if rate is None else f"finished at {rate:.0f} {units.samples(record['run']['img_dim'])}/s"
     return f"{words} (stopped for {_duration(stopped)} meanwhile, which does not count)" if stopped else words
 
 
