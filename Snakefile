@@ -7,13 +7,17 @@ from snakemake.utils import min_version
 
 min_version("9.27.1")
 
+# Where the project lies, also for a workflow that imports this one with `module`.
+PROJECT = workflow.current_basedir.get_path_or_uri(secret_free=False)
+IS_MAIN = workflow.modifier.is_main_snakefile()
 # The jobs of a large sweep are millions of objects that all stay: Python looks for garbage among them only once they are
 # planned (rules/train.smk, onstart), which takes a quarter off the start.
-gc.disable()
+if IS_MAIN:
+    gc.disable()
 
 
 # By its whole path, for a start from another folder.
-configfile: os.path.join(workflow.basedir, "config.yaml")
+configfile: os.path.join(PROJECT, "config.yaml")
 
 
 report: "report/workflow.rst"
@@ -54,4 +58,4 @@ TABLES_AND_FIGURES = [
 
 
 # On a cluster all else runs where Snakemake runs; what is measured becomes a job.
-workflow.localrules(*{rule.name for rule in workflow.rules} - MEASURED_RULES)
+workflow.localrules(*{rule.name for rule in workflow.modifier.rules} - MEASURED_RULES)

@@ -14,8 +14,9 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
+from snakemake.utils import update_config
 
-sys.path.insert(0, os.path.join(workflow.basedir, "scripts"))
+sys.path.insert(0, os.path.join(PROJECT, "scripts"))
 
 from trainoff import devices as machine
 from trainoff import experiment
@@ -32,8 +33,12 @@ from trainoff.workflow.metadata import Metadata, is_news
 
 logger.addFilter(is_news)
 isolation.shut_out_user_packages(snakemake.__file__)
-# What is measured takes all cores, so that nothing runs beside it.
-MEASURED_RULES = {"train", "probe", "limit", "pack"}
+# What is measured takes all cores, so that nothing runs beside it. By the names that an importing workflow gives.
+TRAIN = workflow.modifier.modify_rulename("train")
+MEASURED_RULES = {
+    TRAIN,
+    *map(workflow.modifier.modify_rulename, ["probe", "limit", "pack"]),
+}
 try:
     ALL_CORES = workflow.cores
 except WorkflowError:  # without --cores, as for --report: then no job runs
@@ -61,18 +66,24 @@ if Quietness.PROGRESS in (getattr(workflow.output_settings, "quiet", None) or ()
 
 
 def read_yaml(path):
-    with open(os.path.join(workflow.basedir, path), encoding="utf-8") as file:
+    with open(os.path.join(PROJECT, path), encoding="utf-8") as file:
         # Of libyaml where there is one: a fifth of a second less at every start.
         return yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def project(path):
     """A file of the project as an input: relative to where Snakemake works, which may be another folder."""
-    return os.path.relpath(os.path.join(workflow.basedir, path))
+    return os.path.relpath(os.path.join(PROJECT, path))
 
 
 # The files that the experiment is merged from; what a later one says counts.
 EXPERIMENT_FILES = " + ".join(map(os.path.relpath, workflow.configfiles))
+if not IS_MAIN:  # an importing workflow: what it leaves out is as in our config.yaml
+    own, config = config, read_yaml("config.yaml")
+    update_config(config, own)
+    EXPERIMENT_FILES = (
+        f"{EXPERIMENT_FILES or 'config'} of the workflow that imports this one"
+    )
 # Identity is of values: in whatever order an experiment's file names them.
 config = experiment.in_order(config)
 DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
@@ -107,7 +118,8 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-RESULTS = config["pathvars"]["results"]
+# Where an importing workflow or --config may have put it.
+RESULTS = workflow.pathvars.get("results")
 RUN_PATTERN = "<results>/runs/{device}/model~{model}/batch_size~{batch_size}/img_dim~{img_dim}/trainable~{trainable}/precision~{precision}/xla~{xla}/learning_rate~{learning_rate}/replicate~{replicate}"
 
 
@@ -156,7 +168,7 @@ def metrics_of_all_runs(wildcards):
 
 def code_of(script):
     """A param of each rule: a digest of what its script and all that it imports mean."""
-    return DIGESTS.of_script(os.path.join(workflow.basedir, script))
+    return DIGESTS.of_script(os.path.join(PROJECT, script))
 
 
 @functools.cache
@@ -356,9 +368,7 @@ def limit_of(wildcards):
 def code_of_training(backend, *more):
     """Digest of what a training on the backend is measured with. more: further modules that run in its process."""
     return DIGESTS.of_measured(
-        imports.measured_modules(
-            os.path.join(workflow.basedir, "scripts"), backend, more
-        )
+        imports.measured_modules(os.path.join(PROJECT, "scripts"), backend, more)
     )
 
 
@@ -377,7 +387,7 @@ def versions_on(name):
     device = next(device for device in [*DEVICES, REFERENCE] if device["name"] == name)
     if not WITH_CONDA:
         return validity.installed_versions(device)
-    with open(os.path.join(workflow.basedir, f"envs/{device['env']}.yaml")) as file:
+    with open(os.path.join(PROJECT, f"envs/{device['env']}.yaml")) as file:
         return validity.pinned_versions(device, file.read())
 
 
@@ -516,7 +526,7 @@ def finish(jobs):
     jobs = list(jobs)
     METADATA.keep(jobs)
     for job in jobs:
-        if job.rule.name == "train":
+        if job.rule.name == TRAIN:
             validity.restore_kept(job.output.metrics)
 
 
@@ -529,11 +539,14 @@ def inputs_of_run(wildcards):
     before_planning()
     path = METRICS[place_of(wildcards)]
     verdict = VERDICTS.get(path)
+    dag = workflow.dag
+    if verdict is not None and verdict.change:
+        dag.forcefiles.add(path)
+    if path in dag.forcefiles or TRAIN in {rule.name for rule in dag.forcerules}:
+        validity.keep_replaced(path)
     if is_finished(wildcards):
         METADATA.forget(path)
         return {}
-    if verdict is not None and verdict.change:
-        workflow.dag.forcefiles.add(path)
     return {
         "image_facts": image_facts(wildcards.img_dim),
         "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),

@@ -14,7 +14,7 @@ BEHIND_THE_REPORT = [
     *(["packing"] if IN_REPORT else []),
     *sorted(f"plot_{name}" for name in FIGURES_SHOWN),
 ]
-PAGE_PARTS = sorted(os.listdir(os.path.join(workflow.basedir, "report/page")))
+PAGE_PARTS = sorted(os.listdir(os.path.join(PROJECT, "report/page")))
 # Tables of the report; those that the experiment has no use for are empty lists.
 REPORT_TABLES = {
     "parity": PARITY,

@@ -22,6 +22,7 @@ rule train:
     params:
         run=run_of,
         identity=identity_of,
+        results=RESULTS,
         progress_file=f"{RESULTS}/runs/.plan.json",
         sequence_file=f"{RESULTS}/runs/.sequence",
     script:
@@ -41,14 +42,12 @@ onstart:
                     raise WorkflowError(sentence)
         slurm.cancel_abandoned(".")
     METADATA.drop(to_run)
-    to_train = [job.output.metrics for job in to_run if job.rule.name == "train"]
+    to_train = [job.output.metrics for job in to_run if job.rule.name == TRAIN]
     validity.note_experiment(RESULTS, config)
-    moved = None
-    if workflow.executor_plugin.name != "touch":  # which makes nothing
-        moved = validity.supersede(filter(os.path.isfile, to_train), RESULTS)
-    if moved:
+    if any(map(os.path.isfile, to_train)):
         print(
-            f"The records that are replaced are kept in {moved}.", file=sys.stderr
+            f"The records that are replaced move to {RESULTS}/superseded.",
+            file=sys.stderr,
         )
     if to_train:
         print(

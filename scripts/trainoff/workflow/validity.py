@@ -4,6 +4,7 @@ Neither file times nor Snakemake's own metadata are asked, so the answer is the 
 and without. See docs/validity.md.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import itertools
@@ -21,6 +22,8 @@ from trainoff.files import write_text
 
 # The record again, until Snakemake has seen it: it deletes the output of a job whose end it did not see.
 KEPT = ".finished.json"
+# The record that a run replaces, until the run's job moves it away: Snakemake deletes the output of a job that it starts.
+REPLACED = ".replaced.json"
 # What trains, by backend; of a Python package only the version counts, not which build of it.
 PACKAGES = {
     "tensorflow": ["tensorflow", "keras"],
@@ -289,30 +292,49 @@ def plan_lines(verdicts):
     return lines
 
 
-def supersede(paths, results):
-    """Moves the records at `paths`, and what else their runs wrote, to a new folder <results>/superseded/<time>.
+def keep_replaced(path):
+    """Keeps the record at `path`, if there is one, through the start of the job that replaces it, which deletes `path`."""
+    path = Path(path)
+    replaced = path.with_name(REPLACED)
+    if path.is_file():
+        # Where nothing can be written no job can start either.
+        with contextlib.suppress(OSError):
+            replaced.unlink(missing_ok=True)
+            shutil.copy2(path, replaced)
 
-    Returns that folder, None without paths. A record is never deleted: what is trained again replaces nothing.
+
+def supersede(path, results):
+    """Moves what the run with its record at `path` replaces, log included, to superseded/<run>/<when it finished> in `results`.
+
+    Returns that folder, None where nothing is replaced. A record is never deleted. Called by the job before it writes.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    path = Path(path)
+    replaced = path.with_name(REPLACED)
+    if not replaced.is_file():
         return None
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    place = Path(results, "superseded", path.parent.relative_to(results))
+    name = _finished_at(replaced)
     target = next(
         folder
         for number in itertools.count()
-        if not (folder := Path(results, "superseded", f"{now}-{number}" if number else now)).exists()
+        if not (folder := place / (f"{name}-{number}" if number else name)).exists()
     )
-    for path in paths:
-        folder = path.parent
-        moved = target / folder.relative_to(results)
-        moved.mkdir(parents=True, exist_ok=True)
-        for file in folder.iterdir():
-            if file.name == KEPT:
-                file.unlink()
-            elif file.is_file():
-                shutil.move(file, moved / file.name)
+    target.mkdir(parents=True)
+    for file in path.parent.iterdir():
+        if file.name == KEPT:
+            file.unlink()
+        elif file.is_file():
+            shutil.move(file, target / (path.name if file.name == REPLACED else file.name))
     return target
+
+
+def _finished_at(path):
+    """When the run of a record ended, for the name of a folder; of a damaged record, when it was written."""
+    try:
+        stamp = datetime.fromisoformat(json.loads(path.read_bytes())["provenance"]["finished_at"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return stamp.strftime("%Y-%m-%dT%H-%M-%S")
 
 
 def requirement(wanted):
