@@ -23,6 +23,12 @@ configfile: os.path.join(PROJECT, "config.yaml")
 report: "report/workflow.rst"
 
 
+# An image that holds the environments of envs/ (docs/how-to.md).
+if config.get("container"):
+
+    containerized: config["container"]
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"

@@ -78,6 +78,11 @@ def project(path):
 
 # The files that the experiment is merged from; what a later one says counts.
 EXPERIMENT_FILES = " + ".join(map(os.path.relpath, workflow.configfiles))
+if workflow.modifier.path_modifier.modifies_prefixes:
+    raise WorkflowError(
+        "module trainoff: prefix and replace_prefix are not possible, since finished runs are found by their paths. Instead set "
+        "pathvars: {results: results/elsewhere} in the config of the module."
+    )
 if not IS_MAIN:  # an importing workflow: what it leaves out is as in our config.yaml
     own, config = config, read_yaml("config.yaml")
     update_config(config, own)
@@ -266,11 +271,12 @@ FROM_SLURM = {
 }
 
 
-# What trainings run in. Snakemake asks for it per job even where conda is not used: then one answer does for all.
-if WITH_CONDA:
-    TRAIN_ENV = env_of
-else:
-    TRAIN_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
+# What is measured runs in the environment of its device. Snakemake asks for it per job even where conda is not used: then one
+# answer does for all. --containerize collects the environments of the runs, and takes no function for what they do not need.
+ONE_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
+CONTAINERIZES = any(word.startswith("--containerize") for word in sys.argv)
+TRAIN_ENV = env_of if WITH_CONDA or CONTAINERIZES else ONE_ENV
+MEASURED_ENV = env_of if WITH_CONDA else ONE_ENV
 
 
 # The archives that are downloaded, by dataset.

@@ -11,7 +11,7 @@ rule limit:
     wildcard_constraints:
         axis="img_dim|batch_size",
     conda:
-        env_of
+        MEASURED_ENV
     # All cores: what other jobs hold would be missing here.
     threads: ALL_CORES
     resources:

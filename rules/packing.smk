@@ -30,7 +30,7 @@ rule pack:
     wildcard_constraints:
         at_once=r"\d+",
     conda:
-        env_of
+        MEASURED_ENV
     # All cores: it is measured, as a training is.
     threads: ALL_CORES
     resources:

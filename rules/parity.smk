@@ -25,7 +25,7 @@ rule probe:
     log:
         f"{PROBE_PATTERN}.log",
     conda:
-        env_of
+        MEASURED_ENV
     # All cores: a probe beside a training would slow it.
     threads: ALL_CORES
     resources:

@@ -71,7 +71,15 @@ rule report:
             key: value
             for key, value in config.items()
             if key
-            not in ("title", "devices", "pathvars", "trackers", "limits", "retry")
+            not in (
+                "title",
+                "devices",
+                "pathvars",
+                "trackers",
+                "container",
+                "limits",
+                "retry",
+            )
         },
     script:
         "../scripts/report.py"

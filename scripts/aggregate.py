@@ -1,5 +1,7 @@
 """Gathers the metrics of all runs in two tables: one row per run, one row per window."""
 
+from pathlib import Path
+
 from trainoff.analyze import tables
 from trainoff.exchange import bundles, merging
 from trainoff.workflow import validity
@@ -16,7 +18,7 @@ def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported
     found = tables.read_all(metrics, require)
     if imported:
         found = merging.combine(found, imported, bundles.origin_of(origin_file), tables.read)
-    tables.write(tables.run_table(found), runs_csv, runs_parquet)
+    tables.write(tables.run_table(found, Path(runs_csv).parents[1]), runs_csv, runs_parquet)
     tables.write(tables.window_table(found), windows_csv, windows_parquet)
 
 

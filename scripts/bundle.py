@@ -12,7 +12,7 @@ from trainoff.workflow.script import logged
 LOG_LINES = 40
 # Keys of the experiment that no run depends on and that tell of this place: its folders, accounts, meters and prices. What is
 # told of devices stands apart.
-UNTOLD = ("pathvars", "imports", "devices", "trackers", "energy", "money", "retry")
+UNTOLD = ("pathvars", "imports", "devices", "trackers", "container", "energy", "money", "retry")
 # Values of the experiment that are paths: only the file's name is told.
 PATHS = [("weights",), ("dataset", "archive")]
 # What is told of a device's entry; the rest is this place's matter: software, prices, what its jobs ask for.

@@ -47,7 +47,8 @@ def without_network():
 
 
 def command(*arguments, configfile="tiny.yaml"):
-    return [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", configfile, *arguments]
+    experiment = ["--configfile", configfile] if configfile else []
+    return [sys.executable, "-m", "snakemake", "--cores", "1", *experiment, *arguments]
 
 
 def environment():

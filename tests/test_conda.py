@@ -121,6 +121,17 @@ def test_again_there_is_nothing_to_do_with_conda_and_without(finished_with_conda
     assert project.planned(folder) == {}
 
 
+def test_a_dockerfile_holds_the_environments_of_all_devices(finished_with_conda):
+    """No image is built here. What the file copies is there, and it makes the environments that Snakemake looks for."""
+    folder, _ = finished_with_conda
+    said = with_conda(finished_with_conda, "--containerize", "--config", "devices=[cpu-tensorflow,cpu-torch,cpu-jax]")
+    copied = dict(line.split()[1:] for line in said.splitlines() if line.startswith("COPY "))
+    assert {f"envs/{name}.yaml" for name in ("analysis", "tensorflow-cpu", "torch", "jax")} <= set(copied)
+    assert all((folder / path).is_file() for path in copied)
+    made = {path.name.removesuffix("_") for path in (folder / ".snakemake/conda").iterdir() if path.is_dir()}
+    assert Path(copied["envs/analysis.yaml"]).parent.name in made
+
+
 def test_an_environment_counts_by_the_versions_of_what_trains(finished_with_conda):
     folder, _ = finished_with_conda
     for path in (folder / "envs").glob("*.yaml"):

@@ -195,7 +195,7 @@ def test_a_forced_training_deletes_no_record(copy):
     before = sorted(path.read_bytes() for path in project.metrics_files(copy))
     done = project.snakemake(copy, "--forcerun", "train")
     assert done.returncode != 0
-    assert sorted(path.read_bytes() for path in (copy / "results/superseded").rglob("metrics.json")) == before
+    assert sorted(path.read_bytes() for path in (copy / "results/runs").rglob(".replaced.json")) == before
 
 
 def test_failed_runs_are_retried_on_request_alone(copy):

@@ -169,10 +169,13 @@ def test_superseded_records_keep_their_place_and_never_meet(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         (path.parent / "train.log").write_text(f"log of the {text}")
-        folders.append(validity.supersede([path], tmp_path))
-        assert not path.exists()
-    assert [(folder / "runs/cpu/replicate~1/metrics.json").read_text() for folder in folders] == ["first", "second"]
-    assert validity.supersede([], tmp_path) is None
+        validity.keep_replaced(path)
+        path.unlink()
+        folders.append(validity.supersede(path, tmp_path))
+    assert [(folder / "metrics.json").read_text() for folder in folders] == ["first", "second"]
+    assert [(folder / "train.log").read_text() for folder in folders] == ["log of the first", "log of the second"]
+    assert folders[0].parent == folders[1].parent == tmp_path / "superseded/runs/cpu/replicate~1"
+    assert validity.supersede(path, tmp_path) is None
 
 
 def test_pins_of_an_environment_are_read_with_extras_and_markers():

@@ -209,3 +209,43 @@ def test_a_mistake_gives_a_sentence_and_no_traceback(tmp_path, change, words):
     assert words in done.stdout
     assert "Traceback" not in done.stdout
     assert not project.metrics_files(folder)
+
+
+IMPORTING = """
+module trainoff:
+    snakefile: "{project}/Snakefile"
+    config: {config}
+
+use rule * from trainoff as bench_*
+
+rule mine:
+    default_target: True
+    input:
+        rules.bench_all.input.report,
+    output:
+        "mine.txt",
+    shell:
+        "wc -c {{input}} > {{output}}"
+"""
+
+
+def test_a_workflow_that_imports_this_one_finds_finished_runs_finished(finished, tmp_path):
+    (tmp_path / "Snakefile").write_text(IMPORTING.format(project=finished, config=project.TINY))
+    assert project.planned(tmp_path, configfile=None)["bench_train"] == RUNS
+    shutil.copytree(finished / "results", tmp_path / "results")
+    assert project.planned(tmp_path, configfile=None) == {"mine": 1}
+    (tmp_path / "Snakefile").write_text(
+        IMPORTING.format(project=finished, config=project.TINY | {"training": {"dropout": 0.1}})
+    )
+    assert project.planned(tmp_path, configfile=None)["bench_train"] == RUNS
+
+
+def test_results_may_lie_on_another_disk(finished, tmp_path):
+    """A folder by its whole path, which no table tells."""
+    elsewhere = tmp_path / "another disk/results"
+    shutil.copytree(finished / "results", elsewhere)
+    place = f"pathvars={{results: '{elsewhere}'}}"
+    assert "train" not in project.planned(finished, "--config", place)
+    done = project.snakemake(finished, "--config", place, "--forcerun", "aggregate", "--until", "aggregate")
+    assert done.returncode == 0, done.stdout
+    assert str(tmp_path) not in (elsewhere / "tables/runs.csv").read_text()

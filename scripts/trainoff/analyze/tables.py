@@ -1,5 +1,7 @@
 """Records as tables: one row per run, one row per window."""
 
+import os
+
 import pandas as pd
 
 from trainoff import errors, records, windows
@@ -159,9 +161,17 @@ def read(path):
     return record
 
 
-def run_table(found):
-    """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed anew from the windows."""
-    return _frame_of(found, lambda path, record: [_run_row(path, record)], RUN_COLUMNS)
+def run_table(found, folder=None):
+    """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed anew from the windows.
+
+    folder: where the results are; the table names records by their paths in it, so that it tells no other folder. None for
+    paths as they are.
+    """
+
+    def rows(path, record):
+        return [_run_row(path if folder is None else os.path.relpath(path, folder), record)]
+
+    return _frame_of(found, rows, RUN_COLUMNS)
 
 
 def window_table(found):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -32,8 +31,7 @@ DEEP_RATIO, PALE_RATIO = 4.0, 1.5
 
 def in_order(runs, folder):
     """The runs in the order they were started, each metrics file named from `folder`."""
-    links = [os.path.relpath(path, folder).replace(os.sep, "/") for path in runs["metrics"]]
-    return runs.assign(metrics_file=runs["metrics"], metrics=links).sort_values(
+    return runs.assign(metrics_file=[str(Path(folder, path)) for path in runs["metrics"]]).sort_values(
         ["sequence", "started_at"], kind="stable", ignore_index=True
     )
 

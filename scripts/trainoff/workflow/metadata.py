@@ -18,7 +18,7 @@ NOT_KEPT = {"train", "fetch_dataset", "fetch_weights", "all"}
 
 def is_news(record):
     """Whether a log record of Snakemake is more than that it knows nothing of finished trainings, which it need not."""
-    return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith(": train")
+    return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith("train")
 
 
 class Metadata:
