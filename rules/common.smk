@@ -18,6 +18,7 @@ from snakemake.utils import update_config
 
 sys.path.insert(0, os.path.join(PROJECT, "scripts"))
 
+from trainoff import axes
 from trainoff import devices as machine
 from trainoff import experiment
 from trainoff.analyze import cost
@@ -94,7 +95,7 @@ config = experiment.in_order(config)
 DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
 HASHES = Hashes(".snakemake/trainoff/files.json")
 DATA_HASHES = Hashes(survey.NOTES)
-SCHEMA = read_yaml("schemas/config.schema.yaml")
+SCHEMA = axes.into_experiment_schema(read_yaml("schemas/config.schema.yaml"))
 MODELS = read_yaml("catalog/models.yaml")
 # Holds the name of this folder to others, once it has exchanged bundles with them; one for all experiments.
 ORIGIN_FILE = "results/.origin"
@@ -110,6 +111,7 @@ try:
     DATA = survey.survey(config["dataset"], DATA_HASHES, machine.usable_threads())
     experiment.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
     config = experiment.fitted(config)
+    config["grid"] = axes.default_grid() | config["grid"]
     CATALOG = read_yaml("catalog/devices.yaml")
     experiment.check_catalog(CATALOG, SCHEMA)
     DEVICES = experiment.devices(config, CATALOG, detect=machine.detect)
@@ -125,18 +127,12 @@ except UserError as error:
 
 # Where an importing workflow or --config may have put it.
 RESULTS = workflow.pathvars.get("results")
-RUN_PATTERN = "<results>/runs/{device}/model~{model}/batch_size~{batch_size}/img_dim~{img_dim}/trainable~{trainable}/precision~{precision}/xla~{xla}/learning_rate~{learning_rate}/replicate~{replicate}"
+RUN_PATTERN = f"<results>/runs/{{device}}/{axes.path()}/replicate~{{replicate}}"
 
 
 wildcard_constraints:
+    **axes.constraints(),
     device="[a-z0-9][a-z0-9_-]*",
-    model="[a-z0-9_]+",
-    batch_size=r"\d+",
-    img_dim=r"\d+",
-    trainable="true|false",
-    precision="float32|mixed_float16|mixed_bfloat16",
-    xla="true|false",
-    learning_rate=r"[0-9.e-]+",
     replicate=r"\d+",
 
 
@@ -504,6 +500,7 @@ def judge_runs():
     verdicts = {}
     for path, run in zip(METRICS, RUNS):
         validity.restore_kept(path)
+        validity.move_to_later_path(path)
         wanted = IDENTITIES[run["device"]["name"]][run["model"]]
         verdicts[path] = validity.judge(
             path,
@@ -548,7 +545,7 @@ def inputs_of_run(wildcards):
     dag = workflow.dag
     if verdict is not None and verdict.change:
         dag.forcefiles.add(path)
-    if path in dag.forcefiles or TRAIN in {rule.name for rule in dag.forcerules}:
+    if path in dag.forcefiles or TRAIN in {forced.name for forced in dag.forcerules}:
         validity.keep_replaced(path)
     if is_finished(wildcards):
         METADATA.forget(path)

@@ -22,7 +22,6 @@ rule train:
     params:
         run=run_of,
         identity=identity_of,
-        results=RESULTS,
         progress_file=f"{RESULTS}/runs/.plan.json",
         sequence_file=f"{RESULTS}/runs/.sequence",
     script:

@@ -230,7 +230,7 @@ def _now():
 
 
 if __name__ == "__main__":
-    validity.supersede(snakemake.output.metrics, snakemake.params.results)
+    validity.supersede(snakemake.output.metrics, Path(snakemake.params.progress_file).parents[1])
     _earlier_log = supervise.tail(snakemake.log[0])
     with logged(snakemake.log[0]) as terminal:
         _progress = progress.Progress(snakemake.params.progress_file, snakemake.output.metrics, terminal)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from trainoff import bounds
+from trainoff import axes, bounds, records
 from trainoff.analyze import tables
 
 ROOT = Path(__file__).parents[1]
@@ -15,8 +15,10 @@ TARGET = ROOT / "docs/reference.md"
 
 def reference():
     """The text of the reference."""
-    config_schema = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    metrics_schema = json.loads((ROOT / "schemas/metrics.schema.json").read_text(encoding="utf-8"))
+    config_schema = axes.into_experiment_schema(
+        yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    )
+    metrics_schema = records.schema()
     defaults = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     parts = [
         "# Reference",

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainoff import experiment
+from trainoff import axes, experiment
 from trainoff.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
+SCHEMA = axes.into_experiment_schema(yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text()))
 MODELS = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
 CATALOG = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text())
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())

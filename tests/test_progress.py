@@ -18,6 +18,7 @@ RUN = {
     "trainable": True,
     "precision": "float32",
     "xla": False,
+    "learning_rate": 0.0005,
     "replicate": 1,
     "epochs": 4,
 }
@@ -45,7 +46,7 @@ def told(terminal, tmp_path, record=OK):
 
 def test_a_log_holds_beginning_news_and_end_only(tmp_path):
     lines = told(io.StringIO(), tmp_path).splitlines()
-    assert lines[0] == "[1/3] cpu · mobilenetv2 · batch 32 · 96 px · all weights · replicate 1"
+    assert lines[0] == "[1/3] cpu · mobilenetv2 · batch 32 · 96 px · all weights · learning rate 0.0005 · replicate 1"
     assert lines[1] == "      waiting for other programs"
     assert lines[2].startswith("      finished at 71 images/s, after ")
     assert len(lines) == 3

@@ -1,9 +1,9 @@
 """Configurations: points of the grid, how they are named, ordered and split over panels."""
 
-AXES = ("model", "batch_size", "img_dim", "trainable", "precision", "xla", "learning_rate")
+from trainoff import axes as axis_table
 
-# Reading order: what changes the work most comes first.
-READING_ORDER = ("model", "trainable", "img_dim", "batch_size", "precision", "xla", "learning_rate")
+AXES = axis_table.names()
+READING_ORDER = axis_table.reading_order()
 
 
 def configuration_of(row, axes=AXES):
@@ -43,14 +43,7 @@ def constant_text(configurations, axes=AXES):
 
 def value_text(axis, value):
     """One value of one axis in words; "" for the size of samples that are no images."""
-    if axis == "img_dim" and not value:
-        return ""
-    if axis == "trainable":
-        return "all weights" if value else "last layer"
-    if axis == "xla":
-        return "XLA" if value else "no XLA"
-    form = {"img_dim": "{} px", "batch_size": "batch {}", "learning_rate": "learning rate {:g}"}.get(axis, "{}")
-    return form.format(value)
+    return axis_table.by_name(axis).text(value)
 
 
 def split_over_panels(configurations, axes=AXES, most=12):

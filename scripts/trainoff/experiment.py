@@ -9,9 +9,9 @@ import os
 
 import jsonschema
 
+from trainoff import axes
 from trainoff.errors import UserError, one_line
 
-AXES = ["model", "batch_size", "img_dim", "trainable", "precision", "xla", "learning_rate"]
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
 DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
@@ -172,7 +172,10 @@ def runs(config, devices):
 
 
 def _combinations(grid):
-    return [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(grid[axis] for axis in AXES))]
+    return [
+        dict(zip(axes.names(), values, strict=True))
+        for values in itertools.product(*(grid[axis] for axis in axes.names()))
+    ]
 
 
 def training(run, config, models):

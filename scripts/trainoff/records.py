@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fastjsonschema
 
+from trainoff import axes
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
@@ -14,26 +15,16 @@ SCHEMA_VERSION = 1
 # Raised when windows of the old and the new way of timing (trainoff.measure.protocol) must not be compared.
 PROTOCOL_VERSION = 1
 # What tells one run from another, in the order of the path under results/runs/.
-RUN_KEYS = [
-    "device",
-    "model",
-    "batch_size",
-    "img_dim",
-    "trainable",
-    "precision",
-    "xla",
-    "learning_rate",
-    "replicate",
-    "seed",
-]
+RUN_KEYS = ["device", *axes.names(), "replicate", "seed"]
 # How JSON writes one half of a character outside of Unicode's first plane; alone it is no text.
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "metrics.schema.json"
 
 
 @functools.cache
-def _schema():
-    return json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+def schema():
+    """The JSON Schema of a record."""
+    return axes.into_record_schema(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
 
 @functools.cache
@@ -42,8 +33,7 @@ def _quick_check():
 
     It knows the draft before ours, which differs in nothing that the schema uses.
     """
-    schema = _schema()
-    return fastjsonschema.compile(_inlined(schema, schema["$defs"]), use_default=False, use_formats=False)
+    return fastjsonschema.compile(_inlined(schema(), schema()["$defs"]), use_default=False, use_formats=False)
 
 
 def _inlined(part, definitions):
@@ -68,7 +58,7 @@ def departure(record):
     # Who refuses a record says why, and well: this one tells the departure that matters among several.
     import jsonschema
 
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(record))
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(record))
     if error is None:
         return None
     place = one_line(".".join(str(part) for part in error.absolute_path), most=200)
@@ -98,7 +88,10 @@ def read(path):
 
 
 def parse(path):
-    """The JSON in the file `path`, not checked; half characters in it, which no table can hold, are replaced."""
+    """The JSON in the file `path`, not checked.
+
+    Its run gets the axes that came after it; half characters, which no table can hold, are replaced.
+    """
     try:
         text = Path(path).read_bytes().decode()
         record = json.loads(text)
@@ -107,6 +100,8 @@ def parse(path):
             f"{path}: not a metrics file ({one_line(error)}). Expected the JSON that a training writes; delete the file to run "
             "this training again."
         ) from error
+    if isinstance(record, dict) and isinstance(record.get("run"), dict):
+        record["run"] = axes.complete(record["run"])
     return _whole_characters(record) if HALF_CHARACTER.search(text) else record
 
 

@@ -4,7 +4,7 @@ import os
 
 import pandas as pd
 
-from trainoff import errors, records, windows
+from trainoff import axes, errors, records, windows
 from trainoff.errors import UserError, bounded
 from trainoff.files import whole, write_text
 
@@ -14,13 +14,7 @@ LONGEST_CELL = 5000
 # bool_or_none and int_or_none are objects with None for the unknown: as floats, whole numbers would end in ".0".
 RUN_COLUMNS = {
     "device": "str",
-    "model": "str",
-    "batch_size": "int64",
-    "img_dim": "int64",
-    "trainable": "bool",
-    "precision": "str",
-    "xla": "bool",
-    "learning_rate": "float64",
+    **{axis.name: axis.column for axis in axes.AXES},
     "replicate": "int64",
     "seed": "int64",
     "status": "str",

@@ -53,8 +53,11 @@ def origin_of(path):
 
 
 def run_folder(run):
-    """Where the files of a run lie in a bundle, as below the results folder; run: the `run` of a record."""
-    steps = [f"{key}~{_step(run[key])}" for key in records.RUN_KEYS if key not in ("device", "seed")]
+    """Where the files of a run lie in a bundle, as below the results folder; run: the `run` of a record.
+
+    Of a record from before an axis existed, as it was then.
+    """
+    steps = [f"{key}~{_step(run[key])}" for key in records.RUN_KEYS if key in run and key not in ("device", "seed")]
     return "/".join(["runs", run["device"], *steps])
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from trainoff import records
+from trainoff import axes, records
 from trainoff.errors import one_line
 from trainoff.files import write_text
 
@@ -17,13 +17,9 @@ CONDITIONS = {
 
 
 def name(record):
-    """One run in a few words, the same for every tracker: "mobilenetv2 · batch 32 · 96 px · last layer · 1"."""
+    """One run in a few words, the same for every tracker: "mobilenetv2 · batch 32 · 96 px · last layer · … · 1"."""
     run = record["run"]
-    words = [run["model"], f"batch {run['batch_size']}", *([f"{run['img_dim']} px"] if run["img_dim"] else [])]
-    words += ["all weights" if run["trainable"] else "last layer"]
-    words += [run["precision"]] if run["precision"] != "float32" else []
-    words += ["XLA"] if run["xla"] else []
-    return " · ".join([*words, str(run["replicate"])])
+    return " · ".join([*axes.words(run), str(run["replicate"])])
 
 
 def identity(record):

@@ -2,21 +2,13 @@
 
 from dataclasses import dataclass
 
+from trainoff import axes, numbers
 from trainoff import configurations as naming
-from trainoff import numbers
 from trainoff.analyze import cells as cell_words
 from trainoff.analyze import efficiency
 from trainoff.report import palette
 
-AXIS_WORDS = {
-    "model": "Model",
-    "trainable": "Weights trained",
-    "img_dim": "Image size",
-    "batch_size": "Batch size",
-    "precision": "Precision",
-    "xla": "XLA",
-    "learning_rate": "Learning rate",
-}
+AXIS_WORDS = axes.titles()
 
 
 @dataclass(frozen=True)

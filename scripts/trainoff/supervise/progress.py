@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from trainoff import units
+from trainoff import axes, units
 from trainoff.errors import CLEAR, printable
 from trainoff.files import write_text
 
@@ -29,19 +29,8 @@ def is_news(record):
 def describe(run):
     """A run (of the experiment or of a record) in a few words: "cpu · mobilenetv2 · batch 32 · 96 px · all weights"."""
     device = run["device"]
-    words = [
-        device["name"] if isinstance(device, dict) else device,
-        run["model"],
-        f"batch {run['batch_size']}",
-        *([f"{run['img_dim']} px"] if run["img_dim"] else []),
-        "all weights" if run["trainable"] else "last layer",
-    ]
-    if run["precision"] != "float32":
-        words.append(run["precision"])
-    if run["xla"]:
-        words.append("XLA")
-    words.append(f"replicate {run['replicate']}")
-    return " · ".join(words)
+    name = device["name"] if isinstance(device, dict) else device
+    return " · ".join([name, *axes.words(run), f"replicate {run['replicate']}"])
 
 
 class Passing(str):

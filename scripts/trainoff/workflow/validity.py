@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import energy, experiment
+from trainoff import axes, energy, experiment
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
@@ -154,10 +154,11 @@ def judge(path, run, wanted, retry=()):
 def first_change(record, run, wanted):
     """The first Change between a record and the run that is wanted, None where they are the same."""
     try:
-        named = {key: run["device"]["name"] if key == "device" else run[key] for key in record["run"]}
+        trained = axes.complete(record["run"])
+        named = {key: run["device"]["name"] if key == "device" else run[key] for key in trained}
         for key, value in named.items():
-            if not _same(record["run"][key], value):
-                return Change(key, _words(record["run"][key]), _words(value))
+            if not _same(trained[key], value):
+                return Change(key, _words(trained[key]), _words(value))
         if "identity" not in record:
             return _first_change_of_old(record, run, wanted)
         return _first_change_of_identity(record, wanted)
@@ -215,7 +216,8 @@ def _first_change_of_old(record, run, wanted):
 
 def old_config_sha256(run, classes):
     """What records hold as provenance.config_sha256: a hash of all that the training was told."""
-    return hashlib.sha256(json.dumps(run | {"classes": classes}, sort_keys=True).encode()).hexdigest()
+    told = axes.without_later(run) | {"classes": classes}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 class Prepared:
@@ -386,6 +388,20 @@ def words_of_settings(settings):
     """Settings as "dropout=0.4 epochs=4 …": runs that differ in it are other work."""
     words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in settings.values())
     return " ".join(sorted(f"{key}={word}" for key, word in zip(settings, words, strict=True)))
+
+
+def move_to_later_path(path):
+    """Moves what a run wrote before an axis existed to `path`, where its record is expected now."""
+    path = Path(path)
+    if path.is_file():
+        return
+    for earlier in map(Path, axes.earlier_paths(path.as_posix())):
+        if earlier.is_file():
+            # Where nothing can be moved the run is trained again, and the old record stays.
+            with contextlib.suppress(OSError):
+                path.parent.parent.mkdir(parents=True, exist_ok=True)
+                earlier.parent.rename(path.parent)
+            return
 
 
 def restore_kept(path):

@@ -1,0 +1,188 @@
+"""The axes of the grid. One entry here gives an axis its place in paths, schemas, records, tables, labels and filters.
+
+To add one, append an entry with `before`, and use the value in trainoff.measure.protocol (docs/how-to.md).
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis.
+
+    name: its key in experiments, records, paths, tables and trackers. title: its heading, as for a filter.
+    schema: JSON Schema of one value. column: type of its column (see tables.RUN_COLUMNS).
+    text: a value in words. usual: the value that short names leave out; ABSENT for none.
+    before: what runs of the time before the axis existed were trained with, which is also its default in an experiment;
+    ABSENT for an axis from the beginning, which every experiment names.
+    pattern: regular expression of a value in a path, where it does not follow from the schema.
+    """
+
+    name: str
+    title: str
+    schema: dict
+    column: str
+    text: Callable[[Any], str] = "{}".format
+    usual: Any = ABSENT
+    before: Any = ABSENT
+    pattern: str | None = None
+
+    @property
+    def step(self) -> str:
+        """Its part of a run's path, with a wildcard for the value."""
+        return f"{self.name}~{{{self.name}}}"
+
+    @property
+    def constraint(self) -> str:
+        """Regular expression of its wildcard."""
+        if self.pattern:
+            return self.pattern
+        if "enum" in self.schema:
+            return "|".join(re.escape(value) for value in self.schema["enum"])
+        return {"boolean": "true|false", "integer": r"\d+", "number": "[0-9.e-]+"}[self.schema["type"]]
+
+
+# In the order of their places in a run's path, which never changes: a new axis goes to the end.
+AXES = (
+    Axis("model", "Model", {"type": "string", "maxLength": 100}, "str", pattern="[a-z0-9_]+"),
+    Axis(
+        "batch_size",
+        "Batch size",
+        {"type": "integer", "minimum": 1, "maximum": 65536},
+        "int64",
+        text="batch {}".format,
+    ),
+    Axis(
+        "img_dim",
+        "Image size",
+        {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 4096,
+            "description": "Pixels a side; 0: the samples are no images.",
+        },
+        "int64",
+        text=lambda value: f"{value} px" if value else "",
+        usual=0,
+    ),
+    Axis(
+        "trainable",
+        "Weights trained",
+        {"type": "boolean", "description": "true: every weight is updated; false: the last layer only."},
+        "bool",
+        text=lambda value: "all weights" if value else "last layer",
+    ),
+    Axis(
+        "precision",
+        "Precision",
+        {"enum": ["float32", "mixed_float16", "mixed_bfloat16"]},
+        "str",
+        usual="float32",
+    ),
+    Axis("xla", "XLA", {"type": "boolean"}, "bool", text=lambda value: "XLA" if value else "no XLA", usual=False),
+    Axis(
+        "learning_rate",
+        "Learning rate",
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 100},
+        "float64",
+        text="learning rate {:g}".format,
+    ),
+)
+# In the order in which people read them: what changes the work most comes first. Others follow in the order above.
+_FIRST_READ = ("model", "trainable", "img_dim", "batch_size")
+
+
+def names() -> tuple[str, ...]:
+    """Names of all axes in the order of the path."""
+    return tuple(axis.name for axis in AXES)
+
+
+def reading_order() -> tuple[str, ...]:
+    """Names of all axes in the order in which people read them."""
+    return (*_FIRST_READ, *(name for name in names() if name not in _FIRST_READ))
+
+
+def by_name(name: str) -> Axis:
+    """The axis of that name. Raises KeyError for another name."""
+    return {axis.name: axis for axis in AXES}[name]
+
+
+def path() -> str:
+    """The axes' part of a run's path, with wildcards: "model~{model}/batch_size~{batch_size}/…"."""
+    return "/".join(axis.step for axis in AXES)
+
+
+def constraints() -> dict[str, str]:
+    """{name: regular expression of its wildcard} of all axes."""
+    return {axis.name: axis.constraint for axis in AXES}
+
+
+def titles() -> dict[str, str]:
+    """{name: heading} of all axes in the order in which people read them."""
+    return {name: by_name(name).title for name in reading_order()}
+
+
+def words(run: dict) -> list[str]:
+    """A run's values in words, without those that are usual: ["mobilenetv2", "batch 32", "96 px", "last layer", …]."""
+    return [axis.text(run[axis.name]) for axis in AXES if run[axis.name] != axis.usual]
+
+
+def complete(run: dict) -> dict:
+    """The run of a record with what it was trained with on axes that it does not name, since they came later."""
+    later = {axis.name: axis.before for axis in AXES if axis.before is not ABSENT and axis.name not in run}
+    return run | later if later else run
+
+
+def without_later(run: dict) -> dict:
+    """A run without later axes on which it is as runs were before them."""
+    return {key: value for key, value in run.items() if not _is_as_before(key, value)}
+
+
+def earlier_paths(path: str) -> list[str]:
+    """Paths that a run at `path` had before its latest axes existed, the most recent first; [] for a run of later values."""
+    found = []
+    for axis in reversed(AXES):
+        if axis.before is ABSENT:
+            break
+        step = f"/{axis.name}~{_word(axis.before)}"
+        if f"{step}/" not in path:
+            break
+        path = path.replace(f"{step}/", "/", 1)
+        found.append(path)
+    return found
+
+
+def default_grid() -> dict[str, list]:
+    """The values of axes that an experiment need not name."""
+    return {axis.name: [axis.before] for axis in AXES if axis.before is not ABSENT}
+
+
+def into_experiment_schema(schema: dict) -> dict:
+    """The schema of an experiment, with the axes in its grid and in the grid of a device entry. Changes `schema`."""
+    for grid in (schema["properties"]["grid"], schema["$defs"]["device"]["properties"]["grid"]):
+        grid["properties"] = {axis.name: {"$ref": "#/$defs/axis", "items": axis.schema} for axis in AXES}
+    schema["properties"]["grid"]["required"] = [axis.name for axis in AXES if axis.before is ABSENT]
+    return schema
+
+
+def into_record_schema(schema: dict) -> dict:
+    """The schema of a record, with the axes among the keys of its `run`. Changes `schema`.
+
+    schemas/metrics.schema.json names them too, for people; a test compares the two.
+    """
+    schema["properties"]["run"]["properties"] |= {axis.name: axis.schema for axis in AXES}
+    return schema
+
+
+def _is_as_before(name, value):
+    return any(axis.name == name and axis.before is not ABSENT and axis.before == value for axis in AXES)
+
+
+def _word(value):
+    return value if isinstance(value, str) else json.dumps(value)
