@@ -1,5 +1,6 @@
 """The experiment, checked, and the runs that follow from it."""
 
+import contextlib
 import functools
 import importlib.util
 import inspect
@@ -20,12 +21,13 @@ sys.path.insert(0, os.path.join(PROJECT, "scripts"))
 
 from trainoff import axes
 from trainoff import devices as machine
+from trainoff import disks
 from trainoff import experiment
 from trainoff.analyze import cost
 from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
 from trainoff.workflow import imports, isolation, locking
-from trainoff.supervise import progress, slurm
+from trainoff.supervise import progress, slurm, supervise
 from trainoff.workflow import validity
 from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
@@ -59,8 +61,10 @@ if not WITH_CONDA and importlib.util.find_spec("seaborn") is None:
         "This Python has Snakemake, but not the packages that train and draw. There are two ways: `make report`, which makes an "
         "environment in .venv; or `snakemake --cores 1 --use-conda`, which needs the command conda, 24.7.1 or later."
     )
-if workflow.is_main_process:
-    locking.release_if_abandoned(".snakemake")
+# The jobs of this start end when it is killed.
+supervise.name_controller()
+# Whether no other start is at work in this folder.
+ALONE = workflow.is_main_process and locking.release_if_abandoned(".snakemake")
 # No settings while linting, no list when nothing is to be quiet.
 if Quietness.PROGRESS in (getattr(workflow.output_settings, "quiet", None) or ()):
     logger.addFilter(progress.is_news)
@@ -499,7 +503,7 @@ def judge_runs():
     retry = validity.FAILED if retry == "failed" else retry
     verdicts = {}
     for path, run in zip(METRICS, RUNS):
-        validity.restore_kept(path)
+        validity.restore_kept(path, ALONE)
         validity.move_to_later_path(path)
         wanted = IDENTITIES[run["device"]["name"]][run["model"]]
         verdicts[path] = validity.judge(
@@ -522,6 +526,19 @@ for line in validity.plan_lines(VERDICTS.values()):
 shared = validity.shared_folder(RESULTS, config, VERDICTS.values())
 if shared:
     print(one_line(shared, 1000), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def disk_faults_told():
+    """Makes one sentence of an error of Snakemake's own process that a disk is the cause of."""
+    try:
+        yield
+    except OSError as error:
+        if words := disks.words_of(error):
+            raise WorkflowError(
+                str(disks.DiskFault(words, disks.place_of(error, RESULTS)))
+            ) from None
+        raise
 
 
 def finish(jobs):

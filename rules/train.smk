@@ -42,7 +42,9 @@ onstart:
         slurm.cancel_abandoned(".")
     METADATA.drop(to_run)
     to_train = [job.output.metrics for job in to_run if job.rule.name == TRAIN]
-    validity.note_experiment(RESULTS, config)
+    with disk_faults_told():
+        validity.note_experiment(RESULTS, config)
+        progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
     if any(map(os.path.isfile, to_train)):
         print(
             f"The records that are replaced move to {RESULTS}/superseded.",
@@ -54,7 +56,6 @@ onstart:
             f"{', '.join(device['name'] for device in DEVICES)}",
             file=sys.stderr,
         )
-    progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
     if workflow.executor_plugin.name not in ("local", "touch") and to_train:
         # What a job says on another machine is not heard here.
         threading.Thread(

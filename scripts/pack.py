@@ -112,12 +112,15 @@ def together(run, at_once, files, logs, timeout_minutes):
 
     Returns their Outcomes in order, and {"memory_bytes", "device_memory_bytes"}, the most that all took together.
     """
-    outcomes = [None] * at_once
+    outcomes, errors = [None] * at_once, []
     with tempfile.TemporaryDirectory(prefix="trainoff-pack-") as folder:
 
         def train(place):
             own = run | {"seed": run["seed"] + place, "barrier": {"folder": folder, "place": place}}
-            outcomes[place] = launch(packed.__name__, own, files, logs[place], timeout_minutes, say=lambda words: None)
+            try:
+                outcomes[place] = launch(packed.__name__, own, files, logs[place], timeout_minutes, lambda words: None)
+            except Exception as error:
+                errors.append(error)
 
         threads = [threading.Thread(target=train, args=(place,)) for place in range(at_once)]
         for thread in threads:
@@ -137,6 +140,8 @@ def together(run, at_once, files, logs, timeout_minutes):
                 now = {"memory_bytes": memory_of_children(), "device_memory_bytes": device_memory(run["device"])}
                 memory = {key: max(filter(None, (memory[key], now[key])), default=None) for key in memory}
             time.sleep(POLL_SECONDS)
+    if errors:
+        raise errors[0]
     return outcomes, memory
 
 

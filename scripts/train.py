@@ -13,7 +13,7 @@ from trainoff.measure import child
 from trainoff.supervise import conditions, idling, progress, slurm, supervise
 from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered, says_no_speed
 from trainoff.windows import summarise
-from trainoff.workflow import validity
+from trainoff.workflow import keeping, validity
 from trainoff.workflow.script import logged
 
 # How often a run is trained that is stopped (by a signal, or with the machine) in every epoch that counts.
@@ -89,6 +89,20 @@ def train(
     records.write(folder / validity.KEPT, record)
     records.write(metrics, record)
     return record
+
+
+def train_once(run, image_facts, weight_facts, identity, metrics, **others):
+    """As `train`, unless a job of an earlier start, or an earlier try of this one, has finished the run by now."""
+    supervise.controller()  # raises ControllerGone
+    facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
+    with keeping.one_at_a_time(Path(metrics).parent):
+        record = keeping.finished_meanwhile(metrics, run, identity, facts)
+        if record is not None:
+            records.write(metrics, record)
+            return record
+        return train(
+            run=run, image_facts=image_facts, weight_facts=weight_facts, identity=identity, metrics=metrics, **others
+        )
 
 
 def check_prepared(files, facts):
@@ -236,7 +250,7 @@ if __name__ == "__main__":
         _progress = progress.Progress(snakemake.params.progress_file, snakemake.output.metrics, terminal)
         _progress.begin(snakemake.params.run)
         _progress.end(
-            train(
+            train_once(
                 run=snakemake.params.run,
                 files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
                 image_facts=snakemake.input.image_facts,

@@ -1,5 +1,7 @@
 """Real child processes that end in every way; the supervisor tells which."""
 
+import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +11,9 @@ import time
 import psutil
 import pytest
 
-from trainoff.supervise import supervise
+from trainoff import disks
+from trainoff.measure import child
+from trainoff.supervise import launch, supervise
 
 
 def run(code, tmp_path, timeout_seconds=60, watch=lambda: None):
@@ -58,6 +62,39 @@ def test_a_child_that_is_left_stopped_is_ended(tmp_path):
     code = "import os, signal, time; print('up', flush=True); os.kill(os.getpid(), signal.SIGSTOP); time.sleep(600)"
     ending, (status, message) = run(code, tmp_path, timeout_seconds=2)
     assert ending.timed_out and status == "timed_out" and "stopped by a signal" in message
+
+
+def test_a_supervisor_whose_snakemake_is_gone_starts_nothing(tmp_path, monkeypatch):
+    """Killed before the training began: the job belongs to nobody, even where nobody has noted its end yet."""
+    snakemake = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(snakemake.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    monkeypatch.setenv(supervise.CONTROLLER, str(snakemake.pid))
+    with pytest.raises(supervise.ControllerGone):
+        run("import time; time.sleep(60)", tmp_path)
+    snakemake.wait()
+    with pytest.raises(supervise.ControllerGone):
+        supervise.controller()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_a_full_disk_is_no_fault_of_the_device(tmp_path, monkeypatch):
+    """The child's journal cannot be written: no outcome of a run, whatever status it would have had."""
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"run": {}, "files": {}, "journal": "/dev/full"}))
+    scripts = str(supervise.__file__).rsplit("/", 3)[0]
+    code = f"import sys; sys.path.insert(0, {scripts!r}); from trainoff.measure import child; child.main({str(spec)!r}, None)"
+    ending, _ = run(code, tmp_path)
+    assert ending.exit_code == child.DISK_FAULT
+    with pytest.raises(disks.DiskFault, match="No space left on device"):
+        launch._require_disks(tmp_path, ending, "")
+    crashed = dataclasses.replace(ending, exit_code=1)
+    launch._require_disks(tmp_path, crashed, "Killed")
+    with pytest.raises(disks.DiskFault, match="quota"):
+        launch._require_disks(tmp_path, crashed, "OSError: [Errno 122] Disk quota exceeded")
+    monkeypatch.setattr(disks, "fault_of", lambda folder: None if folder == tmp_path else "Read-only file system")
+    with pytest.raises(disks.DiskFault, match="Read-only file system .temporary files, TMPDIR"):
+        launch._require_disks(tmp_path, crashed, "")
 
 
 def test_the_child_dies_with_its_supervisor(tmp_path):

@@ -6,9 +6,9 @@ import pytest
 import synthetic
 from project import ROOT
 
-from trainoff import experiment
+from trainoff import experiment, records
 from trainoff.errors import UserError
-from trainoff.workflow import validity
+from trainoff.workflow import keeping, validity
 
 MODELS = {"mobilenetv2": {"application": "MobileNetV2", "module": "mobilenet_v2"}}
 CONFIG = {
@@ -91,6 +91,29 @@ def test_another_setting_is_another_run_and_says_which(config, words):
 )
 def test_other_code_data_or_versions_are_another_run(change, words):
     assert str(validity.first_change(record_of(), *wanted_of(**change))).startswith(words)
+
+
+def test_a_run_that_a_job_of_a_killed_start_finishes_is_taken_over_if_it_is_the_one_wanted(tmp_path):
+    run, identity = wanted_of(facts={})
+    path = tmp_path / "metrics.json"
+    assert keeping.finished_meanwhile(path, run, identity, FACTS) is None
+    records.write(tmp_path / validity.KEPT, record_of())
+    assert keeping.finished_meanwhile(path, run, identity, FACTS) == record_of()
+    assert keeping.finished_meanwhile(path, run, identity, FACTS | {"images_sha256": "e" * 64}) is None
+    assert keeping.finished_meanwhile(path, run, identity | {"dropout": 0.1}, FACTS) is None
+    (tmp_path / validity.KEPT).write_text("{")
+    assert keeping.finished_meanwhile(path, run, identity, FACTS) is None
+
+
+def test_a_record_is_never_without_its_copy_while_another_start_may_delete_it(tmp_path):
+    path, kept = tmp_path / "metrics.json", tmp_path / validity.KEPT
+    kept.write_text("record")
+    validity.restore_kept(path, alone=False)
+    assert path.read_text() == kept.read_text() == "record"
+    validity.restore_kept(path, alone=True)
+    assert path.read_text() == "record" and not kept.exists()
+    validity.restore_kept(path)
+    assert path.read_text() == "record"
 
 
 def test_what_is_not_there_to_compare_with_changes_nothing():

@@ -15,6 +15,7 @@ done        the run is complete
 failed      status, message: the run ended, and why
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -32,6 +33,8 @@ DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "jax
 # How often the heart beats, and from how long a time without a beat on it is told.
 BEAT_SECONDS = 0.1
 PAUSE_SECONDS = 0.5
+# Exit code of a process that could not write to a disk: EX_IOERR of sysexits.h.
+DISK_FAULT = 74
 
 
 def main(spec_path, load_work):
@@ -42,6 +45,19 @@ def main(spec_path, load_work):
     with open(spec_path, encoding="utf-8") as file:
         spec = json.load(file)
     end_with_supervisor()
+    try:
+        _work_and_tell(spec, load_work)
+    except Exception as error:  # the journal itself cannot be written
+        _exit_if_disk_fault(error)
+        raise
+    # Frameworks can crash or hang while they are torn down; the run is complete, so nothing they do there matters.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
+
+
+def _work_and_tell(spec, load_work):
     with open(spec["journal"], "a", encoding="utf-8") as journal:
         lock = threading.Lock()
 
@@ -56,12 +72,20 @@ def main(spec_path, load_work):
             _start_and_work(spec["run"], spec["files"], load_work, report)
             report({"event": "done"})
         except Exception as error:
-            traceback.print_exc()
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            _exit_if_disk_fault(error)
             report({"event": "failed", "status": _status(error), "message": _message(error)})
-    # Frameworks can crash or hang while they are torn down; the run is complete, so nothing they do there matters.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+
+
+def _exit_if_disk_fault(error):
+    """Ends this process with DISK_FAULT if the exception tells of a disk that cannot be written to: the journal may be on it."""
+    from trainoff import disks
+
+    if words := disks.words_of(error):
+        with contextlib.suppress(OSError):
+            print(words, file=sys.stderr, flush=True)
+        os._exit(DISK_FAULT)
 
 
 def _start_and_work(run, files, load_work, report):
@@ -90,7 +114,8 @@ def _beat(report):
         time.sleep(BEAT_SECONDS)
         now = time.monotonic()
         if now - last > PAUSE_SECONDS:
-            report({"event": "pause", "start": last, "end": now})
+            with contextlib.suppress(OSError):  # the training will meet it, and tell
+                report({"event": "pause", "start": last, "end": now})
         last = now
 
 

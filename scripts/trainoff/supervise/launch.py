@@ -1,6 +1,7 @@
 """One device's work in a supervised child process: how it is started, what it reports, how it ended."""
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -8,7 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainoff import devices
+from trainoff import devices, disks
+from trainoff.measure import child
 from trainoff.privacy import scrub
 from trainoff.supervise import progress, software, stops, supervise
 
@@ -143,7 +145,23 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
     journal.mark(found)
     log_tail = [scrub(line) for line in supervise.tail(log)]
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
+    if status in ("crashed", "error", "out_of_memory"):
+        _require_disks(Path(log).parent, ending, "\n".join([*log_tail, message]))
     return Outcome(journal, ending, status, message and scrub(message), log_tail, sum(stop.seconds for stop in found))
+
+
+def _require_disks(results, ending, words):
+    """Raises DiskFault where a child ended because a disk could not be written to.
+
+    results: a folder on the disk of the results. words: what the child said at its end.
+    """
+    told = disks.words_in(words) or (ending.exit_code == child.DISK_FAULT and os.strerror(errno.ENOSPC))
+    for name, folder in disks.places(results).items():
+        # A home folder that cannot be written to is usual on clusters, and alone no reason for a training to end.
+        if (found := disks.fault_of(folder)) and (told or folder != Path.home()):
+            raise disks.DiskFault(found, name)
+    if told:
+        raise disks.DiskFault(told)
 
 
 def prepared_files(image_facts, weight_facts):

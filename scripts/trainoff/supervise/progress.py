@@ -16,9 +16,11 @@ from trainoff.files import write_text
 def write_plan(path, metrics):
     """Notes which runs a sweep is about to do, so that each can say where it stands. metrics: their paths.
 
-    None of them has a record yet: what is trained again was moved away.
+    Records that are to be replaced may still be there.
     """
-    write_text(path, json.dumps({"started": time.monotonic(), "boot": _boot(), "metrics": sorted(map(str, metrics))}))
+    before = {path: stamp for path in map(str, metrics) if (stamp := _stamp(path))}
+    plan = {"started": time.monotonic(), "boot": _boot(), "metrics": sorted(map(str, metrics)), "before": before}
+    write_text(path, json.dumps(plan))
 
 
 def is_news(record):
@@ -143,10 +145,20 @@ def _standing(plan_file, metrics):
         return 0, 1, now
     if metrics not in plan["metrics"]:  # a job run on its own
         return 0, 1, now
-    finished = sum(Path(path).is_file() for path in plan["metrics"])
+    before = plan.get("before", {})
+    finished = sum(_stamp(path) not in (None, before.get(path)) for path in plan["metrics"])
     # Of another machine's clock, that of the one that planned, nothing follows here.
     started = min(plan["started"], now) if plan.get("boot", _boot()) == _boot() else now
     return finished, len(plan["metrics"]), started
+
+
+def _stamp(path):
+    """Tells a file from another one of that name, whatever the clock says; None where there is none."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return None
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
 def _boot():

@@ -16,6 +16,9 @@ from trainoff.supervise import stops
 # How often the child is looked at. Coarse enough to cost the training nothing.
 POLL_SECONDS = 0.2
 
+# Environment variable with the process number of the Snakemake that a job works for.
+CONTROLLER = "TRAINOFF_CONTROLLER"
+GONE = "The sweep was killed. Start it again: it goes on with the unfinished runs."
 SHELLS = {"sh", "bash", "dash", "zsh"}
 
 
@@ -43,13 +46,37 @@ class ControllerGone(UserError):
     """Whoever started this job was killed: nobody waits for its result, and the next start will do it anew."""
 
 
+def name_controller():
+    """To be called by Snakemake, which the jobs that it starts work for: they must not go on without it."""
+    os.environ[CONTROLLER] = str(os.getpid())
+
+
 def controller():
-    """The process that this one works for: the nearest ancestor that is not a shell. None where there is none."""
+    """The process that this one works for: the Snakemake that named itself, else the nearest ancestor that is not a shell.
+
+    None where there is none. Raises ControllerGone when the one that named itself is gone.
+    """
+    named = os.environ.get(CONTROLLER, "")
+    if named.isdecimal():
+        try:
+            return psutil.Process(int(named))
+        except psutil.NoSuchProcess:
+            raise ControllerGone(GONE) from None
     for ancestor in psutil.Process().parents():
         with contextlib.suppress(psutil.Error):
             if ancestor.name() not in SHELLS:
                 return ancestor
     return None
+
+
+def is_gone(process):
+    """Whether a process has ended, be it that nobody has taken note of its end yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
 
 
 def run_child(command, log, timeout_seconds, environment, watch):
@@ -74,8 +101,8 @@ def run_child(command, log, timeout_seconds, environment, watch):
             if max(looks.ran, looks.stopped_for) > timeout_seconds:
                 timed_out, left_stopped = True, looks.stopped_for > timeout_seconds
                 break
-            if works_for is not None and not works_for.is_running():
-                raise ControllerGone("The sweep was killed. Start it again: it goes on with the unfinished runs.")
+            if works_for is not None and is_gone(works_for):
+                raise ControllerGone(GONE)
             watch()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(POLL_SECONDS)

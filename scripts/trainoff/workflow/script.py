@@ -7,6 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from trainoff import disks
 from trainoff.errors import CLEAR, UserError, one_line, printable
 from trainoff.privacy import scrub_file
 
@@ -62,7 +63,9 @@ def logged(log):
 def _sentence(error, log):
     if isinstance(error, UserError):
         return str(error)
+    if words := disks.words_of(error):
+        return str(disks.DiskFault(words, disks.place_of(error, Path(log).parent)))
     if isinstance(error, OSError):
         where = f": {one_line(error.filename)}" if error.filename else ""
-        return f"{error.strerror or error}{where}. Nothing finished is lost: mend it and start again. Details: {log}"
+        return f"{error.strerror or error}{where}. Nothing finished is lost: correct it and start again. Details: {log}"
     return f"{type(error).__name__}: {one_line(error, 1000)}. This is a mistake in trainoff, not yours; details: {log}"

@@ -404,16 +404,19 @@ def move_to_later_path(path):
             return
 
 
-def restore_kept(path):
-    """Puts the record at `path` back if it was finished and then deleted by a start that was killed."""
+def restore_kept(path, alone=True):
+    """Puts the record at `path` back if it was finished and then deleted by a start that was killed.
+
+    alone: no other start is at work in the folder, one of which may be about to delete the record: then where the record is
+    there it needs no copy any more.
+    """
     path = Path(path)
     kept = path.with_name(KEPT)
-    if not kept.is_file():
-        return
-    if path.is_file():
-        kept.unlink()
-    else:
-        kept.rename(path)
+    with contextlib.suppress(FileNotFoundError):
+        if not path.is_file():
+            write_text(path, kept.read_text(encoding="utf-8"))
+        if alone:
+            kept.unlink()
 
 
 def _installed(name):
