@@ -32,6 +32,7 @@ from trainoff.workflow import validity
 from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
 from trainoff.prepare import survey
+from trainoff.privacy import without_folders
 from trainoff.workflow.metadata import Metadata, is_news
 
 logger.addFilter(is_news)

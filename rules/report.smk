@@ -67,19 +67,21 @@ rule report:
         devices=FIGURE_DEVICES,
         pair=PAIR,
         assumptions=ASSUMPTIONS,
-        settings={
-            key: value
-            for key, value in config.items()
-            if key
-            not in (
-                "title",
-                "devices",
-                "pathvars",
-                "trackers",
-                "container",
-                "limits",
-                "retry",
-            )
-        },
+        settings=without_folders(
+            {
+                key: value
+                for key, value in config.items()
+                if key
+                not in (
+                    "title",
+                    "devices",
+                    "pathvars",
+                    "trackers",
+                    "container",
+                    "limits",
+                    "retry",
+                )
+            }
+        ),
     script:
         "../scripts/report.py"

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from trainoff import records
 from trainoff.analyze import parity
+from trainoff.errors import one_line
 from trainoff.exchange import bundles
+from trainoff.privacy import private, without_folders
 from trainoff.supervise import supervise
 from trainoff.workflow import validity
 from trainoff.workflow.script import logged
@@ -13,8 +15,6 @@ LOG_LINES = 40
 # Keys of the experiment that no run depends on and that tell of this place: its folders, accounts, meters and prices. What is
 # told of devices stands apart.
 UNTOLD = ("pathvars", "imports", "devices", "trackers", "container", "energy", "money", "retry")
-# Values of the experiment that are paths: only the file's name is told.
-PATHS = [("weights",), ("dataset", "archive")]
 # What is told of a device's entry; the rest is this place's matter: software, prices, what its jobs ask for.
 ENTRY_KEYS = ("name", "label", "backend", "accelerator")
 
@@ -33,24 +33,26 @@ def main(
         record = records.read(path)
         ready(place, path, record)
         record.pop("settings", None)
-        record = bundles.private(record)
+        record = private(record)
         name = bundles.run_folder(record["run"])
         files[f"{name}/metrics.json"] = bundles.encoded(record)
-        log = bundles.private(supervise.tail(path.with_name("train.log"), LOG_LINES), free_text=True)
-        files[f"{name}/train.log"] = "".join(f"{line}\n" for line in log).encode()
+        log = private("\n".join(supervise.tail(path.with_name("train.log"), LOG_LINES)), free_text=True)
+        files[f"{name}/train.log"] = f"{log}\n".encode()
         chips.setdefault(record["run"]["device"], record["device"]["name"])
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
     for path in probes:
-        record = bundles.private(parity.read(path))
+        record = private(parity.read(path))
         files[bundles.probe_name(record["run"])] = bundles.encoded(record)
     bundles.write(
         output,
         {
             "origin": bundles.origin_of(origin_file),
-            "title": experiment["title"],
-            "experiment": bundles.private(without_folders(experiment)),
+            "title": one_line(experiment["title"], 200),
+            "experiment": private(
+                without_folders({key: value for key, value in experiment.items() if key not in UNTOLD})
+            ),
             "devices": [
-                {key: device[key] for key in ENTRY_KEYS} | {"chip": bundles.private(chips.get(device["name"]))}
+                {key: device[key] for key in ENTRY_KEYS} | {"chip": private(chips.get(device["name"]))}
                 for device in devices
             ],
             "reference": reference,
@@ -63,19 +65,6 @@ def main(
         f"{output}: {sum(statuses.values())} runs ({outcome}) of {', '.join(device['name'] for device in devices)} in "
         f"{size / 1024:,.0f} KB. Put it into the folder imports/ of the other machine's trainoff, and start that."
     )
-
-
-def without_folders(experiment):
-    """The experiment with nothing but the file names of its paths, and without what tells of this place."""
-    kept = {key: value for key, value in experiment.items() if key not in UNTOLD}
-    for *parents, last in PATHS:
-        part = kept
-        for key in parents:
-            part[key] = dict(part.get(key) or {})
-            part = part[key]
-        if last in part:
-            part[last] = Path(part[last]).name
-    return kept
 
 
 if __name__ == "__main__":

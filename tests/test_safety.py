@@ -104,6 +104,61 @@ def test_paths_in_logs_are_scrubbed(monkeypatch, tmp_path):
     privacy.scrub_file(tmp_path / "none")
 
 
+TELLING = {
+    "postgres://bob:hunter2@db.example.org/x": "hunter2",
+    "scp alice:pw7@node7:/x": "pw7",
+    "https://x.org/a?token=abc123&b=2": "abc123",
+    "https://x.org/b?X-Amz-Signature=abcd&X-Amz-Credential=efgh": "abcd efgh",
+    "Authorization: Bearer abc.def": "abc.def",
+    "AUTHORIZATION=Basic Zm9vOmJhcg==": "Zm9v",
+    "PASSPHRASE=correct horse": "correct horse",
+    "DB_PASS=hunter2 GH_PAT='x y'": "hunter2 x",
+    '{"Cookie": "sid=abc; other=1", "session_key": "klm"}': "abc klm",
+    "ghp_0123456789abcdefghij eyJhbGciOi.eyJzdWIi.abc": "0123456789 zdWIi",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----": "MIIE",
+    "/scratch/bob/x.tgz /lustre/users/carol/y /root/z": "bob carol root",
+    r"C:\Users\bob\w.h5 c:/users/carol/x \\server\dave\x": "bob carol server dave",
+    "bob@node7.cluster: bob@node7, carol@example.org": "bob node7 carol example",
+    "10.1.2.3:8080, [fe80::1ff:fe23:4567:890a] aa:bb:cc:dd:ee:ff": "10.1 fe80 aa:bb",
+}
+
+
+@pytest.mark.parametrize("text", TELLING)
+def test_secrets_and_people_are_known_by_shape(text):
+    clean = privacy.scrub(text)
+    assert not [word for word in TELLING[text].split() if word in clean], clean
+    assert privacy.scrub(clean) == clean
+
+
+def test_ordinary_words_stay_as_they_are():
+    text = (
+        "2026-01-02T13:00:10+00:00 W0000 00:00:1795599561.284155 std::vector<int> 2.19.1 torch 2.13.0+cu128 cpu@1a2b3c4d "
+        "KeyError: 'block_1' tokens: 5 dropout=0.4 epochs=4 images/s /usr/lib/python3/x.py 127.0.0.1 @tf.function"
+    )
+    assert privacy.scrub(text) == text
+    software = {"software": {"tensorrt": "10.0.1.6"}}
+    assert privacy.private(software) == software
+
+
+def test_an_experiment_keeps_the_names_of_its_files_alone():
+    experiment = {
+        "weights": "/home/bob/w.h5",
+        "dataset": {"archive": r"D:\data\a.tgz"},
+        "imports": ["imports/bob", "x/y.zip"],
+        "energy": {"wall_meters": [{"file": "meters/desk.csv", "devices": ["cpu"]}]},
+        "anything": ["~/secret/z", "USD/month", "https://example.org/a"],
+        "grid": {"xla": [False]},
+    }
+    assert privacy.without_folders(experiment) == {
+        "weights": "w.h5",
+        "dataset": {"archive": "a.tgz"},
+        "imports": ["bob", "y.zip"],
+        "energy": {"wall_meters": [{"file": "desk.csv", "devices": ["cpu"]}]},
+        "anything": ["z", "USD/month", "https://example.org/a"],
+        "grid": {"xla": [False]},
+    }
+
+
 def test_a_home_that_is_the_root_is_nobodys(monkeypatch):
     monkeypatch.setenv("HOME", "/")
     assert privacy.scrub("/usr/bin / x") == "/usr/bin / x"

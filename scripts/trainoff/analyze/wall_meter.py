@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from trainoff.errors import UserError, one_line
+from trainoff.privacy import name_of
 
 # As MLPerf's power rules ask of a training: at least so many readings in what is claimed.
 LEAST_SAMPLES = 60
@@ -76,7 +77,7 @@ def read(path, time_zone=None):
             f"({table['time'][line - 1]}). Expected readings in the order of time, each once; a clock that was set back cannot "
             "be mended here."
         )
-    return Trace(str(path), times, watts)
+    return Trace(name_of(path), times, watts)
 
 
 def moment(text, time_zone=None, where="energy.wall_meters"):

@@ -11,7 +11,6 @@ import json
 import math
 import re
 import secrets
-import socket
 import stat
 import zipfile
 import zlib
@@ -22,7 +21,6 @@ import jsonschema
 from trainoff import records
 from trainoff.errors import UserError, one_line
 from trainoff.files import whole, write_text
-from trainoff.privacy import scrub, user, without_secrets
 
 FORMAT = "trainoff bundle"
 VERSION = 1
@@ -97,37 +95,6 @@ def write(path, manifest, files):
             # A fixed time, so that bytes follow from content.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
     return manifest["id"]
-
-
-def private(value, free_text=False):
-    """A JSON value without home folders and, in free text, without secrets and the names of this machine and its user.
-
-    Keys stay as they are. free_text: what programs wrote (logs, messages), where such names stand anywhere.
-    """
-    if isinstance(value, dict):
-        return {key: private(item, free_text or key == "failure") for key, item in value.items()}
-    if isinstance(value, list):
-        return [private(item, free_text) for item in value]
-    if not isinstance(value, str):
-        return value
-    if free_text:
-        value = without_secrets(value)
-    if "/" in value:
-        value = scrub(value)
-    for pattern, substitute in _names() if free_text else ():
-        value = pattern.sub(substitute, value)
-    return value.encode("utf-8", "replace").decode()  # half a character cannot be written to a table
-
-
-@functools.cache
-def _names():
-    """[(pattern, what stands in its place)] of the names of this machine and its user."""
-    host = socket.gethostname()
-    return [
-        (re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])"), substitute)
-        for name, substitute in ((user(), "user"), (host, "host"), (host.partition(".")[0], "host"))
-        if len(name) > 2 and name != "localhost"
-    ]
 
 
 def encoded(value):

@@ -9,6 +9,7 @@ from pathlib import Path
 from trainoff import records
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
+from trainoff.privacy import private
 from trainoff.workflow import validity
 
 # Looked into without being asked, so it may be missing.
@@ -243,7 +244,7 @@ def combine(found, imported, origin, read):
 
 def digest_of(record):
     """What makes two records the same run: all but a failure's words, which a bundle shortens, and which epochs count."""
-    plain = bundles.private({key: value for key, value in record.items() if key not in NOT_THE_RUN})
+    plain = private({key: value for key, value in record.items() if key not in NOT_THE_RUN})
     for windows in [plain["windows"], *(one.get("windows", []) for one in plain["training"]["attempts"])]:
         for window in windows:
             del window["warm_up"]

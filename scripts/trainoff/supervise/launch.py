@@ -143,7 +143,8 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
             )
     found = stops.found(ending.looks, [event for event in journal.events if event["event"] == "pause"])
     journal.mark(found)
-    log_tail = [scrub(line) for line in supervise.tail(log)]
+    # As one text: a secret may have several lines.
+    log_tail = scrub("\n".join(supervise.tail(log))).splitlines()
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
     if status in ("crashed", "error", "out_of_memory"):
         _require_disks(Path(log).parent, ending, "\n".join([*log_tail, message]))
