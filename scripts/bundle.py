@@ -4,7 +4,7 @@ from pathlib import Path
 
 from trainoff import records
 from trainoff.analyze import parity
-from trainoff.errors import one_line
+from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
 from trainoff.privacy import private, without_folders
 from trainoff.supervise import supervise
@@ -38,7 +38,12 @@ def main(
         files[f"{name}/metrics.json"] = bundles.encoded(record)
         log = private("\n".join(supervise.tail(path.with_name("train.log"), LOG_LINES)), free_text=True)
         files[f"{name}/train.log"] = f"{log}\n".encode()
-        chips.setdefault(record["run"]["device"], record["device"]["name"])
+        device, chip = record["run"]["device"], record["device"]["name"]
+        if chip is not None and chips.setdefault(device, chip) != chip:
+            raise UserError(
+                f"{path}: a run of {device} on {one_line(chip, 60)} and others on {one_line(chips[device], 60)}. Expected "
+                "one chip per device; give each a device of its own, and train these runs again."
+            )
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
     for path in probes:
         record = private(parity.read(path))

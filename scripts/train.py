@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from trainoff import convergence, devices, energy, records
@@ -49,7 +50,7 @@ def train(
     earlier_log: last lines of the log of the one before.
     Raises UserError when prepared images or weights are not what they were when they were made.
     """
-    started_at = _now()
+    started_at, started = datetime.now(UTC), time.monotonic()
     # The look at the machine goes on while the prepared files are read.
     first_look = conditions.read()
     facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
@@ -76,8 +77,9 @@ def train(
     record["training"] |= {"classes": run["classes"], "chance_accuracy": chance.accuracy, "chance_loss": chance.loss}
     record["conditions"] = surroundings | {"suspended_seconds": attempts[-1][1].suspended_seconds}
     record["provenance"] = {
-        "started_at": started_at,
-        "finished_at": _now(),
+        "started_at": started_at.isoformat(timespec="milliseconds"),
+        # By a clock that nobody sets, so that no end comes before its start.
+        "finished_at": (started_at + timedelta(seconds=time.monotonic() - started)).isoformat(timespec="milliseconds"),
         "sequence": sequence,
         "deterministic": run.get("deterministic", False),
         "code_sha256": identity["code_sha256"],
@@ -169,13 +171,16 @@ def _converged(outcome, chance):
     )
 
 
-def _training(attempts):
+def _training(attempts, classes):
     """The `training` part of a record."""
     *given_up, (_, last, converged) = attempts
     windows = last.journal.windows
     return {
         "converged": converged,
         "epochs": len(windows),
+        "first_loss": last.journal.last("first_step").get("loss"),
+        "validation_images": last.journal.last("built").get("validation_images"),
+        "classes": classes,
         "final_val_accuracy": windows[-1]["val_accuracy"] if windows else None,
         "final_val_balanced_accuracy": windows[-1].get("val_balanced_accuracy") if windows else None,
         "attempts": [
@@ -215,7 +220,7 @@ def _record(run, attempts, idle):
         },
         "windows": windows,
         "throughput": summarise(windows),
-        "training": _training(attempts),
+        "training": _training(attempts, run["classes"]),
         "model": journal.last("built").get("model"),
         "energy": drawn,
         "energy_reason": energy_reason,
@@ -237,10 +242,6 @@ def _next_in_sequence(path):
         file.truncate()
         file.write(f"{rank}\n")
     return rank
-
-
-def _now():
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 if __name__ == "__main__":

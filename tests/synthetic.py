@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from trainoff import energy
+from trainoff import windows as windows_of
 
 GRID = {
     "model": ["mobilenetv2"],
@@ -100,10 +101,10 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
         clock += timedelta(seconds=window["seconds"] + 1)
     if status == "diverged":
         windows[-1] |= {"loss": None, "val_loss": None}
-    counted = sorted(window["images"] / window["seconds"] for window in windows if not window["warm_up"])
     accuracies = [window["val_accuracy"] for window in windows]
     cpu = run["device"] in ("cpu", "laptop")
     started = status != "unavailable"
+    outcome = "not_converged" if status == "ok" and not run["trainable"] else status
     return {
         "schema_version": 1,
         "protocol_version": 1,
@@ -116,17 +117,12 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
             "first_step_seconds": draw.uniform(12, 32 if run["trainable"] else 15) if finished else None,
         },
         "windows": windows,
-        "throughput": {
-            "images_per_second": counted[len(counted) // 2] if counted else None,
-            "ci_low": counted[0] if len(counted) > 1 else None,
-            "ci_high": counted[-1] if len(counted) > 1 else None,
-            "unstable": draw.random() < 0.05 if counted else None,
-        },
+        "throughput": windows_of.summarise(windows),
         "training": {
-            "converged": bool(run["trainable"]) if status == "ok" else None,
+            "converged": {"ok": bool(run["trainable"]), "diverged": False}.get(status),
             "epochs": finished,
             "final_val_accuracy": accuracies[-1] if accuracies else None,
-            "attempts": [{"learning_rate": run["learning_rate"], "outcome": status}],
+            "attempts": [{"learning_rate": run["learning_rate"], "outcome": outcome}],
         },
         "energy": None,
         "energy_reason": NO_METER,

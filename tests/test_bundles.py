@@ -3,6 +3,7 @@
 import getpass
 import hashlib
 import json
+import random
 import shutil
 import socket
 import stat
@@ -12,12 +13,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import synthetic
+from fuzz import record as records_of
 
 import aggregate
 import bundle
 import compare
+from trainoff import bounds, records, windows
 from trainoff.errors import UserError
-from trainoff.exchange import bundles, merging
+from trainoff.exchange import bundles, claims, merging
 
 EXPERIMENT = {
     "title": "An experiment",
@@ -126,7 +129,7 @@ def test_a_changed_run_is_refused_and_both_files_are_named(here, there):
     for path in there.metrics:
         record = json.loads(path.read_text())
         record["windows"] = [window | {"seconds": window["seconds"] * 2} for window in record["windows"]]
-        path.write_text(json.dumps(record))
+        path.write_text(json.dumps(record | {"throughput": windows.summarise(record["windows"])}))
     with pytest.raises(UserError, match="same run of the same machine with different results") as refused:
         here.tables(first, there.bundle("second.zip"))
     assert "first.zip" in str(refused.value) and "second.zip" in str(refused.value)
@@ -139,6 +142,122 @@ def test_an_own_run_that_comes_back_changed_is_refused(here):
     with pytest.raises(UserError, match="different results") as refused:
         here.tables(path)
     assert str(here.metrics[0]) in str(refused.value)
+
+
+def test_nobody_else_speaks_for_this_machine(here, tmp_path):
+    """A bundle in this folder's name, of runs that this folder does not have."""
+    liar = Machine(tmp_path / "liar", ["cpu", "cuda"], seed=9)
+    origin = bundles.origin_of(here.folder / ".origin")
+    path = rewritten(liar.bundle(), manifest=lambda content: content | {"origin": origin})
+    with pytest.raises(UserError, match="no such run|different results"):
+        here.tables(path)
+    alone = Machine(tmp_path / "alone", ["v100"])
+    path = rewritten(alone.bundle(), manifest=lambda content: content | {"origin": origin})
+    with pytest.raises(UserError, match="is in the name of this project folder .* which has no such run"):
+        here.tables(path)
+
+
+def test_a_copied_folder_takes_a_name_of_its_own(here, tmp_path):
+    origin = bundles.origin_of(here.folder / ".origin")
+    assert bundles.origin_of(here.folder / ".origin") == origin
+    shutil.copytree(here.folder, tmp_path / "copy")
+    assert bundles.origin_of(tmp_path / "copy/.origin") != origin
+    (tmp_path / "old").write_text("0123abcd\n")
+    assert bundles.origin_of(tmp_path / "old") == bundles.origin_of(tmp_path / "old") == "0123abcd"
+
+
+def test_one_origin_with_two_chips_is_refused(here, tmp_path):
+    first = Machine(tmp_path / "first", ["cuda"])
+    second = Machine(tmp_path / "second", ["cuda"], seed=3)
+    origin = bundles.read_manifest(first.bundle())["origin"]
+
+    def other_chip(content):
+        devices = [device | {"chip": "Another chip"} for device in content["devices"]]
+        return content | {"origin": origin, "devices": devices}
+
+    def of_record(name, data):
+        return data.replace(b'"name":"CUDA"', b'"name":"Another chip"')
+
+    path = rewritten(second.bundle(), change=of_record, manifest=other_chip)
+    with pytest.raises(UserError, match="one project folder .* CUDA in one and Another chip in the other"):
+        here.survey(first.folder / "bundle.zip", path)
+    path = rewritten(second.bundle(), manifest=other_chip)
+    with pytest.raises(UserError, match="it ran on CUDA, its bundle lists Another chip"):
+        here.tables(path)
+
+
+CLAIMS = {
+    "throughput": (("throughput", "images_per_second"), 1e5),
+    "accuracy": (("training", "final_val_accuracy"), 0.999),
+    "epochs": (("training", "epochs"), 3),
+    "converged": (("training", "converged"), None),
+    "energy": (("energy", "joules_per_image"), 1e-3),
+    "power": (("energy", "mean_watts"), 1.0),
+    "epoch twice": (("windows", 2, "epoch"), 2),
+    "time": (("windows", 2, "seconds"), 0.5),
+    "impossible time": (("windows", 2, "seconds"), 1e-300),
+    "impossible energy": (("windows", 2, "energy_joules"), 1e300),
+    "end before start": (("provenance", "finished_at"), "2025-12-31T00:00:00Z"),
+    "future": (("provenance", "finished_at"), "9999-01-01T00:00:00Z"),
+    "learning rate": (("training", "attempts", 0, "learning_rate"), 0.1),
+    "outcome": (("training", "attempts", 0, "outcome"), "crashed"),
+    "long text": (("host", "os"), "x" * 6000),
+    "device of another line": (("run", "device"), "cuda\n"),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_claim_that_its_epochs_contradict_is_refused(claim):
+    record = next(
+        one for one in synthetic.records([{"name": "cuda"}], synthetic.SMALL_GRID) if one["training"]["converged"]
+    )
+    synthetic.add_energy([record], "cuda", 240.0, "nvml", "gpu", idle_watts=40.0)
+    records.check(record, "here")
+    claims.check(record, "here")
+    (*parents, last), value = CLAIMS[claim]
+    part = record
+    for key in parents:
+        part = part[key]
+    part[last] = value
+    with pytest.raises(UserError, match="here: "):
+        records.check(record, "here")
+        claims.check(record, "here")
+
+
+def test_any_digit_altered_in_a_record_is_refused_or_changes_only_what_it_says():
+    draw = random.Random(5)
+    record = records_of.ORIGINALS[0]
+    text, refused = json.dumps(record), 0
+    for _ in range(60):
+        changed = records_of.with_one_digit(draw, text)
+        try:
+            found = bundles.parsed(changed.encode(), "here")
+            records.check(found, "here")
+            claims.check(found, "here")
+        except UserError:
+            refused += 1
+            continue
+        for part, key in (
+            ("throughput", "images_per_second"),
+            ("training", "final_val_accuracy"),
+            ("energy", "joules_per_image"),
+        ):
+            assert found[part][key] == pytest.approx(record[part][key], rel=1e-5)
+    assert refused > 3
+
+
+def test_what_nothing_known_comes_near_is_marked_implausible(here, tmp_path):
+    fast = Machine(tmp_path / "fast", ["cuda"])
+    for path in fast.metrics:
+        record = json.loads(path.read_text())
+        for window in record["windows"]:
+            window["seconds"] /= 1e5
+        path.write_text(json.dumps(record | {"throughput": windows.summarise(record["windows"])}))
+    _, runs = here.tables(fast.bundle())
+    marked = runs[runs["implausible"].notna()]
+    assert set(marked["device"]) == {"cuda"} and set(marked["implausible"]) == {
+        "faster by orders than any device known"
+    }
 
 
 def test_two_machines_with_the_same_device_name_stay_two_devices(here, tmp_path):
@@ -256,7 +375,7 @@ def rewritten(path, change=None, manifest=None, extra=()):
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()
     }
     content = manifest(content) if manifest else content
-    content["id"] = bundles._id_of(content)
+    content["id"] = bundles.id_of(content)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in {bundles.MANIFEST: bundles._canonical(content), **files}.items():
             archive.writestr(name, data)
@@ -333,11 +452,11 @@ def test_hostile_words_in_harmless_places_stay_words(here, there):
 def test_a_zip_bomb_is_refused_before_it_is_read(here, there, monkeypatch):
     path = there.bundle()
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{RUN}/train.log", b"\0" * (bundles.MOST_BYTES_EACH + 1))
+        archive.writestr(f"{RUN}/train.log", b"\0" * (bounds.BUNDLE_MEMBER_BYTES + 1))
     assert path.stat().st_size < 200_000
     with pytest.raises(UserError, match="is larger than 32 MiB"):
         here.tables(path)
-    monkeypatch.setattr(bundles, "MOST_FILES", 10)
+    monkeypatch.setattr(bounds, "BUNDLE_FILES", 10)
     with pytest.raises(UserError, match="more than 10 files"):
         here.tables(there.bundle())
 

@@ -246,7 +246,7 @@ def pack(path, members):
         if manifest.get("files") == FITTING:
             manifest = manifest | {"files": {name: listed(data) for name, data in files.items()}}
         with contextlib.suppress(ValueError):
-            manifest = manifest | {"id": bundles._id_of(manifest)}
+            manifest = manifest | {"id": bundles.id_of(manifest)}
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in {bundles.MANIFEST: json.dumps(manifest), **files}.items():
             archive.writestr(name, data)

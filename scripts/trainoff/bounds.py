@@ -84,6 +84,23 @@ WALL_METER_LINE = _bound("wall-meter file", "a line", 4_000, "characters")
 WALL_METER_COLUMNS = _bound("wall-meter file", "columns", 100, "columns")
 WALL_METER_READINGS = _bound("wall-meter file", "readings", 4_000_000, "readings")
 
+BUNDLE_FILE_BYTES = _bound("bundle", "the file", 256 * MIB, "bytes")
+BUNDLE_FILES = _bound("bundle", "files in it", 100_000, "files")
+BUNDLE_MEMBER_BYTES = _bound("bundle", "one file in it", 32 * MIB, "bytes")
+BUNDLE_UNPACKED_BYTES = _bound("bundle", "all files in it", 1 * GIB, "bytes")
+BUNDLE_NAME = _bound("bundle", "name of a file in it", 400, "characters")
+BUNDLE_LOG_BYTES = _bound("bundle", "the end of a log", 256 * KIB, "bytes")
+# Counted before JSON is parsed, which takes many times its size in memory.
+JSON_CONTAINERS = _bound("record or table of contents", "objects and lists", 250_000, "objects and lists")
+JSON_VALUES = _bound("record or table of contents", "values", 2_500_000, "values")
+RECORD_EPOCHS = _bound("record of another machine", "epochs of an attempt", 100_000, "epochs")
+RECORD_ATTEMPTS = _bound("record of another machine", "attempts", 50, "attempts")
+RECORD_LOG_LINES = _bound("record of another machine", "lines of a failure's log", 200, "lines")
+RECORD_TEXT = _bound("record of another machine", "a text", 5_000, "characters")
+RECORD_KEYS = _bound("record of another machine", "keys of one object", 200, "keys")
+PROBE_ROWS = _bound("probe of another machine", "rows of outputs", 1_024, "rows")
+PROBE_VALUES = _bound("probe of another machine", "outputs and losses", 1_100_000, "values")
+
 
 def table():
     """The limits as rows (reader, what, value as text), in the order of the readers."""

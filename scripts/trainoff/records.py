@@ -1,6 +1,7 @@
 """The metrics JSON: one record per run, read and written by its schema (schemas/metrics.schema.json)."""
 
 import functools
+import itertools
 import json
 import re
 from pathlib import Path
@@ -58,7 +59,9 @@ def departure(record):
     # Who refuses a record says why, and well: this one tells the departure that matters among several.
     import jsonschema
 
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(record))
+    errors = jsonschema.Draft202012Validator(schema()).iter_errors(record)
+    # Of the first hundred: a hostile record may have millions.
+    error = jsonschema.exceptions.best_match(itertools.islice(errors, 100))
     if error is None:
         return None
     place = one_line(".".join(str(part) for part in error.absolute_path), most=200)

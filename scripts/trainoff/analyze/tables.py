@@ -5,6 +5,7 @@ import os
 import pandas as pd
 
 from trainoff import axes, errors, records, windows
+from trainoff.analyze import plausibility
 from trainoff.errors import UserError, bounded
 from trainoff.files import whole, write_text
 
@@ -24,6 +25,7 @@ RUN_COLUMNS = {
     "ci_low": "float64",
     "ci_high": "float64",
     "unstable": "bool_or_none",
+    "implausible": "str",
     "counted_windows": "int64",
     "import_seconds": "float64",
     "build_seconds": "float64",
@@ -226,12 +228,14 @@ def _run_row(path, record):
     failure, energy, model = record["failure"] or {}, record["energy"] or {}, record.get("model") or {}
     last = record["windows"][-1] if record["windows"] else {}
     device, host, software, provenance = (record[part] for part in ("device", "host", "software", "provenance"))
+    speed = windows.summarise(record["windows"])
     return {
         **record["run"],
         "status": record["status"],
         "reason": failure.get("message"),
         "signal": failure.get("signal"),
-        **windows.summarise(record["windows"]),
+        **speed,
+        "implausible": plausibility.doubt(record, speed["images_per_second"]),
         "counted_windows": sum(not window["warm_up"] for window in record["windows"]),
         **record["cold_start"],
         "epochs": record["training"]["epochs"],

@@ -7,6 +7,7 @@ reads them in place and believes nothing that it has not checked.
 
 import functools
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -18,36 +19,43 @@ from pathlib import Path
 
 import jsonschema
 
-from trainoff import records
+from trainoff import bounds, records
 from trainoff.errors import UserError, one_line
-from trainoff.files import whole, write_text
+from trainoff.exchange import claims
+from trainoff.files import whole
 
 FORMAT = "trainoff bundle"
 VERSION = 1
 MANIFEST = "bundle.json"
 SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "bundle.schema.json"
 
-# Far above any real sweep (a run is about 2 KB), far below what hurts a reader.
-MOST_FILES = 200_000
-MOST_BYTES_EACH = 32 * 2**20
-MOST_BYTES = 2**30
 # Every name that a bundle may hold, besides MANIFEST: no "..", no absolute path, no other kind of file. No step is longer
 # than file systems take, and the whole fits into a sentence.
-LONGEST_NAME = 400
 DEVICE = "[a-z0-9][a-z0-9_-]{0,99}"
 STEP = r"/[a-z_]{1,40}~[A-Za-z0-9._+-]{1,100}"
-NAME = re.compile(rf"(runs/{DEVICE}({STEP})+/(metrics\.json|train\.log)|parity/{DEVICE}({STEP})+/probe\.json)")
+NAME = re.compile(rf"(runs/{DEVICE}({STEP})+/(metrics\.json|train\.log)|parity/{DEVICE}({STEP})+/probe\.json)\Z")
+ENTRY = b"PK\x01\x02"
 LARGEST_INTEGER = 2**63 - 1  # what a table's column holds
 
 
 def origin_of(path):
-    """The name of this project folder to others: eight hexadecimal digits in the file `path`, drawn when first asked."""
+    """The name of this project folder to others: eight hexadecimal digits in the file `path`, drawn when first asked.
+
+    The file's number in its file system stands beside the name. A copy of the folder has another, so that it draws a name of
+    its own: two machines must not become one because somebody copied a folder with its results.
+    """
     path = Path(path)
-    text = path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
-    if not re.fullmatch("[0-9a-f]{8}", text):
-        text = secrets.token_hex(4)
-        write_text(path, f"{text}\n")
-    return text
+    name, _, number = (
+        (path.read_text(encoding="ascii", errors="replace") if path.is_file() else "").strip().partition(" ")
+    )
+    if re.fullmatch("[0-9a-f]{8}", name) and number in ("", str(path.stat().st_ino)):
+        if number:
+            return name
+    else:
+        name = secrets.token_hex(4)
+    with whole(path) as temporary:
+        temporary.write_text(f"{name} {temporary.stat().st_ino}\n", encoding="ascii")
+    return name
 
 
 def run_folder(run):
@@ -88,7 +96,7 @@ def write(path, manifest, files):
             for name in sorted(files)
         },
     }
-    manifest["id"] = _id_of(manifest)
+    manifest["id"] = id_of(manifest)
     _check_schema(manifest, path)
     with whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {MANIFEST: _canonical(manifest), **dict(sorted(files.items()))}.items():
@@ -106,7 +114,7 @@ def _canonical(manifest):
     return json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
-def _id_of(manifest):
+def id_of(manifest):
     return hashlib.sha256(_canonical({key: value for key, value in manifest.items() if key != "id"})).hexdigest()
 
 
@@ -126,8 +134,13 @@ def read(path):
     """
     with _opened(path) as archive:
         manifest = _manifest_of(archive, path)
-        devices = {device["name"] for device in manifest["devices"]}
+        devices = {device["name"]: device for device in manifest["devices"]}
         for name, listed in manifest["files"].items():
+            if name.endswith("/train.log") and listed["bytes"] > bounds.BUNDLE_LOG_BYTES:
+                raise UserError(
+                    f"{path}: {name} is larger than {bounds.BUNDLE_LOG_BYTES >> 10} KiB. Expected the last lines of a log; make "
+                    "the bundle anew."
+                )
             content = _member(archive, path, name)
             if len(content) != listed["bytes"] or hashlib.sha256(content).hexdigest() != listed["sha256"]:
                 raise UserError(
@@ -136,15 +149,18 @@ def read(path):
             if name.endswith("/train.log"):
                 yield name, content.decode("utf-8", "replace")
                 continue
-            record = _parsed(content, f"{path}: {name}")
+            record = parsed(content, f"{path}: {name}")
             if name.endswith("/metrics.json"):
                 records.check(record, f"{path}: {name}", remedy="make the bundle anew where it comes from")
+                claims.check(record, f"{path}: {name}")
                 if name != f"{run_folder(record['run'])}/metrics.json" or record["run"]["device"] not in devices:
                     raise UserError(
                         f"{path}: {name} holds another run than its name says. Expected a bundle as trainoff writes it; "
                         "make it anew."
                     )
+                require_device(record, devices[record["run"]["device"]], f"{path}: {name}")
             else:
+                _check_probe_size(record, f"{path}: {name}")
                 _check_schema(record, f"{path}: {name}", "probe")
                 # No schema can say so.
                 if len({len(row) for row in record["logits"] or ()}) > 1:
@@ -163,12 +179,41 @@ def read(path):
             yield name, record
 
 
+def require_device(record, listed, where):
+    """Raises UserError unless a record ran on the device that its bundle lists, chip and all: one device is one chip."""
+    for key, own in (("backend", "backend"), ("accelerator", "accelerator"), ("chip", "name")):
+        found = record["device"][own]
+        if found is not None and listed.get(key) is not None and found != listed[key]:
+            raise UserError(
+                f"{where}: device.{own}: it ran on {one_line(found, 60)}, its bundle lists {one_line(listed[key], 60)} for this "
+                "device. Expected one chip per device of a machine; give each a name of its own, and make the bundle anew."
+            )
+
+
+def _check_probe_size(record, where):
+    """Raises UserError for a probe with more outputs than any has, before they are looked at one by one."""
+    rows = record.get("logits") if isinstance(record, dict) else None
+    losses = record.get("losses") if isinstance(record, dict) else None
+    sizes = [len(part) for part in [losses, *(rows if isinstance(rows, list) else [])] if isinstance(part, list)]
+    if len(sizes) > bounds.PROBE_ROWS or sum(sizes) > bounds.PROBE_VALUES:
+        raise UserError(
+            f"{where}: holds more than {bounds.PROBE_ROWS:,} rows of outputs or {bounds.PROBE_VALUES:,} values. Expected a "
+            "bundle as trainoff writes it; make it anew."
+        )
+
+
 def _opened(path):
     path = Path(path)
     if not path.is_file():
         raise UserError(f"imports: there is no file {path}. Expected a bundle that `snakemake bundle` wrote.")
     if not path.stat().st_size:
         raise UserError(f"{path}: is empty. Copy the bundle again; `snakemake bundle` writes it whole or not at all.")
+    entries = _entries_of(path)
+    if path.stat().st_size > bounds.BUNDLE_FILE_BYTES or entries > bounds.BUNDLE_FILES:
+        raise UserError(
+            f"{path}: is larger than {bounds.BUNDLE_FILE_BYTES >> 20} MiB or holds more than {bounds.BUNDLE_FILES:,} files. "
+            "Expected the records of a sweep; bundle fewer runs at once."
+        )
     try:
         return zipfile.ZipFile(path)
     # zipfile raises NotImplementedError for kinds of archive that it does not read, here and below.
@@ -179,13 +224,23 @@ def _opened(path):
         ) from error
 
 
+def _entries_of(path):
+    """How many entries an archive can have, whatever it says: each begins with four bytes that are counted unread by others."""
+    count, last = 0, b""
+    with open(path, "rb") as file:
+        while part := file.read(2**20):
+            count += (last + part).count(ENTRY)
+            last = part[-3:]
+    return count
+
+
 def _manifest_of(archive, path):
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     if MANIFEST not in names:
         raise UserError(f"{path}: holds no {MANIFEST}. Expected a bundle that `snakemake bundle` wrote.")
     _check_entries(entries, path)
-    manifest = _parsed(_member(archive, path, MANIFEST), f"{path}: {MANIFEST}")
+    manifest = parsed(_member(archive, path, MANIFEST), f"{path}: {MANIFEST}")
     version = manifest.get("bundle_version") if isinstance(manifest, dict) else None
     if isinstance(version, int) and version > VERSION:
         raise UserError(
@@ -193,7 +248,7 @@ def _manifest_of(archive, path):
             "Update trainoff here, or make the bundle with the same version as here."
         )
     _check_schema(manifest, f"{path}: {MANIFEST}")
-    if manifest["id"] != _id_of(manifest):
+    if manifest["id"] != id_of(manifest):
         raise UserError(
             f"{path}: {MANIFEST} is not what was bundled: its hash does not fit. Copy the bundle again, or make it anew."
         )
@@ -220,7 +275,9 @@ def _check_entries(entries, path):
     seen = set()
     for entry in entries:
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        if entry.filename != MANIFEST and not (len(entry.filename) <= LONGEST_NAME and NAME.fullmatch(entry.filename)):
+        if entry.filename != MANIFEST and not (
+            len(entry.filename) <= bounds.BUNDLE_NAME and NAME.match(entry.filename)
+        ):
             reason = "has a name that no file of a bundle has"
         elif entry.filename in seen:
             reason = "is there twice"
@@ -230,18 +287,18 @@ def _check_entries(entries, path):
             reason = "is encrypted"
         elif entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             reason = "is packed in a way that bundles are not"
-        elif entry.file_size > MOST_BYTES_EACH:
-            reason = f"is larger than {MOST_BYTES_EACH >> 20} MiB"
+        elif entry.file_size > bounds.BUNDLE_MEMBER_BYTES:
+            reason = f"is larger than {bounds.BUNDLE_MEMBER_BYTES >> 20} MiB"
         else:
             seen.add(entry.filename)
             continue
         raise UserError(
             f"{path}: {entry.filename[:200]!r} {reason}. Nothing of this archive was used; make the bundle anew."
         )
-    if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > MOST_BYTES:
+    if len(entries) > bounds.BUNDLE_FILES or sum(entry.file_size for entry in entries) > bounds.BUNDLE_UNPACKED_BYTES:
         raise UserError(
-            f"{path}: holds more than {MOST_FILES:,} files or {MOST_BYTES >> 30} GiB. Expected the records of a sweep; "
-            "bundle fewer runs at once."
+            f"{path}: holds more than {bounds.BUNDLE_FILES:,} files or {bounds.BUNDLE_UNPACKED_BYTES >> 30} GiB. Expected the "
+            "records of a sweep; bundle fewer runs at once."
         )
 
 
@@ -255,14 +312,21 @@ def _member(archive, path, name):
         ) from error
 
 
-def _parsed(content, where):
+def parsed(content, where):
     """JSON as this project writes it: no NaN, no number too large for a table, no half characters, no deep nesting."""
+    if isinstance(content, bytes):
+        containers = content.count(b"{") + content.count(b"[")
+        if containers > bounds.JSON_CONTAINERS or content.count(b",") > bounds.JSON_VALUES:
+            raise UserError(
+                f"{where}: holds more than {bounds.JSON_CONTAINERS:,} objects and lists or {bounds.JSON_VALUES:,} values. "
+                "Expected the JSON that trainoff writes."
+            )
     try:
         value = json.loads(content, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
         raise UserError(
-            f"{where}: {error or 'is nested too deeply'}. Expected the JSON that trainoff writes."
+            f"{where}: {one_line(error) or 'is nested too deeply'}. Expected the JSON that trainoff writes."
         ) from error
     return value
 
@@ -290,7 +354,7 @@ def _validator(part):
 
 
 def _check_schema(value, where, part=None):
-    error = jsonschema.exceptions.best_match(_validator(part).iter_errors(value))
+    error = jsonschema.exceptions.best_match(itertools.islice(_validator(part).iter_errors(value), 20))
     if error is not None:
         key = one_line(".".join(str(step) for step in error.absolute_path), most=200) or "it"
         raise UserError(

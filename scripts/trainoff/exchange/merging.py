@@ -18,6 +18,8 @@ INDEX = "index.json"
 LONGEST_SETTINGS = 2000
 # What a reader adds to a record, or computes from its epochs by which of them are warm-up.
 NOT_THE_RUN = ("origin", "settings", "energy", "energy_reason", "throughput")
+# Where an experiment of this folder keeps its runs, as patterns for what lies below results/.
+OWN_PLACES = ("results/{}", "results/*/{}")
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,27 @@ def survey(places, devices, reference, origin_file):
         )
     if not manifests:
         return Survey({}, {}, devices)
+    require_one_chip(manifests)
     taken = {device["name"] for device in [*devices, reference]} if devices else set()
     names = name_devices(taken, manifests.values(), bundles.origin_of(origin_file))
     return Survey(manifests, names, all_devices(devices, manifests.values(), names))
+
+
+def require_one_chip(manifests):
+    """Raises UserError when bundles of one origin name two chips for one device; manifests: {path: table of contents}."""
+    known = {}
+    for path, manifest in manifests.items():
+        for device in manifest["devices"]:
+            chip = device.get("chip")
+            if chip is None:
+                continue
+            first, other = known.setdefault((manifest["origin"], device["name"]), (chip, path))
+            if first != chip:
+                raise UserError(
+                    f"{other} and {path} come from one project folder ({manifest['origin']}), and its device {device['name']} is "
+                    f"{one_line(first, 60)} in one and {one_line(chip, 60)} in the other. Expected one chip: was the folder "
+                    "copied to another machine? Delete results/.origin there, and make its bundle anew."
+                )
 
 
 def find(places):
@@ -226,30 +246,49 @@ def combine(found, imported, origin, read):
 
     found: [(path, record)] of this machine. imported: folder that `unpack` wrote. origin: of this folder, whose runs may
     come back to it in a bundle. read: gives the record in a file. Records of others get the device's name here,
-    `origin` (the bundle's id) and `settings`. Raises UserError for a run that came back changed.
+    `origin` (the bundle's id) and `settings`. Raises UserError for a run that came back changed, and for one in this
+    folder's name that this folder does not have: nobody else speaks for this machine.
     """
     own = {_key(record["run"]): (path, record) for path, record in found}
     combined = dict(own)
     for entry in index_of(imported)["runs"]:
         record = read(entry["path"])
-        if entry["origin"] == origin and (key := _key(record["run"])) in own:
-            path, mine = own[key]
+        if entry["origin"] == origin:
+            path, mine = own.get(_key(record["run"])) or _own_record(
+                record["run"], entry["path"], read, Path(imported).parent
+            )
             require_same(digest_of(mine), path, digest_of(record), entry["path"])
-            continue
+            if _key(record["run"]) in own:
+                continue
         run = record["run"] | {"device": entry["device"]}
         record |= {"run": run, "origin": entry["bundle"], "settings": entry["settings"]}
         combined[_key(run)] = entry["path"], record
     return [combined[key] for key in sorted(combined)]
 
 
+def _own_record(run, where, read, results):
+    """(path, record) of a run that this folder has, though not this experiment. Raises UserError where it has none."""
+    name = f"{bundles.run_folder(run)}/metrics.json"
+    for path in [results / name, *sorted(path for pattern in OWN_PLACES for path in Path().glob(pattern.format(name)))]:
+        if path.is_file():
+            return str(path), read(str(path))
+    raise UserError(
+        f"{where}: is in the name of this project folder (results/.origin), which has no such run. Expected runs that are here; "
+        "was this folder, or results/.origin, copied? Delete results/.origin on one of the machines and make its bundle "
+        "anew, or take this one out of imports."
+    )
+
+
 def digest_of(record):
-    """What makes two records the same run: all but a failure's words, which a bundle shortens, and which epochs count."""
+    """What makes two records the same run: everything to the byte, but which epochs count, and what follows from that.
+
+    A reader says which count. Names of people and places are scrubbed before, as in a bundle.
+    """
     plain = private({key: value for key, value in record.items() if key not in NOT_THE_RUN})
     for windows in [plain["windows"], *(one.get("windows", []) for one in plain["training"]["attempts"])]:
         for window in windows:
-            del window["warm_up"]
+            window.pop("warm_up", None)
     plain["identity"] = plain.get("identity", {}) | {"warm_up_epochs": None}
-    plain["failure"] = plain["failure"] is not None
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 

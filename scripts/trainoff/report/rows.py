@@ -261,6 +261,8 @@ def run_rows(runs, devices):
 def _flags(run):
     """What must be said beside a run's status, in a word or few."""
     flags = [name for name in ("unstable", "busy") if run[name] or False]
+    if numbers.known(run["implausible"]):
+        flags.append(f"implausible: {run['implausible']}")
     if numbers.known(run["suspended_seconds"]) and run["suspended_seconds"] > 0:
         flags.append(f"stopped for {run['suspended_seconds']:.0f} s, not counted")
     if run["attempts"] > 1:

@@ -10,6 +10,7 @@ def warnings(runs, rates, devices, standing):
     """
     labels = {one.name: one.label for one in devices}
     found = [
+        _implausible(runs, labels),
         _failures(runs),
         _single(rates),
         _unstable(rates),
@@ -19,6 +20,18 @@ def warnings(runs, rates, devices, standing):
         _not_learning(runs, labels),
     ]
     return [one for one in found if one]
+
+
+def _implausible(runs, labels):
+    doubted = runs[runs["implausible"].notna()]
+    if doubted.empty:
+        return None
+    names = numbers.listing(labels.get(name, name) for name in dict.fromkeys(doubted["device"]))
+    return {
+        "text": f"{len(doubted)} of {numbers.count(len(runs), 'run')}, on {names}, cannot be as recorded and are marked "
+        f"implausible: {doubted['implausible'].iloc[0]}.",
+        "cure": "results from people whose word you would take",
+    }
 
 
 def _failures(runs):

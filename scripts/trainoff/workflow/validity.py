@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import axes, energy, experiment
+from trainoff import axes, energy, experiment, windows
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
@@ -368,15 +368,16 @@ def requirement(wanted):
 
 
 def mark_warm_up(record, epochs):
-    """Marks the first windows of a record as warm-up, as many as `epochs`, and computes the energy of the others again.
+    """Marks the first windows of a record as warm-up, as many as `epochs`, and computes speed and energy from the others again.
 
     One in which the training was stopped stays marked: it does not count either.
     """
-    for windows in [record["windows"], *(one["windows"] for one in record["training"]["attempts"] if "windows" in one)]:
-        for window in windows:
+    for listed in [record["windows"], *(one["windows"] for one in record["training"]["attempts"] if "windows" in one)]:
+        for window in listed:
             window["warm_up"] = window["epoch"] <= epochs or "suspended_seconds" in window
     if "identity" in record:
         record["identity"] = record["identity"] | {"warm_up_epochs": epochs}
+    record["throughput"] = windows.summarise(record["windows"])
     if record["energy"]:
         found = record["energy"]
         record["energy"], record["energy_reason"] = energy.summarise(

@@ -1,0 +1,207 @@
+"""What a record of another machine claims of itself, computed again from its own epochs.
+
+Hashes show that a bundle is whole, not that it is true. What follows from the epochs is not believed but computed; where the
+two disagree, somebody changed one of them, and the record is refused. Who invents all epochs consistently is not found out.
+"""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from trainoff import bounds, convergence, energy, windows
+from trainoff.errors import UserError, one_line
+
+# Figures may be computed by another version of Python, with another rounding of the last digits.
+RELATIVE = 1e-6
+STATUSES_OF_EARLIER_ATTEMPTS = ("diverged", "not_converged", "suspended")
+# Keys by which a number's range is known: the least and the most of each, far beyond anything a training shows.
+RANGES = {
+    "seconds": (1e-6, 1e8),
+    "images": (1, 1e13),
+    "batch_size": (1, 1e7),
+    "img_dim": (0, 1e5),
+    "learning_rate": (1e-15, 1e6),
+    "energy_joules": (1e-9, 1e13),
+    "joules_per_image": (1e-12, 1e9),
+    "joules_per_image_above_idle": (1e-12, 1e9),
+    "mean_watts": (1e-6, 1e6),
+    "idle_watts": (0, 1e6),
+}
+LARGEST_NUMBER = 1e30
+FIRST_YEAR = 2015
+# Clocks of machines differ, and time zones are forgotten.
+AHEAD = timedelta(days=2)
+
+
+def check(record, where):
+    """Raises UserError for a valid record that is too large, holds impossible numbers or times, or contradicts its epochs."""
+    for key, words in _faults(record):
+        raise UserError(
+            f"{where}: {one_line(key, 100)}: {one_line(words)}. Expected a record as a training writes it; make the bundle anew "
+            "where it comes from."
+        )
+
+
+def _faults(record):
+    """(key, what is wrong) of everything wrong with a record, counts and ranges first."""
+    yield from _counts(record)
+    yield from _ranges(record)
+    yield from _times(record)
+    for name, listed in _all_windows(record):
+        for place, window in enumerate(listed, start=1):
+            if window["epoch"] != place:
+                yield f"{name}.{place - 1}.epoch", f"{window['epoch']} stands where epoch {place} belongs"
+    for key, claimed, computed in [*_training(record), *_speed_and_energy(record), *_identity(record)]:
+        if not _equal(claimed, computed):
+            yield key, f"it says {_word(claimed)}, its epochs say {_word(computed)}"
+
+
+def _all_windows(record):
+    yield "windows", record["windows"]
+    for place, attempt in enumerate(record["training"]["attempts"]):
+        yield f"training.attempts.{place}.windows", attempt.get("windows", [])
+
+
+def _counts(record):
+    if len(record["training"]["attempts"]) > bounds.RECORD_ATTEMPTS:
+        yield "training.attempts", f"more than {bounds.RECORD_ATTEMPTS}"
+    for name, listed in _all_windows(record):
+        if len(listed) > bounds.RECORD_EPOCHS:
+            yield name, f"{len(listed):,} epochs; at most {bounds.RECORD_EPOCHS:,} are read"
+    failure = record["failure"] or {}
+    if len(failure.get("log_tail", ())) > bounds.RECORD_LOG_LINES:
+        yield "failure.log_tail", f"more than {bounds.RECORD_LOG_LINES} lines"
+
+
+def _ranges(value, path=()):
+    """Numbers and texts out of range anywhere in a record, with as little work per epoch as can be."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    if isinstance(value, dict) and len(value) > bounds.RECORD_KEYS:
+        yield ".".join(path), f"more than {bounds.RECORD_KEYS} keys"
+    for key, part in parts:
+        if isinstance(part, dict | list):
+            yield from _ranges(part, (*path, str(key)))
+        elif isinstance(part, str):
+            if len(part) > bounds.RECORD_TEXT:
+                yield (
+                    ".".join((*path, str(key))),
+                    f"a text of {len(part):,} characters; at most {bounds.RECORD_TEXT:,} are read",
+                )
+        elif part is not None and not isinstance(part, bool):
+            least, most = RANGES.get(key, (-LARGEST_NUMBER, LARGEST_NUMBER))
+            if not least <= part <= most:
+                yield ".".join((*path, str(key))), f"{part:g} is out of the range from {least:g} to {most:g}"
+
+
+def _times(record):
+    provenance = record["provenance"]
+    moments = {f"provenance.{key}": provenance[key] for key in ("started_at", "finished_at")}
+    for name, listed in _all_windows(record):
+        moments |= {
+            f"{name}.{place}.started_at": one["started_at"] for place, one in enumerate(listed) if one.get("started_at")
+        }
+    latest = datetime.now(UTC) + AHEAD
+    for key, text in moments.items():
+        moment = moment_of(text)
+        if moment is None:
+            yield key, f"{one_line(text, 40)!r} is no time such as 2026-01-02T13:00:00Z"
+        elif not FIRST_YEAR <= moment.year <= latest.year or moment > latest:
+            yield key, f"{one_line(text, 40)} is not a time at which this can have been"
+    start, end = moment_of(provenance["started_at"]), moment_of(provenance["finished_at"])
+    if start and end and end < start:
+        yield "provenance.finished_at", "before started_at"
+
+
+def moment_of(text):
+    """A time in a record as a datetime in UTC; None for none."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _training(record):
+    """(key, what the record says, what follows) of how the training went."""
+    training, status, last = record["training"], record["status"], (record["windows"] or [{}])[-1]
+    *earlier, final = training["attempts"]
+    yield "training.epochs", training["epochs"], len(record["windows"])
+    yield "training.final_val_accuracy", training["final_val_accuracy"], last.get("val_accuracy")
+    yield "training.converged", training["converged"], _converged(record)
+    yield "failure", record["failure"] is None, status == "ok"
+    yield "training.attempts.0.learning_rate", training["attempts"][0]["learning_rate"], record["run"]["learning_rate"]
+    word = "not_converged" if status == "ok" and training["converged"] is False else status
+    # Stopped in every epoch that counts.
+    stopped = status == "ok" and final["outcome"] == "suspended" and all(one["warm_up"] for one in record["windows"])
+    yield "training.attempts.outcome", final["outcome"], "suspended" if stopped else word
+    for place, attempt in enumerate(earlier):
+        if attempt["outcome"] not in STATUSES_OF_EARLIER_ATTEMPTS:
+            yield f"training.attempts.{place}.outcome", attempt["outcome"], "an attempt that was given up"
+        if training["attempts"][place + 1]["learning_rate"] > attempt["learning_rate"]:
+            yield f"training.attempts.{place + 1}.learning_rate", "more than before", "less or the same"
+
+
+def _converged(record):
+    """What convergence.RULE makes of the last attempt, as far as a record can tell; else what the record says."""
+    training, status, listed = record["training"], record["status"], record["windows"]
+    if status == "diverged":
+        return False
+    if status != "ok":
+        return None
+    known = [training.get(key) for key in ("first_loss", "validation_images", "classes")]
+    if None not in known:
+        return convergence.converged(listed, *known)
+    if not listed:
+        return None
+    # A record of an earlier version: no training converges whose last epoch is not finite or no better than nothing.
+    last = listed[-1]
+    return bool(training["converged"]) and last["loss"] is not None and bool(last["val_accuracy"])
+
+
+def _speed_and_energy(record):
+    try:
+        speed = windows.summarise(record["windows"])
+    except ValueError as error:
+        yield "windows", str(error), "times that can be"
+        return
+    if len(record["windows"]) > windows.TREND_VALUES:  # earlier versions looked at longer runs in another way
+        del speed["unstable"]
+    for key, value in speed.items():
+        yield f"throughput.{key}", record["throughput"][key], value
+    claimed = record["energy"]
+    if claimed:
+        found, _ = energy.summarise(record["windows"], claimed["source"], claimed["scope"], claimed["idle_watts"])
+        for key in claimed:
+            yield f"energy.{key}", claimed[key], (found or {}).get(key)
+
+
+def _identity(record):
+    """(key, what the record says, what follows) of what it was trained with; nothing for a record that does not hold it."""
+    identity, run = record.get("identity"), record["run"]
+    if identity is None:
+        return
+    if record["status"] == "ok":
+        yield "identity.epochs", identity["epochs"], len(record["windows"])
+    for name, listed in _all_windows(record):
+        for place, window in enumerate(listed):
+            if window["images"] != identity["images_per_epoch"]:
+                yield f"{name}.{place}.images", window["images"], identity["images_per_epoch"]
+            if window["warm_up"] != (place < identity["warm_up_epochs"] or "suspended_seconds" in window):
+                yield f"{name}.{place}.warm_up", window["warm_up"], not window["warm_up"]
+    for key, where in (("backend", record["device"]), ("accelerator", record["device"])):
+        if key in identity:
+            yield f"identity.{key}", identity[key], where[key]
+    for key in ("images_sha256", "code_sha256"):
+        if key in record["provenance"]:
+            yield f"provenance.{key}", record["provenance"][key], identity[key]
+    if isinstance(identity["images_per_epoch"], int):
+        yield "identity.images_per_epoch", identity["images_per_epoch"] % run["batch_size"], 0
+
+
+def _equal(claimed, computed):
+    if isinstance(claimed, bool) or isinstance(computed, bool) or not isinstance(claimed, int | float):
+        return claimed is computed if isinstance(claimed, bool) or isinstance(computed, bool) else claimed == computed
+    return isinstance(computed, int | float) and math.isclose(claimed, computed, rel_tol=RELATIVE)
+
+
+def _word(value):
+    return "nothing" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
