@@ -171,7 +171,7 @@ def _converged(outcome, chance):
     )
 
 
-def _training(attempts, classes):
+def _training(attempts):
     """The `training` part of a record."""
     *given_up, (_, last, converged) = attempts
     windows = last.journal.windows
@@ -180,7 +180,6 @@ def _training(attempts, classes):
         "epochs": len(windows),
         "first_loss": last.journal.last("first_step").get("loss"),
         "validation_images": last.journal.last("built").get("validation_images"),
-        "classes": classes,
         "final_val_accuracy": windows[-1]["val_accuracy"] if windows else None,
         "final_val_balanced_accuracy": windows[-1].get("val_balanced_accuracy") if windows else None,
         "attempts": [
@@ -220,7 +219,7 @@ def _record(run, attempts, idle):
         },
         "windows": windows,
         "throughput": summarise(windows),
-        "training": _training(attempts, run["classes"]),
+        "training": _training(attempts),
         "model": journal.last("built").get("model"),
         "energy": drawn,
         "energy_reason": energy_reason,

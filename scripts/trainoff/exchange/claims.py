@@ -126,6 +126,11 @@ def _training(record):
     *earlier, final = training["attempts"]
     yield "training.epochs", training["epochs"], len(record["windows"])
     yield "training.final_val_accuracy", training["final_val_accuracy"], last.get("val_accuracy")
+    yield (
+        "training.final_val_balanced_accuracy",
+        training.get("final_val_balanced_accuracy"),
+        last.get("val_balanced_accuracy"),
+    )
     yield "training.converged", training["converged"], _converged(record)
     yield "failure", record["failure"] is None, status == "ok"
     yield "training.attempts.0.learning_rate", training["attempts"][0]["learning_rate"], record["run"]["learning_rate"]
@@ -147,11 +152,11 @@ def _converged(record):
         return False
     if status != "ok":
         return None
-    known = [training.get(key) for key in ("first_loss", "validation_images", "classes")]
-    if None not in known:
-        return convergence.converged(listed, *known)
     if not listed:
         return None
+    if None not in [training.get(key) for key in ("validation_images", "chance_accuracy", "chance_loss")]:
+        chance = convergence.Chance(training["chance_accuracy"], training["chance_loss"])
+        return convergence.converged(listed, training.get("first_loss"), training["validation_images"], chance)
     # A record of an earlier version: no training converges whose last epoch is not finite or no better than nothing.
     last = listed[-1]
     return bool(training["converged"]) and last["loss"] is not None and bool(last["val_accuracy"])
