@@ -107,8 +107,9 @@ def test_failed_runs_come_with_the_end_of_their_logs(here, there):
     _, runs = here.tables(there.bundle())
     (failed,) = runs[runs["status"] == "crashed"].to_dict("records")
     assert failed["device"] == "cuda" and "SIGSEGV" in failed["reason"]
-    assert Path(failed["metrics"]).with_name("train.log").read_text() == "made up\n"
-    assert json.loads(Path(failed["metrics"]).read_text())["failure"]["log_tail"]
+    metrics = here.folder.parent / failed["metrics"]
+    assert metrics.with_name("train.log").read_text() == "made up\n"
+    assert json.loads(metrics.read_text())["failure"]["log_tail"]
 
 
 def test_the_same_content_gives_the_same_bytes(here):
