@@ -6,6 +6,9 @@ CONFIG :=
 DEVICES :=
 # Statuses for make retry; all that failed without it: make retry STATUSES="timed_out crashed"
 STATUSES :=
+# Where make share puts a report, and of which folder make gallery makes one page.
+TO := share
+FOLDER := share
 # Further options for snakemake or pytest: make report ARGS=--dry-run
 ARGS :=
 
@@ -25,7 +28,7 @@ snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $
     --quiet progress rules host reason
 executor = --cores 1
 
-.PHONY: help report retry clean-superseded bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
+.PHONY: help report retry clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
     benchmark-scale drills fuzz docs lint lock clean environment development
 
 help:
@@ -34,6 +37,8 @@ help:
 	@echo 'make retry              train again what failed (STATUSES="timed_out crashed" for some of it)'
 	@echo 'make clean-superseded   remove the records that later runs replaced'
 	@echo 'make bundle             run it and put its runs into one small zip for another machine (docs/machines.md)'
+	@echo 'make share              put page, bundle and picture into one folder, to publish as a static site (TO=folder, default share)'
+	@echo 'make gallery FOLDER=x   one page over all reports shared into the folder x'
 	@echo 'make limits             find the largest images and batches that each device trains'
 	@echo 'make packing            report too how long the whole sweep takes with several trainings at once'
 	@echo 'make slurm              run it on a SLURM cluster (docs/slurm.md)'
@@ -64,6 +69,14 @@ retry: report
 
 clean-superseded:
 	rm -rf results/superseded results/*/superseded
+
+share: environment
+	@$(in_venv); export PATH; \
+	    $(snakemake) -- all bundle && \
+	    python scripts/share.py $(TO) config.yaml $(CONFIG)
+
+gallery: environment
+	@$(in_venv) python scripts/share.py --gallery $(FOLDER)
 
 bundle: environment
 	@$(in_venv); export PATH; \

@@ -13,6 +13,7 @@ BEHIND_THE_REPORT = [
     *(["parity"] if PARITY else []),
     *(["packing"] if IN_REPORT else []),
     *sorted(f"plot_{name}" for name in FIGURES_SHOWN),
+    "draw_share",
 ]
 PAGE_PARTS = sorted(os.listdir(os.path.join(PROJECT, "report/page")))
 # Tables of the report; those that the experiment has no use for are empty lists.
@@ -85,3 +86,43 @@ rule report:
         ),
     script:
         "../scripts/report.py"
+
+
+rule draw_share:
+    input:
+        **{
+            name: f"<results>/tables/{name}.parquet"
+            for name in [
+                "runs",
+                "windows",
+                "energy_windows",
+                "rates",
+                "overall",
+                "costs",
+            ]
+        },
+        parity=PARITY,
+    output:
+        picture="<results>/share.png",
+        entry="<results>/share.json",
+    log:
+        "<results>/logs/draw_share.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=code_of("scripts/draw_share.py"),
+        tables=[
+            "runs",
+            "windows",
+            "energy_windows",
+            "rates",
+            "overall",
+            "costs",
+            "parity",
+        ],
+        title=literal(one_line(config["title"])),
+        devices=FIGURE_DEVICES,
+        assumptions=ASSUMPTIONS,
+        pair=PAIR,
+    script:
+        "../scripts/draw_share.py"

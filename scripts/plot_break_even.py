@@ -30,21 +30,21 @@ def draw(break_even, assumptions, devices):
         title,
         naming.label(naming.configuration_of(rows[0]), naming.READING_ORDER),
         [
-            "Trainings of a month follow each other in one rental. A line ends where a month has room for no more.",
+            "Runs of a month follow each other in one rental. A line ends where a month has time for no more.",
             *economy.break_even_notes(table, labels),
             *economy.assumption_lines(assumptions, list(names), labels),
         ],
         HEIGHT + 0.5,
         key=[
             *(
-                (shown[row["owned_device"]].colour, "-", f"{shown[row['owned_device']].label} owned")
+                (shown[row["owned_device"]].colour, "-", f"{shown[row['owned_device']].label} bought")
                 for row in _once(known, "owned")
             ),
             *(
                 (shown[row["rented_device"]].colour, "--", f"{shown[row['rented_device']].label} rented")
                 for row in _once(known, "rented")
             ),
-            (palette.INK, "o", "owning begins to be cheaper"),
+            (palette.INK, "o", "buying begins to be cheaper"),
         ],
     )
     axes = page.axes(0.7, 0.05, figures.WIDTH - 0.85, HEIGHT)
@@ -66,7 +66,7 @@ def draw(break_even, assumptions, devices):
             y = row["owned_per_month"] + count * row["electricity_per_training"]
             axes.plot([count], [y], "o", color=palette.INK, markersize=5, zorder=4)
             axes.annotate(f"{int(count):,}", (count, y), (0, 7), textcoords="offset points", ha="center", zorder=5)
-    axes.set_xlabel("trainings per month (logarithmic)")
+    axes.set_xlabel("runs per month (logarithmic)")
     axes.set_ylabel(f"{assumptions['currency']} per month (log)")
     figures.plain_log_axis(axes)
     figures.plain_log_axis(axes, "y")

@@ -24,7 +24,7 @@ def draw(costs, assumptions, devices):
     if values.empty:
         return figures.quiet_panel(title, " ".join(notes))
     configurations = naming.all_configurations(costs)
-    label = f"{assumptions['currency']} per training"
+    label = f"{assumptions['currency']} per run"
     if summaries.too_many(configurations):
         table, lanes = by_way(costs, shown)
         return summaries.draw_spreads(title, configurations, notes, table, "cost", lanes, label)
@@ -40,7 +40,7 @@ def draw(costs, assumptions, devices):
         label,
         key=[
             *((device.colour, "bar", device.label) for device in shown),
-            (palette.INK, "o", "owned"),
+            (palette.INK, "o", "bought"),
             (palette.INK, "hollow", "rented"),
         ],
     )

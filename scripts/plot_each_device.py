@@ -70,8 +70,8 @@ def _right(cell):
 
 
 def _text(cell):
-    text = numbers.significant(cell["images_per_second"])
-    return f"{text} unstable" if cell["unstable"] else text
+    flags = [name for name in ("unstable", "busy") if cell[name]]
+    return " ".join([numbers.significant(cell["images_per_second"]), *flags])
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def draw(runs, windows, rates, devices):
         len(shown),
         "training images per second",
         key=[(device.colour, device.mark, device.label) for device in shown]
-        + [(palette.QUIET, "hollow", "warm-up window, not counted")],
+        + [(palette.QUIET, "hollow", "warm-up epoch, not counted")],
     )
     logarithmic = max(measured) / min(measured) > 12
     ends = [*windows["rate"], *(end for cell in found.values() for end in (_right(cell), cell["ci_low"]) if end)]
@@ -106,7 +106,8 @@ def _right(cell):
 
 
 def _text(cell):
-    text = numbers.significant(cell["images_per_second"]) + (" unstable" if cell["unstable"] else "")
+    flags = [name for name in ("unstable", "busy") if cell[name]]
+    text = " ".join([numbers.significant(cell["images_per_second"]), *flags])
     return f"{text} ({cell['good']})" if cell["good"] else text
 
 

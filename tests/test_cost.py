@@ -308,47 +308,48 @@ def test_the_way_to_an_accuracy_is_told_per_cell(tmp_path):
     assert "did not reach 45 %" in lines[0] and "(2 of 3 runs); 2 of 2" in lines[1] and " J (chip); 2 of 2" in lines[2]
 
 
+def told(tables, quantity):
+    """The tile of metal against cuda."""
+    from trainoff.analyze import pairs
+    from trainoff.report import words
+
+    found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))[quantity]
+    return words.verdict(found, {device["name"]: device["label"] for device in DEVICES}, "USD")
+
+
 def test_sentences_say_what_the_tables_hold(mixed, walls):
-    labels = {device["name"]: device["label"] for device in DEVICES}
+    from trainoff import numbers
+
     row = walls["overall"].query("device == 'metal' and baseline == 'cuda' and subset == 'all'").to_dict("records")[0]
-    (said,) = economy.pair_lines(row, labels)
-    assert f"{row['ratio']:.2f}× the speed of NVIDIA GPU, for {row['energy_ratio']:.2f}×" in said
-    assert (
-        f"({row['energy_low']:.2f} to {row['energy_high']:.2f}) the energy (8 of 8" in said
-        and "the rent (8 of 8)" in said
-    )
-    row = mixed["overall"].query("device == 'metal' and baseline == 'cuda' and subset == 'all'").to_dict("records")[0]
-    said = " ".join(economy.pair_lines(row, labels))
-    assert (
-        "Apple GPU is about the whole chip" in said
-        and "NVIDIA GPU is about the GPU alone" in said
-        and "wall meter" in said
-    )
+    tile = told(walls, "energy")
+    size = max(row["energy_ratio"], 1 / row["energy_ratio"])
+    assert tile["value"] == numbers.ratio(size) and f"needs {numbers.ratio(size)} the energy of" in tile["sentence"]
+    assert "in all 8 configurations; both readings cover the whole machine" in tile["sentence"]
+    tile = told(mixed, "energy")
+    assert "the whole chip" in tile["sentence"] and "the GPU alone" in tile["sentence"]
+    assert "wall meter" in tile["cure"] and tile["winner"] is None
     shown = palette.devices_in(DEVICES, mixed["rates"])
-    alone = economy.energy_line(mixed["rates"], shown[1])
-    assert alone.startswith("1,000 images took ") and alone.endswith(" J (GPU).")
-    assert economy.energy_line(mixed["rates"], shown[0]) == ""
     notes = " ".join(economy.energy_notes(mixed["rates"], shown))
     assert "must not be compared" in notes and f"CPU: energy unknown. {synthetic.NO_METER}" in notes
 
 
-def words_of(figure, tmp_path):
-    from test_figures import words
-
-    figures.use_style()
-    figures.save(figure, tmp_path / "figure.svg", tmp_path / "figure.png")
-    return words(tmp_path / "figure.svg")
+def words_of(figure, _):
+    """All text of a figure: of its picture and its facts."""
+    drawn = [text.get_text() for text in figure.findobj(figures.matplotlib.text.Text)]
+    return " ".join([figure.facts["title"], figure.facts["subtitle"], *figure.facts["notes"], *drawn])
 
 
 def test_the_figures_say_what_is_measured_and_what_is_assumed(mixed, tmp_path):
-    figures.use_style()
+    from trainoff.report import saving
+
+    saving.use_style()
     text = words_of(plot_energy.draw(mixed["rates"], DEVICES), tmp_path)
-    assert "(GPU)" in text and "(chip)" in text and "unknown" in text and "must not be compared" in text
+    assert "The GPU alone" in text and "The whole chip" in text and "must not be compared" in text
     assert "images/J" in words_of(plot_efficiency.draw(mixed["rates"], DEVICES), tmp_path)
     text = words_of(plot_cost.draw(mixed["costs"], synthetic.ASSUMPTIONS, DEVICES), tmp_path)
     assert "made up, 2026-01" in text and "at least 24 h" in text and "no price of purchase" in text
     text = words_of(plot_break_even.draw(mixed["break_even"], synthetic.ASSUMPTIONS, DEVICES), tmp_path)
-    assert "Owning beats renting" in text and "trainings per month" in text
+    assert "pays off above" in text and "runs per month" in text
 
 
 def test_the_break_even_table_has_every_pair(mixed):

@@ -65,6 +65,7 @@ function openTarget() {
 
 const view = JSON.parse(document.getElementById("trainoff-view").textContent);
 allRuns(view);
+allRates(view);
 const handles = new Map([...document.querySelectorAll("table.sortable")].map((table) => [table.id, sortable(table)]));
 explore(view, handles.get("all-runs"));
 money();

@@ -79,7 +79,10 @@ function allRuns(view) {
   const rows = Array.from({ length: total }, (_, place) => {
     const device = view.devices[view.runs.d[place]], at = (name) => column[name]?.[place] ?? null;
     const status = make("td", {}, make("span", { class: at("status") === "ok" ? "good" : "bad" }, view.statuses[view.runs.s[place]]));
-    for (const flag of ["unstable", "busy"]) if (at(flag)) status.append(" ", make("span", { class: "flag" }, flag));
+    const flags = ["unstable", "busy"].filter(at);
+    if (at("suspended_seconds") > 0) flags.push(`stopped for ${at("suspended_seconds").toFixed(0)} s, not counted`);
+    if (at("attempts") > 1) flags.push(`attempt ${at("attempts")}, learning rate ${at("learning_rate_used")}`);
+    for (const flag of flags) status.append(" ", make("span", { class: "flag" }, flag));
     const dot = make("span", { class: "swatch", style: `--colour:var(--device-${device.colour})`, "aria-hidden": "true" });
     return make("tr", { "data-run": place },
       valued(at("sequence"), String), make("td", { class: "nowrap" }, dot, device.name),
@@ -91,4 +94,28 @@ function allRuns(view) {
   });
   body.replaceChildren(...rows);
   document.querySelectorAll("#runs .excerpt").forEach((note) => { note.hidden = true; });
+}
+
+// Rows of all results by configuration, likewise.
+function allRates(view) {
+  const table = document.getElementById("rates"), body = table.tBodies[0];
+  if (body.rows.length === view.configurations.length) return;
+  const speeds = columnOf("rates", "images_per_second"), lows = columnOf("rates", "ci_low"), highs = columnOf("rates", "ci_high");
+  const logs = speeds.filter((value) => value !== null).map(Math.log), least = Math.min(...logs), most = Math.max(...logs);
+  const rows = view.configurations.map((one) => make("tr", {}, make("th", { scope: "row", class: "nowrap" }, one.name), ...view.devices.map(() => make("td", { class: "number" }, "not run"))));
+  view.results.row.forEach((row, place) => {
+    const cell = rows[view.results.c[place]].cells[view.results.d[place] + 1], speed = speeds[row], note = view.notes[view.results.note[place]];
+    if (speed === null) {
+      cell.replaceChildren(make("span", { class: "bad" }, note));
+      return;
+    }
+    const heat = most > least ? Math.min(4, Math.floor((5 * (Math.log(speed) - least)) / (most - least))) : 0;
+    cell.className = `number h${heat}`;
+    cell.dataset.value = speed;
+    const interval = lows[row] === null ? "no interval" : `${number(lows[row])} to ${number(highs[row])}`;
+    cell.replaceChildren(number(speed), make("br"), make("span", { class: "quiet" }, interval));
+    for (const text of note.split("; ").filter(Boolean)) cell.append(make("br"), make("span", { class: "flag" }, text));
+  });
+  body.replaceChildren(...rows);
+  document.querySelectorAll("#numbers .excerpt").forEach((note) => { note.hidden = true; });
 }

@@ -20,7 +20,7 @@ RATIOS = (
     ("cost_ratio", "cost_low", "cost_high"),
     ("owned_cost_ratio", "owned_cost_low", "owned_cost_high"),
 )
-SIDES = ("images_per_second", "replicates", "precision", "xla")
+SIDES = ("images_per_second", "replicates", "spread_source", "precision", "xla")
 OPPOSITE = {"faster": "slower", "slower": "faster"}
 QUANTITIES = ("speed", "energy", "money")
 WAYS = ("owned", "rented")

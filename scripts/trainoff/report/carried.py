@@ -63,14 +63,6 @@ def plain(value):
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-def rows(table):
-    """A short table as a list of dicts of plain values."""
-    return [
-        {key: plain(value) for key, value in row.items()}
-        for row in table.astype(object).where(table.notna(), None).to_dict("records")
-    ]
-
-
 def embedded(value):
     """JSON that nothing can break out of a script element with."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

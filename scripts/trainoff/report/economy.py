@@ -8,7 +8,7 @@ from trainoff.analyze import cost
 from trainoff.analyze.efficiency import SCOPE_WORDS, SOURCE_WORDS
 from trainoff.energy import MEASURED
 
-HOW_TO_MEASURE = "A wall meter's file (energy.wall_meters) measures any machine."
+WAY_WORDS = {"owned": "bought", "rented": "rented"}
 
 
 def energy_by_device(rates, devices):
@@ -28,7 +28,7 @@ def energy_title(rates, devices):
     """The finding of the figure of energy."""
     found = energy_by_device(rates, devices)
     if not found:
-        return "No device has a figure of energy"
+        return "Energy was not measured"
     parts = [
         f"{device.label} {joules_span(low, high)} ({_about(scope, source)})"
         for device, low, high, scope, source in found
@@ -36,21 +36,12 @@ def energy_title(rates, devices):
     if len(parts) <= 3:
         return f"Joules per 1,000 images: {numbers.listing(parts)}"
     scopes = sorted({_about(scope, source) for *_, scope, source in found})
-    return f"{len(found)} devices have a figure of energy, about {numbers.listing(scopes)}"
+    return f"Energy was read on {len(found)} devices, of {numbers.listing(scopes)}"
 
 
 def joules_span(low, high):
     """Joules of 1,000 images from the lowest to the highest configuration."""
     return numbers.span(1000 * low, 1000 * high)
-
-
-def energy_line(rates, device):
-    """What 1,000 images take on a device, over configurations; "" where nothing has a figure."""
-    parts = [
-        f"{joules_span(low, high)} J ({_about(scope, source)})"
-        for _, low, high, scope, source in energy_by_device(rates, [device])
-    ]
-    return f"1,000 images took {numbers.listing(parts)}." if parts else ""
 
 
 def energy_notes(rates, devices):
@@ -61,11 +52,9 @@ def energy_notes(rates, devices):
         for device, _, _, scope, source in found
     ]
     if len({scope for *_, scope, _ in found}) > 1:
-        notes.append(
-            "These figures are about different parts of a machine, so they must not be compared with each other."
-        )
+        notes.append("These readings cover different parts of a machine and must not be compared.")
     if any(source not in MEASURED for *_, source in found):
-        notes.append("Hollow: declared by someone, measured by nobody; in no ratio.")
+        notes.append("Hollow: declared, not measured; in no ratio.")
     return [*notes, *unknown_energy(rates, devices)]
 
 
@@ -81,26 +70,11 @@ def unknown_energy(rates, devices):
     return notes
 
 
-def energy_caveats(rates, devices):
-    """What a reader of the whole page must know of energy; [] when every device was measured."""
-    unknown = unknown_energy(rates, devices)
-    if unknown and len(unknown) == len(devices):
-        reasons = {text.partition(": ")[2] for text in unknown}
-        return (
-            [f"Energy was not measured. {next(iter(reasons)).removeprefix('energy unknown. ')}"]
-            if len(reasons) == 1
-            else unknown
-        )
-    declared = {device.label for device, *_, source in energy_by_device(rates, devices) if source not in MEASURED}
-    notes = [f"The energy of {numbers.listing(sorted(declared))} is declared, not measured."] if declared else []
-    return notes + unknown
-
-
 def efficiency_title(rates, devices):
     """The finding of speed against power: images per joule, ranked only where all figures are about the same part."""
     found = [one for one in energy_by_device(rates, devices) if one[4] in MEASURED]
     if not found:
-        return "No device has a measured power"
+        return "Power was not measured"
     if len({scope for *_, scope, _ in found}) == 1 and len(found) > 1:
         best = min(found, key=lambda one: one[1])
         worst = max(found, key=lambda one: one[2])
@@ -129,11 +103,11 @@ def cost_title(costs, devices):
             values = own[f"{way}_per_training"].dropna()
             if len(values):
                 parts.append(
-                    f"{device.label} {way} {numbers.span(values.min(), values.max())} {own['currency'].iloc[0]}"
+                    f"{device.label} {WAY_WORDS[way]} {numbers.span(values.min(), values.max())} {own['currency'].iloc[0]}"
                 )
     if not parts:
-        return "No cost can be told: prices or figures are missing"
-    return f"Cost of a training: {numbers.listing(parts[:4])}" + (" and more" if len(parts) > 4 else "")
+        return "Cost is unknown: prices or readings are missing"
+    return f"Cost of a run: {numbers.listing(parts[:4])}" + (" and more" if len(parts) > 4 else "")
 
 
 def cost_notes(costs, devices, assumptions):
@@ -142,7 +116,8 @@ def cost_notes(costs, devices, assumptions):
     training = costs["training"].dropna().unique()
     if len(training):
         notes.insert(
-            0, f"A training: cold start and windows, {training[0]}. Prices are assumptions with a source, not results."
+            0,
+            f"A run: cold start and timed epochs, {training[0]}. Prices are quoted, with their source; they are no results.",
         )
     for device in devices:
         own = costs[costs["device"] == device.name]
@@ -153,7 +128,7 @@ def cost_notes(costs, devices, assumptions):
     unreached = costs[costs["target_accuracy"].notna() & costs["seconds_to_accuracy"].isna()]
     if len(unreached):
         notes.append(
-            f"{len(unreached)} of {len(costs)} cells have no cost because half of their runs or more never reached the target."
+            f"{len(unreached)} of {len(costs)} results have no cost: at least half of their runs never reached the target."
         )
     return notes
 
@@ -192,23 +167,24 @@ def assumption_lines(assumptions, names, labels):
 def break_even_title(table, labels):
     """The finding of the break-even figure, of the rows that it shows."""
     if not len(table):
-        return "No break-even: it needs a device that can be bought and one that can be rented"
+        return "No break-even without a price to buy one device and to rent another"
     known = table[table["trainings_per_month"].notna()].to_dict("records")
     if not known:
-        return "Renting stays cheaper, or a figure is missing"
+        return "Renting stays cheaper, or a reading is missing"
     parts = [
-        f"{labels.get(row['owned_device'], row['owned_device'])} from {int(row['trainings_per_month']):,} on, against "
-        f"{labels.get(row['rented_device'], row['rented_device'])} rented"
+        f"Buying {labels.get(row['owned_device'], row['owned_device'])} pays off above "
+        f"{numbers.count(int(row['trainings_per_month']), 'run')} a month, compared with renting "
+        f"{labels.get(row['rented_device'], row['rented_device'])}"
         for row in known[:2]
     ]
-    return f"Owning beats renting by trainings a month: {numbers.listing(parts)}"
+    return "; ".join(parts)
 
 
 def break_even_notes(table, labels):
     """Which pairs have no break-even, and why."""
     rows = table[table["reason"].notna()].to_dict("records")
     return [
-        f"{labels.get(row['owned_device'], row['owned_device'])} owned against "
+        f"{labels.get(row['owned_device'], row['owned_device'])} bought against "
         f"{labels.get(row['rented_device'], row['rented_device'])} rented: {row['reason']}."
         for row in rows[:4]
     ]
@@ -231,13 +207,13 @@ def target_lines(costs, devices):
             continue
         best = reached.loc[reached["seconds_to_accuracy"].idxmin()]
         line = (
-            f"{device.label} reached {target} validation accuracy soonest after {numbers.seconds(best['seconds_to_accuracy'])} "
+            f"{device.label} reached {target} validation accuracy after {numbers.seconds(best['seconds_to_accuracy'])} "
             f"({best['reached']} runs)"
         )
         if numbers.known(best["joules_to_accuracy"]):
             about = _about(best["energy_scope"], best["energy_source"])
             line += f" and {numbers.significant(best['joules_to_accuracy'])} J ({about})"
-        lines.append(f"{line}; {len(reached)} of {numbers.count(len(own), 'configuration')} got there.")
+        lines.append(f"{line}; {len(reached)} of {numbers.count(len(own), 'configuration')} reached it.")
     return lines
 
 
@@ -253,40 +229,6 @@ def carbon_lines(costs, devices):
                 f"({_about(scope, source)})."
             )
     return lines
-
-
-def pair_lines(row, labels):
-    """The answer of one pair of devices in energy and money: sentences of a row of the table `overall`."""
-    device, baseline = labels[row["device"]], labels[row["baseline"]]
-    if not row["configurations_compared"]:
-        return []
-    parts = []
-    total = row["configurations_total"]
-    if numbers.known(row["energy_ratio"]):
-        parts.append(f"{_ratio(row, 'energy')} the energy ({row['energy_compared']} of {total} configurations)")
-    if numbers.known(row["cost_ratio"]):
-        parts.append(f"{_ratio(row, 'cost')} the rent ({row['cost_compared']} of {total})")
-    if numbers.known(row["owned_cost_ratio"]):
-        parts.append(f"{_ratio(row, 'owned_cost')} the cost of owning ({row['owned_cost_compared']} of {total})")
-    lines = []
-    if parts:
-        lines.append(
-            f"{device} trained at {numbers.ratio(row['ratio'])} the speed of {baseline}, for {numbers.listing(parts)}."
-        )
-    # A device without any figure is named among the caveats, once.
-    if row["energy_reason"].startswith("other scope"):
-        lines.append(f"Their energy cannot be compared: {plain(row['energy_reason'], labels)}")
-    return lines
-
-
-def plain(reason, labels):
-    """A reason of the tables for a reader: labels for device names, words for scopes, a full stop."""
-    name, colon, rest = reason.partition(": ")
-    if name == "other scope":
-        words = [_scope_words(part, labels) for part in rest.split(", ")]
-        return f"{numbers.listing(words)}. {HOW_TO_MEASURE}"
-    text = f"{labels.get(name, name)}{colon}{rest}" if name in labels else reason
-    return text if text.endswith(".") else f"{text}."
 
 
 def shown_configuration(table):
@@ -306,18 +248,6 @@ def of_shown_configuration(table):
         place for place, row in enumerate(table.to_dict("records")) if naming.configuration_of(row) == configuration
     ]
     return table.iloc[shown]
-
-
-def _scope_words(text, labels):
-    """ "cuda gpu (nvml)" as "NVIDIA GPU: the GPU alone, by NVIDIA's counter (NVML)"."""
-    name, scope, source = text.split(" ", 2)
-    return f"{labels.get(name, name)} is about {SCOPE_WORDS.get(scope, scope)}, by {SOURCE_WORDS.get(source.strip('()'), source)}"
-
-
-def _ratio(row, name):
-    text = numbers.ratio(row[f"{name}_ratio"])
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{text} ({numbers.ratio_interval(low, high)})" if numbers.known(low) and numbers.known(high) else text
 
 
 def _about(scope, source):

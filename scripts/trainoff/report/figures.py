@@ -327,8 +327,17 @@ def draw_estimate(axes, y, device, middle, low, high, hollow=False, mark=None, s
 
 
 def write_beside(axes, x, y, text):
-    """Writes a value right of its dot."""
-    axes.annotate(clean(text), (x, y), (5, 0), textcoords="offset points", va="center", fontsize=FONT - 1, zorder=5)
+    """Writes a value right of its dot, on a ground that no line of the panel strikes through."""
+    axes.annotate(
+        clean(text),
+        (x, y),
+        (5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=FONT - 1,
+        zorder=5,
+        bbox={"facecolor": PAPER, "alpha": 0.7, "edgecolor": "none", "pad": 0.2},
+    )
 
 
 def plain_log_axis(axes, which="x"):

@@ -128,8 +128,3 @@ FIGURES = {
         ("rates", "published"),
     ),
 }
-
-
-def of_tables(table):
-    """Names of the figures that are drawn from a table."""
-    return [name for name, figure in FIGURES.items() if table in figure.tables]

@@ -11,7 +11,7 @@ from trainoff.report import figures, palette
 # As many rows as a reader goes through, and a page holds.
 MOST_CONFIGURATIONS = 60
 # An axis with more values is drawn in so many ranges.
-MOST_VALUES = 8
+MOST_VALUES = 4
 # Ends of the lines: four fifths of the configurations lie between.
 LOW, HIGH = 0.1, 0.9
 
@@ -54,17 +54,21 @@ def _name(axis, values):
     return f"{text} to {last:g}" if isinstance(last, (int, float)) else f"{text} to {last}"
 
 
-def spread(values):
-    """(median, low, high, how many) of known values, None where there is none."""
+def spread(values, mean=False):
+    """(median, low, high, how many) of known values, None where there is none; the geometric mean in place of the median."""
     known = np.asarray(values.dropna(), dtype=float)
-    return (*map(float, np.quantile(known, [0.5, LOW, HIGH])), len(known)) if len(known) else None
+    if not len(known):
+        return None
+    middle, low, high = map(float, np.quantile(known, [0.5, LOW, HIGH]))
+    return float(np.exp(np.log(known).mean())) if mean else middle, low, high, len(known)
 
 
-def note(configurations):
+def note(configurations, mean=False):
     """What a reader of such a figure must know."""
+    middle = "geometric mean" if mean else "median"
     return (
-        f"{len(configurations):,} configurations are too many to draw one by one; the tables hold each. Dot: median over the "
-        "configurations of a row. Line: the middle four fifths of them."
+        f"{len(configurations):,} configurations are too many to draw one by one; the tables hold each. Dot: {middle} over "
+        "the configurations of a row. Line: the middle four fifths of them."
     )
 
 
@@ -84,14 +88,14 @@ def draw_spreads(title, configurations, notes, table, column, devices, x_label, 
     page, rows = sheet(
         title,
         configurations,
-        [note(configurations), *notes],
+        [note(configurations, mean=bool(baseline)), *notes],
         len(devices),
-        f"{x_label} (logarithmic)",
+        x_label if x_label.endswith("(logarithmic)") else f"{x_label} (logarithmic)",
         [(device.colour, device.mark, device.label) for device in devices],
         axes,
     )
     found = {
-        (group, device): spread(own.loc[own["device"] == device.name, column])
+        (group, device): spread(own.loc[own["device"] == device.name, column], mean=bool(baseline))
         for group in rows
         for own in [group.of(table)]
         for device in devices
@@ -103,7 +107,7 @@ def draw_spreads(title, configurations, notes, table, column, devices, x_label, 
     panel, _ = page.panels[0]
     panel.set_xscale("log")
     ends = [end for middle, low, high, _ in measured for end in (middle, low, high)] + ([baseline] if baseline else [])
-    texts = {place: _text(values, group_sizes[place[0]]) for place, values in found.items() if values}
+    texts = {place: _text(values, group_sizes[place[0]], bool(baseline)) for place, values in found.items() if values}
     labels = [(found[place][2], text) for place, text in texts.items()]
     panel.set_xlim(figures.limits(ends, labels, panel, logarithmic=True))
     figures.plain_log_axis(panel)
@@ -120,7 +124,9 @@ def draw_spreads(title, configurations, notes, table, column, devices, x_label, 
     return page.frame.figure
 
 
-def _text(values, most):
-    """A median in words; with the number of configurations behind it where another device has more, as it misleads then."""
+def _text(values, most, is_ratio=False):
+    """The middle in words; with the number of configurations behind it where another device has more, as it misleads then."""
     middle, _, _, number = values
-    return numbers.significant(middle) + (f" ({number:,} of {most:,})" if number < most else "")
+    return (numbers.ratio if is_ratio else numbers.significant)(middle) + (
+        f" ({number:,} of {most:,})" if number < most else ""
+    )

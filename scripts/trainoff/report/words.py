@@ -7,6 +7,7 @@ from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.efficiency import SCOPE_WORDS
 from trainoff.energy import MEASURED
+from trainoff.report.economy import WAY_WORDS
 
 VERDICT_WORDS = {
     "faster": "faster",
@@ -19,8 +20,6 @@ VERDICT_WORDS = {
 PARITY_WORDS = {"same": "match", "departs": "mismatch", "not_judged": "inconclusive"}
 HEADINGS = {"speed": "Speed", "energy": "Energy", "money": "Money"}
 KIND_WORDS = {"measured": "measured", "estimated": "estimated from prices", "unknown": "unknown"}
-WAY_WORDS = {"owned": "bought", "rented": "rented"}
-SETTINGS = "config.yaml, or your experiment's file"
 METER_CURE = "Give the file of a wall meter in energy.wall_meters, or watts in energy.declared."
 PRICE_CURE = "Name a price in money.prices, such as `{name}: m1-mini`, or write out purchase or rental."
 REPLICATE_CURE = "Set replicates: 3 and start again; finished runs are kept."

@@ -1,0 +1,2 @@
+// The gallery: only its table moves.
+document.querySelectorAll("table.sortable").forEach(sortable);

@@ -1,0 +1,60 @@
+"""What is published: the verdict as a picture, a folder per report, and one page over many."""
+
+import json
+import re
+
+import synthetic
+from PIL import Image
+from test_report import Outline
+
+import draw_share
+import share
+
+ASKED = {"compare": None, "baseline": None}
+TABLES = ("runs", "windows", "energy_windows", "rates", "overall", "costs")
+
+
+def published(folder, title, speed_up=1.0):
+    """The results of two made-up devices in `folder`, with picture and entry; one machine may be faster than another."""
+    devices = synthetic.DEVICES[:2]
+    made = synthetic.records(devices, synthetic.SMALL_GRID, replicates=2)
+    for window in (window for record in made for window in record["windows"]):
+        window["seconds"] /= speed_up
+    tables = synthetic.results(folder, devices, made)
+    draw_share.main(
+        {name: tables[name] for name in TABLES},
+        title,
+        devices,
+        synthetic.ASSUMPTIONS,
+        ASKED,
+        folder / "share.png",
+        folder / "share.json",
+    )
+    (folder / "report.html").write_text("<!doctype html><title>a report</title>")
+    return folder
+
+
+def test_the_verdict_is_a_picture_of_the_size_that_links_show(tmp_path):
+    published(tmp_path, "A title that is <b>long</b> " * 5)
+    with Image.open(tmp_path / "share.png") as picture:
+        assert picture.size == (1200, 630)
+
+
+def test_a_gallery_tells_the_spread_between_machines_of_one_kind(tmp_path):
+    site = tmp_path / "site"
+    for name, speed_up in (("one", 1.0), ("other", 1.25)):
+        (tmp_path / name).mkdir()
+        place = share.share(published(tmp_path / name, f"Machine <i>{name}</i>", speed_up), site)
+        assert sorted(path.name for path in place.iterdir()) == ["entry.json", "index.html", "share.png"]
+    (site / "broken").mkdir()
+    (site / "broken/entry.json").write_text("{}")
+    path, number = share.gallery(site)
+    assert number == 2, "what cannot be read is left out"
+    text = path.read_text()
+    rows = {row["chip"]: row for row in share.rows(share.entries(site))}
+    assert rows["CUDA"]["machines"] == 2 and 1.24 < rows["CUDA"]["spread"] < 1.26
+    assert "1.25×" in Outline(text).text and "<i>" not in text
+    links = re.findall(r'href="([^"#][^"]*index.html)"', text)
+    assert links and all((site / link).is_file() for link in links)
+    entry = json.loads((site / "machine-i-one-i/entry.json").read_text())
+    assert "NVIDIA GPU is" in entry["verdicts"][0]
