@@ -31,7 +31,7 @@ def draw(runs, rates, devices):
         title,
         naming.constant_text(configurations),
         [
-            "Bar: median training speed. Line: 95 % interval. Every panel has an axis of its own, so compare bars inside a "
+            "Bar: median training speed. Line: 95% interval. Every panel has an axis of its own, so compare bars inside a "
             "panel only; the next figure shows the devices side by side.",
             findings.one_replicate_note(rates),
         ],

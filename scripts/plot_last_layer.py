@@ -37,8 +37,8 @@ def draw(rates, devices):
         title,
         naming.constant_text(configurations, OTHER_AXES),
         [
-            "Dot: ratio of the two median speeds. Line: lowest to highest ratio that their 95 % intervals allow, "
-            "which is wider than a 95 % interval of the ratio.",
+            "Dot: ratio of the two median speeds. Line: lowest to highest ratio that their 95% intervals allow, "
+            "which is wider than a 95% interval of the ratio.",
             findings.one_replicate_note(rates),
         ],
         groups,

@@ -153,7 +153,7 @@ def _dress(axes, quantity, first, bottom):
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
     if quantity == "accuracy":
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "", "50 %", "", "100 %"])
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "", "50%", "", "100%"])
     if first:
         axes.set_ylabel(quantity, fontsize=figures.FONT - 1, labelpad=2)
     else:

@@ -27,7 +27,7 @@ def draw(runs, comparison, devices, pair):
         "Each mark is one configuration; the line joins the geometric means of the models",
         [
             "Operations: of one forward pass of one image, two for each multiply-add of convolutions and dense layers. "
-            "Line through a mark: 95 % interval."
+            "Line through a mark: 95% interval."
         ],
         3.6,
         key=[(device.colour, device.mark, device.label) for device in others],

@@ -118,7 +118,7 @@ def draw_shares(runs, devices, configurations):
     longest = max(len(device.label) for device in devices) + len(f": {len(runs):,} of {len(runs):,} ok")
     text_share = figures.text_width("x" * longest, figures.FONT - 1) / (axes.get_position().width * figures.WIDTH)
     axes.set_xlim(0, 1 / max(0.3, 0.97 - text_share))
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
     for place, group in enumerate(groups):
         own = group.of(runs)
         for lane, device in enumerate(devices):

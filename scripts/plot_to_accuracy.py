@@ -25,7 +25,7 @@ def draw(runs, windows, energy_windows, assumptions, devices):
     own = {device.name: found[configuration, device.name] for device in shown if (configuration, device.name) in found}
     panels = [("seconds", "seconds"), ("joules", "joules"), ("money", assumptions["currency"])]
     panels = [(what, unit) for what, unit in panels if any(curve[what] is not None for curve in own.values())]
-    columns = 1 if figures.is_narrow() else 3
+    columns = 1 if figures.is_narrow() else max(2, len(panels))
     body = (HEIGHT + 0.5) * (len(panels) if columns == 1 else 1)
     page = figures.frame(
         findings.to_accuracy_title(own, shown),

@@ -204,7 +204,7 @@ def test_words_of_the_data_stay_words(visit):
     tab.locator("#explore-dots .dot").first.focus()
     assert HOSTILE in tab.locator("#explore-tip").inner_text()
     tab.locator("#runs > details > summary").click()
-    tab.get_by_text("crashed").first.click()
+    tab.locator("#runs details details summary", has_text="crashed").click()
 
 
 def test_filters_narrow_dots_lines_and_table(visit):

@@ -54,7 +54,7 @@ function explore(compact, table) {
   const said = document.getElementById("explore-status"), tip = document.getElementById("explore-tip");
   const parallel = document.getElementById("explore-parallel");
   const colour = (device) => `var(--device-${view.devices[device].colour})`;
-  const unit = (measure) => (measure.unit === "%" ? " %" : ` ${measure.unit}`);
+  const unit = (measure) => (measure.unit === "%" ? "%" : ` ${measure.unit}`);
   const allowed = (device, configuration) =>
     state.devices.has(device) &&
     view.configurations[configuration].at.every((value, axis) => state.values[axis].has(value));
@@ -120,7 +120,7 @@ function explore(compact, table) {
       });
       return input;
     });
-    return { ends, field: make("div", { class: "range" }, make("span", {}, `${measure.label},${unit(measure)}`), ...ends) };
+    return { ends, field: make("div", { class: "range" }, make("span", {}, `${measure.label}, ${measure.unit}`), ...ends) };
   });
   const search = make("input", { type: "search", "aria-label": "Find in the runs", placeholder: "Find in the runs" });
   search.addEventListener("input", () => { state.words = search.value.trim().toLowerCase(); refresh(); });

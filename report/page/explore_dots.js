@@ -32,7 +32,7 @@ function drawDots(x) {
   // Energies of a GPU and of a whole machine stand side by side, and must not be read as if they were the same.
   const parts = new Set(cells.filter((cell) => value(cell)[0] !== null).map((cell) => cell.about));
   const better = measure.energy && parts.size > 1 ? "not of the same part of each machine" : `${measure.less ? "less" : "more"} is better`;
-  svg.append(draw("text", { x: narrow ? 8 : left + 4, y: 10, class: "axis" }, `${measure.label},${unit(measure)}${scaled.logarithmic ? " (logarithmic)" : ""}, ${better}`));
+  svg.append(draw("text", { x: narrow ? 8 : left + 4, y: 10, class: "axis" }, `${measure.label}, ${measure.unit}${scaled.logarithmic ? " (logarithmic)" : ""}, ${better}`));
   places.forEach((place, order) => {
     const y = top + order * row;
     svg.append(draw("text", narrow ? { x: 8, y: y + 15, class: "name" } : { x: left - 8, y: y + row / 2, class: "name end" }, view.configurations[place].name));

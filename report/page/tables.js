@@ -90,7 +90,7 @@ function allRuns(view) {
       valued(at("replicate"), String), status, valued(at("images_per_second"), number),
       valued(at("ci_low") === null ? null : at("ci_low"), (low) => `${number(low)} to ${number(at("ci_high"))}`, "nowrap"),
       ...(withEnergy ? [valued(at("joules_per_image"), number)] : []),
-      valued(at("final_val_accuracy"), (share) => `${number(100 * share, 2)} %`), valued(at("first_step_seconds"), duration));
+      valued(at("final_val_accuracy"), (share) => `${number(100 * share, 2)}%`), valued(at("first_step_seconds"), duration));
   });
   body.replaceChildren(...rows);
   document.querySelectorAll("#runs .excerpt").forEach((note) => { note.hidden = true; });

@@ -54,8 +54,8 @@ def span(low, high, form=significant):
 
 
 def percent(value):
-    """A fraction in percent: 67 %, 3.4 %."""
-    return f"{significant(100 * value, 2 if value < 0.995 else 3)} %" if known(value) else UNKNOWN
+    """A fraction in percent: 67%, 3.4%."""
+    return f"{significant(100 * value, 2 if value < 0.995 else 3)}%" if known(value) else UNKNOWN
 
 
 def seconds(value):

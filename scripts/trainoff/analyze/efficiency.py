@@ -56,7 +56,7 @@ METHOD = (
     "windows; intervals and ratios are computed as for the speed. A ratio needs figures that were measured and are "
     "about the same part of the machine. A ratio of rents is the ratio of the prices over that of the speeds, with "
     "the interval of the latter; prices count as exact. For owning, the interval takes both ends of speed and energy, "
-    "which is wider than 95 %."
+    "which is wider than 95%."
 )
 
 

@@ -166,7 +166,7 @@ def last_layer_gains(rates):
     """One row per device and configuration without `trainable`: how many times faster the last layer trains.
 
     Columns: the other axes, device, gain, gain_low, gain_high, last_layer, all_weights, unstable. The bounds are the
-    lowest and highest ratio that the two 95 % intervals allow, which is wider than a 95 % interval of the ratio.
+    lowest and highest ratio that the two 95% intervals allow, which is wider than a 95% interval of the ratio.
     """
     axes = [axis for axis in naming.AXES if axis != "trainable"]
     both = rates.assign(trainable=rates["trainable"].astype(bool))

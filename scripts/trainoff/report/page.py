@@ -131,7 +131,7 @@ def answer(frames, devices, assumptions, pair):
         tiles = [words.verdict(one, labels, currency) for one in found.values()]
         question = f"{labels[chosen.device]} or {labels[chosen.baseline]}?"
     else:
-        found, question = {}, f"What does {shown[0].label} do?"
+        found, question = {}, f"{shown[0].label}: speed, energy, cost"
         tiles = words.alone(shown[0], rates, costs, currency)
     return {
         "question": question,
