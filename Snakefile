@@ -16,6 +16,9 @@ if IS_MAIN:
     gc.disable()
 
 
+include: "rules/guard.smk"
+
+
 # By its whole path, for a start from another folder.
 configfile: os.path.join(PROJECT, "config.yaml")
 

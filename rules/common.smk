@@ -17,8 +17,6 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 from snakemake.utils import update_config
 
-sys.path.insert(0, os.path.join(PROJECT, "scripts"))
-
 from trainoff import axes
 from trainoff import devices as machine
 from trainoff import disks

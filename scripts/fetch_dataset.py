@@ -10,7 +10,7 @@ def fetch_dataset(output, terminal, url, sha256, size):
     download(
         url,
         output,
-        sha256=sha256,
+        known_hash=f"sha256:{sha256}",
         size=size,
         terminal=terminal,
         otherwise="download it elsewhere and name the file in dataset.archive",

@@ -1,32 +1,62 @@
-"""Downloads published ImageNet weights. Their publisher names no hash: the first download's is kept and enforced."""
+"""Downloads published ImageNet weights; they must be what their publisher says, or what the first download was."""
 
 import json
 from pathlib import Path
 
+import yaml
+
+from trainoff.errors import UserError
 from trainoff.files import sha256, write_text
 from trainoff.prepare.download import download
 from trainoff.workflow.script import logged
 
+CATALOG = Path(__file__).parents[1] / "catalog" / "models.yaml"
+ELSEWHERE = "download it elsewhere and name the file in `weights`"
 
-def fetch_weights(url, output, hashes, terminal):
+
+def published_hash(model):
+    """What the publisher says the weights of a model of the catalog are, "md5:…" or "sha256:…"; None where it says nothing."""
+    return yaml.safe_load(CATALOG.read_text(encoding="utf-8"))[model]["weights"].get("hash")
+
+
+def fetch_weights(url, output, hashes, terminal, published=None):
     """Writes the file at `url` to `output`.
 
-    hashes: JSON file with the SHA-256 of every file fetched before, by name; a file that it knows must match, a new
-    one is added.
+    published: the hash that its publisher names, None for none. hashes: JSON file with the SHA-256 of every file fetched
+    before, by name; a file that it knows must match, a new one is added.
     """
     known = json.loads(Path(hashes).read_text()) if Path(hashes).exists() else {}
     name = url.rsplit("/", 1)[-1]
+    before = known.get(name)
     download(
         url,
         output,
-        sha256=known.get(name),
+        known_hash=published or (before and f"sha256:{before}"),
         size=None,
         terminal=terminal,
-        otherwise="download it elsewhere and name the file in `weights`",
+        otherwise=ELSEWHERE,
     )
-    write_text(hashes, json.dumps(known | {name: sha256(output)}, indent=1, sort_keys=True))
+    found = sha256(output)
+    if before not in (None, found):
+        Path(output).unlink()
+        raise UserError(
+            f"{url} is not what was downloaded before: SHA-256 {found}, expected {before} ({hashes}). Try again later, or "
+            f"{ELSEWHERE}."
+        )
+    if published is None and before is None:
+        print(
+            f"{name}: first seen with SHA-256 {found}; its publisher names no hash. Later downloads must be the same.",
+            file=terminal,
+        )
+    write_text(hashes, json.dumps(known | {name: found}, indent=1, sort_keys=True))
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]) as terminal:
-        fetch_weights(snakemake.params.url, snakemake.output.weights, snakemake.params.hashes, terminal)
+        fetch_weights(
+            snakemake.params.url,
+            snakemake.output.weights,
+            snakemake.params.hashes,
+            terminal,
+            published_hash(snakemake.wildcards.model),
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from snakemake.utils import update_config
 
-from trainoff import devices, experiment
+from trainoff import devices, experiment, experiment_file
 from trainoff.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ def parts_of(entries, nvidia):
 def main(config_files, names):
     config = {}
     for path in config_files:
-        update_config(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        update_config(config, experiment_file.read(path))
     if names:
         config["devices"] = names
     catalog = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))

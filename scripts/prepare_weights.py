@@ -9,6 +9,7 @@ import numpy as np
 
 from trainoff.files import sha256, sha256_of_all, whole, write_text
 from trainoff.measure import models
+from trainoff.prepare import weights_file
 from trainoff.workflow.script import logged
 
 
@@ -27,7 +28,7 @@ def prepare_weights(architecture, img_dim, made_from, source, train_images, outp
         digest = hashlib.sha256(b"".join(array.tobytes() for array in base.get_weights())).hexdigest()
         models.calibrate(base, architecture, np.load(train_images, mmap_mode="r")[: models.CALIBRATION_IMAGES])
     else:
-        models.load_pretrained(base, source)
+        weights_file.load(base, source)
         digest = sha256(source)
     with whole(output) as path:
         models.save(base, path)

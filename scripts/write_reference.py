@@ -48,7 +48,7 @@ def reference():
         ", ".join(f"`{name}`" for name in tables.WINDOW_COLUMNS) + ".",
         "## Limits of what is read",
         "Files that somebody else made are read up to these limits (`scripts/trainoff/bounds.py`); beyond them they are "
-        "refused in a sentence.",
+        "refused in a sentence. [SECURITY.md](../SECURITY.md) says what is promised.",
         _table(["reader", "what", "at most"], bounds.table()),
     ]
     return "\n\n".join(parts) + "\n"

@@ -1,14 +1,12 @@
 """Images: where they come from, that validation is never trained on, and what is said of bad archives."""
 
-import gzip
-import io
 import json
 import tarfile
 
 import numpy as np
 import pytest
-from archives import batch, cifar10_files, cifar100_files, plain_archive, write_archive
-from hypothesis import example, given, settings
+from archives import batch, cifar10_files, cifar100_files, write_archive
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_images
@@ -148,83 +146,3 @@ def test_truncated_and_foreign_files_are_refused(archive, tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match="cannot be read to its end"):
             datasets.load_cifar10(path)
-
-
-def test_an_endless_chain_of_headers_is_refused(tmp_path):
-    """Headers that announce the name of the next member are read one inside the other."""
-    header = tarfile.TarInfo("next")
-    header.type = tarfile.GNUTYPE_LONGNAME
-    path = tmp_path / "chain.tar.gz"
-    path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) * 3000))
-    with pytest.raises(UserError, match="cannot be read to its end"):
-        datasets.load_cifar10(path)
-
-
-@given(position=st.floats(0, 1), value=st.integers(0, 255), cut=st.floats(0.01, 1))
-def test_a_damaged_archive_never_gives_anything_but_images_or_a_sentence(
-    tmp_path_factory, archive, position, value, cut
-):
-    damaged = bytearray(archive.read_bytes())
-    damaged[int(position * (len(damaged) - 1))] = value
-    path = tmp_path_factory.mktemp("damaged") / "archive.tar.gz"
-    path.write_bytes(damaged[: max(1, int(cut * len(damaged)))])
-    try:
-        splits, _ = datasets.load_cifar10(path)
-    except UserError:
-        return
-    assert splits["train"][0].shape[1:] == (32, 32, 3)
-
-
-# The archive without its compression, whose own checks would notice almost every change before a member is read.
-PLAIN = plain_archive(cifar10_files(per_class=1))
-BLOCK = tarfile.BLOCKSIZE
-with tarfile.open(fileobj=io.BytesIO(PLAIN)) as _tar:
-    HEADERS = [member.offset for member in _tar]
-# Where the fields of a header begin: name, mode, owner, size, time, type, target of a link, format, prefix of the name.
-FIELDS = {"name": 0, "mode": 100, "size": 124, "time": 136, "type": 156, "target": 157, "format": 257, "prefix": 345}
-CHECKSUM = 148
-
-
-def with_header(data, start, field, value):
-    """A tar with `value` in a field of the header that begins at byte `start`, whose checksum is made to fit."""
-    header = bytearray(data[start : start + BLOCK])
-    place = FIELDS[field]
-    header[place : place + len(value)] = value
-    header[CHECKSUM : CHECKSUM + 8] = b" " * 8
-    header[CHECKSUM : CHECKSUM + 8] = b"%06o\0 " % sum(header)
-    return data[:start] + bytes(header[:BLOCK]) + data[start + BLOCK :]
-
-
-contents = st.one_of(
-    st.binary(min_size=1, max_size=12),
-    st.sampled_from(
-        [
-            b"../../evil\0",
-            b"/etc/passwd\0",
-            f"{datasets.CIFAR10.folder}/test_batch.bin\0".encode(),
-            *(b"%011o\0" % size for size in (0, 1, 3073, 10 * 3073, 8**11 - 1)),
-            # Sizes that do not fit into octal digits: the largest, and one that leads back to where it stands.
-            b"\x80" + b"\xff" * 11,
-            (2**96 - 512).to_bytes(12, "big"),
-            *(bytes([kind]) for kind in b"01234567LKSxgX"),
-        ]
-    ),
-)
-
-
-@given(changes=st.lists(st.tuples(st.sampled_from(HEADERS), st.sampled_from(sorted(FIELDS)), contents), max_size=3))
-@example(changes=[(HEADERS[0], "size", (2**96 - 512).to_bytes(12, "big"))])
-def test_an_archive_with_changed_members_never_gives_anything_but_images_or_a_sentence(tmp_path_factory, changes):
-    data = PLAIN
-    for change in changes:
-        data = with_header(data, *change)
-    path = tmp_path_factory.getbasetemp() / "changed.tar.gz"
-    path.write_bytes(gzip.compress(data, compresslevel=0))
-    try:
-        splits, names = datasets.load_cifar10(path)
-    except UserError as error:
-        assert str(path) in str(error) and len(str(error)) < 1000 and str(error).isprintable()
-        return
-    assert len(names) == 10
-    for images, labels in splits.values():
-        assert images.shape == (len(labels), 32, 32, 3) and set(labels) <= set(range(10))

@@ -1,12 +1,16 @@
 """Downloads from a server on the loopback: checked, retried, and a sentence when they fail."""
 
 import functools
+import hashlib
 import http.server
+import importlib.util
 import io
 import json
 import threading
+from pathlib import Path
 
 import pytest
+import yaml
 
 import fetch_dataset
 import fetch_weights
@@ -82,6 +86,35 @@ def test_the_first_hash_of_weights_is_kept_and_enforced(server, tmp_path):
     with pytest.raises(UserError, match="could not be downloaded.*hash"):
         fetch_weights.fetch_weights(f"{url}/w_96.h5", output, hashes, io.StringIO())
     assert not output.exists()
+
+
+def test_a_changed_file_is_refused_from_the_first_download_where_a_hash_is_published(server, tmp_path):
+    url, folder = server
+    output, hashes, terminal = tmp_path / "weights.h5", tmp_path / "sha256.json", io.StringIO()
+    (folder / "w.h5").write_bytes(b"as published")
+    published = f"md5:{hashlib.md5(b'as published').hexdigest()}"
+    fetch_weights.fetch_weights(f"{url}/w.h5", output, hashes, terminal, published)
+    assert output.read_bytes() == b"as published" and "first seen" not in terminal.getvalue()
+    output.unlink()
+    hashes.unlink()
+    (folder / "w.h5").write_bytes(b"changed")
+    with pytest.raises(UserError, match="could not be downloaded.*hash"):
+        fetch_weights.fetch_weights(f"{url}/w.h5", output, hashes, io.StringIO(), published)
+    assert not output.exists() and not hashes.exists()
+    fetch_weights.fetch_weights(f"{url}/w.h5", output, hashes, terminal)
+    assert f"first seen with SHA-256 {sha256(output)}" in terminal.getvalue()
+
+
+def test_the_hashes_of_the_catalog_are_those_that_keras_names():
+    models = yaml.safe_load(fetch_weights.CATALOG.read_text())
+    without = {name for name in models if fetch_weights.published_hash(name) is None}
+    assert without == {"mobilenet", "mobilenetv2"}
+    sources = Path(importlib.util.find_spec("keras").origin).parent / "src" / "applications"
+    for name in models.keys() - without:
+        module = models[name]["module"]
+        text = (sources / f"{'resnet' if module == 'resnet_v2' else module}.py").read_text()
+        algorithm, value = fetch_weights.published_hash(name).split(":")
+        assert f'"{value}"' in text and len(value) == {"md5": 32, "sha256": 64}[algorithm], name
 
 
 def test_no_server_gives_a_sentence(tmp_path):

@@ -38,7 +38,7 @@ def _bound(reader, what, value, unit):
 
 
 # A process that reads one file. The memory is what it may take beyond its start.
-CONFINED_BYTES = _bound("process that reads a file", "memory beyond its start", 448 * MIB, "bytes")
+CONFINED_BYTES = _bound("process that reads a file", "memory beyond its start", 320 * MIB, "bytes")
 CONFINED_SECONDS = _bound("process that reads a file", "time for names and sizes", 4, "seconds")
 CONFINED_BYTES_PER_SECOND = _bound(
     "process that reads a file", "content: a further second for every", 16 * MIB, "bytes"
@@ -54,12 +54,11 @@ WEIGHTS_CHUNK_BYTES = _bound("weights file", "piece that is decompressed at once
 KERAS_ZIP_MEMBERS = _bound(".keras file", "members", 1_000, "members")
 
 ARCHIVE_FILE_BYTES = _bound("archive of images", "the file", 1 * GIB, "bytes")
-ARCHIVE_UNPACKED_BYTES = _bound("archive of images", "unpacked, whether used or not", 768 * MIB, "bytes")
+ARCHIVE_UNPACKED_BYTES = _bound("archive of images", "unpacked, whether used or not", 512 * MIB, "bytes")
 ARCHIVE_MEMBERS = _bound("archive of images", "members", 10_000, "members")
 ARCHIVE_NAME = _bound("archive of images", "name of a member", 1_000, "characters")
 ARCHIVE_HEADER_BYTES = _bound("archive of images", "extended header of a member", 64 * KIB, "bytes")
-ARCHIVE_MEMBER_BYTES = _bound("archive of images", "a batch file", 64 * MIB, "bytes")
-ARCHIVE_USED_BYTES = _bound("archive of images", "all batch files", 256 * MIB, "bytes")
+ARCHIVE_USED_BYTES = _bound("archive of images", "all files that are used", 384 * MIB, "bytes")
 
 CLASSES = _bound("folder of images, arrays", "classes", 100_000, "classes")
 FOLDER_FILES = _bound("folder of images", "files", 20_000_000, "files")
@@ -73,16 +72,19 @@ ARRAYS_SAMPLE_BYTES = _bound("file of arrays (.npz)", "one sample", 256 * MIB, "
 # A compressed array cannot be larger by more: deflate's own limit is 1,032.
 ARRAYS_EXPANSION = _bound("file of arrays (.npz)", "declared bytes for every compressed byte", 1_100, "times")
 
-EXPERIMENT_BYTES = _bound("experiment", "the file", 1 * MIB, "bytes")
+EXPERIMENT_BYTES = _bound("experiment", "the file", 256 * KIB, "bytes")
 EXPERIMENT_DEPTH = _bound("experiment", "lists and mappings inside each other", 30, "levels")
-EXPERIMENT_VALUES = _bound("experiment", "keys and values", 50_000, "values")
+EXPERIMENT_VALUES = _bound("experiment", "keys and values, aliases followed", 20_000, "values")
+EXPERIMENT_ITEMS = _bound("experiment", "entries of one list or mapping", 500, "entries")
 EXPERIMENT_ALIASES = _bound("experiment", "aliases (*name)", 100, "aliases")
-EXPERIMENT_TEXT = _bound("experiment", "a key or text", 10_000, "characters")
+EXPERIMENT_KEY = _bound("experiment", "a key", 200, "characters")
+EXPERIMENT_TEXT = _bound("experiment", "a text", 4_000, "characters")
+EXPERIMENT_RUNS = _bound("experiment", "runs, all devices and replicates", 100_000, "runs")
 
-WALL_METER_BYTES = _bound("wall-meter file", "the file", 256 * MIB, "bytes")
+WALL_METER_BYTES = _bound("wall-meter file", "the file", 96 * MIB, "bytes")
 WALL_METER_LINE = _bound("wall-meter file", "a line", 4_000, "characters")
 WALL_METER_COLUMNS = _bound("wall-meter file", "columns", 100, "columns")
-WALL_METER_READINGS = _bound("wall-meter file", "readings", 4_000_000, "readings")
+WALL_METER_READINGS = _bound("wall-meter file", "readings", 2_000_000, "readings")
 
 BUNDLE_FILE_BYTES = _bound("bundle", "the file", 256 * MIB, "bytes")
 BUNDLE_FILES = _bound("bundle", "files in it", 100_000, "files")

@@ -30,32 +30,34 @@ START_SECONDS = 60
 LOOK_SECONDS = 0.02
 
 
-def call(function, where, content_bytes=0, **arguments):
-    """The JSON value that `function` ("module:name", of this package) returns for the arguments, which are JSON values too.
+def call(function, where, content_bytes=0, largest_bytes=0, **arguments):
+    """The JSON value that `function` ("module:name") returns for the arguments, which are JSON values too.
 
-    where: begins the sentences, such as "weights: file.h5". content_bytes: how much content it reads, which sets its time.
+    where: begins the sentences, such as "weights: file.h5". content_bytes: how much content it reads, which sets its time;
+    largest_bytes: how much of that at once, which sets its memory beyond the usual.
     Raises UserError as the function does, and when it needs more memory or time than bounds allow, or the process breaks.
     """
     seconds = bounds.CONFINED_SECONDS + content_bytes / bounds.CONFINED_BYTES_PER_SECOND
-    reply, end = run({"function": function, "arguments": arguments, "seconds": seconds})
+    memory = bounds.CONFINED_BYTES + 2 * largest_bytes
+    reply, end = run({"function": function, "arguments": arguments, "seconds": seconds, "bytes": memory})
     if "value" in reply:
         return reply["value"]
     if "refused" in reply:
         raise UserError(reply["refused"])
     reason = {
         "time": f"it was not read within {seconds:.0f} seconds",
-        "memory": f"reading it takes more than {bounds.CONFINED_BYTES >> 20} MiB of memory",
+        "memory": f"reading it takes more than {memory >> 20} MiB of memory",
     }.get(end) or f"reading it failed ({reply.get('broken') or end})"
     raise UserError(
         f"{where} is not used: {reason}. It is damaged, or made to do harm; get it again from where it comes from."
     )
 
 
-def _in_new_process(request):
+def in_new_process(request):
     """The reply to a request, {} for none, and how the process ended: "", "time", "memory", or in words."""
-    scripts = str(Path(__file__).parents[1])
-    # One thread each: libraries of mathematics reserve memory for every processor.
-    environment = os.environ | {"PYTHONPATH": scripts, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    # It finds what this process finds. One thread: libraries of mathematics reserve memory for every processor.
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+    environment = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as asked:
         asked.write(json.dumps(request).encode())
         asked.seek(0)
@@ -66,7 +68,7 @@ def _in_new_process(request):
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        end = _watch(process, request["seconds"])
+        end = _watch(process, request["seconds"], request["bytes"])
         told.seek(0)
         lines = told.read().splitlines()
     # The first line says that reading begins.
@@ -77,10 +79,10 @@ def _in_new_process(request):
 
 
 # Tests that read thousands of files start processes faster.
-run = _in_new_process
+run = in_new_process
 
 
-def _watch(process, seconds):
+def _watch(process, seconds, memory):
     """Waits for the process; ends it when it takes too long or too much, and says which."""
     started = time.monotonic()
     seen = psutil.Process(process.pid)
@@ -89,7 +91,7 @@ def _watch(process, seconds):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return "time" if process.wait(LOOK_SECONDS) == -signal.SIGXCPU else ""
             with contextlib.suppress(psutil.Error):
-                if seen.memory_info().rss > START_BYTES + bounds.CONFINED_BYTES:
+                if seen.memory_info().rss > START_BYTES + memory:
                     return "memory"
             # It bounds its processor time itself, which a busy machine does not stretch; one that only waits must end too.
             if time.monotonic() - started > START_SECONDS + seconds:
@@ -103,7 +105,7 @@ def _watch(process, seconds):
 def answer(request):
     """The reply to a request, in the process that reads: {"value": …}, {"refused": …}, {"end": …} or {"broken": …}."""
     module, _, name = request["function"].partition(":")
-    function = getattr(importlib.import_module(f"trainoff.{module}"), name)
+    function = getattr(importlib.import_module(module), name)
     try:
         return {"value": function(**request["arguments"])}
     except UserError as error:
@@ -114,15 +116,15 @@ def answer(request):
         return {"broken": f"{type(error).__name__}: {one_line(error)}"}
 
 
-def limit(seconds):
-    """Bounds the memory and the processor time of this process from now on, where the system can."""
+def limit(seconds, memory):
+    """Bounds the memory (bytes beyond what it has) and the processor time of this process from now on, where the system can."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu = int(used.ru_utime + used.ru_stime + seconds) + 1
     _lower(resource.RLIMIT_CPU, cpu)
     with contextlib.suppress(OSError):  # no /proc on macOS, which would take no notice of the limit anyway
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + bounds.CONFINED_BYTES)
+        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory)
 
 
 def _lower(what, value):
@@ -135,9 +137,9 @@ def main():
     request = json.load(sys.stdin)
     reply = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    importlib.import_module(f"trainoff.{request['function'].partition(':')[0]}")
+    importlib.import_module(request["function"].partition(":")[0])
     os.write(reply, b"reading\n")
-    limit(request["seconds"])
+    limit(request["seconds"], request["bytes"])
     with os.fdopen(reply, "w") as stream:
         stream.write(json.dumps(answer(request)))
 

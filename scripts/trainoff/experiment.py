@@ -9,8 +9,9 @@ import os
 
 import jsonschema
 
-from trainoff import axes
+from trainoff import axes, bounds
 from trainoff.errors import UserError, one_line
+from trainoff.experiment_file import unshowable
 
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
@@ -56,14 +57,15 @@ def check(config, schema, models, where):
     error = _best_match(_Validator(schema), config)
     if error is not None:
         raise UserError(f"{where}: {_schema_sentence(error)}")
-    if not _writable(config):
-        raise UserError(f"{where}: a text holds half a character (\\ud800 to \\udfff), which no file can. Remove it.")
+    sign = unshowable(config)
+    if sign:
+        raise UserError(f"{where}: a text holds the character {sign}, which cannot be seen. Remove it.")
     for sentence in [*_grid_contradictions(config["grid"], config, models, "grid"), *_contradictions(config)]:
         raise UserError(f"{where}: {sentence}")
 
 
 def check_devices(devices, config, schema, models):
-    """Raises UserError with one sentence for the first thing wrong in device entries (of `devices` below)."""
+    """Raises UserError with one sentence for the first thing wrong in device entries (of `devices` below), or for too many."""
     validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/device", "$defs": schema["$defs"]})
     for device in devices:
         where = f"device {device['name']}"
@@ -75,6 +77,13 @@ def check_devices(devices, config, schema, models):
             *_device_contradictions(device, config["grid"] | device["grid"]),
         ]:
             raise UserError(f"{where}: {sentence}")
+    runs_per_device = [math.prod(map(len, (config["grid"] | device["grid"]).values())) for device in devices]
+    count = config["replicates"] * sum(runs_per_device)
+    if count > bounds.EXPERIMENT_RUNS:
+        raise UserError(
+            f"grid: its axes, {config['replicates']} replicates and {len(devices)} devices make {count:,} runs. Expected at most "
+            f"{bounds.EXPERIMENT_RUNS:,}; take values out of the axes."
+        )
 
 
 def check_counts(images, classes, where):
@@ -282,15 +291,6 @@ _Validator = jsonschema.validators.extend(
 )
 
 
-def _writable(value):
-    """Whether all texts in a value of built-in types can be written to a file."""
-    if isinstance(value, dict):
-        return all(_writable(part) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return all(map(_writable, value))
-    return not isinstance(value, str) or value.isprintable() or value == value.encode("utf-8", "ignore").decode()
-
-
 def _best_match(validator, value):
     """The departure of `value` that matters among several, None where there is none.
 
@@ -405,7 +405,7 @@ def _contradictions(config):
         name = one_line(dataset["archive"])
         yield f"dataset.archive: there is no file {name}. Expected the path of the official binary archive, a .tar.gz."
     if config["weights"] not in ("random", "imagenet") and not os.path.isfile(config["weights"]):
-        yield f"weights: there is no file {one_line(config['weights'])}. Expected random, imagenet or the path of an .h5 file."
+        yield f"weights: there is no file {one_line(config['weights'])}. Expected random, imagenet or the path of a file."
 
 
 def _did_you_mean(name, known):

@@ -13,17 +13,18 @@ import time
 import traceback
 from pathlib import Path
 
+from trainoff import confined
 from trainoff.errors import UserError
 
 FORMATS = sorted(
     module.name
     for module in pkgutil.iter_modules([str(Path(__file__).parent)])
-    if module.name not in ("__main__", "runner")
+    if module.name not in ("__main__", "runner", "changes")
 )
-# What a refused input may cost at most: bytes of memory above an idle process, and seconds.
+# What a refused input may cost at most: bytes of memory above an idle process, and seconds of computing.
 MOST_BYTES, MOST_SECONDS = 500 * 2**20, 5.0
 # Then it is ended from outside.
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 LONGEST_MESSAGE = 2000
 HEADER = (
     "| format | tried | accepted rightly | refused clearly | anything else | peak memory above idle | longest |\n"
@@ -58,7 +59,7 @@ def run(name, inputs, seed, folder):
             outcome["findings"].append(f"{module.NAME}, {what}: {finding}")
         else:
             outcome[result["what"]] += 1
-        if isinstance(path, Path):
+        if isinstance(path, Path) and not path.is_dir():
             path.unlink(missing_ok=True)
     return outcome
 
@@ -90,7 +91,8 @@ def measured(read, path):
     if told is None:
         os.kill(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
-    seconds = time.monotonic() - started
+    # Of this process and those it waited for; a busy machine stretches the time on the clock.
+    seconds = usage.ru_utime + usage.ru_stime
     result = json.loads(told) if told else {"what": "else", "message": f"the process ended with status {status}"}
     if told is None:
         result["message"] = f"did not end within {PATIENCE_SECONDS} s"
@@ -103,6 +105,7 @@ def _read_and_tell(read, path, sender):
     silent = os.open(os.devnull, os.O_RDWR)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
+    confined.run = in_fork
     try:
         read(path)
         result = {"what": "accepted", "message": None}
@@ -129,6 +132,29 @@ def _all_of(receiver, deadline):
             told += part
     finally:
         os.close(receiver)
+
+
+def in_fork(request):
+    """What `confined` does, in a forked process in place of a new one: the same limits, a hundred times as fast."""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(receiver)
+        importlib.import_module(request["function"].partition(":")[0])
+        confined.limit(request["seconds"], request["bytes"])
+        data = json.dumps(confined.answer(request)).encode()
+        while data:
+            data = data[os.write(sender, data) :]
+        os._exit(0)
+    os.close(sender)
+    told = _all_of(receiver, time.monotonic() + PATIENCE_SECONDS - 5)
+    if told is None:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if told is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+        return {}, "time"
+    reply = json.loads(told) if told else {}
+    return reply, reply.get("end", "") or ("" if reply else f"its process ended with status {status}")
 
 
 def row(outcome):

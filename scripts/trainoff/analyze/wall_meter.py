@@ -4,15 +4,17 @@ The file is CSV with a header that names the columns `time` and `watts`, others 
 offset from UTC or in a time zone that the experiment names, or seconds since 1970. The method in words is METHOD.
 """
 
-import re
+import csv
+import math
 import zoneinfo
+from array import array
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from trainoff import bounds
 from trainoff.errors import UserError, one_line
 from trainoff.privacy import name_of
 
@@ -24,6 +26,8 @@ MOST_GAP_SECONDS = 5.0
 MOST_WATTS = 20_000.0
 # Seconds since 1970 of the years 2001 and 2096: numbers beyond are something else.
 FIRST_SECOND, LAST_SECOND = 1e9, 4e9
+FIRST_YEAR, LAST_YEAR = 2001, 2096
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 METHOD = (
     "Wall meter: the power between two readings is taken to change in a straight line (trapezoids). A window has a figure "
@@ -41,48 +45,98 @@ class Trace:
 
 
 def read(path, time_zone=None):
-    """The Trace in the file `path`. time_zone: of times that carry no offset, such as Europe/Berlin."""
+    """The Trace in the file `path`. time_zone: of times that carry no offset, such as Europe/Berlin.
+
+    Read line by line, up to the limits of `bounds`; never unpacked, whatever its name.
+    """
+    name = one_line(path)
     if not Path(path).is_file():
         raise UserError(
-            f"energy.wall_meters: there is no file {path}. Expected the readings of the wall meter, a CSV with the columns "
+            f"energy.wall_meters: there is no file {name}. Expected the readings of the wall meter, a CSV with the columns "
             "time and watts; put it there, or remove the entry."
         )
+    if Path(path).stat().st_size > bounds.WALL_METER_BYTES:
+        raise UserError(f"{name}: has more than {bounds.WALL_METER_BYTES >> 20} MiB. Cut out the days of the sweep.")
+    times, watts = array("d"), array("d")
+    clock, before = _Clock(name, time_zone), None
     try:
-        table = pd.read_csv(path, dtype=str, skipinitialspace=True, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' errors of reading are ValueErrors
-        raise UserError(f"{path}: not a CSV file ({one_line(error)}). Expected the columns time and watts.") from None
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    for column in ("time", "watts"):
-        if column not in table:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(_lines(file, name), skipinitialspace=True, strict=True)
+            columns = [column.strip().lower() for column in next(rows, [])]
+            time_column, watts_column = _place("time", columns, name), _place("watts", columns, name)
+            for row in rows:
+                if not row:
+                    continue
+                line = rows.line_num
+                if len(row) != len(columns):
+                    raise UserError(
+                        f"{name}: line {line}: has {len(row)} fields, and the first line names {len(columns)} columns. Expected "
+                        "as many, and no comma at the end."
+                    )
+                text = row[time_column].strip()
+                seconds = clock.seconds(text, line)
+                if times and seconds <= times[-1]:
+                    raise UserError(
+                        f"{name}: line {line}: the time {one_line(text, 60)} does not come after the one before it "
+                        f"({one_line(before, 60)}). Expected readings in the order of time, each once; a clock that was set back "
+                        "cannot be repaired here."
+                    )
+                times.append(seconds)
+                watts.append(_watts(row[watts_column], name, line))
+                before = text
+                if len(times) > bounds.WALL_METER_READINGS:
+                    raise UserError(
+                        f"{name}: has more than {bounds.WALL_METER_READINGS:,} readings. Cut out the days of the sweep."
+                    )
+    except (ValueError, csv.Error) as error:  # bytes that are no text are ValueErrors
+        raise UserError(f"{name}: not a CSV file ({one_line(error)}). Expected the columns time and watts.") from None
+    if not times:
+        raise UserError(f"{name}: there are no readings below the first line. Expected one per second or more.")
+    return Trace(name_of(path), np.frombuffer(times), np.frombuffer(watts))
+
+
+def _lines(file, name):
+    """The lines of a file, none of them longer than the limit."""
+    number = 0
+    while line := file.readline(bounds.WALL_METER_LINE + 1):
+        number += 1
+        if len(line) > bounds.WALL_METER_LINE:
             raise UserError(
-                f"{path}: there is no column {column}. Expected a first line that names time and watts; it names "
-                f"{', '.join(table.columns) or 'nothing'}."
+                f"{name}: line {number}: has more than {bounds.WALL_METER_LINE:,} characters. Expected a CSV with the columns "
+                "time and watts."
             )
-    if table.empty:
-        raise UserError(f"{path}: there are no readings below the first line. Expected one per second or more.")
-    times = _times(table["time"], path, time_zone)
-    watts = pd.to_numeric(table["watts"], errors="coerce").to_numpy(dtype=float)
-    bad = ~((watts >= 0) & (watts <= MOST_WATTS))
-    if bad.any():
-        line = int(bad.argmax())
+        yield line
+
+
+def _place(column, columns, name):
+    """Where a column stands; raises UserError when there is none, or more than one."""
+    if columns.count(column) == 1 and len(columns) <= bounds.WALL_METER_COLUMNS:
+        return columns.index(column)
+    named = one_line(", ".join(columns), 200)
+    problem = f"there is no column {column}" if column not in columns else f"the column {column} is there twice"
+    if len(columns) > bounds.WALL_METER_COLUMNS:
+        problem = f"there are {len(columns):,} columns"
+    raise UserError(
+        f"{name}: {problem}. Expected a first line that names time and watts once each; it names {named or 'nothing'}."
+    )
+
+
+def _watts(text, name, line):
+    try:
+        watts = float(text) if "_" not in text else math.nan
+    except ValueError:
+        watts = math.nan
+    if not 0 <= watts <= MOST_WATTS:
         raise UserError(
-            f"{path}: line {line + 2}: {table['watts'][line]} cannot be the power of a machine. Expected watts, from 0 to "
+            f"{name}: line {line}: {one_line(text, 60)} cannot be the power of a machine. Expected watts, from 0 to "
             f"{MOST_WATTS:g}."
         )
-    back = np.diff(times) <= 0
-    if back.any():
-        line = int(back.argmax()) + 1
-        raise UserError(
-            f"{path}: line {line + 2}: the time {table['time'][line]} does not come after the one before it "
-            f"({table['time'][line - 1]}). Expected readings in the order of time, each once; a clock that was set back cannot "
-            "be mended here."
-        )
-    return Trace(name_of(path), times, watts)
+    return watts
 
 
 def moment(text, time_zone=None, where="energy.wall_meters"):
     """Seconds since 1970 of one time as it may stand in the file."""
-    return float(_times(pd.Series([str(text)]), where, time_zone)[0])
+    return _Clock(where, time_zone).seconds(str(text).strip())
 
 
 def joules_between(trace, start, end):
@@ -140,48 +194,85 @@ def _hours_by_size():
     return sorted((half / 2 for half in range(-28, 29) if half), key=abs)
 
 
-def _times(texts, where, time_zone):
-    texts = texts.fillna("").str.strip()
-    numbers = pd.to_numeric(texts, errors="coerce")
-    if numbers.notna().all():
-        beyond = ~numbers.between(FIRST_SECOND, LAST_SECOND)
-        if beyond.any():
+class _Clock:
+    """Reads times that are all written alike: as seconds since 1970, with an offset from UTC, or in a time zone."""
+
+    def __init__(self, where, time_zone):
+        self._where, self._name, self._kind = where, time_zone, None
+        self._zone = time_zone and _zone(time_zone, where)
+        self._offsets = {}  # of minutes: asking the zone for each reading takes longer than all else
+
+    def seconds(self, text, line=None):
+        """Seconds since 1970 of a time. line: where it stands, for messages."""
+        place = f"{self._where}: line {line}" if line else self._where
+        kind, seconds = self._read(text, place)
+        self._kind = self._kind or kind
+        if kind != self._kind:
             raise UserError(
-                f"{where}: line {int(beyond.argmax()) + 2}: {texts[beyond.argmax()]} is no time in seconds since 1970. Expected "
-                "seconds (not milliseconds), or a time such as 2026-01-02T13:00:00+01:00."
+                f"{place}: {one_line(text, 60)} is written otherwise than the times before it: some times carry an offset from "
+                "UTC, or count seconds, and some do not. Expected all of them alike."
             )
-        return numbers.to_numpy(dtype=float)
-    offset = texts.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$")
-    if not offset.all() and time_zone is None:
-        line = int((~offset).argmax())
-        raise UserError(
-            f"{where}: line {line + 2}: the time {texts[line]!r} does not say its time zone. Expected an offset from UTC, as in "
-            "2026-01-02T13:00:00+01:00, or `time_zone: Europe/Berlin` in energy.wall_meters."
-        )
-    if offset.any() and not offset.all():
-        raise UserError(f"{where}: some times carry an offset from UTC and some do not. Expected all of them alike.")
+        return seconds
+
+    def _read(self, text, place):
+        number = _number(text)
+        if number is not None:
+            if not FIRST_SECOND <= number <= LAST_SECOND:
+                raise UserError(
+                    f"{place}: {one_line(text, 60)} is no time in seconds since 1970. Expected seconds (not milliseconds), or a "
+                    "time such as 2026-01-02T13:00:00+01:00."
+                )
+            return "seconds", number
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise UserError(
+                f"{place}: a time cannot be read ({one_line(error, 100)}). Expected 2026-01-02T13:00:00+01:00, or seconds since "
+                "1970."
+            ) from None
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise UserError(
+                f"{place}: {one_line(text, 60)} lies in the year {moment.year}. Expected a time from {FIRST_YEAR} to {LAST_YEAR}."
+            )
+        if moment.tzinfo is not None:
+            return "offset", (moment - EPOCH).total_seconds()
+        if self._zone is None:
+            raise UserError(
+                f"{place}: the time {one_line(text, 60)!r} does not say its time zone. Expected an offset from UTC, as in "
+                "2026-01-02T13:00:00+01:00, or `time_zone: Europe/Berlin` in energy.wall_meters."
+            )
+        return "local", (moment - self._offset(moment, place) - EPOCH.replace(tzinfo=None)).total_seconds()
+
+    def _offset(self, moment, place):
+        """How far the zone's clocks are ahead of UTC then; raises UserError when clocks show that time never or twice."""
+        minute = moment.replace(second=0, microsecond=0, tzinfo=self._zone)
+        key = minute.replace(tzinfo=None)
+        if key not in self._offsets:
+            self._offsets[key] = (
+                minute.utcoffset() if minute.utcoffset() == minute.replace(fold=1).utcoffset() else None
+            )
+        if self._offsets[key] is None:
+            raise UserError(
+                f"{place}: {moment.isoformat(' ')} is a time that clocks in {self._name} show twice or never. A local time in "
+                "the hour when clocks change needs its offset, as in 2026-01-02T13:00:00+01:00."
+            )
+        return self._offsets[key]
+
+
+def _number(text):
     try:
-        if offset.all():
-            parsed = pd.to_datetime(texts, format="ISO8601", utc=True)
-        else:
-            parsed = pd.to_datetime(texts, format="ISO8601").dt.tz_localize(
-                _zone(time_zone, where), nonexistent="raise"
-            )
-    except (ValueError, TypeError) as error:
-        reason = re.sub(r"\s+", " ", str(error))[:160]
-        raise UserError(
-            f"{where}: a time cannot be read ({reason}). Expected 2026-01-02T13:00:00+01:00, or seconds since 1970; a local "
-            "time in the hour when clocks change needs its offset."
-        ) from None
-    return (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
+        return float(text) if "_" not in text else None
+    except ValueError:
+        return None
 
 
 def _zone(name, where):
     try:
         return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+    # What is asked for is a file of the system: its name may be too long, or that of a folder.
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise UserError(
-            f"{where}: there is no time zone {name!r}. Expected a name such as Europe/Berlin or UTC."
+            f"{where}: there is no time zone {one_line(name, 60)!r}. Expected a name such as Europe/Berlin or UTC."
         ) from None
 
 

@@ -1,13 +1,14 @@
 """Images and labels, split into training and validation by their publishers."""
 
 import hashlib
-import tarfile
-import zlib
+import os
+import tempfile
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from trainoff import bounds, confined
 from trainoff.errors import UserError, one_line
 from trainoff.files import sha256
 
@@ -104,78 +105,70 @@ def load_cifar(kind, label, archive, expected_sha256=None):
     """{"train": (images, labels), "validation": (images, labels)}, class names, from a binary .tar.gz of CIFAR.
 
     kind: a Cifar; label: one of its labels. images: uint8 (n, 32, 32, 3); labels: int32 (n,). The split is the publisher's.
-    Nothing is unpacked to disk. Raises UserError when the file is not such an archive or its SHA-256 is not `expected_sha256`.
+    Nothing is unpacked to where the archive says. Raises UserError when the file is not such an archive or its SHA-256 is not
+    `expected_sha256`.
     """
     if expected_sha256 is not None and (found := sha256(archive)) != expected_sha256:
         raise UserError(
             f"dataset.archive: {archive} has SHA-256 {found}, expected {expected_sha256}. It was changed or not fully "
             "copied: get it again, or correct dataset.sha256."
         )
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            files = _members(tar, archive, kind)
-    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise UserError(f"dataset.archive: there is no file {archive}.") from error
-        raise UserError(
-            f"dataset.archive: {archive} cannot be read to its end as .tar.gz ({one_line(error)}). It is truncated or no such "
-            "archive: get it again."
-        ) from error
+    if not os.path.isfile(archive):
+        raise UserError(f"dataset.archive: there is no file {one_line(archive)}.")
+    with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
+        files = _members(archive, folder, kind)
+        return _splits(files, archive, kind, label)
+
+
+def _splits(files, archive, kind, label):
+    """What load_cifar returns, from {name: path of the file as it was in the archive}."""
     splits = {}
     for split, names in {"train": kind.train, "validation": kind.validation}.items():
         parts = [_records(files[name], f"{name} in {archive}", kind, label) for name in names]
         splits[split] = tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     names_file, classes = kind.names[label]
-    names = files[names_file].decode("ascii", errors="replace").split()
+    names = files[names_file].read_text("ascii", errors="replace").split() if names_file in files else []
     return splits, names[:classes] if len(names) >= classes else [str(number) for number in range(classes)]
 
 
-def _members(tar, archive, kind):
-    """Bytes of the archive's files by name; refuses what the official archive would not hold."""
+def _members(archive, folder, kind):
+    """{name: path} of the archive's files, written to `folder`; refuses what the official archive would not hold."""
     described = {file for file, _ in kind.names.values()}
-    wanted = {*kind.train, *kind.validation, *described}
-    found = {}
-    for member in tar:
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts:
-            raise UserError(
-                f"dataset.archive: {archive} has a member that points outside of it ({member.name[:200]!r}). Such an archive is "
-                "not used; get the official one."
-            )
-        if member.size < 0:
-            # What follows such a member is the member itself, for ever.
-            raise UserError(
-                f"dataset.archive: {member.name[:200]!r} in {archive} claims less than no bytes. Get the archive again."
-            )
-        if path.name not in wanted or path.parts[0] != kind.folder:
-            continue
-        if not member.isfile():
-            raise UserError(
-                f"dataset.archive: {member.name[:200]!r} in {archive} is not a plain file. Get the archive again."
-            )
-        if member.size > kind.member_bytes:
-            raise UserError(
-                f"dataset.archive: {member.name[:200]!r} in {archive} claims {member.size} bytes, more than a file of "
-                f"{kind.name} has."
-            )
-        found[path.name] = tar.extractfile(member).read()
-    missing = sorted(wanted - set(found) - described)
+    wanted = {f"{kind.folder}/{name}": kind.member_bytes for name in (*kind.train, *kind.validation, *described)}
+    size = os.path.getsize(archive)
+    if size > bounds.ARCHIVE_FILE_BYTES:
+        raise UserError(
+            f"dataset.archive: {one_line(archive)} has {size:,} bytes, more than {bounds.ARCHIVE_FILE_BYTES >> 30} GiB. Expected "
+            f"the binary version of {kind.name}."
+        )
+    written = confined.call(
+        "trainoff.prepare.archives:extract",
+        f"dataset.archive: {one_line(archive)}",
+        content_bytes=size,
+        path=str(archive),
+        wanted=wanted,
+        folder=folder,
+    )
+    found = {name.removeprefix(f"{kind.folder}/"): Path(folder, file) for name, file in written.items()}
+    missing = [name for name in (*kind.train, *kind.validation) if name not in found]
     if missing:
         raise UserError(
-            f"dataset.archive: {archive} lacks {', '.join(missing)}. Expected the binary version of {kind.name}, a folder "
-            f"{kind.folder} with {', '.join([*kind.train, *kind.validation])}."
+            f"dataset.archive: {one_line(archive)} lacks {', '.join(missing)}. Expected the binary version of {kind.name}, a "
+            f"folder {kind.folder} with {', '.join([*kind.train, *kind.validation])}."
         )
-    return dict.fromkeys(described, b"") | found
+    return found
 
 
-def _records(data, where, kind, label):
+def _records(path, where, kind, label):
     """images (n, 32, 32, 3), labels (n,) of one file of records."""
-    if not data or len(data) % kind.record_bytes:
+    size = path.stat().st_size
+    if not size or size % kind.record_bytes:
         raise UserError(
-            f"dataset.archive: {where} has {len(data)} bytes, not a whole number of records of {kind.record_bytes} bytes "
+            f"dataset.archive: {where} has {size} bytes, not a whole number of records of {kind.record_bytes} bytes "
             f"(labels: {', '.join(kind.labels)}; 3,072 pixels). Expected the binary version of {kind.name}."
         )
-    records = np.frombuffer(data, np.uint8).reshape(-1, kind.record_bytes)
+    # Mapped, so that labels are looked at before all the pixels take memory.
+    records = np.memmap(path, np.uint8, "r").reshape(-1, kind.record_bytes)
     labels = records[:, kind.labels.index(label)].astype(np.int32)
     _, classes = kind.names[label]
     if labels.max() >= classes:

@@ -9,16 +9,17 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 from trainoff.files import whole
 
 ATTEMPTS = 3
 
 
-def download(url, output, sha256, size, terminal, otherwise):
+def download(url, output, known_hash, size, terminal, otherwise):
     """Writes what lies at `url` to `output`, with a progress bar on `terminal`; tries ATTEMPTS times.
 
-    sha256: what it must be, or None; size: bytes it must have, or None. otherwise: what else the user can do.
+    known_hash: what it must be, "sha256:…" or "md5:…", or None; size: bytes it must have, or None. otherwise: what else the user
+    can do.
     Raises UserError when it cannot be had or is not what was expected.
     """
     pooch.get_logger().setLevel(logging.WARNING)
@@ -26,7 +27,7 @@ def download(url, output, sha256, size, terminal, otherwise):
         fetcher = pooch.create(
             path=folder,
             base_url="",
-            registry={"download": sha256 and f"sha256:{sha256}"},
+            registry={"download": known_hash},
             urls={"download": url},
             retry_if_failed=ATTEMPTS - 1,
         )
@@ -37,8 +38,9 @@ def download(url, output, sha256, size, terminal, otherwise):
         try:
             fetched = Path(fetcher.fetch("download", downloader=pooch.HTTPDownloader(progressbar=bar, timeout=60)))
         except (requests.RequestException, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{url} could not be downloaded: {reason}. Try again later, or {otherwise}.") from error
+            raise UserError(
+                f"{url} could not be downloaded: {one_line(error, 600)}. Try again later, or {otherwise}."
+            ) from error
         finally:
             bar.close()
         if size is not None and fetched.stat().st_size != size:

@@ -1,0 +1,20 @@
+"""Looks through the experiment's files before they are followed: here is the first line of the project that Snakemake runs."""
+
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, os.path.join(PROJECT, "scripts"))
+
+from trainoff import experiment_file
+from trainoff.errors import UserError
+
+try:
+    for path in [
+        os.path.join(PROJECT, "config.yaml"),
+        *workflow.overwrite_configfiles,
+    ]:
+        experiment_file.read(path)
+except UserError as error:
+    raise WorkflowError(str(error)) from None

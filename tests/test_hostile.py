@@ -1,0 +1,78 @@
+"""Files that somebody else made: what once went wrong, and mutated inputs of every format, read in bounded memory and time."""
+
+import random
+
+import pytest
+from fuzz import runner
+
+from trainoff import confined
+from trainoff.errors import UserError
+
+MUTATED = 40
+
+
+@pytest.mark.parametrize("name", runner.FORMATS)
+def test_every_input_is_accepted_rightly_or_refused_in_a_sentence(name, tmp_path):
+    outcome = runner.run(name, MUTATED, seed=1, folder=tmp_path)
+    assert outcome["findings"] == []
+    assert outcome["accepted"] and outcome["refused"]
+
+
+def test_findings_are_found(tmp_path):
+    """The runner sees a traceback, a crash, a wrong value, memory, and a message that no terminal should be sent."""
+
+    def refuse(message):
+        error = UserError("")
+        error.args = (message,)
+        raise error
+
+    def crash(path):
+        import os
+
+        os.kill(os.getpid(), 11)
+
+    def found(read):
+        result = runner.measured(read, None)
+        return runner.finding_in(result, result["peak_bytes"])
+
+    assert found(lambda path: None) is None
+    assert found(lambda path: refuse("a sentence")) is None
+    assert "ZeroDivisionError" in found(lambda path: 1 / 0)
+    assert "no sentence" in found(lambda path: refuse(""))
+    assert "status 11" in found(crash)
+    assert "no sentence" in found(lambda path: refuse("\x1b[2J"))
+    assert "no sentence" in found(lambda path: refuse("x" * 5000))
+    assert "price of" in found(lambda path: refuse(f"{len(b'x' * 700 * 2**20)}"))
+
+
+@pytest.mark.parametrize(
+    "function, words",
+    [
+        ("hungry", "more than 320 MiB of memory"),
+        ("slow", "not read within 4 seconds"),
+        ("crash", "failed"),
+        ("raising", "ZeroDivision"),
+    ],
+)
+def test_a_reader_that_forgets_a_limit_ends_in_a_sentence(function, words, tmp_path, monkeypatch):
+    """In the real process, with readers made to misbehave."""
+    (tmp_path / "misbehaving.py").write_text(
+        "import os\n"
+        "def hungry(): return len(b'x' * 2**31)\n"
+        "def slow():\n    while True: pass\n"
+        "def crash(): os.kill(os.getpid(), 11)\n"
+        "def raising(): 1 / 0\n"
+        "def fine(): return [1, 'é']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(confined, "run", confined.in_new_process)
+    with pytest.raises(UserError, match=f"x.h5 is not used: .*{words}"):
+        confined.call(f"misbehaving:{function}", "x.h5")
+    assert confined.call("misbehaving:fine", "x.h5") == [1, "é"]
+
+
+def test_the_same_input_comes_of_the_same_seed(tmp_path):
+    from fuzz import wall_meter
+
+    first, second = (wall_meter.mutated(random.Random("0 x"), tmp_path).read_bytes() for _ in range(2))
+    assert first == second
