@@ -20,7 +20,7 @@ from snakemake.utils import update_config
 from trainoff import axes
 from trainoff import devices as machine
 from trainoff import disks
-from trainoff import experiment
+from trainoff import experiment, networks, own_code
 from trainoff.analyze import cost
 from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
@@ -115,6 +115,10 @@ try:
     experiment.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
     config = experiment.fitted(config)
     config["grid"] = axes.default_grid() | config["grid"]
+    networks.check_catalogue(
+        [name for name in config["grid"]["model"] if name in MODELS], MODELS
+    )
+    MODELS = networks.of_experiment(config, MODELS)
     CATALOG = read_yaml("catalog/devices.yaml")
     experiment.check_catalog(CATALOG, SCHEMA)
     DEVICES = experiment.devices(config, CATALOG, detect=machine.detect)
@@ -190,18 +194,37 @@ def literal(value):
 
 
 # What images and weights are made of, as the facts beside them say.
-OWN_WEIGHTS = None if config["weights"] in ("random", "imagenet") else config["weights"]
 IMAGES_FROM = {
     "dataset": config["dataset"]["name"],
     "archive_sha256": hash_of(config["dataset"].get("archive")),
     "images": config["images"],
     **DATA.identity,
 }
-WEIGHTS_FROM = {
-    "weights": validity.kind_of_weights(config["weights"]),
-    "weights_file_sha256": hash_of(OWN_WEIGHTS),
-    "seed": config["seed"],
+
+
+def weights_from(model):
+    """What the starting weights of a model are made of, as the facts beside them say."""
+    weights = networks.weights_of(model, config)
+    kind = validity.kind_of_weights(weights)
+    return {
+        "weights": kind,
+        "weights_file_sha256": hash_of(weights) if kind == "file" else None,
+        "seed": config["seed"],
+        # Of the user's own models: what the file means that makes them.
+        **(
+            {"model_sha256": MODELS[model]["sha256"]}
+            if own_code.is_own(MODELS[model])
+            else {}
+        ),
+    }
+
+
+# Of all models that the experiment trains.
+ARCHITECTURES = {
+    model: networks.architecture(MODELS[model], networks.weights_of(model, config))
+    for model in sorted({run["model"] for run in RUNS})
 }
+WEIGHTS_FROM = {model: weights_from(model) for model in ARCHITECTURES}
 
 # Priority of what all runs need: everything is prepared before the first run is timed, so that runs keep their order.
 BEFORE_RUNS = len(RUNS) + 1
@@ -292,7 +315,7 @@ def source_of_dataset(wildcards):
 
 def source_of_weights(wildcards):
     """The weights that are downloaded; none for random ones, and for the user's own file."""
-    if config["weights"] != "imagenet":
+    if networks.weights_of(wildcards.model, config) != "imagenet":
         return []
     size = weight_size(wildcards.model, int(wildcards.img_dim))
     return f"results/downloads/weights/{wildcards.model}_{size}_no_top.h5"
@@ -308,12 +331,18 @@ def url_of_weights(wildcards):
     return MODELS[wildcards.model]["weights"]["url"].format(size=wildcards.size)
 
 
-def architecture(model):
-    return {key: MODELS[model][key] for key in ["application", "module"]}
+def made_from_of(wildcards):
+    return WEIGHTS_FROM[wildcards.model]
+
+
+def own_weights_of(wildcards):
+    """The user's own file of weights for a model; None for none."""
+    weights = networks.weights_of(wildcards.model, config)
+    return weights if validity.kind_of_weights(weights) == "file" else None
 
 
 def architecture_of(wildcards):
-    return architecture(wildcards.model)
+    return ARCHITECTURES[wildcards.model]
 
 
 def is_finished(wildcards):
@@ -334,14 +363,14 @@ def run_of(wildcards):
     """All that the training is told, in built-in types; nothing for a finished run, which saves a third of a start."""
     if is_finished(wildcards):
         return None
-    return told(experiment.training(RUNS[place_of(wildcards)], config, MODELS))
+    return told(experiment.training(RUNS[place_of(wildcards)], config, ARCHITECTURES))
 
 
 def first_run_of(wildcards):
     """What scripts/train.py would get for the first replicate of a pack's configuration."""
     values = {key: value for key, value in wildcards.items() if key != "at_once"}
     run = RUNS[place_of({**values, "replicate": "1"})]
-    return told(experiment.training(run, config, MODELS))
+    return told(experiment.training(run, config, ARCHITECTURES))
 
 
 def probe_of(wildcards):
@@ -401,16 +430,20 @@ def _identity(name, model):
     run = next(
         run for run in RUNS if (run["device"]["name"], run["model"]) == (name, model)
     )
+    # Only what a model of the user's own is made with identifies its runs.
+    own = own_code.is_own(ARCHITECTURES[model])
+    more = ["own"] if own else []
+    packages = own_code.packages(ARCHITECTURES[model]) if own and not WITH_CONDA else {}
     return validity.identity(
-        experiment.training(run, config, MODELS),
+        experiment.training(run, config, ARCHITECTURES),
         config,
         {
             "archive_sha256": IMAGES_FROM["archive_sha256"],
             **DATA.identity,
-            "weights_file_sha256": WEIGHTS_FROM["weights_file_sha256"],
+            "weights_file_sha256": WEIGHTS_FROM[model]["weights_file_sha256"],
         },
-        code_of_training(run["device"]["backend"]),
-        versions_on(name),
+        code_of_training(run["device"]["backend"], *more),
+        {**packages, **versions_on(name)},
     )
 
 
@@ -449,9 +482,7 @@ WANTED = {
         {key: device[key] for key in [*experiment.DEVICE_KEYS, "grid"]}
         for device in DEVICES
     ],
-    "networks": {
-        model: architecture(model) for model in sorted({run["model"] for run in RUNS})
-    },
+    "networks": ARCHITECTURES,
     # Without what a finished run does not depend on.
     "identities": {
         device: {
@@ -507,7 +538,7 @@ def judge_runs():
         wanted = IDENTITIES[run["device"]["name"]][run["model"]]
         verdicts[path] = validity.judge(
             path,
-            experiment.training(run, config, MODELS),
+            experiment.training(run, config, ARCHITECTURES),
             wanted | prepared.hashes(run["model"], run["img_dim"]),
             retry,
         )

@@ -66,10 +66,13 @@ rule prepare_weights:
     conda:
         # One framework for all devices: another would round otherwise, and the start would not be the same.
         "../envs/tensorflow-cpu.yaml"
+    resources:
+        # A function that takes longer could train no run either.
+        timeout_minutes=config["protocol"]["timeout_minutes"],
     params:
         code=code_of("scripts/prepare_weights.py"),
         architecture=architecture_of,
-        made_from=WEIGHTS_FROM,
-        own_file=literal(OWN_WEIGHTS),
+        made_from=made_from_of,
+        own_file=own_weights_of,
     script:
         "../scripts/prepare_weights.py"

@@ -1,14 +1,18 @@
 """Makes the starting weights of one model at one image size: the same file for every device and replicate."""
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 
+from trainoff import own_code
+from trainoff.errors import UserError
 from trainoff.files import sha256, sha256_of_all, whole, write_text
-from trainoff.measure import models
+from trainoff.measure import models, own
 from trainoff.prepare import weights_file
 from trainoff.workflow.script import logged
 
@@ -36,15 +40,79 @@ def prepare_weights(architecture, img_dim, made_from, source, train_images, outp
     write_text(facts, json.dumps({"made_from": made_from, **known}, indent=1))
 
 
+def prepare_own(architecture, made_from, source, image_facts, train_images, output, facts, timeout_seconds, say):
+    """The same for a model of the user's own: builds and checks it, and writes the weights of all its layers.
+
+    image_facts: JSON file beside `train_images`. timeout_seconds: after which building it is given up. say: called with a line of
+    text while that takes long. For the rest see prepare_weights. Raises UserError for whatever is wrong with the user's file.
+    """
+    import keras
+
+    own_code.require_unchanged(architecture)
+    classes = len(json.loads(Path(image_facts).read_text(encoding="utf-8"))["class_names"])
+    inputs = np.load(train_images, mmap_mode="r")[: models.CALIBRATION_IMAGES]
+    keras.utils.set_random_seed(made_from["seed"])
+    with _given_up_after(timeout_seconds, own.name_of(architecture)):
+        model, base = models.build(
+            architecture,
+            tuple(inputs.shape[1:]),
+            inputs.dtype.name,
+            classes,
+            dropout=None,
+            trainable=True,
+            batch_norm_momentum=None,
+            seed=made_from["seed"],
+            say=say,
+        )
+    if made_from["weights"] == "file":
+        weights_file.load(base, source)
+    own.check_outputs(architecture, model.predict(inputs, verbose=0))
+    digest = sha256(source) if made_from["weights"] == "file" else own.digest(base, architecture["sha256"])
+    with whole(output) as path:
+        own.save(base, path)
+    known = {"weights": made_from["weights"], "weights_sha256": digest, "prepared_sha256": sha256_of_all([output])}
+    write_text(facts, json.dumps({"made_from": made_from, **known}, indent=1))
+
+
+@contextlib.contextmanager
+def _given_up_after(seconds, name):
+    """Raises UserError once the block has taken so long; where in the user's file that was, if it was there."""
+    words = (
+        f"no model after {seconds / 60:g} minutes (protocol.timeout_minutes), and every run builds it. Expected a function "
+        "that only builds the model"
+    )
+
+    def give_up(*_):
+        raise TimeoutError(words)
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except TimeoutError:
+        raise UserError(f"{name}: {words}.") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 if __name__ == "__main__":
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
-    with logged(snakemake.log[0]):
-        prepare_weights(
-            architecture=snakemake.params.architecture,
-            img_dim=int(snakemake.wildcards.img_dim),
-            made_from=snakemake.params.made_from,
-            source=snakemake.params.own_file or snakemake.input.get("source"),
-            train_images=Path(snakemake.input.image_facts).with_name("train_images.npy"),
-            output=snakemake.output.weights,
-            facts=snakemake.output.facts,
-        )
+    with logged(snakemake.log[0]) as terminal:
+        _common = {
+            "architecture": snakemake.params.architecture,
+            "made_from": snakemake.params.made_from,
+            "source": snakemake.params.own_file or snakemake.input.get("source"),
+            "train_images": Path(snakemake.input.image_facts).with_name("train_images.npy"),
+            "output": snakemake.output.weights,
+            "facts": snakemake.output.facts,
+        }
+        if own_code.is_own(snakemake.params.architecture):
+            prepare_own(
+                **_common,
+                image_facts=snakemake.input.image_facts,
+                timeout_seconds=60 * snakemake.resources.timeout_minutes,
+                say=lambda words: terminal.write(f"{words}\n"),
+            )
+        else:
+            prepare_weights(**_common, img_dim=int(snakemake.wildcards.img_dim))

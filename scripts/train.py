@@ -221,6 +221,7 @@ def _record(run, attempts, idle):
         "throughput": summarise(windows),
         "training": _training(attempts),
         "model": journal.last("built").get("model"),
+        "memory": {key: journal.last("memory").get(key) for key in ("peak_bytes", "peak_device_bytes")},
         "energy": drawn,
         "energy_reason": energy_reason,
         "device": device_facts(run["device"], imported),

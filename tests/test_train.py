@@ -332,7 +332,7 @@ def test_operations_are_counted_as_the_papers_count_them(application, module, mu
     from trainoff.measure import models
 
     architecture = {"application": application, "module": module}
-    model, _ = models.build(architecture, 224, 1000, 0.0, True, None, 0)
+    model, _ = models.build(architecture, (224, 224, 3), "uint8", 1000, 0.0, True, None, 0)
     assert models.flops_per_image(model) == pytest.approx(2 * multiply_adds, rel=0.06)
 
 

@@ -212,7 +212,7 @@ def test_pins_of_an_environment_are_read_with_extras_and_markers():
 def test_tables_mark_warm_up_as_the_experiment_has_it_and_refuse_other_runs(tmp_path):
     wanted = {
         "results": str(tmp_path),
-        "made_from": [{}, {}],
+        "made_from": [{}, {"mobilenetv2": {}}],
         "config": changed("protocol", warm_up_epochs=2),
         "devices": [DEVICE],
         "networks": MODELS,

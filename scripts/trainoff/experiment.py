@@ -34,6 +34,7 @@ PROBE = {
     "learning_rate_decay": None,
     "dropout": 0.0,
     "batch_norm_momentum": None,
+    "random_layers": False,  # the same of models of the user's own
     "steps": 5,
 }
 # How every trial of a limit trains.
@@ -52,6 +53,7 @@ def check(config, schema, models, where):
 
     schema: schemas/config.schema.yaml; models: catalog/models.yaml; where: names of the files that were read.
     """
+    models = models | (config.get("models") if isinstance(config.get("models"), dict) else {})
     # Snakemake's own key, added when a config is given on the command line.
     config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
     error = _best_match(_Validator(schema), config)
@@ -187,12 +189,15 @@ def _combinations(grid):
     ]
 
 
-def training(run, config, models):
-    """All that a training is told, in built-in types. run: one of `runs`; models: catalog/models.yaml."""
+def training(run, config, architectures):
+    """All that a training is told, in built-in types.
+
+    run: one of `runs`; architectures: {model: what networks.architecture gives}.
+    """
     protocol = config["protocol"]
     return {
         **run,
-        "architecture": {key: models[run["model"]][key] for key in ("application", "module")},
+        "architecture": architectures[run["model"]],
         **config["training"],
         # Only where it is asked for, as in records of earlier versions.
         **({"deterministic": True} if config["deterministic"] else {}),
@@ -332,12 +337,13 @@ def _grid_contradictions(grid, config, models, where):
         if name not in models:
             yield (
                 f"{where}.model: there is no model {one_line(name)!r}{_did_you_mean(name, models)}. Expected names from "
-                f"catalog/models.yaml ({', '.join(models)}); add an entry for it."
+                f"catalog/models.yaml ({', '.join(models)}); add an entry for it, or name yours under `models`."
             )
             continue
+        smallest = models[name].get("min_img_dim", 1)
         for size in grid.get("img_dim", config["grid"]["img_dim"]):
-            if size < models[name]["min_img_dim"]:
-                yield f"{where}.img_dim: {size} is too small for {name}. Expected at least {models[name]['min_img_dim']} pixels."
+            if size < smallest:
+                yield f"{where}.img_dim: {size} is too small for {name}. Expected at least {smallest} pixels."
     sizes = grid.get("batch_size", [])
     if misfits := [str(size) for size in sizes if protocol["images_per_epoch"] % size]:
         yield (
@@ -404,6 +410,15 @@ def _contradictions(config):
     if "archive" in dataset and not os.path.isfile(dataset["archive"]):
         name = one_line(dataset["archive"])
         yield f"dataset.archive: there is no file {name}. Expected the path of the official binary archive, a .tar.gz."
+    for name, model in (config.get("models") or {}).items():
+        if ("function" in model) == ("file" in model):
+            yield f"models.{name}: Expected either function, which builds the model, or file, a saved one."
+        weights = model.get("weights", "random")
+        if weights != "random" and not os.path.isfile(weights):
+            yield (
+                f"models.{name}.weights: there is no file {one_line(weights)}. Expected random, which starts as the model is "
+                "made, or the path of a file with its weights."
+            )
     if config["weights"] not in ("random", "imagenet") and not os.path.isfile(config["weights"]):
         yield f"weights: there is no file {one_line(config['weights'])}. Expected random, imagenet or the path of a file."
 

@@ -44,6 +44,8 @@ RUN_COLUMNS = {
     "parameters": "int_or_none",
     "trainable_parameters": "int_or_none",
     "flops_per_image": "int_or_none",
+    "peak_memory_bytes": "int_or_none",
+    "peak_device_memory_bytes": "int_or_none",
     "joules_per_image": "float64",
     "joules_per_image_above_idle": "float64",
     "mean_watts": "float64",
@@ -226,6 +228,7 @@ def _with_texts(frame, change):
 
 def _run_row(path, record):
     failure, energy, model = record["failure"] or {}, record["energy"] or {}, record.get("model") or {}
+    memory = record.get("memory") or {}
     last = record["windows"][-1] if record["windows"] else {}
     device, host, software, provenance = (record[part] for part in ("device", "host", "software", "provenance"))
     speed = windows.summarise(record["windows"])
@@ -251,6 +254,8 @@ def _run_row(path, record):
         "classes": record["training"].get("classes"),
         "chance_accuracy": record["training"].get("chance_accuracy"),
         **{key: model.get(key) for key in ("parameters", "trainable_parameters", "flops_per_image")},
+        "peak_memory_bytes": memory.get("peak_bytes"),
+        "peak_device_memory_bytes": memory.get("peak_device_bytes"),
         **{
             key: energy.get(key)
             for key in ("joules_per_image", "joules_per_image_above_idle", "mean_watts", "idle_watts")

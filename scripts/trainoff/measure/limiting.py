@@ -6,34 +6,36 @@ trained     seconds, peak_memory_bytes: of this process, without a GPU's own mem
 """
 
 import itertools
-import resource
 import sys
 import time
 
 import numpy as np
 
-from trainoff.measure import child
+from trainoff.measure import child, memory
 
 
 def try_to_train(run, files, backend, report):
-    """Trains a few steps on random pixels. run: see experiment.limit_trials, with a value on both axes; files: none."""
+    """Trains a few steps on random inputs. run: see experiment.limit_trials, with a value on both axes; files: none."""
     from trainoff.measure import protocol
 
     started = time.perf_counter()
-    model = protocol.prepare(run, None, backend)
+    shape = tuple(run.get("input_shape") or (run["img_dim"], run["img_dim"], 3))
+    dtype = run.get("input_dtype", "uint8")
+    model = protocol.prepare(run, None, backend, shape, dtype)
     generator = np.random.default_rng(run["seed"])
-    shape = run["batch_size"], run["img_dim"], run["img_dim"], 3
-    images = generator.integers(0, 256, shape, dtype=np.uint8)
+    # Of samples that are no images nobody knows the range: 0 and 1 are in any.
+    values = 256 if dtype == "uint8" else 2
+    images = generator.integers(0, values, (run["batch_size"], *shape), dtype=np.uint8).astype(dtype)
     labels = generator.integers(0, run["classes"], run["batch_size"], dtype=np.int32)
 
     def batches():
         return itertools.repeat((images, labels))
 
-    feed = backend.feed_training(batches, run["batch_size"], run["img_dim"])
+    feed = backend.feed_training(batches, run["batch_size"], shape, dtype)
     model.fit(feed, steps_per_epoch=run["steps"], shuffle=False, verbose=0)
     backend.synchronize(model)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    report({"event": "trained", "seconds": time.perf_counter() - started, "peak_memory_bytes": peak})
+    seconds = time.perf_counter() - started
+    report({"event": "trained", "seconds": seconds, "peak_memory_bytes": memory.peak_of_process()})
 
 
 def _load():

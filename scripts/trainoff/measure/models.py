@@ -1,4 +1,4 @@
-"""The models that are trained: a keras.applications network below one layer of logits.
+"""The models that are trained: a keras.applications network below one layer of logits, or a model of the user's own.
 
 Keras is imported inside the functions, since importing it takes seconds and must happen after the device is chosen.
 """
@@ -7,33 +7,77 @@ import math
 
 import numpy as np
 
-from trainoff.errors import UserError, one_line
-
 # Training images on which the batch-norm statistics of random weights are calibrated.
 CALIBRATION_IMAGES = 256
 
 
-def build_base(architecture, img_dim):
+def build_base(architecture, img_dim, weights=None):
     """The keras.applications network without its classifier, weights as Keras initialises them.
 
-    architecture: an entry of catalog/models.yaml.
+    architecture: an entry of catalog/models.yaml. weights: path of the file that `save` wrote and that will be loaded, None
+    for none; some networks have a layer more for weights that were trained on ImageNet (see `_rescaled`).
     """
     import keras
 
     application = getattr(keras.applications, architecture["application"])
-    return application(include_top=False, weights=None, input_shape=(img_dim, img_dim, 3))
+    base = application(include_top=False, weights=None, input_shape=(img_dim, img_dim, 3))
+    deviation = architecture.get("imagenet_deviation")
+    return _rescaled(base, deviation) if deviation and _normalizes_by(deviation, base, weights) else base
 
 
-def build(architecture, img_dim, classes, dropout, trainable, batch_norm_momentum, seed):
-    """The whole model: uint8 pixels (batch, img_dim, img_dim, 3) in, logits (batch, classes) out. Returns model, base.
+def _rescaled(base, deviation):
+    """`base` with the pixels divided by the square root of `deviation` after they are normalized.
 
-    `trainable` False freezes everything but the last layer and keeps batch normalisation in inference.
-    `batch_norm_momentum` None leaves the architecture's own. The scaling of the pixels is part of the model, so that
-    every device gets the same bytes and none computes on other inputs.
+    Keras builds EfficientNet so for its ImageNet weights alone, which hold `deviation` where a variance belongs
+    (github.com/tensorflow/tensorflow/issues/49930); without it pixels reach the first convolution 2.1 times too small.
     """
     import keras
 
-    base = build_base(architecture, img_dim)
+    def call(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.Normalization):
+            outputs = keras.layers.Rescaling([1.0 / math.sqrt(channel) for channel in deviation])(outputs)
+        return outputs
+
+    return keras.models.clone_model(base, clone_function=lambda layer: layer, call_function=call)
+
+
+def _normalizes_by(deviation, base, weights):
+    """Whether the file `weights` descends from ImageNet weights: its variance of pixels is `deviation`."""
+    if weights is None:
+        return False
+    keys = [_key(i, v) for i, v in enumerate(base.weights) if v.path.endswith("normalization/variance")]
+    with np.load(weights, allow_pickle=False) as arrays:
+        return any(np.allclose(arrays[key].ravel(), deviation, atol=1e-3) for key in keys)
+
+
+def build(
+    architecture,
+    shape,
+    dtype,
+    classes,
+    dropout,
+    trainable,
+    batch_norm_momentum,
+    seed,
+    weights=None,
+    random_layers=True,
+    say=None,
+):
+    """The whole model: inputs (batch, *shape) of `dtype` in, logits (batch, classes) out. Returns model, base.
+
+    Images are uint8 pixels (img_dim, img_dim, 3). The scaling of the pixels is part of the model, so that every device
+    gets the same bytes and none computes on other inputs. `trainable` False freezes everything but the last layer and keeps batch
+    normalisation in inference. `batch_norm_momentum` None leaves the architecture's own. A model of the user's own comes with
+    its own dropout and momentum; `random_layers` False turns its dropout off. weights: path of the file that is loaded below the
+    last layer, None for the values that Keras draws. say: called with a line of text while a user's slow function runs.
+    """
+    import keras
+
+    if "application" not in architecture:
+        return _build_own(architecture, shape, dtype, classes, trainable, weights, random_layers, say)
+    img_dim = shape[0]
+    base = build_base(architecture, img_dim, weights)
     base.trainable = trainable
     if batch_norm_momentum is not None:
         for layer in _batch_norm_layers(base):
@@ -48,15 +92,37 @@ def build(architecture, img_dim, classes, dropout, trainable, batch_norm_momentu
     head = keras.layers.Dense(classes, dtype="float32", name="logits")
     model = keras.Model(pixels, head(features))
     head.kernel.assign(_glorot_uniform(np.random.default_rng(seed), head.kernel.shape))
+    if weights is not None:
+        load(base, weights)
     return model, base
 
 
-def describe(model):
+def _build_own(architecture, shape, dtype, classes, trainable, weights, random_layers, say):
+    import keras
+
+    from trainoff.measure import own
+
+    base, head = own.build(architecture, shape, classes, say)
+    inputs = keras.Input(shape, dtype=dtype, name="inputs")
+    model = keras.Model(inputs, own.connect(architecture, base, inputs, classes))
+    if weights is not None:
+        own.load(architecture, base, weights)
+    if not random_layers:
+        own.set_dropout(base, 0.0)
+    if not trainable:
+        own.freeze_all_but(head, architecture, base)
+    return model, base
+
+
+def describe(model, architecture):
     """Facts about a built model: parameters, trainable_parameters, flops_per_image (forward; see `flops_per_image`)."""
+    from trainoff.measure import own
+
+    count = flops_per_image if "application" in architecture else own.operations
     return {
         "parameters": model.count_params(),
         "trainable_parameters": sum(math.prod(variable.shape) for variable in model.trainable_variables),
-        "flops_per_image": flops_per_image(model),
+        "flops_per_image": count(model),
     }
 
 
@@ -110,41 +176,16 @@ def _batch_norm_layers(base):
     return [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-def load_pretrained(base, path):
-    """Loads the .h5 file at `path` into `base`: weights of the same network, with or without a classifier on top.
-
-    Only arrays are read, never a model's description or code. Raises UserError when the file does not fit.
-    """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            stored = _arrays_by_name(file)
-    except OSError as error:
-        raise UserError(
-            f"weights: {path} cannot be read as an HDF5 file ({one_line(error)}). Expected an .h5 file with weights of "
-            f"{base.name}."
-        ) from error
-    try:
-        base.load_weights(path)
-    except Exception:
-        # Keras loads a file only if its layers are those of `base` one by one. A file saved with a classifier holds
-        # the same layers among others: find them by name.
-        _load_by_name(base, stored, path)
-    if not all(np.isfinite(array).all() for array in base.get_weights()):
-        raise UserError(f"weights: {path} holds values that are not finite. Expected trained weights of {base.name}.")
-
-
 def save(base, path):
     """Writes the weights of `base` as an .npz file without pickles, keyed by position and name."""
     with open(path, "wb") as file:
-        np.savez(file, **{_key(i, v): np.asarray(v) for i, v in enumerate(base.variables)})
+        np.savez(file, **{_key(i, v): np.asarray(v) for i, v in enumerate(base.weights)})
 
 
 def load(base, path):
     """Loads what `save` wrote into the same architecture."""
     with np.load(path, allow_pickle=False) as arrays:
-        base.set_weights([arrays[_key(i, v)] for i, v in enumerate(base.variables)])
+        base.set_weights([arrays[_key(i, v)] for i, v in enumerate(base.weights)])
 
 
 def _key(position, variable):
@@ -156,38 +197,3 @@ def _glorot_uniform(generator, shape):
     window = int(np.prod(shape[:-2]))
     limit = np.sqrt(6.0 / (window * shape[-2] + window * shape[-1]))
     return generator.uniform(-limit, limit, size=shape).astype("float32")
-
-
-def _arrays_by_name(file):
-    """{"layer/weight": array} for every dataset in an HDF5 file, names freed of the ":0" and prefixes of older versions."""
-    import h5py
-
-    found = {}
-
-    def collect(name, item):
-        if isinstance(item, h5py.Dataset):
-            layer, weight = name.split("/")[-2:] if "/" in name else ("", name)
-            found.setdefault(f"{layer}/{weight.split(':')[0].removeprefix('depthwise_')}", item[()])
-
-    file.get("model_weights", file).visititems(collect)
-    return found
-
-
-def _load_by_name(base, stored, path):
-    arrays, problems = [], []
-    for layer in base.layers:
-        for variable in layer.variables:
-            name = f"{layer.name}/{variable.name}"
-            array = stored.get(name)
-            if array is None:
-                problems.append(f"{name} is missing")
-            elif array.shape != tuple(variable.shape):
-                problems.append(f"{name} has shape {array.shape}, expected {tuple(variable.shape)}")
-            arrays.append(array)
-    if problems:
-        raise UserError(
-            f"weights: {path} is of another architecture: of {len(arrays)} tensors of {base.name}, {len(problems)} do not "
-            f"fit (first: {problems[0]}). Expected an .h5 file with weights of {base.name}."
-        )
-    for variable, array in zip((v for layer in base.layers for v in layer.variables), arrays, strict=True):
-        variable.assign(array)

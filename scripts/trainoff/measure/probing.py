@@ -29,9 +29,10 @@ def probe(run, files, backend, report):
     """
     from trainoff.measure import protocol
 
-    model = protocol.prepare(run, files["weights"], backend)
-    # `predict` computes in graph mode, as training does: a device can be right in eager mode and wrong there.
     images = np.array(np.load(files["validation_images"], mmap_mode="r")[: run["batch_size"]])
+    shape, dtype = protocol.kind_of_inputs(images)
+    model = protocol.prepare(run, files["weights"], backend, shape, dtype)
+    # `predict` computes in graph mode, as training does: a device can be right in eager mode and wrong there.
     logits = model.predict(images, batch_size=run["batch_size"], verbose=0)
     report({"event": "outputs", "logits": [[_finite(value) for value in row] for row in logits]})
 
@@ -43,7 +44,7 @@ def probe(run, files, backend, report):
         # One batch again and again: its loss falls at every step, so that a wrong gradient or update shows at once.
         return itertools.repeat(next(training_batches(*data, run["batch_size"], run["seed"])))
 
-    feed = backend.feed_training(batches, run["batch_size"], run["img_dim"])
+    feed = backend.feed_training(batches, run["batch_size"], shape, dtype)
     # One step per epoch, so that the loss of every step is known.
     history = model.fit(feed, epochs=run["steps"], steps_per_epoch=1, shuffle=False, verbose=0).history
     report({"event": "losses", "losses": [_finite(value) for value in history["loss"]]})

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from trainoff.devices import DeviceUnavailable
-from trainoff.measure import meters, models
+from trainoff.measure import memory, meters, models
 from trainoff.measure.batches import training_batches, validation_batches
 
 
@@ -30,15 +30,16 @@ def train(run, files, backend, report):
     Raises DeviceUnavailable when the variables do not lie on the device, Diverged when the loss is not finite.
     """
     started = time.perf_counter()
-    model = prepare(run, files["weights"], backend)
     data = {name: np.load(path, mmap_mode="r") for name, path in files.items() if name != "weights"}
+    shape, dtype = kind_of_inputs(data["train_images"])
+    model = prepare(run, files["weights"], backend, shape, dtype)
     seconds = time.perf_counter() - started
     validation_images = len(data["validation_labels"])
     report(
         {
             "event": "built",
             "seconds": seconds,
-            "model": models.describe(model),
+            "model": models.describe(model, run["architecture"]),
             "validation_images": validation_images,
         }
     )
@@ -49,13 +50,14 @@ def train(run, files, backend, report):
         return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
 
     def feed():
-        return backend.feed_training(batches, run["batch_size"], run["img_dim"])
+        return backend.feed_training(batches, run["batch_size"], shape, dtype)
 
     started = time.perf_counter()
     first = model.fit(feed(), steps_per_epoch=1, shuffle=False, verbose=0)
     backend.synchronize(model)
     seconds = time.perf_counter() - started
     report({"event": "first_step", "seconds": seconds, "loss": _finite(first.history["loss"][0])})
+    report({"event": "memory", **memory_used(model, backend)})
 
     model.fit(
         feed(),
@@ -67,23 +69,37 @@ def train(run, files, backend, report):
     )
 
 
-def prepare(run, weights, backend):
-    """The model on its device, ready for its first step. weights: path, None for Keras' own; for the rest see `train`."""
+def kind_of_inputs(samples):
+    """(shape of one of `samples`, name of their type): of images (img_dim, img_dim, 3) and uint8."""
+    return tuple(samples.shape[1:]), samples.dtype.name
+
+
+def memory_used(model, backend):
+    """{"peak_bytes", "peak_device_bytes"} of this process so far; None for what the system or the framework does not count."""
+    return {"peak_bytes": memory.peak_of_process(), "peak_device_bytes": backend.peak_memory(model)}
+
+
+def prepare(run, weights, backend, shape, dtype):
+    """The model on its device, ready for its first step.
+
+    weights: path, None for Keras' own. shape, dtype: of one input, as kind_of_inputs gives them. For the rest see `train`.
+    """
     keras.utils.set_random_seed(run["seed"])
     if run.get("deterministic"):
         backend.make_deterministic()
     keras.config.set_dtype_policy(run["precision"])
-    model, base = models.build(
+    model, _ = models.build(
         run["architecture"],
-        run["img_dim"],
+        shape,
+        dtype,
         classes=run["classes"],
         dropout=run["dropout"],
         trainable=run["trainable"],
         batch_norm_momentum=run["batch_norm_momentum"],
         seed=run["seed"],
+        weights=weights,
+        random_layers=run.get("random_layers", True),
     )
-    if weights is not None:
-        models.load(base, weights)
     model.compile(
         optimizer=keras.optimizers.Adam(_learning_rate(run)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -140,6 +156,7 @@ class Windows(keras.callbacks.Callback):
                 },
             }
         )
+        self.report({"event": "memory", **memory_used(self.model, self.backend)})
         if not math.isfinite(logs["loss"]):
             raise Diverged(f"The training loss of epoch {epoch + 1} is {logs['loss']}.")
 
@@ -149,7 +166,7 @@ class Windows(keras.callbacks.Callback):
                 self.data["validation_images"], self.data["validation_labels"], self.run["batch_size"]
             )
 
-        feed = self.backend.feed_validation(batches, self.run["img_dim"])
+        feed = self.backend.feed_validation(batches, *kind_of_inputs(self.data["validation_images"]))
         steps = math.ceil(len(self.data["validation_labels"]) / self.run["batch_size"])
         return self.model.evaluate(feed, steps=steps, verbose=0, return_dict=True)
 

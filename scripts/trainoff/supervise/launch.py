@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainoff import devices, disks
+from trainoff import devices, disks, own_code
 from trainoff.measure import child
 from trainoff.privacy import scrub
 from trainoff.supervise import progress, software, stops, supervise
@@ -124,6 +124,7 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
     say: called with one line of text for the person who waits. journal: where to keep what the child reports, None for
     nowhere.
     """
+    own_code.require_unchanged(run.get("architecture", {}))
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
         journal = Journal(journal or Path(folder) / "journal.jsonl", say, run.get("img_dim"))
         try:

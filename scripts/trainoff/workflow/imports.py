@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from trainoff.files import write_text
+from trainoff.syntax import meaning
 
 PACKAGE = "trainoff"
 # What runs between the readings of the clock or decides what is trained. A change of meaning in
@@ -21,8 +22,6 @@ PACKAGE = "trainoff"
 MEASURED = ("protocol", "batches", "models", "meters")
 # Which versions of a measured module measure the same: {module: {digest: "new" or the digest of the version it equals}}.
 SAME_CODE = Path(__file__).parents[1] / "measure" / "same_code.yaml"
-# Fields of syntax trees that differ between versions of Python and say nothing of what the code does.
-_NO_MEANING = {"type_params", "type_comment", "kind", "ctx"}
 
 
 def own_modules(script, root=None):
@@ -110,38 +109,6 @@ def _digest(named):
 @functools.cache
 def _same_code():
     return yaml.safe_load(SAME_CODE.read_text(encoding="utf-8"))
-
-
-def meaning(source):
-    """SHA-256 of Python source by its syntax tree: comments, docstrings, layout and which room a module of ours lies in
-    count for nothing.
-    """
-    digest = hashlib.sha256()
-    _feed(ast.parse(source), digest.update)
-    return digest.hexdigest()
-
-
-def _feed(node, update):
-    if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
-        return
-    if isinstance(node, ast.AST):
-        update(type(node).__name__.encode() + b"(")
-        for name in node._fields:
-            value = getattr(node, name, None)
-            if name in _NO_MEANING or value is None or value == []:
-                continue
-            if name == "body" and isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                value = value[1:] if ast.get_docstring(node, clean=False) is not None else value
-            update(name.encode() + b"=")
-            _feed(value, update)
-        update(b")")
-    elif isinstance(node, list):
-        update(b"[")
-        for item in node:
-            _feed(item, update)
-        update(b"]")
-    else:
-        update(repr(node).encode() + b",")
 
 
 # An import of the package, wherever it stands in a file; the names may be in brackets over several lines.

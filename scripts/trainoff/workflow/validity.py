@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainoff import axes, energy, experiment, windows
+from trainoff import axes, energy, experiment, networks, windows
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
@@ -95,7 +95,7 @@ def identity(run, config, data, code_sha256, versions):
     device = run["device"]
     return {
         **{key: device[key] for key in ("backend", "accelerator", "index", "threads")},
-        "network": run["architecture"]["application"],
+        **networks.identity(run["architecture"]),
         **{key: run[key] for key in config["training"]},
         "deterministic": run.get("deterministic", False),
         **{key: run[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
@@ -103,7 +103,7 @@ def identity(run, config, data, code_sha256, versions):
         "dataset": config["dataset"]["name"],
         "train_images": config["images"]["train"],
         "validation_images": config["images"]["validation"],
-        "weights": kind_of_weights(config["weights"]),
+        "weights": kind_of_weights(networks.weights_of(run["model"], config)),
         **data,
         "code_sha256": code_sha256,
         "software": versions,
@@ -223,7 +223,8 @@ def old_config_sha256(run, classes):
 class Prepared:
     """Hashes of prepared images and weights, as far as they are there and are what the experiment asks for.
 
-    results: folder. images_from, weights_from: what they have to be made of, as the facts beside them say it.
+    results: folder. images_from, weights_from: what they have to be made of, as the facts beside them say it; the latter by
+    model.
     """
 
     def __init__(self, results, images_from, weights_from):
@@ -238,7 +239,7 @@ class Prepared:
             images, weights = f"images/img_dim~{img_dim}", f"weights/model~{model}/img_dim~{img_dim}"
             self._known[model, img_dim] = {
                 **self._of(images, "images_sha256", self._images_from),
-                **self._of(weights, "prepared_sha256", self._weights_from),
+                **self._of(weights, "prepared_sha256", self._weights_from[model]),
             }
         return self._known[model, img_dim]
 
@@ -446,6 +447,7 @@ def _title(key):
         "archive_sha256": "the archive of images",
         "files_sha256": "the files of the dataset",
         "weights_file_sha256": "the file of weights",
+        "model_sha256": "the model's own code",
         "train_images": "images.train",
         "validation_images": "images.validation",
     }.get(key, key)

@@ -8,7 +8,9 @@ synchronize(model)            returns when the device has finished all work give
 jit_compile(xla)              what Keras' compile takes for the axis `xla`
 prepare_training(model)       makes the training step of a compiled model
 make_deterministic()          makes the same run give the same losses to the bit, which costs speed
-feed_training(…)              what one call of Keras' fit takes to train on batches prepared ahead, from the first
+peak_memory(model)            the most bytes of the device's own memory in use so far; None where it has none or nobody counts
+feed_training(…)              what one call of Keras' fit takes to train on batches prepared ahead, from the first; shape and
+                              dtype are those of one input
 feed_validation(…)            what one call of Keras' evaluate takes
 """
 

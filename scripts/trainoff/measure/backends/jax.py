@@ -57,6 +57,13 @@ def prepare_training(model):
     """Nothing to do: Keras compiles the step at its first call."""
 
 
+def peak_memory(model):
+    """Bytes of the device's memory that JAX has used at most; None on a CPU, whose memory is the process's."""
+    import jax
+
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
 def make_deterministic():
     """On a CPU XLA computes in a fixed order as it is. Raises UserError on a GPU, where that must be asked for at the start."""
     import jax
@@ -67,11 +74,11 @@ def make_deterministic():
         )
 
 
-def feed_training(batches, batch_size, img_dim):
+def feed_training(batches, batch_size, shape, dtype):
     """A generator over the endless batches that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)
 
 
-def feed_validation(batches, img_dim):
+def feed_validation(batches, shape, dtype):
     """A generator over one pass that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)

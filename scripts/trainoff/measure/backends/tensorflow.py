@@ -73,6 +73,21 @@ def prepare_training(model):
     model.train_function = tf.function(lambda iterator: step(iterator.get_next()))
 
 
+def peak_memory(model):
+    """Bytes of the device's memory that TensorFlow has used at most.
+
+    None on a CPU, whose memory is the process's, and on an Apple GPU, where TensorFlow does not count it.
+    """
+    import tensorflow as tf
+
+    if not tf.config.get_visible_devices("GPU"):
+        return None
+    try:
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] or None
+    except (ValueError, RuntimeError, tf.errors.OpError):
+        return None
+
+
 def make_deterministic():
     """Every operation gives the same bits for the same inputs; one that cannot raises an error."""
     import tensorflow as tf
@@ -80,21 +95,21 @@ def make_deterministic():
     tf.config.experimental.enable_op_determinism()
 
 
-def feed_training(batches, batch_size, img_dim):
+def feed_training(batches, batch_size, shape, dtype):
     """A tf.data.Dataset over the endless batches that `batches()` starts."""
-    return _dataset(batches, batch_size, img_dim)
+    return _dataset(batches, batch_size, shape, dtype)
 
 
-def feed_validation(batches, img_dim):
+def feed_validation(batches, shape, dtype):
     """A tf.data.Dataset over one pass that `batches()` starts."""
-    return _dataset(batches, None, img_dim)
+    return _dataset(batches, None, shape, dtype)
 
 
-def _dataset(batches, batch_size, img_dim):
+def _dataset(batches, batch_size, shape, dtype):
     import tensorflow as tf
 
     signature = (
-        tf.TensorSpec((batch_size, img_dim, img_dim, 3), tf.uint8),
+        tf.TensorSpec((batch_size, *shape), dtype),
         tf.TensorSpec((batch_size,), tf.int32),
     )
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(BATCHES_AHEAD)

@@ -69,6 +69,19 @@ def prepare_training(model):
     """Nothing to do: PyTorch runs each step as it stands."""
 
 
+def peak_memory(model):
+    """Bytes of the device's memory that PyTorch has held at most; on an Apple GPU those that it holds now, since it keeps them.
+
+    None on a CPU, whose memory is the process's.
+    """
+    import torch
+
+    kind = model.trainable_variables[-1].value.device.type
+    if kind == "cuda":
+        return torch.cuda.max_memory_reserved()
+    return torch.mps.driver_allocated_memory() if kind == "mps" else None
+
+
 def make_deterministic():
     """Every operation gives the same bits for the same inputs; one that cannot raises an error."""
     import os
@@ -80,11 +93,11 @@ def make_deterministic():
     torch.use_deterministic_algorithms(True)
 
 
-def feed_training(batches, batch_size, img_dim):
+def feed_training(batches, batch_size, shape, dtype):
     """A generator over the endless batches that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)
 
 
-def feed_validation(batches, img_dim):
+def feed_validation(batches, shape, dtype):
     """A generator over one pass that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)
