@@ -98,6 +98,20 @@ def data_of(text):
     )
 
 
+def test_a_page_of_samples_that_are_no_images_speaks_of_samples(tmp_path):
+    devices = synthetic.DEVICES[:2]
+    records = synthetic.records(devices, grid=synthetic.SMALL_GRID)
+    for record in records:
+        record["run"]["img_dim"] = 0
+        record["training"] |= {"final_val_balanced_accuracy": 0.52, "classes": 3, "chance_accuracy": 0.9}
+    text, _ = page(tmp_path, devices, records, drawn=("throughput",))
+    words = Outline(text).text
+    assert "samples per second" in words and "images per second" not in words and "per image" not in words
+    assert "· 0 px" not in words
+    assert "naming the largest one alone is right on 90% of the validation samples" in words
+    assert data_of(text)["runs"][0]["images_per_second"] > 0
+
+
 FAILURES = {5: "crashed", 30: "out_of_memory", 31: "out_of_memory", 32: "out_of_memory"}
 
 

@@ -402,6 +402,12 @@ def _contradictions(config):
     if "path" in own and "path" not in dataset:
         kind = "a folder of images" if dataset["name"] == "folder" else "a .npz file"
         yield f"dataset.path: missing. Expected the path of {kind}."
+    foreign = [name for name in config["grid"]["model"] if name not in (config.get("models") or {})]
+    if dataset["name"] == "arrays" and foreign:
+        yield (
+            f"grid.model: {one_line(foreign[0])} takes images, and dataset arrays holds samples of any kind. Expected models of "
+            "your own, which the key `models` names."
+        )
     if "sha256" in dataset and "archive" not in dataset:
         yield "dataset.sha256: it holds dataset.archive to a checksum; the download has its own. Name an archive or remove it."
     for axis, search in (config["limits"] or {}).items():

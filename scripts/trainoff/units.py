@@ -3,9 +3,8 @@
 import re
 
 # Sentences, captions and labels are written about images. A key such as images_per_second or a path such as images/img_dim~96
-# is no word of them.
-_WORDS = re.compile(r"\b(per image|images)\b(?!/\w{2})", re.IGNORECASE)
-_SAMPLES = {"images": "samples", "Images": "Samples", "per image": "per sample", "Per image": "Per sample"}
+# is no word of them, nor is a key of JSON or YAML.
+_WORDS = re.compile(r"""["']images["']|\b(?:per\s+image|images)\b(?!/\w\w|\.\w|:\s*[\n{])""", re.IGNORECASE)
 
 
 def samples(img_dim):
@@ -18,4 +17,9 @@ def worded(text, img_dims):
     img_dims = {int(size) for size in img_dims}
     if img_dims != {0}:
         return text
-    return _WORDS.sub(lambda match: _SAMPLES.get(match[0], match[0]), text)
+    return _WORDS.sub(_sampled, text)
+
+
+def _sampled(match):
+    words = match[0]
+    return words if words[0] in "\"'" else words.replace("image", "sample").replace("Image", "Sample")

@@ -13,7 +13,7 @@ import markupsafe
 import yaml
 
 from trainoff import configurations as naming
-from trainoff import numbers, records
+from trainoff import numbers, records, units
 from trainoff.analyze import cost, efficiency, packing, pairs, parity, stats
 from trainoff.report import (
     carried,
@@ -112,7 +112,7 @@ def render(frames, figures, title, devices, settings, folder, parts, assumptions
         "view": carried.embedded(explore.view(runs, frames["rates"], ranked, frames["costs"])),
     }
     context["contents"] = contents(context)
-    return environment(parts).get_template("page.html.j2").render(context)
+    return units.worded(environment(parts).get_template("page.html.j2").render(context), runs["img_dim"])
 
 
 def answer(frames, devices, assumptions, pair):

@@ -3,9 +3,11 @@
 import json
 import re
 
+import matplotlib.text
 import pandas as pd
 import seaborn
 
+from trainoff import units
 from trainoff.files import whole, write_text
 from trainoff.report import figures
 from trainoff.report.palette import FAINT, FONTS, GRID, INK, QUIET
@@ -21,14 +23,34 @@ def figure(draw, inputs, options, outputs):
     """
     use_style()
     tables = {name: _read(path) for name, path in inputs.items()}
-    drawn = draw(**tables, **options)
+    drawn = _reworded(draw(**tables, **options), tables)
     write_text(outputs["facts"], json.dumps(drawn.facts, indent=1, ensure_ascii=False) + "\n")
     with whole(outputs["png"]) as temporary:
         drawn.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
     _save_svg(drawn, outputs["svg"])
     if "narrow" in outputs:
         with figures.narrow():
-            _save_svg(draw(**tables, **options), outputs["narrow"])
+            _save_svg(_reworded(draw(**tables, **options), tables), outputs["narrow"])
+
+
+def _reworded(drawn, tables):
+    """The figure with its words about images or samples, whichever the tables are of."""
+    sizes = {
+        size for table in tables.values() if "img_dim" in getattr(table, "columns", ()) for size in table["img_dim"]
+    }
+    for text in drawn.findobj(matplotlib.text.Text):
+        text.set_text(units.worded(text.get_text(), sizes))
+    drawn.facts = _each(drawn.facts, lambda text: units.worded(text, sizes))
+    return drawn
+
+
+def _each(value, function):
+    """`value` with every text in its lists and mappings replaced by function(text)."""
+    if isinstance(value, dict):
+        return {key: _each(one, function) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_each(one, function) for one in value]
+    return function(value) if isinstance(value, str) else value
 
 
 def _read(path):

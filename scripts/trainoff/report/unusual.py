@@ -18,6 +18,7 @@ def warnings(runs, rates, devices, standing):
         *_parity(standing, labels, len(devices)),
         *_learning_rates(runs, labels),
         _not_learning(runs, labels),
+        _uneven(runs),
     ]
     return [one for one in found if one]
 
@@ -140,6 +141,20 @@ def _not_learning(runs, labels):
     where = numbers.listing([f"{count} on {labels.get(name, name)}" for name, count in by_device.items()])
     return {
         "text": f"{len(lost)} of {numbers.count(len(ended), 'run')} that train all weights did not learn ({where}): the loss "
-        "hardly fell. Their speed counts all the same.",
+        "hardly fell or the accuracy stayed near chance. Their speed counts all the same.",
         "cure": "training.on_divergence: {reduce_learning_rate: 0.5, attempts: 2}",
+    }
+
+
+def _uneven(runs):
+    """Accuracies of uneven classes, which naming the largest class alone makes look good."""
+    own = runs.dropna(subset="final_val_balanced_accuracy")
+    if own.empty:
+        return None
+    balanced = own["final_val_balanced_accuracy"]
+    chance = own["chance_accuracy"].max()
+    return {
+        "text": f"Classes are uneven: naming the largest one alone is right on {numbers.percent(chance)} of the validation "
+        f"images. Balanced accuracy, the mean over classes, is {numbers.span(balanced.min(), balanced.max(), numbers.percent)}.",
+        "cure": "",
     }
