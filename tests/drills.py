@@ -1,432 +1,30 @@
 """Faults provoked for real on a tiny experiment, one after another: what happened, and what was lost.
 
-    python tests/drills.py                    # all; about a quarter of an hour on two CPU cores
+    python tests/drills.py                    # all; about twenty minutes on two CPU cores
     python tests/drills.py killed_snakemake   # some
 
 Every drill starts with one run of two finished. After the fault, whatever its message says to do is done and the sweep is
 started again. Nothing is lost when all runs end well, the finished run is the very same file, and the tables hold the same
-losses and accuracies as those of an undisturbed sweep. Writes results/benchmarks/drills.md; the exit status is 1 when
-something was lost.
+losses and accuracies as those of an undisturbed sweep. The storms at the end start with nothing, on trainings that compute
+nothing (tests/storm.py), so that there are many moments to strike at. Writes results/benchmarks/drills.md; the exit status
+is 1 when something was lost.
 """
 
 import contextlib
-import json
-import os
 import platform
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
+import faults
 import project
 import psutil
-import yaml
+import storm
+from halfdone import Lost, NotHere, expect, finished_sweep, half_done, learnt, recover, run_files
 
-EXPERIMENT = {
-    "title": "Drill",
-    "devices": ["cpu"],
-    "images": {"train": 100, "validation": 50},
-    "deterministic": True,
-    "grid": {"batch_size": [16, 32], "img_dim": [32], "trainable": [False]},
-    "protocol": {"epochs": 2, "images_per_epoch": 320, "warm_up_epochs": 1},
-}
-DEADLINE_SECONDS = 300
-# What a run that is done again must repeat to the last digit.
-LEARNT = ["epoch", "images", "warm_up", "loss", "accuracy", "val_loss", "val_accuracy"]
 OUTPUT = project.ROOT / "results/benchmarks/drills.md"
-
-
-class NotHere(Exception):
-    """The fault cannot be provoked on this machine."""
-
-
-class Lost(AssertionError):
-    """Something was lost, or not as it should be."""
-
-
-def expect(condition, words):
-    if not condition:
-        raise Lost(words)
-
-
-# The sweep and what is known of it.
-
-
-def finished_sweep(folder):
-    """A sweep that nothing disturbed, in `folder`."""
-    project.make(folder, EXPERIMENT)
-    done = project.snakemake(folder)
-    expect(done.returncode == 0, done.stdout)
-    return folder
-
-
-def half_done(finished, folder):
-    """A copy of a finished sweep with the second run, and all that is made of the runs, taken away."""
-    shutil.copytree(finished, folder, symlinks=True)
-    second = run_files(folder)[1]
-    shutil.rmtree(second.parent)
-    for name in ("tables", "figures", "report.html"):
-        path = folder / "results" / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return folder
-
-
-def run_files(folder):
-    """The two runs' metrics files, there or not, in the order of the sweep."""
-    runs = folder / "results/runs/cpu/model~mobilenetv2"
-    rest = "img_dim~32/trainable~false/precision~float32/xla~false/learning_rate~0.0005/replicate~1/metrics.json"
-    return [runs / f"batch_size~{size}" / rest for size in EXPERIMENT["grid"]["batch_size"]]
-
-
-def start(folder, *arguments, **variables):
-    """Starts the sweep in a process group of its own, its output in sweep.log."""
-    with open(folder / "sweep.log", "a") as log:
-        return subprocess.Popen(
-            project.command(*arguments),
-            cwd=folder,
-            env=project.environment() | variables,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
-def said(folder):
-    return (folder / "sweep.log").read_text(errors="replace")
-
-
-def run_to_end(folder, *arguments, **variables):
-    """Runs the sweep and returns (exit code, what it printed)."""
-    before = len(said(folder)) if (folder / "sweep.log").exists() else 0
-    code = start(folder, *arguments, **variables).wait(DEADLINE_SECONDS)
-    return code, said(folder)[before:]
-
-
-def training_of(sweep):
-    """The training process of a sweep, once it has started."""
-    return wait_for(lambda: next(iter(processes_of(sweep.pid, "trainoff.measure.child")), None), "a training")
-
-
-def processes_of(pid, word):
-    found = []
-    with contextlib.suppress(psutil.Error):
-        for process in psutil.Process(pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if word in process.cmdline():
-                    found.append(process)
-    return found
-
-
-def wait_for(look, what):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise Lost(f"{what} did not come")
-
-
-def status_of(path):
-    return json.loads(path.read_text())["status"]
-
-
-def learnt(folder):
-    """What the runs of a sweep learnt, from its tables: the same to the last digit for the same work."""
-    runs = pd.read_csv(folder / "results/tables/runs.csv").sort_values("batch_size")
-    windows = pd.read_csv(folder / "results/tables/windows.csv").sort_values(["batch_size", "epoch"])
-    return runs[["batch_size", "seed", "status", "final_loss", "final_val_accuracy"]].to_csv(), windows[LEARNT].to_csv()
-
-
-# The faults. Each takes a half-done sweep, provokes its fault and does what is said to be done, and returns the outcome.
-
-
-def killed_training(folder):
-    """SIGKILL of a training"""
-    sweep = start(folder)
-    training_of(sweep).kill()
-    expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
-    expect(status_of(run_files(folder)[1]) == "crashed", "the run was not recorded as crashed")
-    run_files(folder)[1].unlink()
-    return "recorded as crashed (SIGKILL), the sweep went on; its record deleted, the run was done again"
-
-
-def killed_snakemake(folder):
-    """SIGKILL of Snakemake"""
-    sweep = start(folder)
-    training = training_of(sweep)
-    sweep.kill()
-    sweep.wait()
-    psutil.wait_procs([training], timeout=30)
-    expect(not training.is_running(), "the training outlived the sweep")
-    return "the training ended by itself; the next start went on"
-
-
-def killed_group(folder):
-    """SIGKILL of the whole process group"""
-    sweep = start(folder)
-    training = training_of(sweep)
-    os.killpg(sweep.pid, signal.SIGKILL)
-    sweep.wait()
-    psutil.wait_procs([training], timeout=30)
-    expect(not training.is_running(), "the training outlived the sweep")
-    return "the training ended by itself; the next start went on"
-
-
-# Put on Python's path: everything dies when the record is written but does not have its name yet.
-DIE_BEFORE_RENAME = """
-import os, signal
-
-_replace = os.replace
-
-
-def replace(source, target, **options):
-    if str(target).endswith("metrics.json"):
-        os.killpg(os.getpgid(0), signal.SIGKILL)
-    return _replace(source, target, **options)
-
-
-os.replace = replace
-"""
-
-
-def power_cut(folder):
-    """Power cut between write and rename"""
-    (folder / "fault").mkdir()
-    (folder / "fault/sitecustomize.py").write_text(DIE_BEFORE_RENAME)
-    code, _ = run_to_end(folder, PYTHONPATH=str(folder / "fault"))
-    expect(code == -signal.SIGKILL, "the power was not cut")
-    expect(not run_files(folder)[1].exists(), "a half-written record has the name of a whole one")
-    return "no record, since the name comes last; the next start did the run again"
-
-
-@contextlib.contextmanager
-def small_disk(folder, mebibytes):
-    """The sweep's results on a disk of their own (tmpfs)."""
-    results = folder / "results"
-    kept = folder / "results.kept"
-    shutil.copytree(results, kept)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(results)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        raise NotHere("needs the right to mount a tmpfs")
-    try:
-        shutil.copytree(kept, results, dirs_exist_ok=True)
-        yield results
-    finally:
-        # What the sweep made goes where the disk was.
-        shutil.rmtree(kept)
-        shutil.copytree(results, kept)
-        subprocess.run(["umount", str(results)], check=True)
-        shutil.rmtree(results)
-        kept.rename(results)
-
-
-def full_disk(folder):
-    """Full disk"""
-    with small_disk(folder, 64) as disk:
-        filler = disk / "filler"
-        with contextlib.suppress(OSError), open(filler, "wb") as file:
-            while True:
-                file.write(b"\0" * 4096)
-                file.flush()
-        code, words = run_to_end(folder)
-        expect(code != 0, "the sweep did not notice")
-        expect("No space left on device" in words, f"no sentence about the disk:\n{words}")
-        expect("Traceback" not in words, f"a traceback:\n{words}")
-        filler.unlink()
-        recover(folder)
-    return "stopped with a sentence; with room again, the next start went on"
-
-
-def read_only(folder):
-    """Read-only results"""
-    with small_disk(folder, 64) as disk:
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        code, words = run_to_end(folder)
-        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-        expect(code != 0, "the sweep did not notice")
-        expect("Read-only file system" in words, f"no sentence about the disk:\n{words}")
-        recover(folder)
-    return "stopped with a sentence; writable again, the next start went on"
-
-
-# Put on Python's path: the script that trains is told another time of day, as many seconds off as a file says. Clocks that no
-# one can set go on as they are, as they do when a machine's clock is set. (libfaketime breaks Python's sleep.)
-SET_CLOCK = """
-import datetime, os
-
-if b".train.py" in open("/proc/self/cmdline", "rb").read():
-
-    class Moment(datetime.datetime):
-        __slots__ = ()
-
-        @classmethod
-        def now(cls, tz=None):
-            with open(os.environ["DRILL_CLOCK"]) as file:
-                return super().now(tz) + datetime.timedelta(seconds=float(file.read()))
-
-    datetime.datetime = Moment
-"""
-
-
-def jumping_clock(folder):
-    """Clock that jumps a day back during a run"""
-    clock = folder / "clock"
-    clock.write_text("0")
-    (folder / "fault").mkdir()
-    (folder / "fault/sitecustomize.py").write_text(SET_CLOCK)
-    sweep = start(folder, PYTHONPATH=str(folder / "fault"), DRILL_CLOCK=str(clock))
-    journal = Path(training_of(sweep).cmdline()[-1]).with_name("journal.jsonl")
-    wait_for(lambda: journal.exists() and "first_step" in journal.read_text(), "the first step")
-    clock.write_text("-86400")
-    expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
-    record = json.loads(run_files(folder)[1].read_text())
-    at = record["provenance"]
-    expect(at["finished_at"] < at["started_at"], "the clock did not jump")
-    expect(all(0 < window["seconds"] < DEADLINE_SECONDS for window in record["windows"]), "a window's time is wrong")
-    # The file that such a clock leaves behind is older than what it was made of.
-    os.utime(run_files(folder)[1], (time.time() - 86_400,) * 2)
-    return "windows are timed by a clock that does not jump; nothing was done twice"
-
-
-def two_snakemakes(folder):
-    """Two Snakemakes on one folder"""
-    sweep = start(folder)
-    training_of(sweep)
-    second = project.snakemake(folder)
-    expect(second.returncode != 0, "the second one ran too")
-    expect("lock" in second.stdout.lower(), f"no sentence about the lock:\n{second.stdout}")
-    expect(sweep.wait(DEADLINE_SECONDS) == 0, "the first one stopped")
-    return "the second one was refused; the first one ended well"
-
-
-def corrupted_metrics(folder):
-    """Corrupted metrics file"""
-    expect(run_to_end(folder)[0] == 0, "the sweep stopped")
-    broken = run_files(folder)[1]
-    broken.write_bytes(broken.read_bytes()[:300])
-    code, words = run_to_end(folder)
-    expect(code != 0, "the sweep did not notice")
-    expect(str(broken.relative_to(folder)) in words and "delete the file" in words, f"no sentence:\n{words}")
-    broken.unlink()
-    return "refused with the file's name; deleted, that run was done again"
-
-
-def corrupted_array(folder):
-    """Corrupted prepared array"""
-    path = folder / "results/images/img_dim~32/train_images.npy"
-    kept = path.stat()
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # a disk that forgets does not tell
-    code, words = run_to_end(folder)
-    expect(code != 0 and not run_files(folder)[1].exists(), "a run was trained on damaged images")
-    expect("--forcerun prepare_images" in words, f"no sentence:\n{words}")
-    expect(run_to_end(folder, "--forcerun", "prepare_images")[0] == 0, "what the sentence says did not help")
-    return "noticed before training (one bit of 300,000 bytes); made anew as the sentence says"
-
-
-def out_of_memory(folder):
-    """Out-of-memory kill"""
-    sweep = start(folder)
-    training = training_of(sweep)
-    with memory_limit(training, 100 * 2**20):
-        expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
-    record = json.loads(run_files(folder)[1].read_text())
-    expect(record["status"] == "out_of_memory", f"recorded as {record['status']}: {record['failure']}")
-    run_files(folder)[1].unlink()
-    return "recorded as out_of_memory, the sweep went on; its record deleted, the run was done again"
-
-
-@contextlib.contextmanager
-def memory_limit(process, bytes_):
-    """Holds a process to so much memory by a control group; beyond that the system kills it."""
-    group, limit = control_group()
-    try:
-        group.mkdir()
-        (group / limit).write_text(str(bytes_))
-        (group / "cgroup.procs").write_text(str(process.pid))
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            group.rmdir()
-        process.kill()
-        raise NotHere(f"needs the right to make a control group ({error.strerror})") from None
-    try:
-        yield
-    finally:
-        psutil.wait_procs([process], timeout=30)
-        group.rmdir()
-
-
-def control_group():
-    """(folder of a new control group below this process's own, name of its limit on memory)."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, own = line.split(":", 2)
-            if controllers == "memory":
-                return Path(f"/sys/fs/cgroup/memory{own}/trainoff-{os.getpid()}"), "memory.limit_in_bytes"
-            if not controllers and Path("/sys/fs/cgroup/cgroup.controllers").exists():
-                return Path(f"/sys/fs/cgroup{own}/trainoff-{os.getpid()}"), "memory.max"
-    raise NotHere("needs Linux' control groups")
-
-
-# Stands in for NVIDIA's program: lists a GPU as long as the file `gpu` lies beside it.
-NVIDIA_SMI = """#!/bin/sh
-if [ -e "$(dirname "$0")/gpu" ]; then
-    echo "Simulated GPU, 16384, 555.42, 8.0"
-else
-    echo "Unable to determine the device handle for GPU0: GPU is lost." >&2
-    exit 15
-fi
-"""
-
-
-def lost_gpu(folder):
-    """GPU that disappears (simulated)"""
-    programs = folder / "fault"
-    programs.mkdir()
-    (programs / "nvidia-smi").write_text(NVIDIA_SMI)
-    (programs / "nvidia-smi").chmod(0o755)
-    (programs / "gpu").touch()
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT | {"devices": ["cpu", "cuda"]}))
-    path = f"{programs}{os.pathsep}{project.environment()['PATH']}"
-    sweep = start(folder, PATH=path)
-    wait_for(lambda: "cuda · mobilenetv2" in said(folder), "a run on the GPU")
-    (programs / "gpu").unlink()
-    expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
-    found = {status_of(path) for path in (folder / "results/runs/cuda").rglob("metrics.json")}
-    expect(found == {"unavailable"}, f"recorded as {found}")
-    shutil.rmtree(folder / "results/runs/cuda")
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT))
-    return "its runs were recorded as unavailable, all others went on"
-
-
-FAULTS = [
-    killed_training,
-    killed_snakemake,
-    killed_group,
-    power_cut,
-    full_disk,
-    read_only,
-    jumping_clock,
-    two_snakemakes,
-    corrupted_metrics,
-    corrupted_array,
-    out_of_memory,
-    lost_gpu,
-]
-
-
-def recover(folder):
-    """Starts the sweep again, to its end."""
-    code, words = run_to_end(folder)
-    expect(code == 0, f"the sweep did not recover:\n{words}")
-    expect(project.planned(folder) == {}, "something is left to do")
 
 
 def drill(fault, finished, folder):
@@ -440,17 +38,59 @@ def drill(fault, finished, folder):
         recover(folder)
         expect((first.read_bytes(), first.stat().st_mtime_ns) == before, "the finished run was done again")
         expect(learnt(folder) == learnt(finished), "the tables differ from those of an undisturbed sweep")
-        left = [path.name for path in (folder / "results").rglob(".*.json") if path.name != ".plan.json"]
-        expect(not left or fault is power_cut, f"left behind: {left}")
+        left = [path.name for path in (folder / "results/runs").glob("*/**/.*")]
+        expect(not left or fault is faults.power_cut, f"left behind: {left}")
     except NotHere as reason:
         return name, f"not provoked here: {reason}", "not known"
     except Lost as error:
         return name, "FAILED", str(error)
     finally:
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        end_children()
     return name, outcome, "nothing"
+
+
+def killed_25_times(folder):
+    """25 kills at random moments: trainings, those that wait for them, Snakemake, all"""
+    undisturbed = storm.make(folder / "undisturbed", replicates=4)
+    expect(storm.Sweep(undisturbed).process.wait(1200) == 0, "the undisturbed sweep stopped")
+    done = storm.storm(storm.make(folder / "killed", replicates=4), seed=25, kills=25, longest_seconds=8)
+    expect(storm.learned(folder / "killed") == storm.learned(undisturbed), "the tables differ")
+    return f"{', '.join(f'{part} {number}' for part, number in done.items())}; no run of 16 was lost or trained twice"
+
+
+def full_at_random(folder):
+    """Full disk at random moments: results, TMPDIR, home folder"""
+    outcomes = []
+    for seed, place in enumerate([*storm.PLACES, "results"]):
+        try:
+            came_of_it, _ = storm.starve(storm.make(folder / f"starved-{seed}"), seed, place)
+        except subprocess.CalledProcessError:
+            raise NotHere("needs the right to mount a tmpfs") from None
+        outcomes.append(f"{place}: {came_of_it}")
+    return f"{'; '.join(outcomes)}; no run was recorded as failed"
+
+
+# Those that start with nothing.
+STORMS = [killed_25_times, full_at_random]
+
+
+def weather(storm, folder):
+    """As `drill`, for one of STORMS."""
+    folder.mkdir()
+    try:
+        return storm.__doc__, storm(folder), "nothing"
+    except NotHere as reason:
+        return storm.__doc__, f"not provoked here: {reason}", "not known"
+    except AssertionError as error:
+        return storm.__doc__, "FAILED", str(error)
+    finally:
+        end_children()
+
+
+def end_children():
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def table(rows):
@@ -460,16 +100,19 @@ def table(rows):
 
 
 def main(names):
-    known = {fault.__name__: fault for fault in FAULTS}
+    known = {fault.__name__: fault for fault in [*faults.FAULTS, *STORMS]}
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"there is no drill {unknown[0]}. Expected any of: {', '.join(known)}.")
     rows = []
     with tempfile.TemporaryDirectory(prefix="trainoff-drills-") as folder:
-        print("an undisturbed sweep", flush=True)
-        finished = finished_sweep(Path(folder) / "finished")
+        finished = None
         for name in names or known:
-            rows.append(drill(known[name], finished, Path(folder) / name))
+            if known[name] in STORMS:
+                rows.append(weather(known[name], Path(folder) / name))
+            else:
+                finished = finished or finished_sweep(Path(folder) / "finished")
+                rows.append(drill(known[name], finished, Path(folder) / name))
             print(*rows[-1], sep=" | ", flush=True)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     where = (

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 
+import pandas as pd
 import project
 import psutil
 
@@ -21,6 +22,8 @@ EXPERIMENT = {
     "grid": {"batch_size": [16, 32], "img_dim": [32], "trainable": [True, False]},
     "protocol": {"epochs": 3, "images_per_epoch": 320, "warm_up_epochs": 1},
 }
+AXES = ["batch_size", "trainable", "replicate", "seed"]
+PLACES = ["results", "TMPDIR", "HOME"]
 PARTS = ["child", "supervisor", "snakemake", "all"]
 KEPT = "results/runs/**/.finished.json"
 TABLES = ["results/tables/runs.csv", "results/tables/windows.csv"]
@@ -163,14 +166,62 @@ def storm(folder, seed, kills, longest_seconds):
         note(folder, seen)
     sweep.process.wait(1200)
     forget_crashes(folder)
-    last = Sweep(folder)
+    finish(folder, seen)
+    return done
+
+
+def starve(folder, seed, place):
+    """Fills the disk of one of PLACES at a random moment of a sweep, makes room again, and lets the sweep end.
+
+    Returns in words what came of it, and what the runs learned. Raises AssertionError as `storm` does, where a run is recorded
+    as failed, and where the sweep stops without saying why. Needs the right to mount a tmpfs: CalledProcessError.
+    """
+    chance, seen = random.Random(seed), {}
+    disk = folder / "disk"
+    disk.mkdir()
+    if place == "results":
+        (folder / "results").symlink_to(disk)
+    variables = {} if place == "results" else {place: str(disk)}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(disk)], check=True, capture_output=True)
+    try:
+        sweep = Sweep(folder, **variables)
+        # From when Snakemake has read the project on: what it does before is its own.
+        while sweep.process.poll() is None and "Job stats" not in sweep.said():
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 12))
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 4096)
+        code, words = sweep.process.wait(600), sweep.said()
+        filler.unlink()
+        found = {json.loads(path.read_bytes())["status"] for path in folder.glob("results/runs/**/metrics.json")}
+        assert found <= {"ok"}, f"recorded as {found}"
+        assert code == 0 or "No space left on device" in words or "can be written to" in words, words
+        assert "Traceback" not in words, words
+        note(folder, seen)
+        finish(folder, seen, **variables)
+        return "went on without it" if code == 0 else "stopped with a sentence", learned(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def finish(folder, seen, **variables):
+    """Lets the sweep end and checks that nothing of `seen` is lost and nothing is left to do."""
+    last = Sweep(folder, **variables)
     assert last.process.wait(1200) == 0, last.said()
     note(folder, seen)
     now = {path: path.read_bytes() for path in folder.glob("results/runs/**/metrics.json")}
     assert now == seen, "a run was lost or trained again"
     assert not list(folder.glob(KEPT)), "copies of records were left behind"
     assert project.planned(folder, "--", *TABLES) == {}, "something is left to do"
-    return done
+
+
+def learned(folder):
+    """What the runs of a sweep learned, from its tables: everything but times."""
+    windows = pd.read_csv(folder / "results/tables/windows.csv")
+    columns = [*AXES, "epoch", "images", "warm_up", "loss", "accuracy", "val_loss", "val_accuracy"]
+    return windows[columns].sort_values([*AXES, "epoch"]).to_csv(index=False)
 
 
 def note(folder, seen):
