@@ -87,6 +87,8 @@ def train(
         **{key: facts[key] for key in PROVENANCE_FACTS},
     }
     record["identity"] = validity.of_record(identity, facts, record["software"])
+    if attempts[-1][1].readings is not None:
+        attempts[-1][1].readings.write(folder / "readings.csv.gz")
     # Twice: should Snakemake end before it knows of the record, the next start deletes its output.
     records.write(folder / validity.KEPT, record)
     records.write(metrics, record)

@@ -49,8 +49,8 @@ def read():
         stolen_seconds=getattr(times, "steal", 0.0),
         swapped_bytes=swap.sin + swap.sout,
         memory_available_bytes=psutil.virtual_memory().available,
-        temperature_celsius=_temperature(),
-        clock_mhz=_clock(),
+        temperature_celsius=temperature(),
+        clock_mhz=clock(),
     )
 
 
@@ -119,7 +119,7 @@ def _since(before):
     return other_cores(before, read())
 
 
-def _temperature():
+def temperature():
     """The hottest sensor, in degrees Celsius."""
     if not hasattr(psutil, "sensors_temperatures"):
         return None
@@ -127,7 +127,7 @@ def _temperature():
     return max((value for value in readings if value and value > 0), default=None)
 
 
-def _clock():
+def clock():
     """The processors' clock in MHz, where the system measures it."""
     try:
         frequency = psutil.cpu_freq()

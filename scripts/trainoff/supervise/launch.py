@@ -13,6 +13,7 @@ from trainoff import devices, disks, own_code
 from trainoff.measure import child
 from trainoff.privacy import scrub
 from trainoff.supervise import progress, software, stops, supervise
+from trainoff.supervise.readings import Readings
 
 SCRIPTS = Path(__file__).parents[2]
 
@@ -60,6 +61,15 @@ class Journal:
                 event["seconds"] = None
             before = at
 
+    def add_readings(self, taken):
+        """Gives every window `readings`: mean and maximum of what the machine said of itself while it lasted."""
+        for event in self.events:
+            if event["event"] == "window" and "at" in event:
+                window = event["window"]
+                ended = event["at"] - window["validation_seconds"]
+                if found := taken.between(ended - window["seconds"], ended):
+                    window["readings"] = found
+
     @property
     def windows(self):
         return [event["window"] for event in self.events if event["event"] == "window"]
@@ -96,6 +106,8 @@ class Outcome:
     log_tail: list[str]
     # For how long it did not run because it, or the machine, was stopped; None when no child was started.
     suspended_seconds: float | None = None
+    # What the machine said of itself meanwhile; None when no child was started.
+    readings: Readings | None = None
 
     @property
     def failure(self):
@@ -134,7 +146,7 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
             return Outcome(journal, None, "unavailable", str(error), [])
         spec = Path(folder) / "spec.json"
         spec.write_text(json.dumps({"run": run, "files": files, "journal": os.path.abspath(journal.path)}))
-        with open(log, "ab") as output:
+        with open(log, "ab") as output, Readings(run["device"]) as taken:
             ending = supervise.run_child(
                 [sys.executable, "-m", module, str(spec)],
                 log=output,
@@ -144,12 +156,14 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
             )
     found = stops.found(ending.looks, [event for event in journal.events if event["event"] == "pause"])
     journal.mark(found)
+    journal.add_readings(taken)
     # As one text: a secret may have several lines.
     log_tail = scrub("\n".join(supervise.tail(log))).splitlines()
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
     if status in ("crashed", "error", "out_of_memory"):
         _require_disks(Path(log).parent, ending, "\n".join([*log_tail, message]))
-    return Outcome(journal, ending, status, message and scrub(message), log_tail, sum(stop.seconds for stop in found))
+    stopped = sum(stop.seconds for stop in found)
+    return Outcome(journal, ending, status, message and scrub(message), log_tail, stopped, taken)
 
 
 def _require_disks(results, ending, words):

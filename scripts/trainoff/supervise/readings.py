@@ -1,0 +1,122 @@
+"""What the machine said of itself once a second while a training ran, read by the process that watches it, never inside it.
+
+Of the host: clock, temperature, load, memory, swap, battery. Of an NVIDIA GPU: utilization, clocks, temperature, power and its
+limit, memory, and whether it slowed itself down. What a machine does not tell is left out.
+"""
+
+import contextlib
+import csv
+import gzip
+import io
+import threading
+import time
+
+import psutil
+
+from trainoff import devices
+from trainoff.files import whole
+from trainoff.supervise import conditions
+
+INTERVAL_SECONDS = 1.0
+# Reasons for lower clocks that are no choice of the user's: power cap, hardware, thermal and power-brake slowdown.
+# https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html
+THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+
+
+class Readings:
+    """Readings taken in a thread as long as the block lasts.
+
+    names: what was read, units in the names. samples: (time on the monotonic clock, values in the order of the names, None where
+    one could not be read).
+    """
+
+    def __init__(self, device):
+        """device: as params.run has it."""
+        self._sources = {**_host(), **(_gpu(device["index"]) if device["accelerator"] == "cuda" else {})}
+        self.names, self.samples = list(self._sources), []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._read_on, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._thread.join()
+
+    def _read_on(self):
+        while True:
+            self.samples.append((time.monotonic(), tuple(map(_value, self._sources.values()))))
+            if self._done.wait(INTERVAL_SECONDS):
+                return
+
+    def between(self, start, end):
+        """{name: {"mean", "maximum"}} of the samples between two times on the monotonic clock, without what is unknown."""
+        rows = [values for at, values in self.samples if start <= at <= end]
+        columns = {name: [row[place] for row in rows] for place, name in enumerate(self.names)}
+        known = {name: [value for value in values if value is not None] for name, values in columns.items()}
+        return {
+            name: {"mean": sum(values) / len(values), "maximum": max(values)}
+            for name, values in known.items()
+            if values
+        }
+
+    def write(self, path):
+        """Writes the series to `path` (CSV, gzip): seconds since the first sample, and the readings."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        kept = [
+            place for place in range(len(self.names)) if any(values[place] is not None for _, values in self.samples)
+        ]
+        table.writerow(["seconds", *(self.names[place] for place in kept)])
+        first = self.samples[0][0] if self.samples else 0.0
+        for at, values in self.samples:
+            table.writerow(
+                [f"{at - first:.1f}", *("" if values[place] is None else f"{values[place]:.6g}" for place in kept)]
+            )
+        with whole(path) as temporary, gzip.GzipFile(temporary, "wb", mtime=0) as file:
+            file.write(text.getvalue().encode())
+
+
+def _value(read):
+    """What a source says now; None where it does not."""
+    try:
+        value = read()
+    except Exception:  # a driver's own kinds of error; a reading is never a reason to end a run
+        return None
+    return None if value is None else float(value)
+
+
+def _host():
+    """{name: function that reads it}"""
+    return {
+        "cpu_mhz": conditions.clock,
+        "cpu_celsius": conditions.temperature,
+        "load_cores": lambda: psutil.getloadavg()[0],
+        "memory_used_bytes": lambda: psutil.virtual_memory().used,
+        "swap_used_bytes": lambda: psutil.swap_memory().used,
+        "on_battery": lambda: {"battery": 1.0, "mains": 0.0}.get(devices.power_source()),
+    }
+
+
+def _gpu(index):
+    """The same for the NVIDIA GPU of that index; {} where its driver's library is not there or fails."""
+    with contextlib.suppress(Exception):
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+        gpu = nvml.nvmlDeviceGetHandleByUUID(devices.nvidia_gpus()[index]["uuid"])
+        reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+        reasons = reasons or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
+        return {
+            "gpu_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
+            "gpu_mhz": lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
+            "gpu_memory_mhz": lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM),
+            "gpu_celsius": lambda: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+            "gpu_watts": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
+            "gpu_watts_limit": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000,
+            "gpu_memory_used_bytes": lambda: nvml.nvmlDeviceGetMemoryInfo(gpu).used,
+            "gpu_throttled": lambda: bool(reasons(gpu) & THROTTLED),
+        }
+    return {}

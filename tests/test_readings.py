@@ -1,0 +1,92 @@
+"""What a machine says of itself while it trains: mean and maximum by epoch, the series beside it, and nothing invented."""
+
+import csv
+import gzip
+import json
+import sys
+import types
+
+import pytest
+from project import ROOT
+
+from trainoff.supervise import readings
+from trainoff.supervise.launch import Journal
+
+CPU = {"accelerator": "cpu", "index": 0}
+CUDA = {"accelerator": "cuda", "index": 1}
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """NVIDIA's library and one GPU of two, whose power no one may read."""
+
+    def power(gpu):
+        raise RuntimeError("not supported")
+
+    library = types.SimpleNamespace(
+        NVML_CLOCK_SM=1,
+        NVML_CLOCK_MEM=2,
+        NVML_TEMPERATURE_GPU=0,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetUtilizationRates=lambda gpu: types.SimpleNamespace(gpu=97),
+        nvmlDeviceGetClockInfo=lambda gpu, kind: 1980 if kind == 1 else 2619,
+        nvmlDeviceGetTemperature=lambda gpu, kind: {"GPU-b": 66}[gpu],
+        nvmlDeviceGetPowerUsage=power,
+        nvmlDeviceGetEnforcedPowerLimit=lambda gpu: 450_000,
+        nvmlDeviceGetMemoryInfo=lambda gpu: types.SimpleNamespace(used=2**30),
+        nvmlDeviceGetCurrentClocksEventReasons=lambda gpu: 0x20,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setattr(readings.devices, "nvidia_gpus", lambda: [{"uuid": "GPU-a"}, {"uuid": "GPU-b"}])
+    monkeypatch.setattr(readings, "INTERVAL_SECONDS", 0.01)
+    return library
+
+
+def taken(device):
+    with readings.Readings(device) as found:
+        while len(found.samples) < 3:
+            pass
+    return found
+
+
+def test_a_gpu_is_read_and_what_it_does_not_tell_is_left_out(driver):
+    found = taken(CUDA)
+    known = found.between(0, float("inf"))
+    assert known["gpu_celsius"] == {"mean": 66, "maximum": 66}, "of the GPU that the run names"
+    assert known["gpu_watts_limit"]["mean"] == 450 and known["gpu_throttled"]["maximum"] == 1
+    assert "gpu_watts" not in known
+    schema = json.loads((ROOT / "schemas/metrics.schema.json").read_text())
+    described = schema["properties"]["windows"]["items"]["properties"]["readings"]["properties"]
+    assert described.keys() == set(found.names)
+    driver.nvmlInit = driver.nvmlDeviceGetPowerUsage
+    assert not [name for name in taken(CUDA).names if name.startswith("gpu")], "a driver that fails"
+
+
+def test_an_epoch_holds_what_was_read_while_it_lasted():
+    found = readings.Readings(CPU)
+    place = found.names.index("load_cores")
+    for second in range(10):
+        values = [None] * len(found.names)
+        values[place] = float(second)
+        found.samples.append((100.0 + second, tuple(values)))
+    journal = Journal("none", say=None)
+    window = {"seconds": 3.0, "validation_seconds": 1.0}
+    journal.events = [
+        {"event": "window", "at": 106.5, "window": dict(window)},
+        {"event": "window", "at": 99.0, "window": dict(window)},
+    ]
+    journal.add_readings(found)
+    first, second = journal.windows
+    assert first["readings"] == {"load_cores": {"mean": 4.0, "maximum": 5.0}}
+    assert second == window
+
+
+def test_the_series_is_small_and_reads_as_it_was_taken(tmp_path):
+    found = taken(CPU)
+    found.samples = [(1000.0 + second, found.samples[0][1]) for second in range(600)]
+    found.write(tmp_path / "readings.csv.gz")
+    with gzip.open(tmp_path / "readings.csv.gz", "rt") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 600 and rows[7]["seconds"] == "7.0" and float(rows[7]["memory_used_bytes"]) > 0
+    assert (tmp_path / "readings.csv.gz").stat().st_size < 10_000
