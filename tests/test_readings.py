@@ -7,8 +7,11 @@ import sys
 import types
 
 import pytest
+import synthetic
 from project import ROOT
 
+from trainoff.analyze import tables
+from trainoff.report import rows
 from trainoff.supervise import readings
 from trainoff.supervise.launch import Journal
 
@@ -90,3 +93,26 @@ def test_the_series_is_small_and_reads_as_it_was_taken(tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 600 and rows[7]["seconds"] == "7.0" and float(rows[7]["memory_used_bytes"]) > 0
     assert (tmp_path / "readings.csv.gz").stat().st_size < 10_000
+
+
+@pytest.mark.parametrize(
+    "changes, flag",
+    [
+        ({"readings": 0.2}, "throttled"),
+        ({"readings": 0.01}, None),
+        ({"conditions": {"swapped_bytes_during": 10**9}}, "swapping"),
+        ({"host": {"power_source": "battery"}}, "on battery"),
+        ({"conditions": {"suspended_seconds": 8.2}}, "stopped for 8 s, not counted"),
+    ],
+)
+def test_a_run_is_flagged_where_it_is_shown(changes, flag):
+    record = synthetic.records([{"name": "cpu"}])[0]
+    for key in ("conditions", "host"):
+        record[key] = record[key] | changes.get(key, {})
+    for window in record["windows"]:
+        if share := changes.get("readings"):
+            window["readings"] = {"gpu_throttled": {"mean": share, "maximum": 1.0}}
+    usual = rows._flags(tables._run_row("m.json", synthetic.records([{"name": "cpu"}])[0]))
+    assert [one for one in rows._flags(tables._run_row("m.json", record)) if one not in usual] == (
+        [flag] if flag else []
+    )

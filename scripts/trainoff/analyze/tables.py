@@ -67,6 +67,8 @@ RUN_COLUMNS = {
     "other_cores_before": "float64",
     "other_cores_during": "float64",
     "suspended_seconds": "float64",
+    "throttled": "bool_or_none",
+    "swapped_bytes": "float64",
     "python": "str",
     "tensorflow": "str",
     "torch": "str",
@@ -103,6 +105,8 @@ WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "energy_reason": "str",
 }
 
+# A device that caps its power or its heat for a moment now and then is as fast as ever.
+THROTTLED_SHARE = 0.05
 # The energy of a run, in RUN_COLUMNS.
 ENERGY_KEYS = [
     "joules_per_image",
@@ -272,6 +276,8 @@ def _run_row(path, record):
         **{key: host[key] for key in ("machine", "os", "cpu", "power_source")},
         **{key: record["conditions"][key] for key in ("busy", "other_cores_before", "other_cores_during")},
         "suspended_seconds": record["conditions"].get("suspended_seconds"),
+        "throttled": _throttled(record["windows"]),
+        "swapped_bytes": record["conditions"].get("swapped_bytes_during"),
         **{key: software.get(key) for key in ("python", "tensorflow", "torch", "jax", "keras")},
         "protocol_version": record["protocol_version"],
         "deterministic": provenance.get("deterministic", False),
@@ -293,6 +299,16 @@ def _run_row(path, record):
         "origin": record.get("origin", "local"),
         "metrics": path,
     }
+
+
+def _throttled(windows):
+    """Whether the device slowed itself down for more than a twentieth of the counted epochs' readings; None where not read."""
+    shares = [
+        window["readings"]["gpu_throttled"]["mean"]
+        for window in windows
+        if not window["warm_up"] and "gpu_throttled" in window.get("readings", {})
+    ]
+    return sum(shares) / len(shares) > THROTTLED_SHARE if shares else None
 
 
 def _without_impossible_windows(path):

@@ -23,6 +23,8 @@ FURTHER_RATIOS = {
 }
 # Failed runs that are told one by one with their last words.
 MOST_FAILURES = 100
+# Less swapped out and in during a run is housekeeping.
+SWAPPING_BYTES = 64 * 2**20
 # Steps of the shades by which speeds are told apart.
 SHADES = 5
 # A ratio above these has the deepest shade.
@@ -263,6 +265,12 @@ def _flags(run):
     flags = [name for name in ("unstable", "busy") if run[name] or False]
     if numbers.known(run["implausible"]):
         flags.append(f"implausible: {run['implausible']}")
+    if numbers.known(run["throttled"]) and run["throttled"]:
+        flags.append("throttled")
+    if numbers.known(run["swapped_bytes"]) and run["swapped_bytes"] > SWAPPING_BYTES:
+        flags.append("swapping")
+    if run["power_source"] == "battery":
+        flags.append("on battery")
     if numbers.known(run["suspended_seconds"]) and run["suspended_seconds"] > 0:
         flags.append(f"stopped for {run['suspended_seconds']:.0f} s, not counted")
     if run["attempts"] > 1:
