@@ -43,7 +43,7 @@ help:
 	@echo 'make packing            report too how long the whole sweep takes with several trainings at once'
 	@echo 'make slurm              run it on a SLURM cluster (docs/slurm.md)'
 	@echo 'make test               run the tests'
-	@echo 'make test-slow          what takes too long for the above: a search for limits, a benchmark in little'
+	@echo 'make test-slow          what takes too long for the above: a search for limits, a benchmark in little, data of your own'
 	@echo 'make test-browser       open reports in a real browser; needs chromium; some minutes'
 	@echo 'make test-environments  install each file of envs/ by itself and try it; takes minutes'
 	@echo 'make test-conda         the sweep with snakemake --use-conda; takes minutes'
@@ -103,7 +103,7 @@ test: development
 	@$(in_venv) python -m pytest $(ARGS)
 
 test-slow: development
-	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py $(ARGS)
+	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py tests/test_examples.py $(ARGS)
 
 test-browser: development
 	@$(in_venv) python -m pytest -m slow tests/test_browser.py $(ARGS)

@@ -342,7 +342,7 @@ def _grid_contradictions(grid, config, models, where):
             continue
         smallest = models[name].get("min_img_dim", 1)
         for size in grid.get("img_dim", config["grid"]["img_dim"]):
-            if size < smallest:
+            if size < smallest and size != NO_SIZE:
                 yield f"{where}.img_dim: {size} is too small for {name}. Expected at least {smallest} pixels."
     sizes = grid.get("batch_size", [])
     if misfits := [str(size) for size in sizes if protocol["images_per_epoch"] % size]:

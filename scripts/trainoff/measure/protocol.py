@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import keras
 import numpy as np
 
+from trainoff import convergence
 from trainoff.devices import DeviceUnavailable
 from trainoff.measure import memory, meters, models
 from trainoff.measure.batches import training_batches, validation_batches
@@ -149,6 +150,7 @@ class Windows(keras.callbacks.Callback):
                     "accuracy": _finite(logs["accuracy"]),
                     "val_loss": _finite(validation["loss"]),
                     "val_accuracy": _finite(validation["accuracy"]),
+                    **_balanced(validation),
                     "validation_seconds": validation_seconds,
                     "started_at": self.started_at,
                     "energy_joules": joules,
@@ -167,8 +169,35 @@ class Windows(keras.callbacks.Callback):
             )
 
         feed = self.backend.feed_validation(batches, *kind_of_inputs(self.data["validation_images"]))
-        steps = math.ceil(len(self.data["validation_labels"]) / self.run["batch_size"])
-        return self.model.evaluate(feed, steps=steps, verbose=0, return_dict=True)
+        labels = self.data["validation_labels"]
+        return validate(self.model, feed, labels, self.run["classes"], self.run["batch_size"])
+
+
+def validate(model, feed, labels, classes, batch_size):
+    """{"loss", "accuracy"} of a compiled model over one pass, with "balanced_accuracy" where the classes of `labels` are uneven.
+
+    feed: what Keras takes, over all validation samples in their order; labels: theirs, int (n,), of `classes`.
+    """
+    steps = math.ceil(len(labels) / batch_size)
+    if not convergence.uneven(np.bincount(labels, minlength=classes)):
+        return model.evaluate(feed, steps=steps, verbose=0, return_dict=True)
+    logits = model.predict(feed, steps=steps, verbose=0).astype(np.float32)
+    labels = np.asarray(labels)
+    right = logits.argmax(axis=1) == labels
+    losses = keras.ops.convert_to_numpy(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+    # Penalties of layers count, as they do in `evaluate`.
+    penalty = sum(float(keras.ops.convert_to_numpy(loss)) for loss in model.losses)
+    return {
+        "loss": float(losses.mean()) + penalty,
+        "accuracy": float(right.mean()),
+        "balanced_accuracy": float(np.mean([right[labels == label].mean() for label in np.unique(labels)])),
+    }
+
+
+def _balanced(validation):
+    """What a window holds besides where classes are uneven."""
+    found = validation.get("balanced_accuracy")
+    return {} if found is None else {"val_balanced_accuracy": _finite(found)}
 
 
 def _learning_rate(run):
