@@ -289,3 +289,62 @@ def test_efficientnet_has_the_layers_that_keras_gives_it_for_imagenet_weights(na
     images = np.random.default_rng(0).uniform(0, 255, (2, *PIXELS)).astype("float32")
     np.testing.assert_array_equal(wanted(images), found(images))
     assert networks.identity(architecture) != networks.identity(networks.architecture(entry, "random"))
+
+
+def trained_losses(settings):
+    """The first losses of a dense network on eight made-up samples, with a run's optimizer as protocol makes it."""
+    import keras
+
+    from trainoff.measure import protocol
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), layers_of(keras)])
+    run_ = RUN | {"learning_rate": 0.1, "learning_rate_decay": None, "epochs": 2, "images_per_epoch": 32} | settings
+    optimizer = protocol._optimizer(run_)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    inputs = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    return model.fit(inputs, np.arange(8) % 3, batch_size=8, epochs=4, shuffle=False, verbose=0).history["loss"]
+
+
+def layers_of(keras):
+    return keras.layers.Dense(3, kernel_initializer="ones")
+
+
+def test_optimizers_and_schedules_are_keras_own():
+    """Weights that all start at one: the losses of four steps, which differ wherever a setting is used."""
+    plain = trained_losses({})
+    assert plain == trained_losses(
+        {"optimizer": "adam", "warm_up_steps": 0, "cosine_decay": False, "weight_decay": None}
+    )
+    asked = [
+        {"optimizer": "adamw"},
+        {"optimizer": "sgd"},
+        {"weight_decay": 0.1},
+        {"gradient_accumulation": 2},
+        {"cosine_decay": True},
+        {"warm_up_steps": 3},
+    ]
+    losses = {json.dumps(one): trained_losses(one) for one in asked}
+    for name, found in losses.items():
+        assert found[0] == plain[0] and found[1:] != plain[1:], name
+    assert len({tuple(found) for found in losses.values()}) == len(asked)
+    two = losses[json.dumps({"gradient_accumulation": 2})]
+    assert two[0] == two[1] != two[2]
+
+
+def test_flipped_images_are_the_same_in_every_process_and_leave_the_order_alone():
+    from trainoff.measure.batches import training_batches
+
+    images = np.arange(6 * 2 * 4 * 3, dtype="uint8").reshape(6, 2, 4, 3)
+    kept = images.copy()
+    plain, flipped, again = (training_batches(images, np.arange(6), 4, 7, flip=flip) for flip in (False, True, True))
+    mirrored = []
+    for _ in range(10):
+        (one, labels), (other, other_labels), (same, _) = next(plain), next(flipped), next(again)
+        np.testing.assert_array_equal(labels, other_labels)
+        np.testing.assert_array_equal(other, same)
+        for image, seen in zip(one, other, strict=True):
+            assert (seen == image).all() or (seen == image[:, ::-1]).all()
+            mirrored.append(not (seen == image).all())
+    assert 5 < sum(mirrored) < 35
+    np.testing.assert_array_equal(images, kept)

@@ -15,6 +15,15 @@ from trainoff.experiment_file import unshowable
 
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
+# Keys of `training` that came later, with what runs from before them were trained with.
+LATER_SETTINGS = {
+    "optimizer": "adam",
+    "weight_decay": None,
+    "gradient_accumulation": None,
+    "cosine_decay": False,
+    "warm_up_steps": 0,
+    "augment": None,
+}
 DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
 # What each dataset may say besides its name, and what it must.
 DATASET_KEYS = {
@@ -198,7 +207,12 @@ def training(run, config, architectures):
     return {
         **run,
         "architecture": architectures[run["model"]],
-        **config["training"],
+        # Settings of later versions only where they are asked for, as in records from before they existed.
+        **{
+            key: value
+            for key, value in config["training"].items()
+            if key not in LATER_SETTINGS or value != LATER_SETTINGS[key]
+        },
         # Only where it is asked for, as in records of earlier versions.
         **({"deterministic": True} if config["deterministic"] else {}),
         **{key: protocol[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
@@ -410,6 +424,11 @@ def _contradictions(config):
         )
     if "sha256" in dataset and "archive" not in dataset:
         yield "dataset.sha256: it holds dataset.archive to a checksum; the download has its own. Name an archive or remove it."
+    training_settings = config["training"]
+    if training_settings.get("cosine_decay") and training_settings["learning_rate_decay"] is not None:
+        yield "training: learning_rate_decay and cosine_decay are two schedules. Set one of them to null or false."
+    if training_settings.get("augment") == "flip" and dataset["name"] == "arrays":
+        yield "training.augment: flip mirrors images, and arrays are not known to be images. Expected null."
     for axis, search in (config["limits"] or {}).items():
         if axis != "timeout_minutes" and search["least"] > search["most"]:
             yield f"limits.{axis}: least {search['least']} is above most {search['most']}. Expected least <= most."

@@ -6,20 +6,25 @@ import threading
 import numpy as np
 
 
-def training_batches(images, labels, batch_size, seed):
+def training_batches(images, labels, batch_size, seed, flip=False):
     """Endless batches: pass after pass over all images, each pass in a new order drawn from `seed`.
 
     images: uint8 (n, height, width, 3), may be memory-mapped; labels: (n,).
     Yields (batch_size, height, width, 3) and (batch_size,). A batch may span two passes, so that every batch is full and
-    the order of images does not depend on the batch size.
+    the order of images does not depend on the batch size. flip: mirrors each image left to right or not, drawn from `seed`.
     """
+    mirrors = np.random.default_rng([seed, 1])
     generator = np.random.default_rng(seed)
     order = np.empty(0, dtype=np.int64)
     while True:
         while len(order) < batch_size:
             order = np.concatenate([order, generator.permutation(len(images))])
         chosen, order = order[:batch_size], order[batch_size:]
-        yield images[chosen], labels[chosen]
+        batch = images[chosen]
+        if flip:
+            mirrored = mirrors.random(batch_size) < 0.5
+            batch[mirrored] = batch[mirrored, :, ::-1]
+        yield batch, labels[chosen]
 
 
 def validation_batches(images, labels, batch_size):

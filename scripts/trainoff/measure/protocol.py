@@ -4,6 +4,7 @@ The clock is `time.perf_counter`. Every epoch is a window: synchronise, clock, t
 whatever else stands outside. Read it from `train` downwards.
 """
 
+import functools
 import math
 import time
 from datetime import UTC, datetime
@@ -48,7 +49,13 @@ def train(run, files, backend, report):
     report({"event": "meter", **meters.facts(meter)})
 
     def batches():
-        return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
+        return training_batches(
+            data["train_images"],
+            data["train_labels"],
+            run["batch_size"],
+            run["seed"],
+            flip=run.get("augment") == "flip",
+        )
 
     def feed():
         return backend.feed_training(batches, run["batch_size"], shape, dtype)
@@ -102,7 +109,7 @@ def prepare(run, weights, backend, shape, dtype):
         random_layers=run.get("random_layers", True),
     )
     model.compile(
-        optimizer=keras.optimizers.Adam(_learning_rate(run)),
+        optimizer=_optimizer(run),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=backend.jit_compile(run["xla"]),
@@ -200,13 +207,45 @@ def _balanced(validation):
     return {} if found is None else {"val_balanced_accuracy": _finite(found)}
 
 
+def _optimizer(run):
+    """Keras' own, by the run's settings; other than these it has Keras' defaults."""
+    kinds = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": functools.partial(keras.optimizers.SGD, momentum=0.9),
+    }
+    # What is not asked for is left to Keras: AdamW has a weight decay of its own.
+    settings = {
+        "weight_decay": run.get("weight_decay"),
+        "gradient_accumulation_steps": run.get("gradient_accumulation"),
+    }
+    asked = {key: value for key, value in settings.items() if value is not None}
+    return kinds[run.get("optimizer", "adam")](_learning_rate(run), **asked)
+
+
 def _learning_rate(run):
-    decay = run["learning_rate_decay"]
-    if decay is None:
-        return run["learning_rate"]
-    return keras.optimizers.schedules.ExponentialDecay(
-        run["learning_rate"], decay_steps=decay["steps"], decay_rate=decay["rate"]
-    )
+    """The learning rate, or Keras' schedule of it over the steps."""
+    rate, decay = run["learning_rate"], run["learning_rate_decay"]
+    if decay is not None:
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, decay_steps=decay["steps"], decay_rate=decay["rate"])
+    elif run.get("cosine_decay"):
+        steps = run["epochs"] * run["images_per_epoch"] // run["batch_size"]
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+    return WarmUp(rate, run["warm_up_steps"]) if run.get("warm_up_steps") else rate
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, or a constant rate, that rises evenly from near 0 over its first `steps` steps."""
+
+    def __init__(self, rate, steps):
+        super().__init__()
+        self.rate = rate
+        self.steps = steps
+
+    def __call__(self, step):
+        """The learning rate of a step, counted from 0."""
+        rate = self.rate(step) if callable(self.rate) else self.rate
+        return rate * keras.ops.minimum(1.0, (keras.ops.cast(step, "float32") + 1.0) / self.steps)
 
 
 def _check_placement(model, backend, accelerator):

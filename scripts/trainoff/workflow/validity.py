@@ -96,7 +96,7 @@ def identity(run, config, data, code_sha256, versions):
     return {
         **{key: device[key] for key in ("backend", "accelerator", "index", "threads")},
         **networks.identity(run["architecture"]),
-        **{key: run[key] for key in config["training"]},
+        **{key: run[key] for key in config["training"] if key in run},
         "deterministic": run.get("deterministic", False),
         **{key: run[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
         "timeout_minutes": config["protocol"]["timeout_minutes"],
@@ -132,7 +132,8 @@ def settings_of(record):
     if held is None:
         return None
     names = ("dropout", "learning_rate_decay", "batch_norm_momentum", "on_divergence", "deterministic", "epochs")
-    return {name: held.get(name) for name in (*names, "images_per_epoch", "warm_up_epochs")}
+    later = [name for name in experiment.LATER_SETTINGS if name in held]
+    return {name: held.get(name) for name in (*names, "images_per_epoch", "warm_up_epochs", *later)}
 
 
 def judge(path, run, wanted, retry=()):
@@ -168,6 +169,9 @@ def first_change(record, run, wanted):
 
 def _first_change_of_identity(record, wanted):
     held = record["identity"]
+    for key, default in experiment.LATER_SETTINGS.items():
+        if key in held and key not in wanted:
+            return Change(_title(key), _words(held[key]), _words(default))
     for key, value in wanted.items():
         if key in NOT_COMPARED:
             continue
@@ -387,7 +391,12 @@ def mark_warm_up(record, epochs):
 
 
 def words_of_settings(settings):
-    """Settings as "dropout=0.4 epochs=4 …": runs that differ in it are other work."""
+    """Settings as "dropout=0.4 epochs=4 …": runs that differ in it are other work.
+
+    Those of later versions stand there only where they are asked for: records and bundles from before do not name them.
+    """
+    later = experiment.LATER_SETTINGS
+    settings = {key: value for key, value in settings.items() if key not in later or value != later[key]}
     words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in settings.values())
     return " ".join(sorted(f"{key}={word}" for key, word in zip(settings, words, strict=True)))
 
