@@ -150,7 +150,7 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
         "software": {"python": "3.12.4", "tensorflow": "2.19.1", "keras": "3.15.1", "numpy": "2.1.3"},
         "provenance": {
             "started_at": f"2026-01-02T{rank // 60 % 24:02}:{rank % 60:02}:00Z",
-            "finished_at": f"2026-01-02T{rank // 60 % 24:02}:{rank % 60:02}:50Z",
+            "finished_at": (clock + timedelta(seconds=40)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "sequence": rank + 1,
             "images_sha256": HASH,
             "code_sha256": HASH,
