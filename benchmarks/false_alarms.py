@@ -4,8 +4,8 @@
     python benchmarks/false_alarms.py results/tables/windows.parquet         # and with the noise of recorded windows
 
 Simulates whole experiments of the size of the default experiment and of the study, judges them as trainoff judges real
-ones, and writes results/benchmarks/false_alarms.json. A false alarm is an experiment with any verdict but "no significant
-difference" between equal devices. The exit status is 1 when there are more of them than the statistics promise.
+ones, and writes results/benchmarks/false_alarms.json. A false alarm is an experiment in which any of
+two equal devices is called faster or slower. The exit status is 1 when there are more of them than the statistics promise.
 """
 
 import argparse

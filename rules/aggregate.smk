@@ -64,6 +64,8 @@ rule compare:
         energy="<results>/tables/energy.parquet",
         energy_windows="<results>/tables/energy_windows.parquet",
         parity=PARITY,
+        noise=project("catalog/noise.yaml"),
+        turns=TURNS_TABLE,
     output:
         rates=report(
             "<results>/tables/rates.csv",
@@ -136,3 +138,63 @@ rule cost:
         target=config["target_accuracy"],
     script:
         "../scripts/cost.py"
+
+
+rule plan_next:
+    input:
+        runs="<results>/tables/runs.parquet",
+        windows="<results>/tables/windows.parquet",
+        rates="<results>/tables/rates.parquet",
+        comparison="<results>/tables/comparison.parquet",
+    output:
+        next=report(
+            "<results>/tables/next.csv",
+            caption="../report/next.rst",
+            category="Tables",
+            labels={"table": "next"},
+        ),
+        next_parquet="<results>/tables/next.parquet",
+        epochs=report(
+            "<results>/tables/epochs.csv",
+            caption="../report/epochs.rst",
+            category="Tables",
+            labels={"table": "epochs"},
+        ),
+        epochs_parquet="<results>/tables/epochs.parquet",
+    log:
+        "<results>/logs/plan_next.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=code_of("scripts/plan_next.py"),
+    script:
+        "../scripts/plan_next.py"
+
+
+rule overhead:
+    input:
+        rates="<results>/tables/rates.parquet",
+    output:
+        overhead=report(
+            "<results>/tables/overhead.csv",
+            caption="../report/overhead.rst",
+            category="Tables",
+            labels={"table": "overhead"},
+        ),
+        overhead_parquet="<results>/tables/overhead.parquet",
+        crossings=report(
+            "<results>/tables/crossings.csv",
+            caption="../report/crossings.rst",
+            category="Tables",
+            labels={"table": "crossings"},
+        ),
+        crossings_parquet="<results>/tables/crossings.parquet",
+    log:
+        "<results>/logs/overhead.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=code_of("scripts/overhead.py"),
+        devices=[device["name"] for device in SURVEY.devices],
+    script:
+        "../scripts/overhead.py"

@@ -39,7 +39,7 @@ isolation.shut_out_user_packages(snakemake.__file__)
 TRAIN = workflow.modifier.modify_rulename("train")
 MEASURED_RULES = {
     TRAIN,
-    *map(workflow.modifier.modify_rulename, ["probe", "limit", "pack"]),
+    *map(workflow.modifier.modify_rulename, ["turns", "probe", "limit", "pack"]),
 }
 try:
     ALL_CORES = workflow.cores
@@ -597,6 +597,97 @@ def inputs_of_run(wildcards):
     if is_finished(wildcards):
         METADATA.forget(path)
         return {}
+    return {
+        "image_facts": image_facts(wildcards.img_dim),
+        "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),
+    }
+
+
+# Turns: {folder: what the device and the baseline train}.
+TURNS_PATTERN = f"<results>/turns/{{baseline}}--{{device}}/{axes.path()}"
+TURNS_OF = {
+    TURNS_PATTERN.replace("<results>", RESULTS).format(
+        **experiment.wildcards({**run, "device": device}), baseline=baseline["name"]
+    ): {
+        "device": {
+            **run,
+            "device": {key: device[key] for key in experiment.DEVICE_KEYS},
+        },
+        "baseline": {
+            **run,
+            "device": {key: baseline[key] for key in experiment.DEVICE_KEYS},
+        },
+    }
+    # With conda both would have to be of one environment, since a job runs in one.
+    for device, baseline, run in experiment.turns(config, DEVICES)
+    if not WITH_CONDA or device["env"] == baseline["env"]
+}
+TURNS = [f"{folder}/turns.json" for folder in TURNS_OF]
+TURNS_TABLE = "<results>/tables/turns.parquet" if TURNS else []
+
+
+def folder_of_turns(wildcards):
+    return TURNS_PATTERN.replace("<results>", RESULTS).format(**wildcards)
+
+
+@quick
+def runs_of_turns(wildcards):
+    """What both trainings are told, in built-in types."""
+    return {
+        side: told(experiment.training(run, config, ARCHITECTURES))
+        for side, run in TURNS_OF[folder_of_turns(wildcards)].items()
+    }
+
+
+def identity_of_side(run):
+    """What identifies a training that takes turns: that of its run without what only a run has."""
+    name, backend = run["device"]["name"], run["device"]["backend"]
+    of_run = _identity(name, run["model"]) | {
+        "code_sha256": code_of_training(backend, "turning")
+    }
+    return {
+        key: value for key, value in of_run.items() if key not in validity.NOT_OF_TURNS
+    }
+
+
+def identity_of_both(folder):
+    return {side: identity_of_side(run) for side, run in TURNS_OF[folder].items()}
+
+
+@quick
+def identity_of_turns(wildcards):
+    return identity_of_both(folder_of_turns(wildcards))
+
+
+def judge_turns():
+    """{path of its record: Verdict} of all turns, at the start of a sweep."""
+    prepared = validity.Prepared(RESULTS, IMAGES_FROM, WEIGHTS_FROM)
+    verdicts = {}
+    for folder, sides in TURNS_OF.items():
+        run = sides["device"]
+        known = prepared.hashes(run["model"], run["img_dim"])
+        wanted = {
+            side: identity | known
+            for side, identity in identity_of_both(folder).items()
+        }
+        path = f"{folder}/turns.json"
+        verdicts[path] = validity.judge_turns(path, sides, wanted, config["turns"])
+    return verdicts
+
+
+TURNS_VERDICTS = judge_turns() if workflow.is_main_process else {}
+
+
+def inputs_of_turns(wildcards):
+    """Input function: nothing for finished turns, as for finished runs (see inputs_of_run)."""
+    before_planning()
+    path = f"{folder_of_turns(wildcards)}/turns.json"
+    verdict = TURNS_VERDICTS.get(path)
+    if verdict is not None and verdict.finished:
+        METADATA.forget(path)
+        return {}
+    if verdict is not None and verdict.change:
+        workflow.dag.forcefiles.add(path)
     return {
         "image_facts": image_facts(wildcards.img_dim),
         "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),

@@ -9,11 +9,14 @@ BEHIND_THE_REPORT = [
     "aggregate",
     "energy",
     "compare",
+    "plan_next",
+    "overhead",
     "cost",
     *(["parity"] if PARITY else []),
     *(["packing"] if IN_REPORT else []),
     *sorted(f"plot_{name}" for name in FIGURES_SHOWN),
     "draw_share",
+    *(["collect_turns"] if TURNS else []),
 ]
 PAGE_PARTS = sorted(os.listdir(os.path.join(PROJECT, "report/page")))
 # Tables of the report; those that the experiment has no use for are empty lists.
@@ -32,6 +35,7 @@ REPORT_TABLES = {
             "comparison",
             "best",
             "overall",
+            "next",
             "costs",
             "break_even",
         ]

@@ -1,13 +1,16 @@
 """Compares devices: rates per configuration and device, ratios per configuration and pair of devices, and over all."""
 
-import dataclasses
 import itertools
 import math
+import statistics
+from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from trainoff import records
-from trainoff.analyze import efficiency, parity, stats, tables
+from trainoff.analyze import efficiency, noise, parity, stats, tables
+from trainoff.analyze import turns as turning
 from trainoff.workflow.script import logged
 
 CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
@@ -23,6 +26,8 @@ RATE_COLUMNS = [
     "unstable",
     "busy",
     "one_replicate",
+    "run_spread",
+    "spread_source",
     "parity",
     *efficiency.RATE_COLUMNS,
 ]
@@ -37,16 +42,22 @@ COMPARISON_COLUMNS = [
     "ci_high",
     "p_value",
     "p_value_adjusted",
+    "p_different",
+    "p_different_adjusted",
     "verdict",
+    "source",
+    "more_minutes",
     "reason",
     "replicates",
     "baseline_replicates",
+    "spread_source",
+    "baseline_spread_source",
     "unstable",
     "busy",
     "parity",
     *efficiency.RATIO_COLUMNS,
 ]
-VERDICTS = ["faster", "slower", "no_significant_difference", "not_comparable"]
+VERDICTS = ["faster", "slower", "equivalent", "undecided", "not_comparable"]
 # How a device computes, which the lane "each at its best" leaves to the device. The other axes are the work itself.
 SETTING = ["precision", "xla"]
 WORK = [axis for axis in CONFIGURATION if axis not in SETTING]
@@ -67,6 +78,8 @@ OVERALL_COLUMNS = [
     "configurations_total",
     *VERDICTS,
     "one_replicate",
+    "from_turns",
+    "more_minutes",
     "departing",
     "reason",
     *efficiency.OVERALL_COLUMNS,
@@ -82,37 +95,58 @@ SAME_WORK = {
 }
 
 
-def main(runs, windows, devices, outputs, parity_table=None, energy=None, assumptions=None):
+def main(
+    runs, windows, devices, outputs, parity_table=None, energy=None, assumptions=None, noise_catalog=None, turns=None
+):
     """Writes the tables of the runs and windows (paths of parquet files) to `outputs`.
 
     devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only the runs
     know come after. outputs: {"rates" | "comparison" | "best" | "overall": (csv path, parquet path)}, those that are wanted.
     parity_table: path of the table that says which devices train the same (parquet), None where none was needed. energy:
     paths of the tables energy and energy_windows (parquet), None where there are none. assumptions: what costs rest on, of
-    trainoff.analyze.cost.assumptions.
+    trainoff.analyze.cost.assumptions. noise_catalog: path of catalog/noise.yaml.
+    turns: path of the table of turns (parquet), None where nothing took turns.
     """
+    turned = pd.read_parquet(turns) if turns else None
+    catalog = yaml.safe_load(Path(noise_catalog).read_text(encoding="utf-8")) if noise_catalog else {}
     standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
     drawn = efficiency.read(*(pd.read_parquet(path) for path in energy)) if energy else None
-    found = compare(pd.read_parquet(runs), pd.read_parquet(windows), devices, standing, drawn, assumptions)
+    found = compare(
+        pd.read_parquet(runs),
+        pd.read_parquet(windows),
+        devices,
+        standing,
+        drawn,
+        assumptions,
+        noise.kinds(catalog),
+        turned,
+    )
     for name, paths in outputs.items():
         tables.write(found[name], *paths)
 
 
-def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None):
+def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None, kinds=None, turned=None):
     """{"rates", "comparison", "best", "overall"}: the tables.
 
     standing: parity.Standing of the devices. drawn: of efficiency.read. assumptions: of trainoff.analyze.cost.assumptions.
+    kinds: of noise.kinds. turned: the table of turns.
     """
     standing = standing or parity.Standing()
     assumptions = assumptions or {"devices": {}, "electricity": None}
-    cells = gather(runs, windows, drawn or {})
+    cells = gather(runs, windows, drawn or {}, kinds or {})
     configurations = list(dict.fromkeys(configuration for configuration, _ in cells))
     known = set(runs["device"])
     devices = [name for name in devices if name in known] + sorted(known - set(devices))
     pairs = list(itertools.combinations(devices, 2))
+    found = _turns(turned)
     rows = [
         compare_cells(
-            cells.get((configuration, device)), cells.get((configuration, baseline)), device, baseline, assumptions
+            cells.get((configuration, device)),
+            cells.get((configuration, baseline)),
+            device,
+            baseline,
+            assumptions,
+            found.get((configuration, device, baseline)),
         )
         | dict(zip(CONFIGURATION, configuration, strict=True))
         for configuration in configurations
@@ -130,11 +164,17 @@ def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None)
     }
 
 
-def gather(runs, windows, drawn):
+def _turns(table):
+    """{(configuration, device, baseline): row} of the table of turns, of those that gave a ratio."""
+    rows = [] if table is None else table.dropna(subset="ratio").to_dict("records")
+    return {(tuple(row[axis] for axis in CONFIGURATION), row["device"], row["baseline"]): row for row in rows}
+
+
+def gather(runs, windows, drawn, kinds):
     """{(configuration, device): cell} in the order of the runs; a cell is a dict.
 
     runs: rows of its runs. used: those that count (status ok, at least one counted window). rate: stats.Rate of these,
-    None when there are none. energy: efficiency.Energy of these. drawn: of efficiency.read.
+    None when there are none. energy: efficiency.Energy of these. drawn: of efficiency.read. kinds: of noise.kinds.
     """
     rates = {}
     counted = windows[~windows["warm_up"].astype(bool)]
@@ -149,13 +189,38 @@ def gather(runs, windows, drawn):
         if run["status"] == "ok" and own:
             cell["used"].append(run)
             cell["rates"].append(own)
-    for cell in cells.values():
-        cell["rate"] = None
-        cell["energy"] = efficiency.of_runs(cell["used"], drawn)
-    measured = [cell for cell in cells.values() if cell["rates"]]
-    for cell, rate in zip(measured, stats.rates([cell["rates"] for cell in measured]), strict=True):
-        cell["rate"] = dataclasses.replace(rate, busy=_flag(cell, "busy") is True)
+    of_device = {}
+    for (_, device), cell in cells.items():
+        of_device.setdefault(device, []).append(cell)
+    known = _kinds(of_device, kinds)
+    for device, own in of_device.items():
+        measured = [cell for cell in own if cell["rates"]]
+        busy = [_flag(cell, "busy") is True for cell in measured]
+        found = iter(stats.rates([cell["rates"] for cell in measured], known[device], busy))
+        for cell in own:
+            cell["rate"] = next(found) if cell["rates"] else None
+            cell["energy"] = efficiency.of_runs(cell["used"], drawn, known[device])
     return cells
+
+
+def _kinds(of_device, kinds):
+    """{device: noise.Kind}, of each with what the other devices of its kind showed. of_device: {device: its cells}."""
+    names = {device: noise.kind_name(cells[0]["runs"][0]) for device, cells in of_device.items()}
+    seen = {}
+    for device, cells in of_device.items():
+        rates = [cell["rates"] for cell in cells if len(cell["rates"]) > 1]
+        seen[device] = noise.typical([noise.Sample(tuple(map(_log_median, runs)), 0.0) for runs in rates])
+    return {
+        device: noise.informed(
+            kinds.get(name, noise.UNKNOWN),
+            [seen[other] for other, its in names.items() if other != device and its == name and seen[other]],
+        )
+        for device, name in names.items()
+    }
+
+
+def _log_median(rates):
+    return math.log(statistics.median(rates))
 
 
 def rate_table(cells, configurations, devices, standing):
@@ -179,6 +244,8 @@ def rate_table(cells, configurations, devices, standing):
                 "unstable": _flag(cell, "unstable"),
                 "busy": _flag(cell, "busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
+                "run_spread": math.sqrt(rate.run_variance) if rate and rate.run_variance else math.nan,
+                "spread_source": rate.spread_source if rate else None,
                 "parity": standing.of(device, *(axes[axis] for axis in PARITY_AXES)),
                 **efficiency.rate_columns(cell["energy"] if cell else efficiency.UNKNOWN),
             }
@@ -186,10 +253,12 @@ def rate_table(cells, configurations, devices, standing):
     return pd.DataFrame(rows, columns=RATE_COLUMNS)
 
 
-def compare_cells(cell, baseline_cell, device, baseline, assumptions):
+def compare_cells(cell, baseline_cell, device, baseline, assumptions, turns=None):
     """The row of one configuration and pair without the configuration's keys, and, as "found", its stats.Ratio.
 
     "found_energy" is that of the energy.
+
+    turns: the row of the table of turns of the two, whose ratio and verdict then count: what drifts hits both alike.
 
     Either cell may be None: the device has no run of this configuration. Verdict and corrected p-value come from
     `judge`, which needs all rows.
@@ -197,9 +266,9 @@ def compare_cells(cell, baseline_cell, device, baseline, assumptions):
     sides = [(cell, device), (baseline_cell, baseline)]
     rates = [side["rate"] if side else None for side, _ in sides]
     obstacles = _obstacles(sides)
-    found = None if obstacles else stats.ratio(*rates)
+    found = turning.as_ratio(turns) if turns else None if obstacles else stats.ratio(*rates)
     low, high = found.interval if found else (math.nan, math.nan)
-    economy = _economy(sides, found, assumptions) if found else _no_economy("; ".join(obstacles))
+    economy = _economy(sides, found, assumptions) if found and not obstacles else _no_economy("; ".join(obstacles))
     return {
         "device": device,
         "baseline": baseline,
@@ -208,12 +277,18 @@ def compare_cells(cell, baseline_cell, device, baseline, assumptions):
         "ratio": found.ratio if found else math.nan,
         "ci_low": low,
         "ci_high": high,
-        "p_value": found.p_value if found else math.nan,
+        "p_value": found.p_value if found and not turns else math.nan,
         "p_value_adjusted": math.nan,
-        "verdict": "not_comparable",
-        "reason": "; ".join(obstacles or _caveats(sides)),
+        "p_different": found.p_different() if found and not turns else math.nan,
+        "p_different_adjusted": math.nan,
+        "verdict": turns["verdict"] if turns else "not_comparable",
+        "source": "turns" if turns else "runs" if found else None,
+        "more_minutes": turns["more_minutes"] if turns else math.nan,
+        "reason": "; ".join(obstacles or ([] if turns else _caveats(sides))),
         "replicates": len(rates[0].runs) if rates[0] else 0,
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
+        "spread_source": rates[0].spread_source if rates[0] else None,
+        "baseline_spread_source": rates[1].spread_source if rates[1] else None,
         **{name: _either(_flag(side, name) for side, _ in sides) for name in ("unstable", "busy")},
         "found": found,
         **economy,
@@ -242,11 +317,10 @@ def _no_economy(reason):
 
 def judge(rows):
     """Fills in the corrected p-values and verdicts of all comparable rows, corrected together."""
-    comparable = [row for row in rows if row["found"]]
-    adjusted = stats.adjust([row["p_value"] for row in comparable])
-    for row, value in zip(comparable, adjusted, strict=True):
-        row["p_value_adjusted"] = value
-        row["verdict"] = stats.verdict(row["found"], value)
+    comparable = [row for row in rows if row["found"] and row["source"] == "runs"]
+    judged = stats.judge([row["found"] for row in comparable])
+    for row, (adjusted, different, verdict) in zip(comparable, judged, strict=True):
+        row |= {"p_value_adjusted": adjusted, "p_different_adjusted": different, "verdict": verdict}
 
 
 def add_parity(row, standing):
@@ -312,7 +386,8 @@ def overall_table(rows, pairs, best):
         own = chosen.get((device, baseline), [])
         compared = [row for row in own if row["found"]]
         mean, low, high = stats.geometric_mean([row["found"] for row in compared])
-        single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in compared)
+        alone = [row for row in compared if row["source"] == "runs"]
+        single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in alone)
         departing = sum(row["parity"] == "departs" for row in compared)
         table.append(
             {
@@ -326,6 +401,8 @@ def overall_table(rows, pairs, best):
                 "configurations_total": len(own),
                 **{verdict: sum(row["verdict"] == verdict for row in own) for verdict in VERDICTS},
                 "one_replicate": single,
+                "from_turns": sum(row["source"] == "turns" for row in compared),
+                "more_minutes": _total(row["more_minutes"] for row in compared),
                 "departing": departing,
                 "reason": _overall_reason(len(compared), len(own), single, departing),
                 **efficiency.overall_columns(own),
@@ -340,6 +417,12 @@ def _by_pair(rows):
     for row in rows:
         found.setdefault((row["device"], row["baseline"]), []).append(row)
     return found
+
+
+def _total(values):
+    """Sum of the known values, NaN of none."""
+    known = [value for value in values if not pd.isna(value)]
+    return math.fsum(known) if known else math.nan
 
 
 def _obstacles(sides):
@@ -390,18 +473,12 @@ def _short(value):
 def _caveats(sides):
     """What a reader must know beside a verdict."""
     found = []
-    single = {device: stats.run_to_run(cell["rate"]) for cell, device in sides if len(cell["rate"].runs) == 1}
+    single = {
+        device: cell["rate"] for cell, device in sides if len(cell["rate"].runs) == 1 and cell["rate"].run_variance
+    }
     if single:
-        assumed = " and ".join(f"{spread:.0%}" for spread in dict.fromkeys(single.values()))
-        found.append(
-            f"one run of {' and of '.join(single)}: the interval says nothing about run-to-run spread; "
-            f"for the verdict {assumed} is assumed"
-        )
-    double = [device for cell, device in sides if len(cell["rate"].runs) == 2]
-    if double:
-        found.append(
-            f"two runs of {' and of '.join(double)}: only large differences can be told, three runs see far more"
-        )
+        spreads = " and ".join(dict.fromkeys(f"{math.sqrt(rate.run_variance):.0%}" for rate in single.values()))
+        found.append(f"one run of {' and of '.join(single)}: how much runs differ is assumed ({spreads}), not measured")
     planned = max(len(cell["runs"]) for cell, _ in sides)
     for cell, device in sides:
         if len(cell["used"]) < planned:
@@ -420,7 +497,7 @@ def _caveats(sides):
 def _overall_reason(compared, total, single, departing):
     found = [] if compared == total else [f"{compared} of {total} configurations could be compared"]
     if single:
-        found.append(f"{single} of {compared} rest on one run of a device: run-to-run spread is not in the interval")
+        found.append(f"{single} of {compared} rest on one run of a device: how much runs differ is assumed")
     if departing:
         found.append(f"{departing} of {compared} are of a device that does not train the same as the reference")
     return "; ".join(found)
@@ -435,8 +512,14 @@ def _status_counts(cell):
 
 
 def _flag(cell, name):
-    """Whether any run that counts carries the flag `name` (unstable or busy), None when that is unknown."""
-    return _either(run[name] for run in (cell["used"] if cell else []))
+    """Whether any run that counts carries the flag `name` (unstable or busy), None when that is unknown.
+
+    A run during which the machine swapped was disturbed as one beside other programs.
+    """
+    own = cell["used"] if cell else []
+    if name == "busy" and any(run["swapped"] is True for run in own):
+        return True
+    return _either(run[name] for run in own)
 
 
 def _either(values):
@@ -459,4 +542,6 @@ if __name__ == "__main__":
             snakemake.input.parity or None,
             [snakemake.input.energy, snakemake.input.energy_windows],
             snakemake.params.assumptions,
+            snakemake.input.noise,
+            snakemake.input.turns or None,
         )

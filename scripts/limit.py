@@ -2,8 +2,10 @@
 
 import json
 
+from trainoff import records
 from trainoff.files import write_text
 from trainoff.measure import limiting
+from trainoff.supervise import conditions
 from trainoff.supervise.launch import device_facts, launch
 from trainoff.workflow.script import logged
 
@@ -19,14 +21,18 @@ def limit(run, output, log, timeout_minutes, say):
     imported = {}
 
     def attempt(value):
+        before = conditions.read().swapped_bytes
         outcome = launch(limiting.__name__, run | {run["axis"]: value}, {}, log, timeout_minutes, lambda words: None)
         imported.update(outcome.journal.last("imported"))
         trained = outcome.journal.last("trained")
-        say(f"{run['device']['name']}, {run['model']}: {run['axis']} {value}: {outcome.status}")
+        swapped = max(0, conditions.read().swapped_bytes - before)
+        status, message = judged(outcome.status, outcome.message, swapped)
+        say(f"{run['device']['name']}, {run['model']}: {run['axis']} {value}: {status}")
         return {
             "value": value,
-            "status": outcome.status,
-            "message": outcome.message,
+            "status": status,
+            "message": message,
+            "swapped_bytes": swapped,
             "seconds": trained.get("seconds"),
             "peak_memory_bytes": trained.get("peak_memory_bytes"),
         }
@@ -39,6 +45,13 @@ def limit(run, output, log, timeout_minutes, say):
     found |= {"device": device_facts(run["device"], imported), "software": imported.get("software", {"python": None})}
     write_text(output, json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return found
+
+
+def judged(status, message, swapped_bytes):
+    """(status, message) of a trial: one that trained out of swap space is beyond the edge, as its speed falls many times."""
+    if status == "ok" and records.is_swapping(swapped_bytes):
+        return "swapped", f"It trained, but {swapped_bytes / 1e9:.1f} GB moved between memory and disk meanwhile."
+    return status, message
 
 
 def search(values, attempt):

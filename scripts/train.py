@@ -2,17 +2,15 @@
 
 import fcntl
 import json
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from trainoff import convergence, devices, energy, records
-from trainoff.errors import UserError
-from trainoff.files import sha256_of_all
 from trainoff.measure import child
 from trainoff.supervise import conditions, idling, progress, slurm, supervise
 from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered, says_no_speed
+from trainoff.supervise.prepared import check_prepared
 from trainoff.windows import summarise
 from trainoff.workflow import keeping, validity
 from trainoff.workflow.script import logged
@@ -107,29 +105,6 @@ def train_once(run, image_facts, weight_facts, identity, metrics, **others):
         return train(
             run=run, image_facts=image_facts, weight_facts=weight_facts, identity=identity, metrics=metrics, **others
         )
-
-
-def check_prepared(files, facts):
-    """Raises UserError when a prepared file differs from what was written, since a run must not train on damaged data.
-
-    files: paths by name; facts: what is recorded beside them. Reading them also brings them into memory before the clock.
-    """
-    images = [path for name, path in files.items() if name != "weights"]
-    for rule, paths, expected in (
-        ("prepare_images", images, facts["images_sha256"]),
-        ("prepare_weights", [files["weights"]], facts["prepared_sha256"]),
-    ):
-        missing = [path for path in paths if not Path(path).is_file()]
-        if missing or sha256_of_all(paths) != expected:
-            what = (
-                f"lacks {Path(missing[0]).name}, which {rule} wrote there"
-                if missing
-                else f"holds other data than {rule} wrote there"
-            )
-            raise UserError(
-                f"{os.path.relpath(Path(paths[0]).parent)} {what}. Start once with --forcerun {rule} to make it anew; finished "
-                "runs are kept."
-            )
 
 
 def _attempts(run, attempt, say, chance):

@@ -18,6 +18,7 @@ TINY = {
     "devices": ["cpu"],
     "images": {"train": 100, "validation": 50},
     "grid": {"batch_size": [16], "img_dim": [32], "trainable": [True, False]},
+    "turns": False,
     "protocol": {"epochs": 3, "images_per_epoch": 320, "warm_up_epochs": 1},
 }
 

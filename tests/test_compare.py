@@ -41,7 +41,7 @@ def test_three_replicates_find_a_fast_device_and_no_difference_between_equals():
     assert set(found["reason"]) == {""}
     # 2 % apart, with 1.5 % noise.
     alike = compared(synthetic.records(ALIKE, replicates=3), ["cpu", "laptop"])["comparison"]
-    assert set(alike["verdict"]) == {"no_significant_difference"}
+    assert set(alike["verdict"]) <= {"equivalent", "undecided"}
 
 
 def test_the_first_device_of_the_experiment_is_the_baseline():

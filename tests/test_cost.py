@@ -18,7 +18,7 @@ import plot_cost
 import plot_efficiency
 import plot_energy
 from trainoff import experiment, records
-from trainoff.analyze import cost, efficiency
+from trainoff.analyze import cost, efficiency, noise
 from trainoff.errors import UserError
 from trainoff.report import economy, figures, palette
 
@@ -266,8 +266,8 @@ def test_declared_energy_enters_no_ratio():
     key = tuple(run[name] for name in records.RUN_KEYS)
     row = {"joules_per_image": 1.0, "energy_scope": "gpu", "energy_source": "declared", "energy_reason": None}
     row |= dict.fromkeys(("joules_per_image_above_idle", "mean_watts", "idle_watts"), math.nan)
-    declared = efficiency.of_runs([run], {key: (row, [1.0, 1.01, 0.99])})
-    measured = efficiency.of_runs([run], {key: (row | {"energy_source": "nvml"}, [1.0, 1.01, 0.99])})
+    declared = efficiency.of_runs([run], {key: (row, [1.0, 1.01, 0.99])}, noise.UNKNOWN)
+    measured = efficiency.of_runs([run], {key: (row | {"energy_source": "nvml"}, [1.0, 1.01, 0.99])}, noise.UNKNOWN)
     assert efficiency.energy_ratio(measured, measured, ["a", "b"])[0].ratio == 1
     assert efficiency.energy_ratio(declared, measured, ["a", "b"]) == (None, "a: declared, not measured")
 

@@ -273,7 +273,7 @@ def test_one_device_says_what_it_does_and_names_no_winner(tmp_path):
     text, frames = page(tmp_path, devices, synthetic.records(devices))
     said = Outline(text).text
     assert "faster" not in said.split("Unusual here")[0]
-    assert "Each result is a single run" in said
+    assert "Each result is a single run" in said and "assumed" in said
     lowest, highest = frames["rates"]["images_per_second"].agg(["min", "max"])
     assert f"CPU trains {numbers.significant(lowest)}–{numbers.significant(highest)} images per second" in said
 

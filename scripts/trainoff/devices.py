@@ -155,7 +155,21 @@ def describe_host():
         "usable_processors": usable_threads(),
         "memory_bytes": psutil.virtual_memory().total,
         "power_source": power_source(),
+        "virtual": is_virtual(),
     }
+
+
+def is_virtual():
+    """Whether this is a virtual machine; None where the system does not tell."""
+    if platform.system() == "Darwin":
+        answer = _output("sysctl", "-n", "kern.hv_vmm_present")
+        return {"0": False, "1": True}.get(answer)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            flags = next((line.split() for line in file if line.startswith("flags")), None)
+    except OSError:
+        return None
+    return None if flags is None else "hypervisor" in flags
 
 
 def power_source():

@@ -198,6 +198,27 @@ def _combinations(grid):
     ]
 
 
+def turns(config, devices):
+    """What takes turns: [(device, baseline, run)], entries of devices and one of `runs` without its device, replicate 1.
+
+    Every device with one of them, on every configuration that both have: with `baseline`, or the second of `compare`, or the
+    first. The one that the experiment lists first is the baseline of a pair, as in the tables. None with `turns: off`.
+    """
+    if not config["turns"] or len(devices) < 2:
+        return []
+    names = [device["name"] for device in devices]
+    wished = [config.get("baseline"), *(config.get("compare") or [])[::-1], names[0]]
+    shared = next(names.index(name) for name in wished if name in names)
+    pairs = [sorted((shared, other)) for other in range(len(devices)) if other != shared]
+    grids = [_combinations(config["grid"] | device["grid"]) for device in devices]
+    return [
+        (devices[second], devices[first], {**combination, "replicate": 1, "seed": config["seed"]})
+        for combination in _combinations(config["grid"] | devices[shared]["grid"])
+        for first, second in pairs
+        if combination in grids[first] and combination in grids[second]
+    ]
+
+
 def training(run, config, architectures):
     """All that a training is told, in built-in types.
 

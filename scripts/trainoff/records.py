@@ -19,7 +19,14 @@ PROTOCOL_VERSION = 1
 RUN_KEYS = ["device", *axes.names(), "replicate", "seed"]
 # How JSON writes one half of a character outside of Unicode's first plane; alone it is no text.
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+# A system moves some pages out for good; a training that does not fit moves gigabytes.
+SWAP_LIMIT_BYTES = 256 * 2**20
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "metrics.schema.json"
+
+
+def is_swapping(swapped_bytes):
+    """Whether so many bytes that moved between memory and disk mean that memory ran short; None where they are unknown."""
+    return None if swapped_bytes is None else swapped_bytes > SWAP_LIMIT_BYTES
 
 
 @functools.cache

@@ -111,8 +111,8 @@ def with_energy(runs, table):
     return kept.merge(table, on=records.RUN_KEYS, how="left")[list(runs)]
 
 
-def of_runs(runs, found):
-    """The Energy of the runs of one cell that count. found: of `read`."""
+def of_runs(runs, found, kind):
+    """The Energy of the runs of one cell that count. found: of `read`. kind: noise.Kind."""
     rows = [found[key] for key in (tuple(run[name] for name in records.RUN_KEYS) for run in runs) if key in found]
     known = [(row, windows) for row, windows in rows if numbers.known(row["joules_per_image"])]
     if not known:
@@ -124,7 +124,7 @@ def of_runs(runs, found):
         return Energy(None, None, None, f"Its runs were measured in different ways: {_kinds(kinds)}.")
     ((scope, source),) = kinds
     return Energy(
-        stats.rate([windows for _, windows in known]),
+        stats.rate([windows for _, windows in known], kind),
         scope,
         source,
         None,

@@ -5,21 +5,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trainoff.analyze import stats
+from trainoff.analyze import noise, stats
 
 
 @dataclass(frozen=True)
 class Noise:
     """How rates scatter, as standard deviations of their logarithms.
 
-    run and window: between runs of one device, and between windows of one run; normal, unless recorded deviations
-    (logarithms, centred) are given to draw from instead.
+    run and window: between runs of one device (a number, or one per configuration), and between windows of one run; normal,
+    unless recorded deviations (logarithms, centred) are given to draw from instead.
     """
 
-    run: float
-    window: float
+    run: float | tuple[float, ...]
+    window: float | tuple[float, ...]
     run_deviations: tuple[float, ...] = field(default=(), repr=False)
     window_deviations: tuple[float, ...] = field(default=(), repr=False)
+    # What is known beforehand of the device's kind (noise.Kind).
+    kind: noise.Kind = noise.UNKNOWN
 
     def draw_runs(self, generator, shape):
         return _draw(generator, shape, self.run, self.run_deviations)
@@ -28,34 +30,36 @@ class Noise:
         return _draw(generator, shape, self.window, self.window_deviations)
 
 
-def device(generator, noise, configurations, replicates, windows, ratio=1.0):
+def device(generator, scatter, configurations, replicates, windows, ratio=1.0):
     """Rates of one simulated device, images per second: an array of configurations × replicates × windows."""
-    runs = noise.draw_runs(generator, (configurations, replicates, 1))
-    within = noise.draw_windows(generator, (configurations, replicates, windows))
+    runs = scatter.draw_runs(generator, (configurations, replicates, 1))
+    within = scatter.draw_windows(generator, (configurations, replicates, windows))
     return 100 * ratio * np.exp(runs + within)
 
 
-def verdicts(device_rates, baseline_rates):
-    """The verdict on each configuration of two devices, as trainoff compares them (arrays as `device` returns)."""
-    found = [
-        stats.ratio(stats.rate(own), stats.rate(other)) for own, other in zip(device_rates, baseline_rates, strict=True)
-    ]
-    adjusted = stats.adjust([one.p_value for one in found])
-    return [stats.verdict(one, value) for one, value in zip(found, adjusted, strict=True)]
+def ratios(device_rates, baseline_rates, kind=noise.UNKNOWN):
+    """The stats.Ratio of each configuration of two devices of a kind (arrays as `device` returns)."""
+    sides = [stats.rates(rates.tolist(), kind) for rates in (device_rates, baseline_rates)]
+    return [stats.ratio(own, other) for own, other in zip(*sides, strict=True)]
 
 
-def verdicts_of_many(generator, noise, experiments, configurations, replicates, windows, ratio=1.0):
+def verdicts(device_rates, baseline_rates, kind=noise.UNKNOWN):
+    """The verdict on each configuration of two devices, as trainoff compares them."""
+    return [verdict for *_, verdict in stats.judge(ratios(device_rates, baseline_rates, kind))]
+
+
+def verdicts_of_many(generator, scatter, experiments, configurations, replicates, windows, ratio=1.0):
     """Verdicts of simulated experiments in which the device is `ratio` times as fast on every configuration."""
     size = configurations, replicates, windows
     return [
-        verdicts(device(generator, noise, *size, ratio=ratio), device(generator, noise, *size))
+        verdicts(device(generator, scatter, *size, ratio=ratio), device(generator, scatter, *size), scatter.kind)
         for _ in range(experiments)
     ]
 
 
 def false_alarm_rate(many):
-    """Share of experiments in which any verdict calls a difference."""
-    return float(np.mean([any(verdict != "no_significant_difference" for verdict in one) for one in many]))
+    """Share of experiments in which any verdict calls a difference, of equal devices."""
+    return float(np.mean([any(verdict in ("faster", "slower") for verdict in one) for one in many]))
 
 
 def found_rate(many):
@@ -63,18 +67,18 @@ def found_rate(many):
     return float(np.mean([verdict == "faster" for one in many for verdict in one]))
 
 
-def smallest_found(generator, noise, experiments, configurations, replicates, windows, share=0.9, most=1.0):
+def smallest_found(generator, scatter, experiments, configurations, replicates, windows, share=0.9, most=1.0):
     """The smallest difference (0.1 = 10 %) that `share` of the comparisons call, within 0.5 %; None when over `most`.
 
     The device is faster by the same on every configuration.
     """
     size = experiments, configurations, replicates, windows
     low, high = 0.0, most
-    if found_rate(verdicts_of_many(generator, noise, *size, ratio=1 + high)) < share:
+    if found_rate(verdicts_of_many(generator, scatter, *size, ratio=1 + high)) < share:
         return None
     while high - low > 0.005:
         middle = (low + high) / 2
-        if found_rate(verdicts_of_many(generator, noise, *size, ratio=1 + middle)) >= share:
+        if found_rate(verdicts_of_many(generator, scatter, *size, ratio=1 + middle)) >= share:
             high = middle
         else:
             low = middle
@@ -112,4 +116,6 @@ def _centred(values, keys):
 
 
 def _draw(generator, shape, deviation, recorded):
-    return generator.choice(recorded, shape) if len(recorded) else generator.normal(0, deviation, shape)
+    if len(recorded):
+        return generator.choice(recorded, shape)
+    return generator.normal(0, 1, shape) * np.reshape(deviation, (-1, 1, 1))

@@ -89,7 +89,7 @@ def one_replicate_note(rates):
         if single == len(measured)
         else f"{single} of {len(measured)} results are single runs"
     )
-    return f"{which}: its interval is of that run only, without run-to-run variation."
+    return f"{which}: how much runs differ is assumed from the kind of device, and the interval includes it."
 
 
 def unstable_note(rates):
@@ -144,8 +144,8 @@ def ratio_notes(comparison, overall):
     single = ((comparison["replicates"] == 1) | (comparison["baseline_replicates"] == 1)) & comparison["ratio"].notna()
     if single.any():
         notes.append(
-            f"{int(single.sum())} of {int(comparison['ratio'].notna().sum())} ratios are of a single run of a device: their "
-            "interval is of these runs only."
+            f"{int(single.sum())} of {int(comparison['ratio'].notna().sum())} ratios are of a single run of a device: how "
+            "much runs differ is assumed from its kind."
         )
     return [*notes, parity_note(comparison.dropna(subset="ratio"), "ratios")]
 

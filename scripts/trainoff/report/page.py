@@ -25,6 +25,7 @@ from trainoff.report import (
     pictures,
     rows,
     summaries,
+    turn_words,
     unusual,
     words,
 )
@@ -139,6 +140,8 @@ def answer(frames, devices, assumptions, pair):
         "tiles": tiles,
         "verdicts": found,
         "more_lines": [
+            *turn_words.lines(overall, chosen),
+            *turn_words.next_lines(frames.get("next")),
             *words.sweep_lines(runs, frames["windows"], frames["energy_windows"], chosen, labels, money.sweep),
             *economy.target_lines(costs, shown),
             *economy.carbon_lines(costs, shown),

@@ -14,7 +14,6 @@ VERDICT_WORDS = {
     "slower": "slower",
     "equivalent": "equivalent",
     "undecided": "undecided",
-    "no_significant_difference": "undecided",
     "not_comparable": "not comparable",
 }
 PARITY_WORDS = {"same": "match", "departs": "mismatch", "not_judged": "inconclusive"}

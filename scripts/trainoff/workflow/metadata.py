@@ -13,12 +13,14 @@ from pathlib import Path
 from trainoff.files import write_text
 
 # Rules whose metadata is not kept: a record identifies itself, and a download is checked by its hash.
-NOT_KEPT = {"train", "fetch_dataset", "fetch_weights", "all"}
+NOT_KEPT = {"train", "turns", "fetch_dataset", "fetch_weights", "all"}
 
 
 def is_news(record):
     """Whether a log record of Snakemake is more than that it knows nothing of finished trainings, which it need not."""
-    return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith("train")
+    return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith(
+        ("train", "turns")
+    )
 
 
 class Metadata:

@@ -33,6 +33,8 @@ PACKAGES = {
 EXTRA_PACKAGES = {("tensorflow", "metal"): ["tensorflow-metal"], ("jax", "cuda"): ["jax-cuda12-plugin"]}
 # Marked at every reading of a record, so that a change trains nothing again.
 NOT_COMPARED = {"warm_up_epochs"}
+# What identifies a run and not its slices in turns.
+NOT_OF_TURNS = {"epochs", "images_per_epoch", "warm_up_epochs", "timeout_minutes", "on_divergence"}
 # What a run that ended so depends on as well.
 ONLY_IF_NOT_CONVERGED = "on_divergence"
 ONLY_IF_TIMED_OUT = "timeout_minutes"
@@ -150,6 +152,45 @@ def judge(path, run, wanted, retry=()):
     if change is None and record.get("status") in retry:
         change = Change(f"{record['status'].replace('_', ' ')}, to be retried")
     return Verdict(change is None, change, old=not isinstance(record.get("identity"), dict))
+
+
+def judge_turns(path, sides, wanted, settings):
+    """The Verdict on the record of turns at `path`.
+
+    sides: {"device", "baseline"}: what takes turns, each an entry of a device and its axes. wanted: {side: identity}. settings:
+    the key turns of the experiment. More minutes take turns again only where they left it undecided.
+    """
+    try:
+        record = json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        return Verdict(False)
+    except (OSError, ValueError, RecursionError):
+        return Verdict(False, Change("turns that cannot be read"))
+    try:
+        change = _first_change_of_turns(record, sides, wanted, settings)
+    except (KeyError, TypeError, AttributeError, IndexError):
+        change = Change("a record that is not one of trainoff's")
+    return Verdict(change is None, change)
+
+
+def _first_change_of_turns(record, sides, wanted, settings):
+    for key, held in record["run"].items():
+        if not _same(held, sides["device"][key]):
+            return Change(key, _words(held), _words(sides["device"][key]))
+    for side, identity in wanted.items():
+        if record[side] != sides[side]["device"]["name"]:
+            return Change(side, _words(record[side]), _words(sides[side]["device"]["name"]))
+        held = {"identity": record["identity"][side], "status": record["status"], "training": {"converged": True}}
+        change = _first_change_of_identity(held, identity)
+        if change:
+            return change
+    taken = record["turns"]
+    if not _same(taken["slice_seconds"], settings["slice_seconds"]):
+        return Change("turns.slice_seconds", _words(taken["slice_seconds"]), _words(settings["slice_seconds"]))
+    undecided = record["status"] == "ok" and record["standing"]["verdict"] == "undecided"
+    if undecided and settings["minutes"] > taken["minutes"]:
+        return Change("turns.minutes", _words(taken["minutes"]), _words(settings["minutes"]))
+    return None
 
 
 def first_change(record, run, wanted):

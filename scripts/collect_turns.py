@@ -1,0 +1,18 @@
+"""Gathers what devices measured that took turns: one row per configuration and pair."""
+
+from trainoff.analyze import tables, turns
+from trainoff.workflow.script import logged
+
+
+def main(paths, equivalence, outputs):
+    """Writes the table of the records at `paths` to `outputs` (csv path, parquet path). equivalence: 0.05 for ±5 %."""
+    tables.write(turns.table([turns.read(path) for path in paths], equivalence), *outputs)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.turns,
+            snakemake.params.equivalence,
+            (snakemake.output.turns, snakemake.output.turns_parquet),
+        )

@@ -1,0 +1,24 @@
+"""Takes training steps apart into an overhead and a time per image, per device."""
+
+import itertools
+
+import pandas as pd
+
+from trainoff.analyze import overhead, tables
+from trainoff.workflow.script import logged
+
+
+def main(rates, devices, outputs):
+    """Writes the tables "overhead" and "crossings" of the table of rates (parquet). devices: names in order."""
+    fitted = overhead.table(pd.read_parquet(rates))
+    tables.write(fitted, *outputs["overhead"])
+    tables.write(overhead.crossings(fitted, list(itertools.combinations(devices, 2))), *outputs["crossings"])
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.rates,
+            snakemake.params.devices,
+            tables.files(snakemake.output, "overhead", "crossings"),
+        )

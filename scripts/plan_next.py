@@ -1,0 +1,24 @@
+"""What more measuring would decide, and how many epochs a process should train."""
+
+import pandas as pd
+
+from trainoff.analyze import ahead, tables
+from trainoff.workflow.script import logged
+
+
+def main(comparison, rates, runs, windows, outputs):
+    """Writes both tables to outputs, {"next" | "epochs": (csv path, parquet path)}, of tables at the paths given (parquet)."""
+    comparison, rates, runs, windows = map(pd.read_parquet, (comparison, rates, runs, windows))
+    tables.write(ahead.table(comparison, rates, runs), *outputs["next"])
+    tables.write(ahead.epochs(rates, runs, windows), *outputs["epochs"])
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.comparison,
+            snakemake.input.rates,
+            snakemake.input.runs,
+            snakemake.input.windows,
+            tables.files(snakemake.output, "next", "epochs"),
+        )

@@ -1,0 +1,116 @@
+"""What more measuring would decide: replicates or minutes for each open pair, and epochs per process for each result."""
+
+import math
+from datetime import datetime
+
+import pandas as pd
+
+from trainoff import configurations, numbers
+from trainoff.analyze import stats
+
+AXES = list(configurations.AXES)
+COLUMNS = [*AXES, "device", "baseline", "source", "more_replicates", "minutes", "expected"]
+EPOCH_COLUMNS = [*AXES, "device", "start_seconds", "epoch_seconds", "epoch_spread", "run_spread", "best_epochs"]
+# More replicates than this are not proposed: something else than patience is wanted.
+MOST_REPLICATES = 10
+# Standard errors between the estimate and what it is told from: two-sided and one-sided 95 %, with room for a bad draw.
+APART, WITHIN = 2.2, 1.9
+
+
+def table(comparison, rates, runs):
+    """One row per pair and configuration that is undecided: what would decide it, as far as today's numbers can tell.
+
+    expected: the verdict that would then be reached. more_replicates: of both devices, None for turns and where no number up to
+    MOST_REPLICATES would do; minutes: what that takes, or the further minutes of turns.
+    """
+    spreads = {_key(row, row["device"]): row for row in rates.to_dict("records")}
+    seconds = _run_seconds(runs)
+    rows = []
+    for row in comparison[comparison["verdict"] == "undecided"].to_dict("records"):
+        found = {"more_replicates": None, "minutes": row.get("more_minutes", math.nan), "expected": None}
+        if row["source"] == "runs":
+            sides = [_key(row, row[side]) for side in ("device", "baseline")]
+            more, expected = _more(math.log(row["ratio"]), [spreads[side] for side in sides])
+            if more is not None:
+                each = [seconds.get(side, math.nan) for side in sides]
+                found = {"more_replicates": more, "minutes": more * sum(each) / 60, "expected": expected}
+        rows.append({**row, **found})
+    result = pd.DataFrame(rows, columns=COLUMNS)
+    return result.astype({"more_replicates": "Int64"})
+
+
+def best(found):
+    """(replicates, configurations, minutes, decided, open) of the number of replicates that decides most pairs per minute.
+
+    found: of `table`. None where no number of replicates decides a pair.
+    """
+    known = found.dropna(subset=["more_replicates", "minutes"])
+    choices = []
+    for more in sorted(known["more_replicates"].unique()):
+        chosen = known[known["more_replicates"] <= more]
+        minutes = float((chosen["minutes"] / chosen["more_replicates"] * more).sum())
+        choices.append((int(more), len(chosen[AXES].drop_duplicates()), minutes, len(chosen), len(found)))
+    return max(choices, key=lambda choice: choice[3] / max(choice[2], 0.1), default=None)
+
+
+def epochs(rates, runs, windows):
+    """One row per result with runs: how many epochs each process should train, by what starts and epochs cost and scatter.
+
+    T. Kalibera and R. Jones (2013), Rigorous benchmarking in reasonable time, section 6: the square root of
+    start seconds / epoch seconds × variance between epochs / variance between processes.
+    """
+    counted = windows[~windows["warm_up"].astype(bool)]
+    rows = []
+    for row in rates.dropna(subset="images_per_second").to_dict("records"):
+        own = _of(counted, row)
+        starts = _of(runs, row)[["import_seconds", "build_seconds", "first_step_seconds"]].sum(axis=1, min_count=3)
+        logs = own["images_per_second"].map(math.log)
+        within = logs - logs.groupby(own["replicate"]).transform("mean")
+        degrees = len(own) - own["replicate"].nunique()
+        variance = float((within**2).sum() / degrees) if degrees > 0 else math.nan
+        between = row["run_spread"] ** 2
+        cost = float(starts.median()) / float(own["seconds"].median())
+        known = all(map(numbers.known, (variance, between, cost))) and between > 0
+        rows.append(
+            {
+                **row,
+                "start_seconds": float(starts.median()),
+                "epoch_seconds": float(own["seconds"].median()),
+                "epoch_spread": math.sqrt(variance) if numbers.known(variance) else math.nan,
+                "best_epochs": max(1, math.ceil(math.sqrt(cost * variance / between))) if known else None,
+            }
+        )
+    return pd.DataFrame(rows, columns=EPOCH_COLUMNS).astype({"best_epochs": "Int64"})
+
+
+def _of(table, row):
+    chosen = table["device"] == row["device"]
+    for axis in AXES:
+        chosen &= table[axis] == row[axis]
+    return table[chosen]
+
+
+def _key(row, device):
+    return device, *(row[axis] for axis in AXES)
+
+
+def _more(middle, sides):
+    """(further replicates on both sides, verdict expected), (None, None) where MOST_REPLICATES do not do."""
+    margin = math.log1p(stats.EQUIVALENCE)
+    for more in range(1, MOST_REPLICATES + 1):
+        error = math.sqrt(sum(side["run_spread"] ** 2 / (side["replicates"] + more) for side in sides))
+        if abs(middle) + WITHIN * error < margin:
+            return more, "equivalent"
+        if abs(middle) > APART * error:
+            return more, "faster" if middle > 0 else "slower"
+    return None, None
+
+
+def _run_seconds(runs):
+    """{(device, axes): seconds that a run takes from its start to its end, the median}."""
+    taken = {}
+    for row in runs[runs["status"] == "ok"].to_dict("records"):
+        if isinstance(row["started_at"], str) and isinstance(row["finished_at"], str):
+            ends = [datetime.fromisoformat(row[name]) for name in ("started_at", "finished_at")]
+            taken.setdefault(_key(row, row["device"]), []).append((ends[1] - ends[0]).total_seconds())
+    return {key: float(pd.Series(values).median()) for key, values in taken.items()}

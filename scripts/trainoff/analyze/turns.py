@@ -1,0 +1,110 @@
+"""What turns say, as a table: one row per configuration and pair of devices."""
+
+import functools
+import json
+import math
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+
+from trainoff import duel, records
+from trainoff.analyze import stats
+from trainoff.errors import UserError, one_line
+
+SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "turns.schema.json"
+CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
+COLUMNS = [
+    *CONFIGURATION,
+    "device",
+    "baseline",
+    "status",
+    "failed",
+    "reason",
+    "ratio",
+    "ci_low",
+    "ci_high",
+    "verdict",
+    "pairs",
+    "suspended_pairs",
+    "sessions",
+    "lowest_session",
+    "highest_session",
+    "minutes",
+    "more_minutes",
+    "slice_seconds",
+    "waiting_cores",
+    "spinning",
+    "busy",
+]
+# Two-sided quantile of the normal distribution, for the variance that an interval stands for.
+Z = 1.96
+DEGREES = 1000.0
+
+
+@functools.cache
+def _validator():
+    return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+
+
+def read(path):
+    """The record of turns in the file `path`, checked against its schema."""
+    record = records.parse(path)
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(record))
+    if error is not None:
+        place = one_line(".".join(str(part) for part in error.absolute_path), most=200) or "the record"
+        raise UserError(
+            f"{path}: {place}: {one_line(error.message)}. Expected a record as schemas/turns.schema.json describes it; delete "
+            "the file to take these turns again."
+        )
+    return record
+
+
+def table(found, equivalence):
+    """The table, with the columns COLUMNS, of records of turns. equivalence: 0.05 for ±5 %."""
+    return pd.DataFrame([_row(record, equivalence) for record in found], columns=COLUMNS)
+
+
+def as_ratio(row):
+    """The stats.Ratio that a row with a ratio stands for, where speeds of runs and of turns are computed with alike."""
+    half = math.log(row["ci_high"] / row["ci_low"]) / 2
+    return stats.Ratio(row["ratio"], (half / Z) ** 2, DEGREES)
+
+
+def _row(record, equivalence):
+    sessions = record["sessions"]
+    pairs = [pair for session in sessions for pair in session["pairs"]]
+    sides = [side for session in sessions for side in session["sides"].values()]
+    waiting = [side["waiting_cores"] for side in sides if side.get("waiting_cores") is not None]
+    row = {
+        **{key: record["run"][key] for key in CONFIGURATION},
+        **{key: record[key] for key in ("device", "baseline", "status", "failed")},
+        "reason": record["message"],
+        "verdict": "not_comparable",
+        "pairs": sum(pair["counted"] for pair in pairs),
+        "suspended_pairs": sum(not pair["counted"] for pair in pairs),
+        "sessions": len(sessions),
+        "minutes": record["seconds"] / 60,
+        "slice_seconds": record["turns"]["slice_seconds"],
+        "waiting_cores": max(waiting, default=math.nan),
+        "spinning": any(side.get("spinning") for side in sides),
+        "busy": record["conditions"].get("busy"),
+    }
+    if record["status"] != "ok":
+        return row
+    standing = duel.stand(list(map(duel.logs_of, sessions)), equivalence)
+    if standing.low is None:
+        return row | {"reason": "too few pairs of slices count"}
+    more = duel.more_pairs(standing, equivalence)
+    seconds_per_pair = sum(side["seconds"] for pair in pairs for side in (pair["device"], pair["baseline"])) / len(
+        pairs
+    )
+    return row | {
+        "ratio": standing.ratio,
+        "ci_low": standing.low,
+        "ci_high": standing.high,
+        "verdict": standing.verdict,
+        "lowest_session": min(standing.sessions),
+        "highest_session": max(standing.sessions),
+        "more_minutes": math.nan if more is None else more * seconds_per_pair / 60,
+    }

@@ -1,0 +1,155 @@
+"""Two trainings that take turns: what the logarithms of the ratios of neighboring slices say, at any time.
+
+A session gives one logarithm per pair of slices. Their location is Huber's: a mean in which no pair counts for more than one that
+is moderately far out, since single slices are far off now and then. The interval may be looked at after every pair, because it
+rests on a test martingale: with fair signs, exp(λS - λ²V/2) is a supermartingale for every λ, where S sums the bounded deviations
+and V their squares (V. de la Peña (1999), A general class of exponential inequalities for martingales and ratios). Mixed over λ
+by a normal density it exceeds 1/0.05 at any time with a chance of at most 5 % (J. Ville). Sessions are fresh processes, which
+differ a little for reasons of their own (where memory came to lie): what they show of it, and what is known before, widens the
+interval.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+
+# Of a pair; ratios are of the first over the second.
+SIDES = ("device", "baseline")
+LEVEL = 0.05
+# Pairs by which the scale of the noise is first estimated; fewer give no interval.
+MIN_PAIRS = 6
+# Deviations beyond this many standard deviations count as much as one there (Huber's constant).
+BOUND = 1.3
+# Median absolute deviation to standard deviation, for a normal distribution.
+_MAD = 1.4826
+# Number of pairs at which the interval is as narrow as it can be for that number.
+TUNED_FOR = 20
+# Standard deviation between sessions known before any is seen, and the number of sessions that this is worth: fresh processes of
+# the same training that took turns differed by no more than their standard errors of 1 to 3 %.
+SESSION_SPREAD = 0.01
+SESSION_WORTH = 4
+MIN_SPREAD = 1e-4
+# A wider interval, a factor of some thousands, says nothing: there are too few pairs to rule anything out.
+WIDEST = 8.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the pairs say so far. Ratios are of the device's speed over the baseline's; None with too few pairs.
+
+    verdict: faster, slower, equivalent or undecided. pairs: that count. sessions: ratio of each session that has pairs.
+    """
+
+    ratio: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    pairs: int
+    sessions: tuple[float, ...]
+
+
+def logs_of(session):
+    """Logarithms of the ratios of the pairs of a session that count, as the record holds it."""
+    return [_log_ratio(pair) for pair in session["pairs"] if pair["counted"]]
+
+
+def _log_ratio(pair):
+    rates = [pair[side]["images"] / pair[side]["seconds"] for side in SIDES]
+    return math.log(rates[0] / rates[1])
+
+
+def stand(sessions, equivalence):
+    """The Standing of sessions, each a sequence of log ratios. equivalence: 0.05 for ±5 %."""
+    sessions = [np.asarray(one, dtype=float) for one in sessions if len(one)]
+    pairs = sum(map(len, sessions))
+    middles = tuple(math.exp(statistics.median(one.tolist())) for one in sessions)
+    if pairs < MIN_PAIRS:
+        return Standing(None, None, None, "undecided", pairs, middles)
+    values = np.concatenate(sessions)
+    scale = noise_of(values[:MIN_PAIRS]) if pairs < 2 * MIN_PAIRS else noise_of(values)
+    middle = location(values, scale)
+    below, above = (abs(end - middle) for end in confidence(values, scale, middle))
+    if max(below, above) > WIDEST:
+        return Standing(math.exp(middle), None, None, "undecided", pairs, middles)
+    extra = _session_variance(sessions, scale)
+    low, high = middle - math.hypot(below, extra), middle + math.hypot(above, extra)
+    return Standing(math.exp(middle), math.exp(low), math.exp(high), verdict(low, high, equivalence), pairs, middles)
+
+
+def verdict(low, high, equivalence):
+    """Of the interval of a logarithm of a ratio."""
+    margin = math.log1p(equivalence)
+    if -margin < low and high < margin:
+        return "equivalent"
+    return "faster" if low > 0 else "slower" if high < 0 else "undecided"
+
+
+def noise_of(values):
+    """Standard deviation of values around their median, robust against a few that are far off."""
+    return max(_MAD * float(np.median(np.abs(values - np.median(values)))), MIN_SPREAD)
+
+
+def location(values, scale):
+    """Where the bounded deviations from it sum to zero."""
+    low, high = float(values.min()), float(values.max())
+    for _ in range(50):
+        middle = (low + high) / 2
+        if _bounded(values - middle, scale).sum() > 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def confidence(values, scale, middle):
+    """(low, high): the values that the martingale does not rule out, around the location `middle`."""
+    return tuple(_end(values, scale, middle, sign) for sign in (-1, 1))
+
+
+def _end(values, scale, middle, sign):
+    near, far = 0.0, 1.0
+    while not _ruled_out(values - (middle + sign * far), scale) and far <= WIDEST:
+        far *= 2
+    for _ in range(40):
+        step = (near + far) / 2
+        if _ruled_out(values - (middle + sign * step), scale):
+            far = step
+        else:
+            near = step
+    return middle + sign * far
+
+
+def _ruled_out(deviations, scale):
+    bounded = _bounded(deviations, scale)
+    total, squares = float(bounded.sum()), float((bounded**2).sum())
+    # The mixture is best where squares are as large as after TUNED_FOR pairs; 8 is 2 log(1/LEVEL) and what the mixture costs.
+    prior = TUNED_FOR * 0.7 / 8
+    return total**2 / (2 * (squares + prior)) - math.log((squares + prior) / prior) / 2 > math.log(1 / LEVEL)
+
+
+def _bounded(deviations, scale):
+    return np.clip(deviations / scale, -BOUND, BOUND)
+
+
+def _session_variance(sessions, scale):
+    """Half a 95 % interval that sessions add: what they differ by, beyond their own noise, moderated by what is known."""
+    number = len(sessions)
+    medians = np.array([np.median(one) for one in sessions])
+    # Variance of a median of normal values is about pi / 2 that of their mean.
+    own = statistics.fmean(math.pi / 2 * scale**2 / len(one) for one in sessions)
+    seen = max(0.0, float(np.var(medians, ddof=1)) - own) if number > 1 else 0.0
+    variance = (SESSION_WORTH * SESSION_SPREAD**2 + (number - 1) * seen) / (SESSION_WORTH + number - 1)
+    return 1.96 * math.sqrt(variance / number)
+
+
+def more_pairs(standing, equivalence):
+    """About how many more pairs would decide what is undecided, None where that cannot be told."""
+    if standing.verdict != "undecided" or standing.low is None:
+        return None
+    middle = abs(math.log(standing.ratio))
+    half = (math.log(standing.high) - math.log(standing.low)) / 2
+    # Either the interval shrinks until it leaves out 1, or until it lies within the margin: whichever is nearer.
+    wanted = max(middle, math.log1p(equivalence) - middle) * 0.95
+    return max(1, math.ceil(standing.pairs * ((half / wanted) ** 2 - 1))) if wanted < half else MIN_PAIRS

@@ -1,0 +1,34 @@
+"""What the page says of devices that took turns, and of what more measuring would decide."""
+
+from trainoff import numbers
+from trainoff.analyze import ahead, pairs
+
+
+def lines(overall, chosen):
+    """How the speed of a pair that took turns was measured. overall: the table; chosen: a pairs.Pair, None for one device."""
+    if chosen is None:
+        return []
+    rows = pairs.of_pair(overall[overall["subset"] == "all"], chosen).to_dict("records")
+    if not rows or not rows[0]["from_turns"]:
+        return []
+    row = rows[0]
+    found = [
+        f"{int(row['from_turns'])} of {numbers.count(int(row['configurations_compared']), 'ratio')} of speed were measured in "
+        "turns: both trainings alive, alternating in slices of seconds, so that what slows the machine down hits both."
+    ]
+    if numbers.known(row["more_minutes"]):
+        minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
+        found.append(f"About {minutes} of turns would decide what is undecided: raise turns.minutes and start again.")
+    return found
+
+
+def next_lines(table):
+    """What would help most, in one line. table: `next`, None where there is none."""
+    best = None if table is None else ahead.best(table)
+    if best is None:
+        return []
+    more, configurations, minutes, decided, undecided = best
+    return [
+        f"{numbers.count(more, 'more replicate')} of {numbers.count(configurations, 'configuration')} (about "
+        f"{numbers.count(max(1, round(minutes)), 'minute')}) would decide {decided} of {numbers.count(undecided, 'open pair')}."
+    ]

@@ -1,0 +1,30 @@
+"""The prepared images and weights that a training reads, before it does."""
+
+import os
+from pathlib import Path
+
+from trainoff.errors import UserError
+from trainoff.files import sha256_of_all
+
+
+def check_prepared(files, facts):
+    """Raises UserError when a prepared file differs from what was written, since a run must not train on damaged data.
+
+    files: paths by name; facts: what is recorded beside them. Reading them also brings them into memory before the clock.
+    """
+    images = [path for name, path in files.items() if name != "weights"]
+    for rule, paths, expected in (
+        ("prepare_images", images, facts["images_sha256"]),
+        ("prepare_weights", [files["weights"]], facts["prepared_sha256"]),
+    ):
+        missing = [path for path in paths if not Path(path).is_file()]
+        if missing or sha256_of_all(paths) != expected:
+            what = (
+                f"lacks {Path(missing[0]).name}, which {rule} wrote there"
+                if missing
+                else f"holds other data than {rule} wrote there"
+            )
+            raise UserError(
+                f"{os.path.relpath(Path(paths[0]).parent)} {what}. Start once with --forcerun {rule} to make it anew; finished "
+                "runs are kept."
+            )

@@ -1,0 +1,265 @@
+"""Two live trainings of one configuration that take turns: sessions of fresh processes, slices in random order, faults."""
+
+import contextlib
+import json
+import math
+import os
+import select
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from trainoff import duel
+from trainoff.measure import turning
+from trainoff.supervise import stops
+from trainoff.supervise.launch import launch
+
+SESSIONS = 2
+# Pairs that a session has whatever they show, unless a training fails.
+MIN_PAIRS = 6
+# A slice that takes so many times as long as it should, and longer than so many seconds, is taken for a hang.
+HANG_FACTOR, HANG_SECONDS = 20, 60.0
+# What a second model may need beyond the first, as it need not be of the same framework.
+MEMORY_MARGIN = 1.5
+# Share of a processor that a training takes while it waits, above which it does not wait but spins.
+SPINNING = 0.1
+# Apple's GPUs slow down after a moment without work: slices there follow one that is not counted.
+NEEDS_LEAD_IN = {"metal"}
+POLL_SECONDS = 0.2
+
+
+class Failed(Exception):
+    """A session cannot go on. side: whose training it was; status: of the record."""
+
+    def __init__(self, side, status, message):
+        super().__init__(message)
+        self.side, self.status = side, status
+
+
+class Side:
+    """One of the two trainings: a thread that supervises it, and the pipes to talk to it."""
+
+    def __init__(self, name, run, files, log, timeout_minutes, folder, slice_seconds):
+        self.name, self.run, self.log = name, run, log
+        paths = {pipe: str(Path(folder, f"{name}-{pipe}")) for pipe in ("orders", "answers")}
+        for path in paths.values():
+            os.mkfifo(path)
+        # Open for both, so that neither opening nor writing ever waits for the other end.
+        self._orders, self._answers = (os.open(path, os.O_RDWR) for path in paths.values())
+        self._unread = b""
+        self._pid = None
+        self.failure, self.outcome, self.error = None, None, None
+        self.step_seconds = None
+
+        def supervise():
+            try:
+                own = run | {"turns": {"slice_seconds": slice_seconds, **paths}}
+                self.outcome = launch(turning.__name__, own, files, log, timeout_minutes, say=lambda words: None)
+            except BaseException as error:  # of the thread; raised in `close`
+                self.error = error
+
+        self.thread = threading.Thread(target=supervise)
+        self.thread.start()
+
+    def wait_until_ready(self):
+        answer = self._answer(math.inf)
+        self._pid, self.steps = answer["pid"], answer["steps"]
+
+    def take_turn(self, expected_seconds):
+        """Trains one slice and returns its seconds."""
+        if self.run["device"]["accelerator"] in NEEDS_LEAD_IN:
+            self._order("lead_in", expected_seconds)
+        return self._order("go", expected_seconds)
+
+    def _order(self, order, expected_seconds):
+        os.write(self._orders, f"{order}\n".encode("ascii"))
+        return self._answer(max(HANG_SECONDS, HANG_FACTOR * expected_seconds))["seconds"]
+
+    def _answer(self, seconds):
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._unread:
+            if not self.thread.is_alive():
+                raise Failed(self.name, "crashed", "The training ended before it was told to.")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise Failed(self.name, "timed_out", f"It did not finish a slice within {seconds:.0f} s and was ended.")
+            if select.select([self._answers], [], [], POLL_SECONDS)[0]:
+                self._unread += os.read(self._answers, 65536)
+        line, _, self._unread = self._unread.partition(b"\n")
+        return json.loads(line)
+
+    def memory_bytes(self):
+        """What the training's processes take now; 0 where that cannot be told."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._pid)
+            return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+        return 0
+
+    def kill(self):
+        """Ends the training, if it has said which process it is."""
+        if self._pid is not None and self.thread.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+
+    def stop(self):
+        os.write(self._orders, b"stop\n")
+
+    def close(self):
+        """Waits for the end of the training."""
+        self.thread.join(HANG_SECONDS)
+        self.kill()
+        self.thread.join()
+        for pipe in (self._orders, self._answers):
+            os.close(pipe)
+        if self.error is not None:
+            raise self.error
+
+    def slices(self):
+        """Its slices that are not lead-ins, each with the seconds in which it was stopped."""
+        journal = self.outcome.journal
+        pauses = [event for event in journal.events if event["event"] == "pause"]
+        found = stops.found(self.outcome.ending.looks, pauses) if self.outcome.ending else []
+        return [
+            event["slice"]
+            | {
+                "suspended_seconds": round(
+                    stops.seconds_within(found, event["at"] - event["slice"]["seconds"], event["at"]), 3
+                )
+            }
+            for event in journal.events
+            if event["event"] == "slice" and not event["slice"]["lead_in"]
+        ]
+
+    def facts(self):
+        """What the record holds of it besides slices."""
+        journal = self.outcome.journal
+        waits = [event["slice"] for event in journal.events if event["event"] == "slice"]
+        waited = sum(one["waited_seconds"] for one in waits)
+        share = sum(one["waited_cpu_seconds"] for one in waits) / waited if waited else None
+        return {
+            "status": self.failure.status if self.failure else self.outcome.status,
+            "failure": self.outcome.failure,
+            # Taken out and kept once, by scripts/turns.py.
+            "software": journal.last("imported").get("software", {}),
+            "import_seconds": journal.last("imported").get("seconds"),
+            "build_seconds": journal.last("built").get("seconds"),
+            "first_step_seconds": journal.last("first_step").get("seconds"),
+            "steps_per_slice": journal.last("ready").get("steps"),
+            "step_seconds": journal.last("ready").get("step_seconds"),
+            "waiting_cores": share,
+            "spinning": None if share is None else share > SPINNING,
+        }
+
+
+def take_turns(runs, files, logs, settings, timeout_minutes, generator, say):
+    """[session]: all that was measured, each as the record holds it, until the difference is decided or time is up.
+
+    runs: {"device", "baseline"}: as scripts/train.py takes them, with classes. files: paths by name. logs: {side: path}.
+    settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: of random order.
+    """
+    began = time.monotonic()
+    sessions = []
+    for number in range(1, SESSIONS + 1):
+        earlier = [duel.logs_of(one) for one in sessions]
+        until = began + 60 * settings["minutes"] * number / SESSIONS
+
+        def decided(pairs, earlier=earlier):
+            standing = duel.stand([*earlier, pairs], settings["equivalence"])
+            return standing.verdict != "undecided" and len(pairs) >= MIN_PAIRS
+
+        one = _session(runs, files, logs, settings, timeout_minutes, generator, decided, until, number == 1)
+        sessions.append(one)
+        found = duel.stand(list(map(duel.logs_of, sessions)), settings["equivalence"])
+        say(f"session {number}: {len(one['pairs'])} pairs of slices{_words(found)}")
+        if one["status"] != "ok":
+            break
+    return sessions
+
+
+def _session(runs, files, logs, settings, timeout_minutes, generator, decided, until, one_by_one):
+    sides, order, failure = {}, [], None
+    with tempfile.TemporaryDirectory(prefix="trainoff-turns-") as folder:
+        # Each has its own limit in launch; what is beyond it here is a fault of ours, not of the machine.
+        minutes = timeout_minutes + settings["minutes"]
+
+        def start(name):
+            sides[name] = Side(name, runs[name], files, logs[name], minutes, folder, settings["slice_seconds"])
+
+        try:
+            start("device")
+            if one_by_one:
+                sides["device"].wait_until_ready()
+                _check_memory(sides["device"])
+            start("baseline")
+            for side in sides.values():
+                if side.name == "baseline" or not one_by_one:
+                    side.wait_until_ready()
+            values = []
+            while len(values) < MIN_PAIRS or not (time.monotonic() > until or decided(values)):
+                names = list(duel.SIDES) if generator.random() < 0.5 else list(reversed(duel.SIDES))
+                seconds = {name: sides[name].take_turn(settings["slice_seconds"]) for name in names}
+                rates = {name: sides[name].steps * runs[name]["batch_size"] / seconds[name] for name in duel.SIDES}
+                values.append(math.log(rates["device"] / rates["baseline"]))
+                order.append(names[0])
+        except Failed as error:
+            failure = error
+        finally:
+            for side in sides.values():
+                side.stop()
+            for side in sides.values():
+                if failure is not None:
+                    side.kill()
+                side.close()
+    return _record(sides, order, failure)
+
+
+def _record(sides, order, failure):
+    """A session as the record holds it."""
+    if failure is not None and failure.side in sides:
+        sides[failure.side].failure = failure
+    own = {name: side.slices() for name, side in sides.items()}
+    pairs = [
+        {
+            "first": first,
+            "counted": not any(own[name][place]["suspended_seconds"] for name in duel.SIDES),
+            **{name: own[name][place] for name in duel.SIDES},
+        }
+        for place, first in enumerate(order)
+    ]
+    status, message, culprit = "ok", None, None
+    if failure is not None:
+        culprit = failure.side
+        outcome = sides[culprit].outcome if culprit in sides else None
+        # What the training itself says of its end, where it does.
+        known = outcome is not None and outcome.status != "ok" and failure.status == "crashed"
+        status = outcome.status if known else failure.status
+        message = outcome.message if known else str(failure)
+    return {
+        "status": status,
+        "failed": culprit,
+        "message": message,
+        "sides": {name: side.facts() for name, side in sides.items()},
+        "pairs": pairs,
+    }
+
+
+def _check_memory(side):
+    """Raises Failed where a second model like the first would not fit."""
+    taken, left = side.memory_bytes(), psutil.virtual_memory().available
+    if taken * MEMORY_MARGIN > left:
+        raise Failed(
+            "baseline",
+            "out_of_memory",
+            f"One training takes {taken / 1e9:.1f} GB and {left / 1e9:.1f} GB are left: two do not fit. They were not started "
+            "together.",
+        )
+
+
+def _words(standing):
+    if standing.low is None:
+        return ""
+    return f", {standing.ratio:.3f} ({standing.low:.3f} to {standing.high:.3f}): {standing.verdict}"

@@ -1,0 +1,59 @@
+"""What more measuring would decide."""
+
+import pandas as pd
+import pytest
+import synthetic
+
+import compare
+from trainoff.analyze import ahead, noise, tables
+from trainoff.report import turn_words
+
+QUIET = {"unknown": noise.Kind("unknown", 0.02, 1.5)}
+
+
+def frames(replicates, names=("cpu", "laptop"), noise=0.015):
+    devices = [device for device in synthetic.DEVICES if device["name"] in names]
+    found = [
+        (f"{rank}.json", one) for rank, one in enumerate(synthetic.records(devices, replicates=replicates, noise=noise))
+    ]
+    keys = tables.records.RUN_KEYS
+    runs = tables.run_table(sorted(found, key=lambda one: [one[1]["run"][key] for key in keys]))
+    windows = tables.window_table(found)
+    return runs, windows, compare.compare(runs, windows, list(names), kinds=QUIET)
+
+
+def test_open_pairs_say_how_many_replicates_would_decide_them():
+    runs, _, found = frames(1)
+    table = ahead.table(found["comparison"], found["rates"], runs)
+    undecided = found["comparison"]["verdict"] == "undecided"
+    assert len(table) == undecided.sum() > 0 and list(table) == ahead.COLUMNS
+    known = table.dropna(subset="more_replicates")
+    assert len(known) and known["more_replicates"].between(1, ahead.MOST_REPLICATES).all()
+    assert known["expected"].isin(["faster", "slower", "equivalent"]).all() and (known["minutes"] > 0).all()
+    more, configurations, minutes, decided, open_pairs = ahead.best(table)
+    assert 1 <= decided <= open_pairs == len(table) and minutes > 0 and configurations <= 8 and more >= 1
+    (line,) = turn_words.next_lines(table)
+    assert line.startswith(f"{more} more replicate") and f"would decide {decided} of" in line
+
+
+def test_nothing_open_proposes_nothing():
+    runs, _, found = frames(3, ("cpu", "cuda"))
+    table = ahead.table(found["comparison"], found["rates"], runs)
+    assert table.empty and ahead.best(table) is None and turn_words.next_lines(table) == []
+    assert turn_words.next_lines(None) == []
+
+
+def test_turns_that_are_open_name_minutes():
+    runs, _, found = frames(1)
+    comparison = found["comparison"].head(1).assign(verdict="undecided", source="turns", more_minutes=7.0)
+    row = ahead.table(comparison, found["rates"], runs).iloc[0]
+    assert row["minutes"] == 7 and pd.isna(row["more_replicates"])
+
+
+def test_epochs_per_process_follow_costs_and_spreads():
+    runs, windows, found = frames(3)
+    table = ahead.epochs(found["rates"], runs, windows)
+    assert list(table) == ahead.EPOCH_COLUMNS and len(table) == 16
+    row = table.iloc[0]
+    wanted = (row["start_seconds"] / row["epoch_seconds"]) ** 0.5 * row["epoch_spread"] / row["run_spread"]
+    assert row["best_epochs"] == pytest.approx(wanted, abs=1)

@@ -1,0 +1,285 @@
+"""Turns: what pairs of slices say, real trainings that take turns, and their faults."""
+
+import json
+import math
+import random
+import signal
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import synthetic
+
+import compare
+from trainoff import duel, experiment
+from trainoff.analyze import turns
+from trainoff.measure import turning as steps
+from trainoff.supervise import turning
+from trainoff.workflow import validity
+
+
+def experiments(ratio, spread, sessions=2, pairs=40, number=60, tails=4):
+    """Standings of simulated turns that were looked at after every pair and stopped when decided."""
+    draw = np.random.default_rng(5)
+    for _ in range(number):
+        own = [
+            math.log(ratio)
+            + draw.normal(0, 0.005)
+            + spread * draw.standard_t(tails, pairs) / math.sqrt(tails / (tails - 2))
+            for _ in range(sessions)
+        ]
+        done = []
+        for values in own:
+            for count in range(turning.MIN_PAIRS, pairs + 1, 2):
+                standing = duel.stand([*done, values[:count]], 0.05)
+                if standing.verdict != "undecided":
+                    break
+            done.append(values[:count])
+        yield standing
+
+
+def test_equal_devices_are_seldom_called_different_however_often_one_looks():
+    verdicts = [one.verdict for spread in (0.05, 0.15) for one in experiments(1.0, spread)]
+    assert np.mean([verdict in ("faster", "slower") for verdict in verdicts]) <= 0.05
+    assert "equivalent" in verdicts
+
+
+def test_5_percent_is_found_with_the_noise_of_a_quiet_virtual_machine():
+    found = list(experiments(1.05, 0.07))
+    assert np.mean([one.verdict == "faster" for one in found]) >= 0.9
+    assert np.mean([one.low <= 1.05 <= one.high for one in found]) >= 0.95
+
+
+def test_single_slices_that_are_far_off_change_little():
+    draw = np.random.default_rng(6)
+    values = math.log(1.1) + draw.normal(0, 0.03, 60)
+    before = duel.stand([values[:30], values[30:]], 0.05)
+    values[::15] += 1.5
+    after = duel.stand([values[:30], values[30:]], 0.05)
+    assert before.verdict == after.verdict == "faster"
+    assert after.ratio == pytest.approx(before.ratio, rel=0.02)
+
+
+def test_sessions_that_disagree_widen_the_interval():
+    draw = np.random.default_rng(7)
+    values = draw.normal(0.04, 0.03, 60)
+    alike = duel.stand([values[:30], values[30:]], 0.05)
+    apart = duel.stand([values[:30] - 0.08, values[30:] + 0.08], 0.05)
+    assert alike.verdict == "faster" and apart.verdict == "undecided"
+
+
+def test_few_pairs_say_nothing_and_identical_ones_are_no_error():
+    assert duel.stand([], 0.05).verdict == "undecided"
+    few = duel.stand([[0.5] * 5], 0.05)
+    assert (few.ratio, few.low, few.pairs) == (None, None, 5)
+    same = duel.stand([[0.5] * 20, [0.5] * 20], 0.05)
+    assert same.verdict == "faster" and same.ratio == pytest.approx(math.exp(0.5))
+
+
+def test_what_is_undecided_says_how_many_more_pairs_would_decide():
+    draw = np.random.default_rng(8)
+    standing = duel.stand([draw.normal(0.03, 0.1, 20), draw.normal(0.03, 0.1, 20)], 0.05)
+    assert standing.verdict == "undecided" and 10 < duel.more_pairs(standing, 0.05) < 2000
+    assert duel.more_pairs(duel.stand([[0.5] * 20], 0.05), 0.05) is None
+
+
+CONFIG = {
+    "grid": synthetic.SMALL_GRID,
+    "seed": 3,
+    "turns": {"minutes": 1, "slice_seconds": 1.75, "equivalence": 0.05},
+}
+
+
+def entries(*names):
+    return [
+        experiment.DEVICE_DEFAULTS | {"name": name, "backend": "tensorflow", "accelerator": "cpu"} for name in names
+    ]
+
+
+def test_each_device_takes_turns_with_the_first_on_what_both_have():
+    found = experiment.turns(CONFIG, entries("a", "b", "c"))
+    assert [(device["name"], baseline["name"]) for device, baseline, _ in found] == [("b", "a"), ("c", "a")] * 2
+    assert experiment.turns(CONFIG | {"turns": False}, entries("a", "b")) == []
+    assert experiment.turns(CONFIG, entries("a")) == []
+    odd = entries("a", "b")
+    odd[1]["grid"] = {"trainable": [True]}
+    assert [run["trainable"] for *_, run in experiment.turns(CONFIG, odd)] == [True]
+
+
+RUN = {
+    "model": "mobilenetv2",
+    "architecture": {"application": "MobileNetV2", "module": "mobilenet_v2"},
+    "batch_size": 8,
+    "img_dim": 32,
+    "trainable": False,
+    "precision": "float32",
+    "xla": False,
+    "learning_rate": 5e-4,
+    "learning_rate_decay": None,
+    "dropout": 0.4,
+    "batch_norm_momentum": 0.9,
+    "on_divergence": None,
+    "replicate": 1,
+    "seed": 0,
+    "classes": 10,
+    "epochs": 2,
+    "images_per_epoch": 16,
+    "warm_up_epochs": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    draw = np.random.default_rng(0)
+    np.save(folder / "train_images.npy", draw.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
+    np.save(folder / "train_labels.npy", draw.integers(0, 10, 40).astype(np.int32))
+    paths = {name: str(folder / f"{name}.npy") for name in ("train_images", "train_labels")}
+    return paths | {"weights": None}
+
+
+def take_turns(files, tmp_path, meddle=None, runs=None, minutes=0.01):
+    """Sessions of two real trainings. meddle: called with the ids of their processes, in a thread, once both train."""
+    runs = runs or {side: RUN | {"device": entries(side)[0]} for side in duel.SIDES}
+    settings = {"minutes": minutes, "slice_seconds": 0.3, "equivalence": 0.05}
+
+    def watch():
+        while len(ready := [child for child in psutil.Process().children() if _ready(child, tmp_path)]) < 2:
+            time.sleep(0.2)
+        meddle(ready)
+
+    if meddle:
+        threading.Thread(target=watch, daemon=True).start()
+    logs = {side: str(tmp_path / f"{side}.log") for side in duel.SIDES}
+    return turning.take_turns(runs, files, logs, settings, 5, random.Random(0), say=lambda words: None)
+
+
+def _ready(child, tmp_path):
+    try:
+        return "turning" in " ".join(child.cmdline()) and child.cpu_times().user > 8
+    except psutil.Error:
+        return False
+
+
+def test_two_real_trainings_take_turns(files, tmp_path):
+    sessions = take_turns(files, tmp_path)
+    assert [session["status"] for session in sessions] == ["ok", "ok"]
+    assert all(len(session["pairs"]) >= turning.MIN_PAIRS for session in sessions)
+    assert len({pair["first"] for session in sessions for pair in session["pairs"]}) == 2
+    for session in sessions:
+        for side in session["sides"].values():
+            assert side["status"] == "ok" and side["steps_per_slice"] >= 3
+            assert side["waiting_cores"] < turning.SPINNING, "a training that waits computes"
+    json.dumps(sessions, allow_nan=False)
+
+
+def test_a_training_that_is_killed_ends_the_turns_and_is_named(files, tmp_path):
+    session = take_turns(files, tmp_path, lambda children: children[0].send_signal(signal.SIGSEGV), minutes=3)[-1]
+    assert session["status"] == "crashed" and session["failed"] in duel.SIDES
+    assert not [child for child in psutil.Process().children() if "turning" in " ".join(child.cmdline())]
+
+
+def test_a_device_that_is_not_there_ends_the_turns(files, tmp_path):
+    runs = {side: RUN | {"device": entries(side)[0]} for side in duel.SIDES}
+    runs["baseline"]["device"]["accelerator"] = "cuda"
+    (session,) = take_turns(files, tmp_path, runs=runs)
+    assert (session["status"], session["failed"], session["pairs"]) == ("unavailable", "baseline", [])
+
+
+def test_the_length_of_a_step_is_told_from_what_a_start_costs():
+    assert steps.seconds_of_step(lambda number: 0.5 + 0.01 * number, 1.75) == pytest.approx(0.01)
+    assert steps.seconds_of_step(lambda number: 2.0 * number, 1.75) == pytest.approx(2.0)
+    assert steps.seconds_of_step(lambda number: 3.0, 1.75) == pytest.approx(3.0 / 6)
+
+
+def slices(ratio, number, generator):
+    for _ in range(number):
+        first = generator.choice(duel.SIDES)
+        one = {
+            "images": 320,
+            "suspended_seconds": 0.0,
+            "waited_seconds": 1.0,
+            "waited_cpu_seconds": 0.0,
+            "lead_in": False,
+        }
+        device, baseline = (generator.gauss(1, 0.02) for _ in range(2))
+        yield {
+            "first": first,
+            "counted": True,
+            "device": one | {"seconds": device / ratio},
+            "baseline": one | {"seconds": baseline},
+        }
+
+
+def record(ratio=1.2, status="ok", minutes=4):
+    generator = random.Random(1)
+    side = {"status": "ok", "failure": None, "waiting_cores": 0.01, "spinning": False}
+    session = {
+        "status": status,
+        "failed": None if status == "ok" else "device",
+        "message": None if status == "ok" else "It fell over.",
+        "sides": {"device": side, "baseline": side},
+        "pairs": list(slices(ratio, 20, generator)),
+    }
+    return {
+        "schema_version": 1,
+        "protocol_version": 1,
+        "run": {axis: values[0] for axis, values in synthetic.GRID.items()} | {"seed": 0},
+        "device": "laptop",
+        "baseline": "cpu",
+        "status": status,
+        "failed": session["failed"] and "laptop",
+        "message": session["message"],
+        "turns": {"minutes": minutes, "slice_seconds": 1.75, "equivalence": 0.05},
+        "seconds": 200.0,
+        "standing": None if status != "ok" else {"verdict": "undecided"},
+        "sessions": [session, session],
+        "conditions": {},
+        "devices": {},
+        "host": {},
+        "identity": {"device": {"backend": "tensorflow"}, "baseline": {"backend": "tensorflow"}},
+    }
+
+
+def test_the_table_of_turns_decides_the_comparison():
+    table = turns.table([record()], 0.05)
+    assert list(table) == turns.COLUMNS
+    row = table.iloc[0]
+    assert row["verdict"] == "faster" and row["ci_low"] < 1.2 < row["ci_high"] and row["pairs"] == 40
+    devices = [device for device in synthetic.DEVICES if device["name"] in ("cpu", "laptop")]
+    records = synthetic.records(devices)
+    found = [(f"{rank}.json", one) for rank, one in enumerate(records)]
+    runs = compare.tables.run_table(
+        sorted(found, key=lambda one: [one[1]["run"][key] for key in compare.records.RUN_KEYS])
+    )
+    compared = compare.compare(runs, compare.tables.window_table(found), ["cpu", "laptop"], turned=table)["comparison"]
+    assert compared["source"].value_counts().to_dict() == {"runs": 7, "turns": 1}
+    told = compared[compared["source"] == "turns"].iloc[0]
+    assert told["verdict"] == "faster" and told["ratio"] == pytest.approx(row["ratio"]) and math.isnan(told["p_value"])
+
+
+def test_turns_that_failed_have_a_row_and_no_ratio():
+    row = turns.table([record(status="crashed")], 0.05).iloc[0]
+    assert (row["verdict"], row["failed"], row["reason"]) == ("not_comparable", "laptop", "It fell over.")
+    assert pd.isna(row["ratio"])
+
+
+def test_turns_are_finished_until_something_that_identifies_them_changes(tmp_path):
+    path = tmp_path / "turns.json"
+    path.write_text(json.dumps(record()))
+    own = record()
+    sides = {side: own["run"] | {"device": {"name": own[side]}} for side in duel.SIDES}
+
+    def judged(wanted=own["identity"], **settings):
+        return validity.judge_turns(path, sides, wanted, own["turns"] | settings)
+
+    assert judged().finished and judged(equivalence=0.1).finished and judged(minutes=2).finished
+    assert str(judged(minutes=8).change) == "turns.minutes 4 → 8"  # undecided, and there is more time
+    assert not judged(slice_seconds=3).finished
+    assert not judged({"device": {"backend": "torch"}, "baseline": {"backend": "tensorflow"}}).finished
+    path.write_text("{")
+    assert not judged().finished
+    assert not validity.judge_turns(tmp_path / "none", sides, own["identity"], own["turns"]).change
