@@ -40,7 +40,8 @@ def reference():
         "names; unknown is null, never zero.",
         _table(["key", "what it is", "type"], list(_metrics_rows(metrics_schema, metrics_schema))),
         "## Tables and figures",
-        "Each table lies in `tables/` as CSV and Parquet, each figure in `figures/` as SVG and PNG.",
+        "Each table lies in `tables/` as CSV and Parquet, each figure in `figures/` as SVG and PNG. In CSV files, a text that a "
+        "spreadsheet would take for a formula (it begins with `=`, `+`, `-` or `@`) has an apostrophe before it.",
         _table(["name", "what it is"], _captions()),
         "### Columns of runs.csv",
         ", ".join(f"`{name}`" for name in tables.RUN_COLUMNS) + ".",
