@@ -95,7 +95,7 @@ BUNDLE_LOG_BYTES = _bound("bundle", "the end of a log", 256 * KIB, "bytes")
 # Counted before JSON is parsed, which takes many times its size in memory.
 JSON_CONTAINERS = _bound("record or table of contents", "objects and lists", 250_000, "objects and lists")
 JSON_VALUES = _bound("record or table of contents", "values", 2_500_000, "values")
-RECORD_EPOCHS = _bound("record of another machine", "epochs of an attempt", 100_000, "epochs")
+RECORD_EPOCHS = _bound("record of another machine", "epochs of all attempts", 100_000, "epochs")
 RECORD_ATTEMPTS = _bound("record of another machine", "attempts", 50, "attempts")
 RECORD_LOG_LINES = _bound("record of another machine", "lines of a failure's log", 200, "lines")
 RECORD_TEXT = _bound("record of another machine", "a text", 5_000, "characters")

@@ -149,10 +149,8 @@ def read(path):
             if name.endswith("/train.log"):
                 yield name, content.decode("utf-8", "replace")
                 continue
-            record = parsed(content, f"{path}: {name}")
             if name.endswith("/metrics.json"):
-                records.check(record, f"{path}: {name}", remedy="make the bundle anew where it comes from")
-                claims.check(record, f"{path}: {name}")
+                record = checked_record(content, f"{path}: {name}")
                 if name != f"{run_folder(record['run'])}/metrics.json" or record["run"]["device"] not in devices:
                     raise UserError(
                         f"{path}: {name} holds another run than its name says. Expected a bundle as trainoff writes it; "
@@ -160,6 +158,7 @@ def read(path):
                     )
                 require_device(record, devices[record["run"]["device"]], f"{path}: {name}")
             else:
+                record = parsed(content, f"{path}: {name}")
                 _check_probe_size(record, f"{path}: {name}")
                 _check_schema(record, f"{path}: {name}", "probe")
                 # No schema can say so.
@@ -177,6 +176,20 @@ def read(path):
                         "it; make it anew."
                     )
             yield name, record
+
+
+def checked_record(content, where):
+    """The record of another machine's run in the bytes `content`. Raises UserError for none, and for one not to be believed."""
+    # Seen before it is parsed, which takes seconds for so many.
+    if content.count(b'"epoch"') > bounds.RECORD_EPOCHS:
+        raise UserError(
+            f"{where}: holds more than {bounds.RECORD_EPOCHS:,} epochs. Expected a record as a training writes it; make the "
+            "bundle anew where it comes from."
+        )
+    record = parsed(content, where)
+    records.check(record, where, remedy="make the bundle anew where it comes from")
+    claims.check(record, where)
+    return record
 
 
 def require_device(record, listed, where):

@@ -64,9 +64,11 @@ def _all_windows(record):
 def _counts(record):
     if len(record["training"]["attempts"]) > bounds.RECORD_ATTEMPTS:
         yield "training.attempts", f"more than {bounds.RECORD_ATTEMPTS}"
+    epochs = 0
     for name, listed in _all_windows(record):
-        if len(listed) > bounds.RECORD_EPOCHS:
-            yield name, f"{len(listed):,} epochs; at most {bounds.RECORD_EPOCHS:,} are read"
+        epochs += len(listed)
+        if epochs > bounds.RECORD_EPOCHS:
+            yield name, f"{epochs:,} epochs; at most {bounds.RECORD_EPOCHS:,} are read"
     failure = record["failure"] or {}
     if len(failure.get("log_tail", ())) > bounds.RECORD_LOG_LINES:
         yield "failure.log_tail", f"more than {bounds.RECORD_LOG_LINES} lines"
