@@ -28,18 +28,18 @@ from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 import aggregate
 import compare
 import parity
-from trainoff import experiment, records
+from trainoff import axes, experiment, records
 from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles
 
 RUN_KEYS = [key for key in records.RUN_KEYS if key != "seed"]
-METRICS_SCHEMA = jsonschema.Draft202012Validator(json.loads(records.SCHEMA_PATH.read_text()))
+METRICS_SCHEMA = jsonschema.Draft202012Validator(records.schema())
 RECORDS = synthetic.records(
     synthetic.DEVICES[:2], synthetic.SMALL_GRID, replicates=2, failures={1: "crashed", 2: "diverged"}
 )
 # The patterns that Snakemake finds runs by.
-CONSTRAINTS = dict(
+CONSTRAINTS = axes.constraints() | dict(
     re.findall(
         r'(\w+)=r?"([^"]+)"', (ROOT / "rules/common.smk").read_text().partition("wildcard_constraints:")[2][:600]
     )

@@ -193,6 +193,7 @@ REGRESSIONS = {
     "a deep nest": written('{"windows": ' + "[" * 100_000 + "]" * 100_000 + "}"),
     "millions of empty objects": written(lambda: '{"windows": [' + "{}," * 5_000_000 + "{}]}"),
     "millions of numbers": written(lambda: '{"windows": [' + "1," * 10_000_000 + "1]}"),
+    "a million keys": written(lambda: json.dumps({f"k{number}": number for number in range(1_000_000)})),
     "the year 9999": written(lambda: json.dumps(ORIGINALS[0]).replace("2026-01-02T", "9999-01-02T")),
     "end before start": written(record_with(provenance=ORIGINALS[0]["provenance"] | {"finished_at": "2025-01-01T00:00:00Z"})),
     "a device that ends in a newline": written(record_with(run=ORIGINALS[0]["run"] | {"device": "cuda\n"})),

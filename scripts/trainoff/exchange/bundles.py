@@ -34,6 +34,7 @@ SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "bundle.schema.json"
 DEVICE = "[a-z0-9][a-z0-9_-]{0,99}"
 STEP = r"/[a-z_]{1,40}~[A-Za-z0-9._+-]{1,100}"
 NAME = re.compile(rf"(runs/{DEVICE}({STEP})+/(metrics\.json|train\.log)|parity/{DEVICE}({STEP})+/probe\.json)\Z")
+HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 ENTRY = b"PK\x01\x02"
 LARGEST_INTEGER = 2**63 - 1  # what a table's column holds
 
@@ -187,6 +188,8 @@ def checked_record(content, where):
             "bundle anew where it comes from."
         )
     record = parsed(content, where)
+    if isinstance(record, dict | list):
+        claims.require_few_keys(record, where)
     records.check(record, where, remedy="make the bundle anew where it comes from")
     claims.check(record, where)
     return record
@@ -327,16 +330,16 @@ def _member(archive, path, name):
 
 def parsed(content, where):
     """JSON as this project writes it: no NaN, no number too large for a table, no half characters, no deep nesting."""
-    if isinstance(content, bytes):
-        containers = content.count(b"{") + content.count(b"[")
-        if containers > bounds.JSON_CONTAINERS or content.count(b",") > bounds.JSON_VALUES:
-            raise UserError(
-                f"{where}: holds more than {bounds.JSON_CONTAINERS:,} objects and lists or {bounds.JSON_VALUES:,} values. "
-                "Expected the JSON that trainoff writes."
-            )
+    containers = content.count(b"{") + content.count(b"[")
+    if containers > bounds.JSON_CONTAINERS or content.count(b",") > bounds.JSON_VALUES:
+        raise UserError(
+            f"{where}: holds more than {bounds.JSON_CONTAINERS:,} objects and lists or {bounds.JSON_VALUES:,} values. "
+            "Expected the JSON that trainoff writes."
+        )
     try:
-        value = json.loads(content, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
-        json.dumps(value, ensure_ascii=False).encode()
+        value = json.loads(content.decode(), parse_float=_finite, parse_int=_integer, parse_constant=_finite)
+        if HALF_CHARACTER.search(content):
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
         raise UserError(
             f"{where}: {one_line(error) or 'is nested too deeply'}. Expected the JSON that trainoff writes."

@@ -41,6 +41,19 @@ def check(record, where):
         )
 
 
+def require_few_keys(value, where):
+    """Raises UserError for a value in which an object has more keys than any of a record; before a schema lists them all."""
+    todo = [value]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict) and len(part) > bounds.RECORD_KEYS:
+            raise UserError(
+                f"{where}: an object with more than {bounds.RECORD_KEYS} keys. Expected a record as a training writes it; make "
+                "the bundle anew where it comes from."
+            )
+        todo += [one for one in (part.values() if isinstance(part, dict) else part) if isinstance(one, dict | list)]
+
+
 def _faults(record):
     """(key, what is wrong) of everything wrong with a record, counts and ranges first."""
     yield from _counts(record)
@@ -77,8 +90,6 @@ def _counts(record):
 def _ranges(value, path=()):
     """Numbers and texts out of range anywhere in a record, with as little work per epoch as can be."""
     parts = value.items() if isinstance(value, dict) else enumerate(value)
-    if isinstance(value, dict) and len(value) > bounds.RECORD_KEYS:
-        yield ".".join(path), f"more than {bounds.RECORD_KEYS} keys"
     for key, part in parts:
         if isinstance(part, dict | list):
             yield from _ranges(part, (*path, str(key)))
