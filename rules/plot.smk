@@ -47,10 +47,12 @@ for figure_name, figure in FIGURES.items():
             "../envs/analysis.yaml"
         params:
             code=code_of(f"scripts/plot_{figure_name}.py"),
+            figure=figure_name,
             options={
                 "devices": FIGURE_DEVICES,
                 **{option: FIGURE_OPTIONS[option] for option in figure.options},
             },
             caption=figure.caption,
+        # Not an f-string: it would be read when the job runs, after the loop, and name the last figure for all.
         script:
-            f"../scripts/plot_{figure_name}.py"
+            "../scripts/plot_{params.figure}.py"
