@@ -3,7 +3,9 @@
 import random
 
 import pytest
+import yaml
 from fuzz import runner
+from project import ROOT
 
 from trainoff import confined
 from trainoff.errors import UserError
@@ -76,3 +78,24 @@ def test_the_same_input_comes_of_the_same_seed(tmp_path):
 
     first, second = (wall_meter.mutated(random.Random("0 x"), tmp_path).read_bytes() for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("name", ["config.schema.yaml", "bundle.schema.json", "metrics.schema.json"])
+def test_patterns_end_where_the_text_ends(name):
+    """`$` would let a line end through."""
+    parts = list(_parts(yaml.safe_load((ROOT / "schemas" / name).read_text(encoding="utf-8"))))
+    patterns = [part["pattern"] for part in parts if isinstance(part.get("pattern"), str)]
+    assert patterns and [pattern for pattern in patterns if not pattern.endswith("\\Z")] == []
+    if name == "config.schema.yaml":
+        texts = [part for part in parts if "string" in part.get("type", ()) and "description" in part]
+        assert [part for part in texts if not part.keys() & {"maxLength", "pattern", "enum"}] == []
+
+
+def _parts(value):
+    """All mappings in a value of lists and mappings."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _parts(part)

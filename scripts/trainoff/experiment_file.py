@@ -123,7 +123,9 @@ def _look_through(text, where):
                 refuse(event, f"a text of more than {bounds.EXPERIMENT_TEXT:,} characters")
             sign = unshowable(event.value)
             if sign:
-                refuse(event, f"the character {sign}, which cannot be seen")
+                refuse(
+                    event, f"the character {sign}{' (a line end)' if sign == 'U+000A' else ''}, which cannot be seen"
+                )
             if event.anchor:
                 sizes[event.anchor] = (1, 0)
             add(event, 1, 0)
