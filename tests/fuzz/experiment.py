@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 from snakemake.common.configfile import load_configfile
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from fuzz.changes import NUMBERS, damaged, text_of
 from trainoff import axes, bounds, experiment, experiment_file
+from trainoff.errors import UserError
 
 NAME = "YAML of an experiment"
 ROOT = Path(__file__).parents[2]
@@ -151,7 +153,12 @@ def read(path):
     experiment_file.read(path)
     # What is let through does Snakemake's own reader no harm either.
     config = copy.deepcopy(DEFAULT)
-    update_config(config, load_configfile(path))
+    try:
+        update_config(config, load_configfile(path))
+    except (
+        WorkflowError
+    ) as error:  # libyaml reads a little more than the parser that Snakemake has; this too is a sentence
+        raise UserError(str(error)) from None
     config = experiment.in_order(config)
     experiment.check(config, SCHEMA, MODELS, str(path))
     entries = experiment.devices(config, CATALOG, detect=lambda: ["cpu"])
