@@ -29,7 +29,7 @@ snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $
 executor = --cores 1
 
 .PHONY: help report retry clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
-    benchmark-scale drills fuzz docs lint lock clean environment development
+    benchmark-scale benchmark-prediction counts drills fuzz docs lint lock clean environment development
 
 help:
 	@echo 'make report             run the default experiment and write its report (CONFIG=file for another one,'
@@ -51,6 +51,8 @@ help:
 	@echo 'make test-slurm         the sweep on a SLURM of this one machine, which root may set up here; takes minutes'
 	@echo 'make benchmark          what measuring costs and how often equal devices are called different; half an hour'
 	@echo 'make benchmark-scale    what bookkeeping costs with up to 10,000 runs; six minutes'
+	@echo 'make benchmark-prediction  how wrong estimates are for figures that they have not seen; a few minutes'
+	@echo 'make counts             count what new models of catalog/models.yaml compute; needs a minute each'
 	@echo 'make drills             provoke every fault we know of, and see what is lost; twenty minutes'
 	@echo 'make fuzz               try 5,000 mutated inputs of every format that is read from others; minutes'
 	@echo 'make docs               write the reference anew'
@@ -128,6 +130,12 @@ benchmark: environment
 
 benchmark-scale: environment
 	@$(in_venv) python benchmarks/scale.py $(ARGS)
+
+benchmark-prediction: environment
+	@$(in_venv) python benchmarks/prediction.py $(ARGS)
+
+counts: environment
+	@$(in_venv) python scripts/count_layers.py
 
 drills: development
 	@$(in_venv) python tests/drills.py $(ARGS)

@@ -21,7 +21,7 @@ from trainoff import axes
 from trainoff import devices as machine
 from trainoff import disks
 from trainoff import experiment, networks, own_code
-from trainoff.analyze import cost
+from trainoff.analyze import cost, hardware
 from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
 from trainoff.workflow import imports, isolation, locking

@@ -2,7 +2,8 @@
 FIGURES_SHOWN = [
     name
     for name in FIGURES
-    if name != "model_size" or len({run["model"] for run in RUNS}) > 1
+    if (name != "model_size" or len({run["model"] for run in RUNS}) > 1)
+    and (name != "estimates" or config["predict"])
 ]
 # The rules whose tables and figures the report is made of.
 BEHIND_THE_REPORT = [
@@ -12,6 +13,7 @@ BEHIND_THE_REPORT = [
     "plan_next",
     "overhead",
     "cost",
+    "predict",
     *(["parity"] if PARITY else []),
     *(["packing"] if IN_REPORT else []),
     *sorted(f"plot_{name}" for name in FIGURES_SHOWN),
@@ -38,6 +40,8 @@ REPORT_TABLES = {
             "next",
             "costs",
             "break_even",
+            "estimates",
+            "training_runs",
         ]
     },
 }

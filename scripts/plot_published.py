@@ -14,7 +14,7 @@ def draw(rates, published, devices):
     table = others.read(published)
     shown = palette.devices_in(devices, rates)
     ours = findings.rates_by_device(rates, shown)
-    theirs = table.dropna(subset="images_per_second").sort_values("images_per_second", ascending=False)
+    theirs = others.nearest(table, rates).sort_values("images_per_second", ascending=False)
     rows = theirs.to_dict("records")
     theirs_names = {number: _name(row) for number, row in enumerate(rows)}
     ours_names = {f"ours-{number}": one[0].label for number, one in enumerate(ours)}

@@ -22,6 +22,7 @@ AFTER_TRAINING = {
     "energy": 1,
     "compare": 1,
     "cost": 1,
+    "predict": 1,
     "plot_throughput": 1,
     "plot_each_device": 1,
     "plot_ratio": 1,

@@ -114,24 +114,8 @@ def assumptions(config, devices, catalog):
     facts = {}
     for name in [*entries, *(name for name in given if name not in entries)]:
         prices = entries.get(name, {}).get("prices", {}) | given.get(name, {})
-        purchase, rental = prices.get("purchase"), prices.get("rental")
         where = f"money.prices.{name}" if name in given else f"catalog/devices.yaml: {name}.prices"
-        facts[name] = {
-            "purchase": purchase
-            and {
-                "lifetime_years": money["lifetime_years"],
-                "utilisation": money["utilisation"],
-                **purchase,
-                "amount": converted(purchase["amount"], purchase["currency"], money, f"{where}.purchase"),
-                "listed": f"{purchase['amount']:g} {purchase['currency']}",
-            },
-            "rental": rental
-            and {
-                "minimum_hours": 0,
-                **rental,
-                "per_hour": converted(rental["per_hour"], rental["currency"], money, f"{where}.rental"),
-                "listed": f"{rental['per_hour']:g} {rental['currency']} per hour",
-            },
+        facts[name] = _with_defaults(prices, money, where) | {
             "chip": entries.get(name, {}).get("chip") or _chip_of(money["prices"].get(name), catalog),
         }
     power = money["electricity"]
@@ -142,6 +126,46 @@ def assumptions(config, devices, catalog):
         "carbon": config["energy"]["carbon"],
         "devices": facts,
     }
+
+
+def _with_defaults(prices, money, where):
+    """{"purchase", "rental"} of a device in the experiment's currency, with what a price leaves to the experiment."""
+    purchase, rental = prices.get("purchase"), prices.get("rental")
+    return {
+        "purchase": purchase
+        and {
+            "lifetime_years": money["lifetime_years"],
+            "utilisation": money["utilisation"],
+            **purchase,
+            "amount": converted(purchase["amount"], purchase["currency"], money, f"{where}.purchase"),
+            "listed": f"{purchase['amount']:g} {purchase['currency']}",
+        },
+        "rental": rental
+        and {
+            "minimum_hours": 0,
+            **rental,
+            "per_hour": converted(rental["per_hour"], rental["currency"], money, f"{where}.rental"),
+            "listed": f"{rental['per_hour']:g} {rental['currency']} per hour",
+        },
+    }
+
+
+def of_hardware(hardware, config, catalog):
+    """Prices of devices that nobody measured here, {key: {"purchase", "rental"}}, in the experiment's currency.
+
+    hardware: catalog/hardware.yaml; `prices` there may name an entry of catalog, catalog/devices.yaml. What `money.prices`
+    says of a key counts before both. A price in a currency without a rate is unknown.
+    """
+    money, found = config["money"], {}
+    for key, sheet in hardware.items():
+        prices = sheet.get("prices", {})
+        prices = _given(key, prices, catalog) if isinstance(prices, str) else prices
+        if key in money["prices"]:
+            prices = prices | _given(key, money["prices"][key], catalog)
+        rates = {money["currency"], *money["exchange"]}
+        prices = {kind: price for kind, price in prices.items() if price and price["currency"] in rates}
+        found[key] = _with_defaults(prices, money, f"catalog/hardware.yaml: {key}.prices")
+    return found
 
 
 def converted(amount, currency, money, where):

@@ -1,5 +1,6 @@
 """Other people's figures (catalog/published.csv): shown for context, apart from ours, and never put in a ratio with them."""
 
+import numpy as np
 import pandas as pd
 
 from trainoff.errors import UserError, one_line
@@ -13,9 +14,12 @@ COLUMNS = {
     "images": "str",
     "img_dim": "Int64",
     "batch_size": "Int64",
+    "trainable": "boolean",
     "precision": "str",
     "software": "str",
     "conditions": "str",
+    # Why estimates do not rest on the figure, where something but its device decided it; empty where they do.
+    "not_an_anchor": "str",
     "source": "str",
     "url": "str",
     "published": "str",
@@ -38,6 +42,22 @@ def read(path):
             if pd.isna(row[needed]):
                 raise UserError(f"{path}, line {number}: no {needed}. Every figure needs its source and its wording.")
     return table
+
+
+def nearest(table, rates, most=24):
+    """The figures that say most beside what was measured: its models first, one of each device and precision, at most so many.
+
+    Of several, the one whose images and batch are nearest to the middle of what was measured. rates: the table of that name.
+    """
+    known = table.dropna(subset="images_per_second")
+    own = known[known["model"].isin(set(rates["model"]))]
+    known = own if len(own) else known
+    if len(known) <= most or rates.empty:
+        return known
+    far = abs(np.log(known["img_dim"].astype(float) / rates["img_dim"].median())).fillna(9)
+    far += abs(np.log(known["batch_size"].astype(float) / rates["batch_size"].median())).fillna(2) / 4
+    ranked = known.assign(far=far).sort_values("far", kind="stable")
+    return ranked.drop_duplicates(["device", "model", "precision"]).head(most).drop(columns="far")
 
 
 def conditions(row):

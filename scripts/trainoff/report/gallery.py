@@ -121,6 +121,13 @@ FIGURES = {
         "Runs",
         ("runs",),
     ),
+    "estimates": Figure(
+        "Estimated elsewhere",
+        "Filled marks are measured, hollow ones with dashed ranges estimated from published figures; no ratio joins the two.",
+        "Context",
+        ("estimates", "rates"),
+        needs="estimates",
+    ),
     "published": Figure(
         "Published by others",
         "Other people's numbers beside these, for orientation; they enter no ratio.",

@@ -18,6 +18,7 @@ from trainoff.analyze import cost, efficiency, packing, pairs, parity, stats
 from trainoff.report import (
     carried,
     economy,
+    estimates,
     explore,
     findings,
     money,
@@ -78,6 +79,7 @@ def render(frames, figures, title, devices, settings, folder, parts, assumptions
         "main_figures": [one for name, one in told.items() if FIGURES[name].main],
         "more_figures": [one for name, one in told.items() if not FIGURES[name].main],
         "money": spending,
+        "estimates": estimates.view(frames, published, ranked, settings),
         "economy_method": f"{efficiency.METHOD} {cost.METHOD}",
         "assumptions": economy.assumption_lines(assumptions, list(labels), labels),
         "constant": naming.constant_text(configurations),
@@ -160,6 +162,7 @@ def contents(context):
     listed = [
         ("answer", "Answer", True),
         ("money", "Buy or rent", context["money"]),
+        ("estimates", "Estimated elsewhere", context["estimates"]),
         ("figures", "Figures", True),
         ("numbers", "Numbers", True),
         ("runs", "Every run", True),
@@ -200,6 +203,7 @@ def tells(name, frames):
         "cost": costs[["owned_per_training", "rented_per_training"]].notna().any(axis=None),
         "rent": frames["break_even"]["rented_per_training"].notna().any(),
         "failures": (runs["status"] != "ok").any(),
+        "estimates": "estimates" in frames and (frames["estimates"]["status"] == "estimated").any(),
     }
     return bool(there[FIGURES[name].needs])
 

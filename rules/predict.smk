@@ -1,0 +1,53 @@
+# Speeds of devices that nobody measured here, estimated from published figures, data sheets and what was measured.
+
+HARDWARE = read_yaml("catalog/hardware.yaml")
+
+try:
+    hardware.check(config["predict"], HARDWARE)
+    PRICES = {
+        **{
+            key: cost.of_hardware(HARDWARE, config, CATALOG)[key]
+            for key in config["predict"]
+        },
+        **ASSUMPTIONS["devices"],
+    }
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+rule predict:
+    input:
+        rates="<results>/tables/rates.parquet",
+        runs="<results>/tables/runs.parquet",
+        published=project("catalog/published.csv"),
+        hardware=project("catalog/hardware.yaml"),
+        counts=project("catalog/counts.csv"),
+        timings=project("catalog/timm-training.csv"),
+    output:
+        estimates=report(
+            "<results>/tables/estimates.csv",
+            caption="../report/estimates_table.rst",
+            category="Tables",
+            labels={"table": "estimates"},
+        ),
+        estimates_parquet="<results>/tables/estimates.parquet",
+        training_runs=report(
+            "<results>/tables/training_runs.csv",
+            caption="../report/training_runs.rst",
+            category="Tables",
+            labels={"table": "training runs"},
+        ),
+        training_runs_parquet="<results>/tables/training_runs.parquet",
+    log:
+        "<results>/logs/predict.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=code_of("scripts/predict.py"),
+        wanted=config["predict"],
+        labels={device["name"]: device["label"] for device in SURVEY.devices},
+        prices=PRICES,
+        assumptions=ASSUMPTIONS,
+        training=config["training_run"],
+    script:
+        "../scripts/predict.py"

@@ -1,0 +1,48 @@
+"""Estimates training speeds on devices that nobody measured here, and tells what one training takes on all devices."""
+
+import pandas as pd
+import yaml
+
+from trainoff.analyze import estimates, networks, prediction, published, tables
+from trainoff.workflow.script import logged
+
+
+def main(rates, runs, catalog, wanted, labels, prices, assumptions, training, outputs):
+    """Writes both tables to `outputs`, {"estimates" | "training_runs": (csv path, parquet path)}.
+
+    rates, runs: paths of parquet files. catalog: paths of published, hardware, counts and timings. For the others see
+    trainoff.analyze.estimates.
+    """
+    rates, runs = pd.read_parquet(rates), pd.read_parquet(runs)
+    with open(catalog["hardware"], encoding="utf-8") as file:
+        hardware = yaml.safe_load(file)
+    table = estimates.estimate(
+        rates,
+        runs,
+        wanted,
+        hardware,
+        networks.read(catalog["counts"]),
+        published.read(catalog["published"]),
+        prediction.as_observations(pd.read_csv(catalog["timings"])),
+    )
+    tables.write(table, *outputs["estimates"])
+    found = estimates.training_runs(table, rates, labels, prices, assumptions, training or estimates.USUAL_TRAINING)
+    tables.write(found, *outputs["training_runs"])
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            snakemake.input.rates,
+            snakemake.input.runs,
+            {name: snakemake.input[name] for name in ("published", "hardware", "counts", "timings")},
+            snakemake.params.wanted,
+            snakemake.params.labels,
+            snakemake.params.prices,
+            snakemake.params.assumptions,
+            snakemake.params.training,
+            {
+                name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
+                for name in ("estimates", "training_runs")
+            },
+        )

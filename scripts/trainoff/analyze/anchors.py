@@ -1,0 +1,143 @@
+"""What estimates rest on: published or measured training speeds, each with its device's data sheet and its network's work.
+
+An observation is a row of OBSERVATION columns. `quoted` ones come from catalog/published.csv, `measured` ones from runs of
+this machine or of imported bundles.
+"""
+
+import pandas as pd
+
+from trainoff import numbers
+from trainoff.analyze import hardware as hardware_facts
+
+# A figure whose source does not state the batch: what such scripts use.
+USUAL_BATCH = 128
+# A device that no data sheet describes, such as a CPU: TFLOPS and GB/s that only set where its own scale starts from.
+UNKNOWN_SHEET = {"tflops": {"float32": 0.5}, "memory_gb_per_second": 30}
+WORK = ("multiply_adds", "activations", "outputs", "layers", "parameters")
+OBSERVATION = (
+    "id",
+    "kind",
+    "device",
+    "label",
+    "device_class",
+    "chip",
+    "model",
+    "img_dim",
+    "batch_size",
+    "trainable",
+    "precision",
+    "software",
+    "source",
+    "date",
+    "images_per_second",
+    "mode",
+    "tflops",
+    "gb_per_second",
+    *WORK,
+)
+
+
+def software_of(text):
+    """The framework of a published figure: tensorflow, tensorflow-xla, torch, torch-channels-last, mxnet or jax."""
+    text = text.lower()
+    if "tensorflow" in text:
+        return "tensorflow-xla" if "xla" in text else "tensorflow"
+    if "nhwc" in text:
+        return "torch-channels-last"
+    return next((name for name in ("mxnet", "jax") if name in text), "torch")
+
+
+def software_of_run(backend, xla):
+    """The same of a configuration that is trained here."""
+    return "tensorflow-xla" if backend == "tensorflow" and xla else backend
+
+
+def observation(values, sheet, device_class, work):
+    """A row of OBSERVATION; None where the device has no units for the precision. values: what the other columns hold."""
+    limits = hardware_facts.speed_limits(sheet, device_class, values["precision"])
+    if limits is None:
+        return None
+    mode, tflops, bandwidth = limits
+    row = {"device_class": device_class, "mode": mode, "tflops": tflops, "gb_per_second": bandwidth, **values}
+    return row | {name: getattr(work, name) for name in WORK}
+
+
+def published(table, hardware, counts):
+    """(observations, {row number: why not}) of the published figures; rows are numbered from 0 as in the table."""
+    by_label = {sheet["label"]: (key, sheet) for key, sheet in hardware.items()}
+    rows, left_out = [], {}
+    for number, row in enumerate(table.to_dict("records")):
+        key, sheet = by_label.get(row["device"], (None, None))
+        size = row["img_dim"] if numbers.known(row["img_dim"]) and not pd.isna(row["img_dim"]) else None
+        work = counts.work(row["model"], int(size)) if size is not None else None
+        reason = _why_not(row, sheet, size, work)
+        if reason is None:
+            values = {
+                "id": f"published:{number}",
+                "kind": "quoted",
+                "device": key,
+                "label": sheet["label"],
+                "chip": sheet["chip"],
+                "model": row["model"],
+                "img_dim": int(size),
+                "batch_size": int(row["batch_size"]) if not pd.isna(row["batch_size"]) else USUAL_BATCH,
+                "trainable": bool(row["trainable"]),
+                "precision": row["precision"],
+                "software": software_of(row["software"]),
+                "source": row["source"].split(" ")[0].rstrip(","),
+                "date": row["published"],
+                "images_per_second": row["images_per_second"],
+            }
+            found = observation(values, sheet, sheet["class"], work)
+            rows += [found] if found else []
+            reason = None if found else "the device has no units for this precision"
+        if reason is not None:
+            left_out[number] = reason
+    return pd.DataFrame(rows, columns=OBSERVATION), left_out
+
+
+def _why_not(row, sheet, size, work):
+    """Why a published figure is no anchor; None where it is one."""
+    if not pd.isna(row["not_an_anchor"]):
+        return row["not_an_anchor"]
+    if pd.isna(row["images_per_second"]):
+        return "no throughput is stated"
+    if sheet is None:
+        return "catalog/hardware.yaml does not describe its device"
+    if size is None:
+        return "the size of its images is not stated"
+    if work is None:
+        return "its model is not in catalog/counts.csv"
+    return None
+
+
+def measured(rates, runs, hardware, counts):
+    """Observations of what was measured, here or in imported bundles. rates, runs: the tables of these names.
+
+    A device is recognized by its chip's name and GPU cores; one that no data sheet describes counts as a device of its own.
+    """
+    facts = runs.dropna(subset="device_name").drop_duplicates("device").set_index("device")
+    rows = []
+    for rate in rates.to_dict("records"):
+        work = counts.work(rate["model"], rate["img_dim"])
+        if not numbers.known(rate["images_per_second"]) or work is None or rate["device"] not in facts.index:
+            continue
+        device = facts.loc[rate["device"]]
+        key = hardware_facts.recognized(device["device_name"], device["accelerator"], device["device_cores"], hardware)
+        sheet = hardware.get(key, UNKNOWN_SHEET)
+        name = key or f"measured:{rate['device']}"
+        values = {
+            "id": f"measured:{rate['device']}",
+            "kind": "measured",
+            "device": name,
+            "label": sheet.get("label", rate["device"]),
+            "chip": sheet.get("chip", name),
+            **{axis: rate[axis] for axis in ("model", "img_dim", "batch_size", "trainable", "precision")},
+            "software": software_of_run(device["backend"], rate["xla"]),
+            "source": "measured",
+            "date": str(device["started_at"])[:10],
+            "images_per_second": rate["images_per_second"],
+        }
+        found = observation(values, sheet, sheet.get("class", "cpu"), work)
+        rows += [found] if found else []
+    return pd.DataFrame(rows, columns=OBSERVATION)

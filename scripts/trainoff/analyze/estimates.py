@@ -1,0 +1,230 @@
+"""Tables of estimates: every configuration on every device of `predict:`, and what one training takes on all devices."""
+
+import itertools
+
+import pandas as pd
+
+from trainoff import numbers
+from trainoff.analyze import anchors, cost, networks, tables
+from trainoff.analyze.prediction import Predictor
+from trainoff.configurations import AXES, all_configurations
+
+# Of the devices that share little with a query there are always many; so many anchors are named.
+NAMED = 3
+# How many images and epochs a training has where the experiment does not say: ten epochs of CIFAR-10.
+USUAL_TRAINING = {"images": 50_000, "epochs": 10}
+AXIS_COLUMNS = {axis: tables.RUN_COLUMNS[axis] for axis in AXES}
+COLUMNS = AXIS_COLUMNS | {
+    "device": "str",
+    "label": "str",
+    "device_class": "str",
+    "backend": "str",
+    # estimated, refused, too_large (for the device's memory), or measured (then the table of rates has it)
+    "status": "str",
+    "reason": "str",
+    "images_per_second": "float64",
+    "low": "float64",
+    "high": "float64",
+    # Largest over smallest of published figures of the same conditions on this device, where sources contradict each other.
+    "contradiction": "float64",
+    "memory_gb": "float64",
+    "memory_gb_least": "float64",
+    "device_memory_gb": "float64",
+    # Of this very device; the rest of the estimate comes from others.
+    "anchors": "int64",
+    # Those that weigh most: "published:row" of catalog/published.csv from 0, or "measured:device", with ";" between.
+    "nearest": "str",
+    "newest": "str",
+}
+TRAINING_COLUMNS = AXIS_COLUMNS | {
+    "kind": "str",
+    "device": "str",
+    "label": "str",
+    "images": "int64",
+    "epochs": "int64",
+    "images_per_second": "float64",
+    "seconds": "float64",
+    "seconds_low": "float64",
+    "seconds_high": "float64",
+    "currency": "str",
+    "rented": "float64",
+    "rented_low": "float64",
+    "rented_high": "float64",
+    "owned": "float64",
+    "owned_low": "float64",
+    "owned_high": "float64",
+    # Whether the cost of owning holds the electricity; False where the energy is not measured.
+    "with_electricity": "bool_or_none",
+    "cheapest_rented": "str",
+    "break_even_per_month": "int_or_none",
+    "break_even_reason": "str",
+}
+
+
+def estimate(rates, runs, wanted, hardware, counts, published, timings):
+    """The table COLUMNS. rates, runs, published: tables; timings: of prediction.as_observations; wanted: keys of hardware."""
+    if not wanted or runs.empty:
+        return tables.frame([], COLUMNS)
+    quoted, _ = anchors.published(published, hardware, counts)
+    measured = anchors.measured(rates, runs, hardware, counts)
+    observed = pd.concat([table for table in (quoted, measured) if len(table)], ignore_index=True)
+    backend = _backend(runs)
+    rows, queries, pending = [], [], []
+    for configuration, key in itertools.product(all_configurations(runs), wanted):
+        values, sheet = dict(zip(AXES, configuration, strict=True)), hardware[key]
+        work = counts.work(values["model"], values["img_dim"])
+        row = values | {"device": key, "label": sheet["label"], "device_class": sheet["class"], "backend": backend}
+        own = observed[observed["device"] == key]
+        row |= {"anchors": len(own), "device_memory_gb": sheet["memory_gb"]}
+        row |= {"newest": str(own["date"].max()) if len(own) else None}
+        query = work and anchors.observation(_query(row, sheet), sheet, sheet["class"], work)
+        row |= _memory(row, work)
+        row |= _standing(row, own, work, query)
+        rows.append(row)
+        if row["status"] == "estimated":
+            queries.append(query)
+            pending.append(row)
+    if queries:
+        predictor = Predictor(observed, timings)
+        for row, query, found in zip(pending, queries, predictor.estimate(pd.DataFrame(queries)), strict=True):
+            row |= {"images_per_second": found.images_per_second}
+            row |= _widened(found, row, observed, query) | {"nearest": _nearest(found, row, observed)}
+    return tables.frame(rows, COLUMNS)
+
+
+def _backend(runs):
+    """The framework whose speed is estimated: TensorFlow where the experiment uses it, otherwise its first."""
+    known = [backend for backend in runs["backend"].dropna() if backend]
+    return "tensorflow" if "tensorflow" in known or not known else known[0]
+
+
+def _query(row, sheet):
+    """The columns of an observation that a configuration and a device give."""
+    return {
+        "id": "",
+        "kind": "wanted",
+        "device": row["device"],
+        "label": sheet["label"],
+        "chip": sheet["chip"],
+        **{axis: row[axis] for axis in ("model", "img_dim", "batch_size", "trainable", "precision")},
+        "software": anchors.software_of_run(row["backend"], row["xla"]),
+        "source": "measured",
+        "date": "",
+        "images_per_second": float("nan"),
+    }
+
+
+def _memory(row, work):
+    least, usual = (
+        networks.memory_gb(work, row["batch_size"], row["precision"], row["trainable"]) if work else (None, None)
+    )
+    return {"memory_gb": usual, "memory_gb_least": least}
+
+
+def _standing(row, own, work, query):
+    """status and reason of a row: whether it can be estimated."""
+    at = own[(own["kind"] == "measured") & own["batch_size"].eq(row["batch_size"]) & own["img_dim"].eq(row["img_dim"])]
+    at = at[at["model"].eq(row["model"]) & at["trainable"].eq(row["trainable"]) & at["precision"].eq(row["precision"])]
+    software = anchors.software_of_run(row["backend"], row["xla"])
+    if at["software"].eq(software).any():
+        return {"status": "measured", "reason": None}
+    if work is None:
+        return {"status": "refused", "reason": "not_counted"}
+    if query is None:
+        return {"status": "refused", "reason": "precision"}
+    if own.empty:
+        return {"status": "refused", "reason": "no_anchor"}
+    if row["memory_gb_least"] > row["device_memory_gb"]:
+        return {"status": "too_large", "reason": "memory"}
+    return {"status": "estimated", "reason": None}
+
+
+def _widened(found, row, observed, query):
+    """The interval of an Estimate, widened so far that it holds published figures of its conditions that contradict each other.
+
+    Those differ in what sources do not state. At the same batch, so that a sweep over batches is no contradiction.
+    """
+    columns = ("device", "model", "img_dim", "precision", "trainable", "software")
+    same = observed
+    for column in columns:
+        same = same[same[column] == query[column]]
+    same = same[
+        same["kind"].eq("quoted") & same["batch_size"].between(query["batch_size"] / 2, query["batch_size"] * 2)
+    ]
+    if same["source"].nunique() < 2:
+        return {"low": found.low, "high": found.high, "contradiction": None}
+    speeds = same["images_per_second"]
+    return {
+        "low": min(found.low, speeds.min()),
+        "high": max(found.high, speeds.max()),
+        "contradiction": speeds.max() / speeds.min(),
+    }
+
+
+def _nearest(found, row, observed):
+    """The anchors of the device that weigh most, as ids."""
+    own = [name for name in found.weights if observed.at[name, "device"] == row["device"]]
+    own = own or list(observed.index[observed["device"] == row["device"]])
+    ranked = sorted(own, key=lambda name: -abs(found.weights.get(name, 0)))
+    return ";".join(dict.fromkeys(observed.at[name, "id"] for name in ranked[:NAMED]))
+
+
+def training_runs(table, rates, labels, prices, assumptions, training):
+    """The table TRAINING_COLUMNS: what one training takes, measured devices first.
+
+    table: of `estimate`. labels: {device: label} of the measured ones. prices: {device: {purchase, rental}} of all, in the
+    currency of `assumptions` (trainoff.analyze.cost). training: {images, epochs}. Without start-up and validation.
+    """
+    power = assumptions["electricity"]
+    rows = []
+    for rate in rates.to_dict("records"):
+        if numbers.known(rate["images_per_second"]):
+            speeds = [rate["images_per_second"], rate["ci_low"], rate["ci_high"]]
+            joules = numbers.known_or_none(rate["joules_per_image"])
+            rows.append(_training(rate, "measured", labels, speeds, joules, prices, power, training))
+    for row in table[table["status"] == "estimated"].to_dict("records"):
+        speeds = [row["images_per_second"], row["low"], row["high"]]
+        rows.append(_training(row, "estimated", {row["device"]: row["label"]}, speeds, None, prices, power, training))
+    for row in rows:
+        row |= {"currency": assumptions["currency"]}
+        row |= _break_even(row, [other for other in rows if _same(row, other)], prices)
+    return tables.frame(rows, TRAINING_COLUMNS)
+
+
+def _same(row, other):
+    return all(row[axis] == other[axis] for axis in AXES)
+
+
+def _training(row, kind, labels, speeds, joules, prices, power, training):
+    images = training["images"] * training["epochs"]
+    middle, slow, fast = [images / speed if numbers.known(speed) else None for speed in speeds]
+    facts = prices.get(row["device"]) or {"purchase": None, "rental": None}
+    per_kwh = power and power["per_kwh"]
+    electricity = cost.electricity(joules and joules * images, per_kwh)
+    values = {axis: row[axis] for axis in AXES} | {"kind": kind, "device": row["device"]}
+    values |= {"label": labels.get(row["device"], row["device"]), "images_per_second": speeds[0], **training}
+    values |= {"seconds": middle, "seconds_low": fast, "seconds_high": slow}
+    for end, seconds in (("", middle), ("_low", fast), ("_high", slow)):
+        values[f"rented{end}"] = cost.rented(seconds, facts["rental"], whole=True)
+        share = seconds and facts["purchase"] and seconds * cost.owning_per_second(facts["purchase"])
+        values[f"owned{end}"] = share + (electricity or 0) if share else None
+    values["with_electricity"] = electricity is not None if facts["purchase"] else None
+    return values
+
+
+def _break_even(row, others, prices):
+    """From how many such trainings a month owning this device is cheaper than the cheapest rented one; None with a reason."""
+    purchase = (prices.get(row["device"]) or {}).get("purchase")
+    rented = [other for other in others if other["rented"] is not None and other["device"] != row["device"]]
+    if not purchase or not rented or row["seconds"] is None:
+        return {"cheapest_rented": None, "break_even_per_month": None, "break_even_reason": "no_price"}
+    cheapest = min(rented, key=lambda other: other["rented"])
+    fixed, room = purchase["amount"] / (12 * purchase["lifetime_years"]), cost.most_trainings(row["seconds"])
+    running = row["owned"] - row["seconds"] * cost.owning_per_second(purchase)
+    found = {"cheapest_rented": cheapest["label"], "break_even_per_month": None, "break_even_reason": None}
+    if cheapest["rented"] <= running:
+        return found | {"break_even_reason": "rent_below_electricity"}
+    trainings = int(-(-fixed // (cheapest["rented"] - running)))
+    if trainings > room:
+        return found | {"break_even_reason": "no_room"}
+    return found | {"break_even_per_month": max(trainings, 1)}

@@ -1,0 +1,55 @@
+"""Devices by their data sheets (catalog/hardware.yaml): which are known, what limits them, and which one a driver's name means.
+
+Without pandas: rules check an experiment with it whenever they are read.
+"""
+
+from trainoff import numbers
+from trainoff.errors import UserError, one_line
+
+
+def check(wanted, hardware):
+    """Raises UserError unless every name of `predict:` is a key of catalog/hardware.yaml."""
+    for name in wanted:
+        if name not in hardware:
+            words = one_line(str(name)).lower().replace(" ", "")
+            close = [key for key in hardware if key.startswith(words[:2])] or list(hardware)
+            raise UserError(
+                f"predict: catalog/hardware.yaml has no {one_line(name)!r}. Expected names such as {', '.join(close[:8])}; its "
+                "data sheet can be added there."
+            )
+
+
+def speed_limits(sheet, device_class, precision):
+    """(mode, peak TFLOPS, GB/s) of a device in a precision; the mode says which of its units compute. None: it has none for it.
+
+    float32 runs on tensor cores as TF32 where there are any for it, as TensorFlow and PyTorch do by themselves.
+    """
+    tflops, bandwidth = sheet["tflops"], sheet["memory_gb_per_second"]
+    if device_class != "cuda":
+        if precision == "mixed_bfloat16" and device_class == "metal":
+            return None
+        return device_class, tflops["float32"], bandwidth
+    if precision == "float32":
+        return ("tf32", tflops["tf32"], bandwidth) if "tf32" in tflops else ("float32", tflops["float32"], bandwidth)
+    if "float16" not in tflops or (precision == "mixed_bfloat16" and "tf32" not in tflops):
+        return None
+    tensor = tflops["float16"] > 2.5 * tflops["float32"] or "tf32" in tflops
+    return "tensor" if tensor else "half", tflops["float16"], bandwidth
+
+
+def recognized(name, accelerator, cores, hardware):
+    """The key in catalog/hardware.yaml of a device by what its driver calls it; None where it is not described.
+
+    Drivers put "NVIDIA" before a name or not. Chips of one name are told apart by their GPU cores.
+    """
+    if accelerator == "cpu" or not isinstance(name, str):
+        return None
+    words = name.lower().removeprefix("nvidia ").strip()
+    fits = [
+        key
+        for key, sheet in hardware.items()
+        if any(words == known.removeprefix("nvidia ").strip() for known in sheet["names"])
+    ]
+    exact = [key for key in fits if numbers.known(cores) and hardware[key].get("cores") == cores]
+    same = [key for key in fits if "cores" not in hardware[key]]
+    return next(iter(exact or same or (fits if not numbers.known(cores) else [])), None)

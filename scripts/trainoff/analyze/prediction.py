@@ -1,0 +1,292 @@
+"""Training speeds of devices that nobody measured here: estimates with intervals, from data sheets, counts of layers and anchors.
+
+Two parts (docs/prediction.md):
+
+1. A law for the seconds of one image, with coefficients fitted on published training speeds:
+
+       multiply-adds / peak + bytes of activations / bandwidth + (overhead of layers + bytes of the optimizer / bandwidth) / batch
+
+   each term times a coefficient; those of compute differ by the units that compute (`mode`), those of memory and overhead by
+   class of device. Training the last layer alone computes forward only, with coefficients of its own.
+
+2. A correction in the logarithm: what anchors deviate from the law, weighted by their nearness (best linear prediction with the
+   covariance of `Correction`, also known as kriging). A figure of the same device, chip, framework, network or source counts the
+   more, the closer its intensity (multiply-adds per activation), image size, batch and precision.
+
+Intervals are those of the correction, stretched so that in catalog data left out of the fit they hold 90 % (`calibrate`).
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.optimize import least_squares
+
+LEVEL = 0.90
+MODES = ("float32", "tf32", "tensor", "half", "metal", "cpu")
+CLASSES = ("cuda", "metal", "cpu")
+# Starting values of the coefficients, in logarithms, and how far data may easily move them.
+_COMPUTE, _MEMORY, _OVERHEAD, _OPTIMIZER = (0.3, 0.5), (3.3, 0.5), (-0.7, 1.0), (1.5, 0.5)
+_FORWARD_COMPUTE, _FORWARD_MEMORY = (-1.1, 0.3), (-1.4, 0.5)
+PRIOR = np.array(
+    [_COMPUTE] * len(MODES)
+    + [_MEMORY] * len(CLASSES)
+    + [_OVERHEAD] * len(CLASSES)
+    + [_OPTIMIZER, _FORWARD_COMPUTE, _FORWARD_MEMORY]
+)
+_AT_MEMORY, _AT_OVERHEAD = len(MODES), len(MODES) + len(CLASSES)
+_AT_OPTIMIZER = _AT_OVERHEAD + len(CLASSES)
+# All of the published table weighs as much as so many anchors: it knows the share of memory, but one device alone.
+TABLE_WEIGHT = 30
+BYTES_OF_PRECISION = {"float32": 4, "mixed_float16": 2, "mixed_bfloat16": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Correction:
+    """Standard deviations of what the law misses, in logarithms, and distances at which a likeness fades.
+
+    Found by maximum likelihood on the catalog of 2026-11 (`python benchmarks/prediction.py --fit` finds them again).
+    """
+
+    device: float = 0.07
+    chip: float = 0.11
+    device_task: float = 0.14
+    software: float = 0.16
+    software_task: float = 0.41
+    model: float = 0.18
+    source: float = 0.12
+    source_device_task: float = 0.13
+    noise: float = 0.05
+    far_intensity: float = 1.4
+    far_image: float = 2.0
+    far_precision: float = 0.6
+    far_batch: float = 3.5
+    # Not found by fitting, since next to nothing is published: a device without a data sheet; the last layer alone.
+    unknown_device: float = 1.0
+    last_layer: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Training images per second with the ends of its interval, and the weights of the anchors ({observation: weight})."""
+
+    images_per_second: float
+    low: float
+    high: float
+    weights: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """What the law reads of a table of observations, as arrays: seconds at the data sheet's limits, before the coefficients."""
+
+    mode: np.ndarray
+    device_class: np.ndarray
+    trainable: np.ndarray
+    compute: np.ndarray
+    memory: np.ndarray
+    layers: np.ndarray
+    optimizer: np.ndarray
+    batch_size: np.ndarray
+
+    @classmethod
+    def of(cls, table):
+        """Forward and backward pass take three forward passes; two operations in a multiply-add."""
+        bandwidth = table["gb_per_second"].to_numpy(float) * 1e9
+        width = table["precision"].map(BYTES_OF_PRECISION).to_numpy(float)
+        return cls(
+            mode=table["mode"].map(MODES.index).to_numpy(int),
+            device_class=table["device_class"].map(CLASSES.index).to_numpy(int),
+            trainable=table["trainable"].to_numpy(bool),
+            compute=6 * table["multiply_adds"].to_numpy(float) / (table["tflops"].to_numpy(float) * 1e12),
+            memory=width * table["activations"].to_numpy(float) / bandwidth,
+            layers=1e-3 * table["layers"].to_numpy(float),
+            optimizer=4 * table["parameters"].to_numpy(float) / bandwidth,
+            batch_size=table["batch_size"].to_numpy(float),
+        )
+
+
+def law(coefficients, terms):
+    """Logarithm of the seconds per image of each observation, by the law alone."""
+    c = np.exp(coefficients)
+    optimizer, forward_compute, forward_memory = c[_AT_OPTIMIZER:]
+    whole = terms.trainable
+    step = terms.layers * c[_AT_OVERHEAD + terms.device_class] * np.where(whole, 1.0, 1 / 3)
+    step = step + np.where(whole, terms.optimizer * optimizer, 0.0)
+    compute = terms.compute * c[terms.mode] * np.where(whole, 1.0, forward_compute)
+    memory = terms.memory * c[_AT_MEMORY + terms.device_class] * np.where(whole, 1.0, forward_memory)
+    return np.log(compute + memory + step / terms.batch_size)
+
+
+def fit_law(table, timings, start=None):
+    """The coefficients that describe the observations best.
+
+    timings: of `as_observations`; they bear on ratios of terms alone. start: coefficients from which to look, to be faster.
+    """
+    seconds = -np.log(table["images_per_second"].to_numpy(float))
+    speeds = -np.log(timings["images_per_second"].to_numpy(float))
+    # Many figures of one source on one device with one network tell little more than one.
+    same = table.groupby(["device", "software", "source", "img_dim"])["device"].transform("size").to_numpy()
+    weight = same**-0.5
+    layout = timings["layout"].eq("nhwc").to_numpy()
+    spread = (TABLE_WEIGHT / max(len(timings), 1)) ** 0.5
+    terms, others = Terms.of(table), Terms.of(timings)
+
+    def residuals(values):
+        coefficients, scales = values[:-2], values[-2:]
+        off = law(coefficients, others) + np.where(layout, scales[1], scales[0]) - speeds
+        return np.concatenate(
+            [
+                (law(coefficients, terms) - seconds) * weight / 0.3,
+                off * spread / 0.3,
+                (coefficients - PRIOR[:, 0]) / PRIOR[:, 1],
+                scales / 1.0,
+            ]
+        )
+
+    first = np.concatenate([PRIOR[:, 0] if start is None else start, [0.0, 0.0]])
+    return least_squares(residuals, first, loss="soft_l1", xtol=1e-5, ftol=1e-6).x[:-2]
+
+
+def covariance(left, right, scales):
+    """Covariance of what the law misses between two tables of observations (without the noise of each)."""
+
+    def same(column):
+        return left[column].to_numpy()[:, None] == right[column].to_numpy()[None, :]
+
+    def near():
+        distance = 0.0
+        for one, other, far in zip(_task(left), _task(right), _far(scales), strict=True):
+            distance = distance + ((one[:, None] - other[None, :]) / far) ** 2
+        return np.exp(-0.5 * distance)
+
+    task, kind = near(), same("device_class")
+    device, software = same("device"), same("software") & kind
+    source = same("source") & software
+    unknown = device & left["device"].str.startswith("measured:").to_numpy()[:, None]
+    frozen = ~left["trainable"].to_numpy(bool)[:, None] & ~right["trainable"].to_numpy(bool)[None, :]
+    return (
+        scales.device**2 * device
+        + scales.chip**2 * same("chip")
+        + scales.device_task**2 * device * task
+        + scales.software**2 * software
+        + scales.software_task**2 * software * task
+        + scales.model**2 * (same("model") & kind)
+        + scales.source**2 * source
+        + scales.source_device_task**2 * (source & device) * task
+        + scales.unknown_device**2 * unknown
+        + scales.last_layer**2 * (frozen & kind)
+    )
+
+
+def _task(table):
+    """What a training asks of a device, in units in which 1 is far: intensity, image size, precision, batch, what is trained."""
+    return [
+        np.log(table["multiply_adds"].to_numpy(float) / table["activations"].to_numpy(float)),
+        np.log2(table["img_dim"].to_numpy(float)),
+        table["precision"].ne("float32").to_numpy(float),
+        np.log2(table["batch_size"].to_numpy(float)),
+        table["trainable"].to_numpy(float),
+    ]
+
+
+def _far(scales):
+    return (scales.far_intensity, scales.far_image, scales.far_precision, scales.far_batch, 1.0)
+
+
+class Predictor:
+    """Estimates from observations. `stretch`: by class of device, what makes of a standard deviation half an interval."""
+
+    def __init__(self, table, timings, scales=Correction(), start=None):
+        self.table, self.scales = table, scales
+        self.coefficients = fit_law(table, timings, start)
+        self.missed = -np.log(table["images_per_second"].to_numpy(float)) - law(self.coefficients, Terms.of(table))
+        self.inverse = np.linalg.inv(covariance(table, table, scales) + scales.noise**2 * np.eye(len(table)))
+        self.stretch = self._calibrated()
+
+    def logarithms(self, queries):
+        """(mean, standard deviation) of the logarithm of seconds per image, and the weights of the anchors per query."""
+        between = covariance(queries, self.table, self.scales)
+        weights = between @ self.inverse
+        prior = np.array(
+            [covariance(queries.iloc[[i]], queries.iloc[[i]], self.scales)[0, 0] for i in range(len(queries))]
+        )
+        variance = prior + self.scales.noise**2 - np.einsum("ij,ij->i", weights, between)
+        mean = law(self.coefficients, Terms.of(queries)) + weights @ self.missed
+        return mean, np.sqrt(np.maximum(variance, self.scales.noise**2)), weights
+
+    def estimate(self, queries):
+        """An Estimate per row of `queries` (a table of observations whose speed is unknown)."""
+        mean, deviation, weights = self.logarithms(queries)
+        half = deviation * queries["device_class"].map(self.stretch).to_numpy(float)
+        names = self.table.index
+        return [
+            Estimate(
+                float(np.exp(-middle)),
+                float(np.exp(-middle - reach)),
+                float(np.exp(-middle + reach)),
+                {name: float(weight) for name, weight in zip(names, row, strict=True) if abs(weight) > 1e-3},
+            )
+            for middle, reach, row in zip(mean, half, weights, strict=True)
+        ]
+
+    def left_out(self, groups):
+        """(error, standard deviation) in logarithms of every observation, estimated without those of its group.
+
+        The coefficients of the law stay; the correction is that of the others (block of the inverse, Rasmussen & Williams
+        2006, 5.4.2). groups: one label per observation.
+        """
+        error, deviation = np.empty(len(groups)), np.empty(len(groups))
+        pulled = self.inverse @ self.missed
+        groups = np.asarray(groups)
+        for group in np.unique(groups):
+            at = np.flatnonzero(groups == group)
+            block = np.linalg.inv(self.inverse[np.ix_(at, at)])
+            error[at], deviation[at] = block @ pulled[at], np.sqrt(np.diag(block))
+        return error, deviation
+
+    def _calibrated(self):
+        """{class: stretch}, so that intervals hold LEVEL of the catalog, estimated without what is near it (SCHEMES)."""
+        ratios = {name: [] for name in CLASSES}
+        quoted = self.table["kind"].eq("quoted").to_numpy()
+        for columns in SCHEMES.values():
+            error, deviation = self.left_out(group_labels(self.table, columns))
+            for name in CLASSES:
+                at = quoted & self.table["device_class"].eq(name).to_numpy()
+                ratios[name].extend(np.abs(error[at]) / deviation[at])
+        every = np.concatenate([*map(np.asarray, ratios.values())])
+        return {name: _quantile(ratios[name] if len(ratios[name]) >= 40 else every) for name in CLASSES}
+
+
+# What is left out together when errors are told, by the columns that such observations share.
+SCHEMES = {
+    "model on a device": ["device", "model", "img_dim"],
+    "source on a device": ["device", "source"],
+    "device": ["device"],
+}
+
+
+def group_labels(table, columns):
+    """One label per observation: equal where these columns are."""
+    return table[columns].astype(str).agg("|".join, axis=1).to_numpy()
+
+
+def _quantile(ratios):
+    """The conformal quantile: of n errors that could come in any order, the next is below it with probability LEVEL."""
+    ratios = np.sort(np.asarray(ratios, float))
+    if not len(ratios):
+        return 1.645
+    return float(ratios[min(int(np.ceil((len(ratios) + 1) * LEVEL)) - 1, len(ratios) - 1)])
+
+
+def as_observations(timings):
+    """The table of one GPU's training and forward speeds (catalog/timm-training.csv) in the columns that the law reads."""
+    table = timings.rename(
+        columns={"gmacs": "multiply_adds", "mactivations": "activations", "mparameters": "parameters"}
+    )
+    table = table.assign(multiply_adds=table["multiply_adds"] * 1e9, activations=table["activations"] * 1e6)
+    table = table.assign(parameters=table["parameters"] * 1e6, layers=100, device_class="cuda", mode="tensor")
+    table = table.assign(precision="mixed_float16", trainable=True, tflops=71.0, gb_per_second=936.0)
+    forward = table.dropna(subset="forward_images_per_second")
+    forward = forward.assign(trainable=False, images_per_second=forward["forward_images_per_second"], batch_size=1024)
+    columns = [column for column in table if column != "forward_images_per_second"]
+    return type(table)({name: [*table[name], *forward[name]] for name in columns})
