@@ -9,8 +9,9 @@ import pandas as pd
 import yaml
 
 from trainoff import records
-from trainoff.analyze import efficiency, noise, parity, stats, tables
+from trainoff.analyze import efficiency, noise, overall, parity, stats, tables
 from trainoff.analyze import turns as turning
+from trainoff.analyze.obstacles import caveats, either, flag, obstacles, status_counts
 from trainoff.workflow.script import logged
 
 CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
@@ -57,7 +58,6 @@ COMPARISON_COLUMNS = [
     "parity",
     *efficiency.RATIO_COLUMNS,
 ]
-VERDICTS = ["faster", "slower", "equivalent", "undecided", "not_comparable"]
 # How a device computes, which the lane "each at its best" leaves to the device. The other axes are the work itself.
 SETTING = ["precision", "xla"]
 WORK = [axis for axis in CONFIGURATION if axis not in SETTING]
@@ -67,32 +67,6 @@ BEST_COLUMNS = [
     *(f"{side}{axis}" for side in ("", "baseline_") for axis in SETTING),
     *(column for column in COMPARISON_COLUMNS if column not in CONFIGURATION),
 ]
-OVERALL_COLUMNS = [
-    "device",
-    "baseline",
-    "subset",
-    "ratio",
-    "ci_low",
-    "ci_high",
-    "configurations_compared",
-    "configurations_total",
-    *VERDICTS,
-    "one_replicate",
-    "from_turns",
-    "more_minutes",
-    "departing",
-    "reason",
-    *efficiency.OVERALL_COLUMNS,
-]
-# What must be equal for two rates to be of the same work, in words. A hash decides where there is one, else the name.
-SAME_WORK = {
-    "protocol version": ["protocol_version"],
-    "determinism": ["deterministic"],
-    "dataset": ["dataset_sha256", "dataset"],
-    "prepared images": ["images_sha256"],
-    "starting weights": ["weights_sha256", "weights"],
-    "training settings": ["settings"],
-}
 
 
 def main(
@@ -160,7 +134,7 @@ def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None,
         "rates": rate_table(cells, configurations, devices, standing),
         "comparison": pd.DataFrame(rows, columns=COMPARISON_COLUMNS),
         "best": pd.DataFrame(best, columns=BEST_COLUMNS),
-        "overall": overall_table(rows, pairs, best),
+        "overall": overall.table(rows, pairs, best),
     }
 
 
@@ -195,7 +169,7 @@ def gather(runs, windows, drawn, kinds):
     known = _kinds(of_device, kinds)
     for device, own in of_device.items():
         measured = [cell for cell in own if cell["rates"]]
-        busy = [_flag(cell, "busy") is True for cell in measured]
+        busy = [flag(cell, "busy") is True for cell in measured]
         found = iter(stats.rates([cell["rates"] for cell in measured], known[device], busy))
         for cell in own:
             cell["rate"] = next(found) if cell["rates"] else None
@@ -240,9 +214,9 @@ def rate_table(cells, configurations, devices, standing):
                 "ci_high": high,
                 "replicates": len(rate.runs) if rate else 0,
                 "windows": rate.windows if rate else 0,
-                "status_counts": _status_counts(cell),
-                "unstable": _flag(cell, "unstable"),
-                "busy": _flag(cell, "busy"),
+                "status_counts": status_counts(cell),
+                "unstable": flag(cell, "unstable"),
+                "busy": flag(cell, "busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
                 "run_spread": math.sqrt(rate.run_variance) if rate and rate.run_variance else math.nan,
                 "spread_source": rate.spread_source if rate else None,
@@ -265,10 +239,10 @@ def compare_cells(cell, baseline_cell, device, baseline, assumptions, turns=None
     """
     sides = [(cell, device), (baseline_cell, baseline)]
     rates = [side["rate"] if side else None for side, _ in sides]
-    obstacles = _obstacles(sides)
-    found = turning.as_ratio(turns) if turns else None if obstacles else stats.ratio(*rates)
+    hindrances = obstacles(sides)
+    found = turning.as_ratio(turns) if turns else None if hindrances else stats.ratio(*rates)
     low, high = found.interval if found else (math.nan, math.nan)
-    economy = _economy(sides, found, assumptions) if found and not obstacles else _no_economy("; ".join(obstacles))
+    economy = _economy(sides, found, assumptions) if found and not hindrances else _no_economy("; ".join(hindrances))
     return {
         "device": device,
         "baseline": baseline,
@@ -284,12 +258,12 @@ def compare_cells(cell, baseline_cell, device, baseline, assumptions, turns=None
         "verdict": turns["verdict"] if turns else "not_comparable",
         "source": "turns" if turns else "runs" if found else None,
         "more_minutes": turns["more_minutes"] if turns else math.nan,
-        "reason": "; ".join(obstacles or ([] if turns else _caveats(sides))),
+        "reason": "; ".join(hindrances or ([] if turns else caveats(sides))),
         "replicates": len(rates[0].runs) if rates[0] else 0,
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
         "spread_source": rates[0].spread_source if rates[0] else None,
         "baseline_spread_source": rates[1].spread_source if rates[1] else None,
-        **{name: _either(_flag(side, name) for side, _ in sides) for name in ("unstable", "busy")},
+        **{name: either(flag(side, name) for side, _ in sides) for name in ("unstable", "busy")},
         "found": found,
         **economy,
     }
@@ -298,21 +272,21 @@ def compare_cells(cell, baseline_cell, device, baseline, assumptions, turns=None
 def _economy(sides, speed, assumptions):
     """The columns of energy and cost of two cells whose speeds are compared, and "found_energy"."""
     names = [name for _, name in sides]
-    found, reason = efficiency.energy_ratio(*(cell["energy"] for cell, _ in sides), names)
+    found, obstacle = efficiency.energy_ratio(*(cell["energy"] for cell, _ in sides), names)
     low, high = found.interval if found else (math.nan, math.nan)
     return {
         "energy_ratio": found.ratio if found else math.nan,
         "energy_low": low,
         "energy_high": high,
-        "energy_reason": reason or "",
+        "energy_reason": obstacle or "",
         **efficiency.cost_columns([(cell["rate"], cell["energy"]) for cell, _ in sides], names, assumptions, speed),
         "found_energy": found,
     }
 
 
-def _no_economy(reason):
-    words = {"energy_reason": reason, "cost_reason": reason}
-    return dict.fromkeys(efficiency.RATIO_COLUMNS, math.nan) | words | {"found_energy": None}
+def _no_economy(reasons):
+    both = {"energy_reason": reasons, "cost_reason": reasons}
+    return dict.fromkeys(efficiency.RATIO_COLUMNS, math.nan) | both | {"found_energy": None}
 
 
 def judge(rows):
@@ -368,164 +342,6 @@ def _best(candidates, device, standing):
         if cell["rate"] and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("same", "not_needed")
     ]
     return max(passed, key=lambda one: one[1]["rate"].images_per_second, default=({}, None))
-
-
-def overall_table(rows, pairs, best):
-    """One row per pair of devices and subset of the configurations: all, by which weights are trained, each at its best.
-
-    rows, best: of the two lanes, which no mean mixes.
-    """
-    table = []
-    subsets = {
-        "all": _by_pair(rows),
-        "trainable=true": _by_pair(row for row in rows if row["trainable"]),
-        "trainable=false": _by_pair(row for row in rows if not row["trainable"]),
-        **({"each at its best": _by_pair(best)} if best else {}),
-    }
-    for (baseline, device), (subset, chosen) in itertools.product(pairs, subsets.items()):
-        own = chosen.get((device, baseline), [])
-        compared = [row for row in own if row["found"]]
-        mean, low, high = stats.geometric_mean([row["found"] for row in compared])
-        alone = [row for row in compared if row["source"] == "runs"]
-        single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in alone)
-        departing = sum(row["parity"] == "departs" for row in compared)
-        table.append(
-            {
-                "device": device,
-                "baseline": baseline,
-                "subset": subset,
-                "ratio": mean,
-                "ci_low": low,
-                "ci_high": high,
-                "configurations_compared": len(compared),
-                "configurations_total": len(own),
-                **{verdict: sum(row["verdict"] == verdict for row in own) for verdict in VERDICTS},
-                "one_replicate": single,
-                "from_turns": sum(row["source"] == "turns" for row in compared),
-                "more_minutes": _total(row["more_minutes"] for row in compared),
-                "departing": departing,
-                "reason": _overall_reason(len(compared), len(own), single, departing),
-                **efficiency.overall_columns(own),
-            }
-        )
-    return pd.DataFrame(table, columns=OVERALL_COLUMNS)
-
-
-def _by_pair(rows):
-    """{(device, baseline): its rows}."""
-    found = {}
-    for row in rows:
-        found.setdefault((row["device"], row["baseline"]), []).append(row)
-    return found
-
-
-def _total(values):
-    """Sum of the known values, NaN of none."""
-    known = [value for value in values if not pd.isna(value)]
-    return math.fsum(known) if known else math.nan
-
-
-def _obstacles(sides):
-    """Why two cells cannot be compared, in words; empty when they can."""
-    found = []
-    for cell, device in sides:
-        if cell is None:
-            found.append(f"{device}: no run of this configuration")
-        elif not any(run["status"] == "ok" for run in cell["runs"]):
-            found.append(f"{device}: no run finished ({_status_counts(cell)})")
-        elif cell["rate"] is None:
-            found.append(f"{device}: no window counted, all are warm-up")
-        elif cell["rate"].variance is None:
-            found.append(f"{device}: a single window counted, which tells nothing of its noise")
-    return found or [difference for name, keys in SAME_WORK.items() if (difference := _difference(sides, name, keys))]
-
-
-def _difference(sides, name, keys):
-    """How the runs that count differ in what `keys` hold, "" when they do not."""
-    values = [{_first_known(run, keys) for run in cell["used"]} for cell, _ in sides]
-    if len(values[0] | values[1]) == 1:
-        return ""
-    shown = [", ".join(sorted(_short(value) for value in side)) for side in _without_common_words(values)]
-    return f"other {name}: " + ", ".join(f"{device} {text}" for (_, device), text in zip(sides, shown, strict=True))
-
-
-def _without_common_words(values):
-    """Sets of values, of which texts lose the words ("dropout=0.4") that all have: what is left is the difference."""
-    texts = [value for side in values for value in side if isinstance(value, str) and " " in value]
-    common = set.intersection(*(set(text.split()) for text in texts)) if len(texts) > 1 else set()
-
-    def rest(value):
-        return " ".join(word for word in value.split() if word not in common) if value in texts else value
-
-    return [{rest(value) for value in side} for side in values]
-
-
-def _first_known(run, keys):
-    return next((run[key] for key in keys if not pd.isna(run.get(key))), None)
-
-
-def _short(value):
-    """A value for a sentence: hashes by their first digits."""
-    text = "unknown" if value is None else str(value)
-    return f"{text[:12]}…" if len(text) == 64 else text
-
-
-def _caveats(sides):
-    """What a reader must know beside a verdict."""
-    found = []
-    single = {
-        device: cell["rate"] for cell, device in sides if len(cell["rate"].runs) == 1 and cell["rate"].run_variance
-    }
-    if single:
-        spreads = " and ".join(dict.fromkeys(f"{math.sqrt(rate.run_variance):.0%}" for rate in single.values()))
-        found.append(f"one run of {' and of '.join(single)}: how much runs differ is assumed ({spreads}), not measured")
-    planned = max(len(cell["runs"]) for cell, _ in sides)
-    for cell, device in sides:
-        if len(cell["used"]) < planned:
-            found.append(f"{device}: {len(cell['used'])} of {planned} replicates ({_status_counts(cell)})")
-    for cell, device in sides:
-        disturbed = sum(_either([run["busy"]]) or False for run in cell["used"])
-        if disturbed:
-            found.append(
-                f"{device}: other programs kept the machine busy during {disturbed} of {len(cell['used'])} runs"
-            )
-    if len({run["code_sha256"] for cell, _ in sides for run in cell["used"] if not pd.isna(run["code_sha256"])}) > 1:
-        found.append("measured by different versions of the training code")
-    return found
-
-
-def _overall_reason(compared, total, single, departing):
-    found = [] if compared == total else [f"{compared} of {total} configurations could be compared"]
-    if single:
-        found.append(f"{single} of {compared} rest on one run of a device: how much runs differ is assumed")
-    if departing:
-        found.append(f"{departing} of {compared} are of a device that does not train the same as the reference")
-    return "; ".join(found)
-
-
-def _status_counts(cell):
-    """How the runs of a cell ended: "ok: 2, crashed: 1", ok first."""
-    counts = {}
-    for run in cell["runs"] if cell else []:
-        counts[run["status"]] = counts.get(run["status"], 0) + 1
-    return ", ".join(f"{status}: {counts[status]}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
-
-
-def _flag(cell, name):
-    """Whether any run that counts carries the flag `name` (unstable or busy), None when that is unknown.
-
-    A run during which the machine swapped was disturbed as one beside other programs.
-    """
-    own = cell["used"] if cell else []
-    if name == "busy" and any(run["swapped"] is True for run in own):
-        return True
-    return _either(run[name] for run in own)
-
-
-def _either(values):
-    """True when any is, None when any is unknown or there is none, else False."""
-    values = [None if pd.isna(value) else bool(value) for value in values]
-    return True if True in values else None if None in values or not values else False
 
 
 def _interval(rate):

@@ -3,7 +3,7 @@
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import pairs
-from trainoff.report import figures, findings, palette, saving, summaries
+from trainoff.report import figures, findings, palette, reasons, saving, summaries
 from trainoff.workflow.script import logged
 
 # Stands among the configurations as the row of their geometric mean.
@@ -91,7 +91,7 @@ def _places(table):
 
 def _draw_ratio(axes, sheet, y, device, row, labels, alone):
     if row is None or not numbers.known(row["ratio"]):
-        reason = findings.plain_reason(row["reason"], labels) if alone and row else ""
+        reason = reasons.text(row["reason"], labels) if alone and row else ""
         figures.draw_missing(axes, y, None, reason or "not comparable")
         return
     mean = "subset" in row

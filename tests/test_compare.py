@@ -9,7 +9,8 @@ import synthetic
 
 import aggregate
 import compare
-from trainoff.analyze import parity, tables
+from trainoff.analyze import parity, reasons, tables
+from trainoff.report import reasons as sentences
 
 NAMES = ["cpu", "cuda"]
 DEVICES = [device for device in synthetic.DEVICES if device["name"] in NAMES]
@@ -44,6 +45,28 @@ def test_three_replicates_find_a_fast_device_and_no_difference_between_equals():
     assert set(alike["verdict"]) <= {"equivalent", "undecided"}
 
 
+def codes(table):
+    """All reasons of a table."""
+    return [one for text in table["reason"] for one in reasons.decoded(text)]
+
+
+@pytest.mark.parametrize("code", reasons.FIELDS)
+def test_every_reason_has_a_sentence_of_its_fields(code):
+    fields = {
+        "counts": {"ok": 1, "crashed": 2},
+        "sides": {"cpu": ["1"], "cuda": ["2"]},
+        "checks": ["first_losses"],
+        "spreads": [0.03, 0.15],
+        **{name: ["cpu", "cuda"] for name in ("devices", "scopes", "sources")},
+    }
+    one = reasons.reason(
+        code, **{name: fields.get(name, "cpu" if name == "device" else 3) for name in reasons.FIELDS[code]}
+    )
+    said = sentences.text(f"{one}; {one}", {"cpu": "A CPU; {x}"})
+    assert said.count(sentences.sentence(reasons.decoded(one)[0], {"cpu": "A CPU; {x}"})) == 2
+    assert "_" not in said and ("A CPU" in said) == bool({"device", "devices", "sides"} & set(reasons.FIELDS[code]))
+
+
 def test_the_first_device_of_the_experiment_is_the_baseline():
     records = synthetic.records(DEVICES, replicates=3)
     found = compared(records, ["cuda", "cpu"])["comparison"]
@@ -60,9 +83,9 @@ def test_each_pair_stands_once():
 
 def test_one_run_each_says_so():
     found = compared(synthetic.records(DEVICES))
-    assert found["comparison"]["reason"].str.contains("one run of cuda and of cpu").all()
+    assert {(one["code"], *one["devices"]) for one in codes(found["comparison"])} == {("one_run", "cuda", "cpu")}
     assert found["rates"]["one_replicate"].all()
-    assert found["overall"]["reason"].str.contains("rest on one run").all()
+    assert {one["code"] for one in codes(found["overall"])} == {"some_single"}
 
 
 def test_one_device_gives_rates_and_no_verdict():
@@ -76,13 +99,15 @@ def test_failed_cells_are_not_comparable_and_the_rest_is():
     found = compared(records)
     failed = found["comparison"][found["comparison"]["verdict"] == "not_comparable"]
     assert len(failed) == 1
-    assert failed["reason"].item() == "cuda: no run finished (crashed: 2, out_of_memory: 1)"
+    assert codes(failed) == [
+        {"code": "no_run_finished", "device": "cuda", "counts": {"crashed": 2, "out_of_memory": 1}}
+    ]
     assert failed[["ratio", "ci_low", "p_value", "p_value_adjusted"]].isna().all(axis=None)
     assert failed["baseline_images_per_second"].notna().all()
     overall = found["overall"].set_index("subset").loc["all"]
     assert (overall["configurations_compared"], overall["configurations_total"]) == (7, 8)
     assert (overall["faster"], overall["not_comparable"]) == (7, 1)
-    assert "7 of 8" in overall["reason"]
+    assert reasons.decoded(overall["reason"]) == [{"code": "some_compared", "compared": 7, "total": 8}]
     rest = found["comparison"].query("verdict == 'faster'")["ratio"]
     assert overall["ratio"] == pytest.approx(math.exp(rest.map(math.log).mean()))
 
@@ -94,7 +119,8 @@ def test_a_missing_replicate_is_said():
     ):
         found = compared(records)["comparison"]
         short = found[found["reason"] != ""]
-        assert len(short) == 1 and "2 of 3 replicates" in short["reason"].item()
+        (one,) = codes(short)
+        assert (one["code"], one["used"], one["planned"]) == ("fewer_replicates", 2, 3)
         assert short["verdict"].item() == "faster"
 
 
@@ -108,16 +134,16 @@ def test_status_counts():
 def test_a_configuration_that_a_device_never_ran_is_not_comparable():
     records = synthetic.records(DEVICES)
     found = compared(records[:-1])["comparison"]
-    assert found["reason"].str.contains("cuda: no run of this configuration").sum() == 1
+    assert codes(found).count({"code": "no_run", "device": "cuda"}) == 1
 
 
 @pytest.mark.parametrize(
     "part, key, value, reason",
     [
-        (None, "protocol_version", 2, "other protocol version: cuda 2, cpu 1"),
-        ("provenance", "dataset_sha256", "a" * 64, "other dataset: cuda aaaaaaaaaaaa…"),
-        ("provenance", "images_sha256", "b" * 64, "other prepared images: cuda bbbbbbbbbbbb…"),
-        ("provenance", "weights", "imagenet", "other starting weights: cuda imagenet, cpu random"),
+        (None, "protocol_version", 2, ("protocol version", ["2"])),
+        ("provenance", "dataset_sha256", "a" * 64, ("dataset", ["aaaaaaaaaaaa…"])),
+        ("provenance", "images_sha256", "b" * 64, ("prepared images", ["bbbbbbbbbbbb…"])),
+        ("provenance", "weights", "imagenet", ("starting weights", ["imagenet"])),
     ],
 )
 def test_other_work_is_not_compared(part, key, value, reason):
@@ -129,7 +155,8 @@ def test_other_work_is_not_compared(part, key, value, reason):
             (record[part] if part else record)[key] = value
     found = compared(records)["comparison"]
     assert (found["verdict"] == "not_comparable").sum() == 1
-    assert reason in found[found["verdict"] == "not_comparable"]["reason"].item()
+    (one,) = codes(found[found["verdict"] == "not_comparable"])
+    assert (one["code"], one["what"], one["sides"]["cuda"]) == ("other_work", *reason)
 
 
 def test_windows_that_do_not_count_give_no_rate():
@@ -139,11 +166,8 @@ def test_windows_that_do_not_count_give_no_rate():
     for window in of(records, "cuda")[1]["windows"][1:]:
         window["warm_up"] = True
     of(records, "cuda")[1]["windows"][0]["warm_up"] = False
-    reasons = compared(records)["comparison"].query("verdict == 'not_comparable'")["reason"]
-    assert sorted(reasons) == [
-        "cuda: a single window counted, which tells nothing of its noise",
-        "cuda: no window counted, all are warm-up",
-    ]
+    left = compared(records)["comparison"].query("verdict == 'not_comparable'")
+    assert sorted(one["code"] for one in codes(left)) == ["no_epoch_counted", "one_epoch_counted"]
 
 
 def test_subsets_by_what_is_trained():

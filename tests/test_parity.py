@@ -246,7 +246,7 @@ def test_a_device_that_computes_something_else_carries_the_flag_everywhere(probe
     assert "departs" in set(table["verdict"])
     assert "not compared" in table.set_index("check")["reason"]["final_accuracy"]
     assert set(comparison["parity"]) == {"departs"}
-    assert comparison["reason"].str.contains("cpu-again: does not train the same as the reference").all()
+    assert comparison["reason"].str.contains('"code": "mismatch", "device": "cpu-again"').all()
     assert comparison["verdict"].isin(["faster", "slower", "equivalent", "undecided"]).all(), "the speed was dropped"
     before = text.split("Unusual here")[1].split("</section>")[0]
     assert "CPU again does not train the same as the reference" in before

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from trainoff import energy, numbers, records
 from trainoff.analyze import cost, stats
+from trainoff.analyze.reasons import reason
 
 SCOPE_WORDS = {
     "gpu": "the GPU alone",
@@ -143,15 +144,18 @@ def energy_ratio(device, baseline, names):
     """(stats.Ratio of the joules per image, None), or (None, reason). device, baseline: Energy; names: theirs, in order."""
     for one, name in zip((device, baseline), names, strict=True):
         if one.rate is None:
-            return None, f"{name}: {one.reason}"
+            return None, reason("no_energy", device=name, recorded=str(one.reason))
         if one.source not in energy.MEASURED:
-            return None, f"{name}: declared, not measured"
+            return None, reason("declared_energy", device=name)
         if one.rate.variance is None:
-            return None, f"{name}: a single window, which tells nothing of its noise"
+            return None, reason("one_energy_reading", device=name)
     if device.scope != baseline.scope:
-        return (
-            None,
-            f"other scope: {names[0]} {device.scope} ({device.source}), {names[1]} {baseline.scope} ({baseline.source})",
+        sides = (device, baseline)
+        return None, reason(
+            "other_scope",
+            devices=list(names),
+            scopes=[one.scope for one in sides],
+            sources=[one.source for one in sides],
         )
     # Images per joule of the baseline over those of the device are joules of the device over those of the baseline.
     return stats.ratio(baseline.rate, device.rate), None
@@ -163,7 +167,9 @@ def cost_columns(sides, names, assumptions, speed):
     sides: (stats.Rate, Energy) of the device and of the baseline. assumptions: of trainoff.analyze.cost. speed: stats.Ratio.
     """
     facts = [assumptions["devices"].get(name, {"purchase": None, "rental": None}) for name in names]
-    reasons = [f"{name}: no price of rent" for name, one in zip(names, facts, strict=True) if not one["rental"]]
+    reasons = [
+        reason("no_rent_price", device=name) for name, one in zip(names, facts, strict=True) if not one["rental"]
+    ]
     values = dict.fromkeys(RATIO_COLUMNS[4:-1], math.nan)
     if not reasons:
         prices = facts[0]["rental"]["per_hour"] / facts[1]["rental"]["per_hour"]
@@ -181,7 +187,7 @@ def cost_columns(sides, names, assumptions, speed):
         }
     else:
         reasons += [
-            f"{name}: {'no price of purchase' if not one['purchase'] else 'no price or figure of electricity'}"
+            reason("no_electricity" if one["purchase"] else "no_purchase_price", device=name)
             for name, one, end in zip(names, facts, ends, strict=True)
             if end is None
         ]

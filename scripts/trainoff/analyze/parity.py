@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from trainoff.analyze.reasons import reason
 from trainoff.configurations import AXES
 from trainoff.errors import UserError, one_line
 
@@ -278,12 +279,12 @@ class Standing:
         return next((one for one in ("departs", "not_judged", "same") if one in found), "not_needed")
 
     def flag(self, device, model, precision, xla):
-        """The sentence that every figure of a departing device carries; "" for all others."""
+        """The reason that every ratio of a departing device carries; "" for all others."""
         if self.of(device, model, precision, xla) != "departs":
             return ""
         rows = self.rows[device, model, precision, bool(xla)]
-        checks = [row["check"].replace("_", " ") for row in rows if row["verdict"] == "departs"]
-        return f"{device}: does not train the same as the reference ({', '.join(checks)})"
+        checks = [row["check"] for row in rows if row["verdict"] == "departs"]
+        return reason("mismatch", device=device, checks=checks)
 
     def departing(self):
         """Names of the devices that depart on any model or precision, in the order of the table."""

@@ -1,13 +1,11 @@
 """What the figures say in words: titles that state the finding, and notes. Every number comes from the tables."""
 
-import re
-
 import numpy as np
 import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.analyze.cells import COUNTED_WORDS, STATUS_WORDS
+from trainoff.analyze.cells import COUNTED_WORDS
 
 
 def trained_with(runs):
@@ -148,18 +146,6 @@ def ratio_notes(comparison, overall):
             "much runs differ is assumed from its kind."
         )
     return [*notes, parity_note(comparison.dropna(subset="ratio"), "ratios")]
-
-
-def plain_reason(reason, labels):
-    """A reason from the comparison as a reader wants it: labels for device names, words for statuses."""
-    if not numbers.known(reason) or not reason:
-        return ""
-    for name, label in labels.items():
-        place = rf"(^|; |\bof |\band of |, )({re.escape(name)})(?=:| |$)"
-        reason = re.sub(place, lambda found, label=label: found.group(1) + label, reason)
-    for status, words in STATUS_WORDS.items():
-        reason = re.sub(rf"\b{status}: (\d+)", rf"\1 {words}", reason)
-    return reason
 
 
 def last_layer_gains(rates):

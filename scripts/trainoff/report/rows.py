@@ -11,7 +11,7 @@ from trainoff import numbers, records
 from trainoff.analyze import cells, pairs
 from trainoff.analyze import published as others
 from trainoff.errors import printable
-from trainoff.report import findings, words
+from trainoff.report import reasons, words
 
 FRAMEWORKS = ("tensorflow", "torch", "jax")
 HASHES = ("code_sha256", "dataset_sha256", "images_sha256", "weights_sha256")
@@ -134,7 +134,7 @@ def comparison_tables(comparison, chosen, devices):
             row["verdict_text"] = words.VERDICT_WORDS.get(row["verdict"], row["verdict"])
             row["flags"] = [name for name in ("unstable", "busy") if row[name] or False]
             row["flags"] += ["mismatch"] if row["parity"] == "departs" else []
-            row["reason_text"] = findings.plain_reason(row["reason"], labels)
+            row["reason_text"] = reasons.text(row["reason"], labels)
         tables.append(
             {
                 "device": by_name[pair.device],
@@ -217,7 +217,7 @@ def best_rows(table, baseline, devices):
             "settings": [_setting(row, prefix) for prefix in ("", "baseline_")],
             "interval": numbers.ratio_interval(row["ci_low"], row["ci_high"]),
             "verdict_text": words.VERDICT_WORDS.get(row["verdict"], row["verdict"]),
-            "reason_text": findings.plain_reason(row["reason"], labels),
+            "reason_text": reasons.text(row["reason"], labels),
         }
         for row in rows
     ]

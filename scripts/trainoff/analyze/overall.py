@@ -1,0 +1,83 @@
+"""Two devices over all configurations: geometric means of their ratios, and how many configurations went which way."""
+
+import itertools
+import math
+
+import pandas as pd
+
+from trainoff.analyze import efficiency, stats
+from trainoff.analyze.obstacles import overall_reason
+
+VERDICTS = ["faster", "slower", "equivalent", "undecided", "not_comparable"]
+COLUMNS = [
+    "device",
+    "baseline",
+    "subset",
+    "ratio",
+    "ci_low",
+    "ci_high",
+    "configurations_compared",
+    "configurations_total",
+    *VERDICTS,
+    "one_replicate",
+    "from_turns",
+    "more_minutes",
+    "departing",
+    "reason",
+    *efficiency.OVERALL_COLUMNS,
+]
+
+
+def table(rows, pairs, best):
+    """One row per pair of devices and subset of the configurations: all, by which weights are trained, each at its best.
+
+    rows, best: of the two lanes, which no mean mixes.
+    """
+    means = []
+    subsets = {
+        "all": _by_pair(rows),
+        "trainable=true": _by_pair(row for row in rows if row["trainable"]),
+        "trainable=false": _by_pair(row for row in rows if not row["trainable"]),
+        **({"each at its best": _by_pair(best)} if best else {}),
+    }
+    for (baseline, device), (subset, chosen) in itertools.product(pairs, subsets.items()):
+        own = chosen.get((device, baseline), [])
+        compared = [row for row in own if row["found"]]
+        mean, low, high = stats.geometric_mean([row["found"] for row in compared])
+        alone = [row for row in compared if row["source"] == "runs"]
+        single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in alone)
+        departing = sum(row["parity"] == "departs" for row in compared)
+        means.append(
+            {
+                "device": device,
+                "baseline": baseline,
+                "subset": subset,
+                "ratio": mean,
+                "ci_low": low,
+                "ci_high": high,
+                "configurations_compared": len(compared),
+                "configurations_total": len(own),
+                **{verdict: sum(row["verdict"] == verdict for row in own) for verdict in VERDICTS},
+                "one_replicate": single,
+                "from_turns": sum(row["source"] == "turns" for row in compared),
+                "more_minutes": _total(row["more_minutes"] for row in compared),
+                "departing": departing,
+                "reason": overall_reason(len(compared), len(own), single, departing),
+                **efficiency.overall_columns(own),
+            }
+        )
+    return pd.DataFrame(means, columns=COLUMNS)
+
+
+def _by_pair(rows):
+    """{(device, baseline): its rows}."""
+    found = {}
+    for row in rows:
+        found.setdefault((row["device"], row["baseline"]), []).append(row)
+    return found
+
+
+def _total(values):
+    """Sum of the known values, NaN of none."""
+    known = [value for value in values if not pd.isna(value)]
+    return math.fsum(known) if known else math.nan
