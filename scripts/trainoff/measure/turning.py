@@ -47,7 +47,13 @@ def train(run, files, backend, report):
     report({"event": "built", "seconds": time.perf_counter() - started})
 
     def batches():
-        return training_batches(data["train_images"], data["train_labels"], run["batch_size"], run["seed"])
+        return training_batches(
+            data["train_images"],
+            data["train_labels"],
+            run["batch_size"],
+            run["seed"],
+            flip=run.get("augment") == "flip",
+        )
 
     def fit(steps, epochs=1, callbacks=()):
         return model.fit(
