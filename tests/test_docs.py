@@ -8,7 +8,7 @@ import pytest
 import write_reference
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_reference_is_up_to_date():
@@ -34,3 +34,8 @@ def test_commands_name_targets_of_the_makefile(path):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:^|`)make ([a-z-]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) <= targets
+
+
+def test_every_key_is_described():
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]*) \|", write_reference.reference(), re.MULTILINE)
+    assert [key for key, what in rows if not what.strip()] == []

@@ -221,7 +221,7 @@ THREE = project.TINY | {
         "cpu-tensorflow",
         {
             "name": "cpu-torch",
-            "label": "CPU, PyTorch",
+            "label": "PyTorch (CPU)",
             "backend": "torch",
             "accelerator": "cpu",
             "env": "torch",

@@ -50,11 +50,17 @@ class Axis:
 
 # In the order of their places in a run's path, which never changes: a new axis goes to the end.
 AXES = (
-    Axis("model", "Model", {"type": "string", "maxLength": 100}, "str", pattern="[a-z0-9_]+"),
+    Axis(
+        "model",
+        "Model",
+        {"type": "string", "maxLength": 100, "description": "Name of the network."},
+        "str",
+        pattern="[a-z0-9_]+",
+    ),
     Axis(
         "batch_size",
         "Batch size",
-        {"type": "integer", "minimum": 1, "maximum": 65536},
+        {"type": "integer", "minimum": 1, "maximum": 65536, "description": "Images per step."},
         "int64",
         text="batch {}".format,
     ),
@@ -81,15 +87,25 @@ AXES = (
     Axis(
         "precision",
         "Precision",
-        {"enum": ["float32", "mixed_float16", "mixed_bfloat16"]},
+        {
+            "enum": ["float32", "mixed_float16", "mixed_bfloat16"],
+            "description": "What the training computes in; mixed: weights in float32, the rest in 16 bits.",
+        },
         "str",
         usual="float32",
     ),
-    Axis("xla", "XLA", {"type": "boolean"}, "bool", text=lambda value: "XLA" if value else "no XLA", usual=False),
+    Axis(
+        "xla",
+        "XLA",
+        {"type": "boolean", "description": "Whether XLA compiles the training step."},
+        "bool",
+        text=lambda value: "XLA" if value else "no XLA",
+        usual=False,
+    ),
     Axis(
         "learning_rate",
         "Learning rate",
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 100},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 100, "description": "Learning rate of the first step."},
         "float64",
         text="learning rate {:g}".format,
     ),
@@ -166,7 +182,14 @@ def default_grid() -> dict[str, list]:
 def into_experiment_schema(schema: dict) -> dict:
     """The schema of an experiment, with the axes in its grid and in the grid of a device entry. Changes `schema`."""
     for grid in (schema["properties"]["grid"], schema["$defs"]["device"]["properties"]["grid"]):
-        grid["properties"] = {axis.name: {"$ref": "#/$defs/axis", "items": axis.schema} for axis in AXES}
+        grid["properties"] = {
+            axis.name: {
+                "$ref": "#/$defs/axis",
+                "items": axis.schema,
+                "description": axis.schema.get("description", axis.title),
+            }
+            for axis in AXES
+        }
     schema["properties"]["grid"]["required"] = [axis.name for axis in AXES if axis.before is ABSENT]
     return schema
 
