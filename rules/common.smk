@@ -31,7 +31,7 @@ from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
 from trainoff.prepare import survey
 from trainoff.privacy import without_folders
-from trainoff.workflow.metadata import Metadata, is_news
+from trainoff.workflow.metadata import Metadata, compare_without_pandas, is_news
 
 logger.addFilter(is_news)
 isolation.shut_out_user_packages(snakemake.__file__)
@@ -165,6 +165,8 @@ def before_planning():
     workflow.dag_settings.rerun_triggers = frozenset(
         {RerunTrigger.INPUT, RerunTrigger.MTIME, RerunTrigger.PARAMS}
     )
+    if IS_MAIN and workflow.is_main_process:
+        compare_without_pandas(workflow.persistence)
     METADATA.restore()
 
 

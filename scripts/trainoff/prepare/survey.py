@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from trainoff.prepare import arrays, folders
-
 # Classes of the datasets that do not depend on files of the user's own.
 PUBLISHED = {"digits": 10, "cifar10": 10}
 CIFAR100 = {"fine": 100, "coarse": 20}
@@ -33,13 +31,18 @@ def survey(dataset, hashes, workers):
     if name == "cifar100":
         labels = dataset.get("labels", "fine")
         return Survey(CIFAR100[labels], {"labels": labels})
+    # Imported where they are needed: NumPy would make every start slower.
     if name == "folder":
+        from trainoff.prepare import folders
+
         found = folders.index(dataset["path"], hashes, workers)
         given = any(file.split for file in found.files)
         fraction = None if given else dataset.get("validation_fraction", VALIDATION_FRACTION)
         identity = {"files_sha256": found.sha256, "fit": dataset.get("fit", "resize"), "validation_fraction": fraction}
         return Survey(len(found.classes), identity)
     if name == "arrays":
+        from trainoff.prepare import arrays
+
         sample = arrays.members(dataset["path"])["x_train"]
         _, classes = arrays.labels(dataset["path"])
         inputs = {"input_shape": list(sample.shape[1:]), "input_dtype": sample.feed.name}

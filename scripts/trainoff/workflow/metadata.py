@@ -8,6 +8,7 @@ import contextlib
 import glob
 import json
 import re
+import sys
 from pathlib import Path
 
 from trainoff.files import write_text
@@ -21,6 +22,19 @@ def is_news(record):
     return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith(
         ("train", "turns")
     )
+
+
+def compare_without_pandas(persistence):
+    """Makes Snakemake compare params without pandas, which it would import to see whether one is a table; none of ours is.
+
+    Importing it takes a fifth of a start. Snakemake asks once whether pandas is there, and goes without where it is not.
+    """
+    if "pandas" not in sys.modules:
+        sys.modules["pandas"] = None
+        try:
+            _ = persistence._serialize_param
+        finally:
+            del sys.modules["pandas"]
 
 
 class Metadata:
