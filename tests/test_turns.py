@@ -258,6 +258,7 @@ def test_the_table_of_turns_decides_the_comparison():
     compared = compare.compare(runs, compare.tables.window_table(found), ["cpu", "laptop"], turned=table)["comparison"]
     assert compared["source"].value_counts().to_dict() == {"runs": 7, "turns": 1}
     told = compared[compared["source"] == "turns"].iloc[0]
+    assert (told["ci_low"], told["ci_high"]) == (row["ci_low"], row["ci_high"])
     assert told["verdict"] == "faster" and told["ratio"] == pytest.approx(row["ratio"]) and math.isnan(told["p_value"])
 
 

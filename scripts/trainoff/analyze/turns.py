@@ -67,7 +67,7 @@ def table(found, equivalence):
 
 def as_ratio(row):
     """The stats.Ratio that a row with a ratio stands for, where speeds of runs and of turns are computed with alike."""
-    half = math.log(row["ci_high"] / row["ci_low"]) / 2
+    half = max(math.log(row["ci_high"] / row["ratio"]), math.log(row["ratio"] / row["ci_low"]))
     return stats.Ratio(row["ratio"], (half / Z) ** 2, DEGREES)
 
 
