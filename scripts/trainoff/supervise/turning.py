@@ -20,7 +20,7 @@ from trainoff.supervise.launch import launch
 
 SESSIONS = 2
 # Pairs that a session has whatever they show, unless a training fails.
-MIN_PAIRS = 6
+MIN_PAIRS = 8
 # A slice that takes so many times as long as it should, and longer than so many seconds, is taken for a hang.
 HANG_FACTOR, HANG_SECONDS = 20, 60.0
 # What a second model may need beyond the first, as it need not be of the same framework.
