@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import synthetic
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from test_figures import FIGURES
 from test_report import HOSTILE, page
 
@@ -225,7 +225,8 @@ def test_filters_narrow_dots_lines_and_table(visit):
     # Each configuration and device has one dot, or the words why there is none.
     assert tab.locator("#explore-dots .dot, #explore-dots .failed").count() == 8
     tab.locator("#explore-parallel > summary").click()
-    assert tab.locator("#explore-lines g:not(.faded) > .line").count() == 24
+    # The page draws the lines a moment after it is told that the fold opened.
+    expect(tab.locator("#explore-lines g:not(.faded) > .line")).to_have_count(24)
     tab.locator(".standing").get_by_role("button", name="Show all").click()
     assert status(tab) == "All 72 runs shown."
     assert tab.get_by_role("checkbox", name="Apple GPU").is_checked()
@@ -385,7 +386,7 @@ def test_the_section_being_read_is_marked(visit):
     tab = visit("three")
     tab.locator("#runs").scroll_into_view_if_needed()
     tab.evaluate("document.getElementById('runs').scrollIntoView()")
-    tab.wait_for_function("document.querySelector('nav a[aria-current]')?.hash === '#runs'")
+    expect(tab.locator("nav a[aria-current]")).to_have_attribute("href", "#runs")
 
 
 def test_a_full_experiment_stays_small(tmp_path):

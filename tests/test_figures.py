@@ -120,6 +120,7 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
             "learning",
             "model_size",
             "break_even",
+            "estimates",
         )
 
 
