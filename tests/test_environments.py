@@ -17,6 +17,7 @@ from test_train import learnt
 
 import pin_environments
 from trainoff import devices
+from trainoff.report import gallery
 from trainoff.workflow.imports import own_modules
 
 ROOT = Path(__file__).parents[1]
@@ -36,12 +37,14 @@ def scripts_of_rules():
             name = rule[: rule.index(":")]
             script = re.search(r'^    script:\s+"\.\./([^"]+)"', rule, re.MULTILINE)
             conda = re.search(
-                r'^    conda:\s+(?:#.*\s+)?(?:"\.\./envs/([\w-]+)\.yaml"|env_of\b|TRAIN_ENV\b)', rule, re.MULTILINE
+                r'^    conda:\s+(?:#.*\s+)?(?:"\.\./envs/([\w-]+)\.yaml"|[A-Z]+_ENV\b)', rule, re.MULTILINE
             )
             if script:
                 assert conda, f"{path.name}: rule {name} has a script but no environment"
                 found.append((name, ROOT / script[1], {conda[1]} if conda[1] else set(TRAINING)))
-    return found
+    # The rules of figures are made in a loop.
+    figures = [(f"plot_{name}", ROOT / f"scripts/plot_{name}.py", {"analysis"}) for name in gallery.FIGURES]
+    return found + figures
 
 
 def third_party_imports(script):
