@@ -96,6 +96,7 @@ def many_configurations(runs):
     values = runs if few else runs // 20
     return {
         "devices": ["cpu"] if few else DEVICES,
+        "turns": False,
         "grid": _grid(learning_rate=[(rank + 1) / 1e6 for rank in range(values)]),
         "replicates": 1 if few else 5,
         "protocol": {"images_per_epoch": 320},
@@ -114,6 +115,7 @@ def many_devices(runs):
     )
     return {
         "devices": DEVICES,
+        "turns": False,
         "grid": grid,
         "replicates": 5,
         "protocol": {"images_per_epoch": 1280},

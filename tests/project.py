@@ -11,6 +11,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from trainoff.report import gallery  # noqa: E402
 
 # Real training of the real model, as little of it as shows everything.
 TINY = {
@@ -93,8 +96,7 @@ def metrics_files(folder):
 
 def plots_of():
     """Names of the rules of figures that every sweep makes."""
-    names = (ROOT / "rules/plot.smk").read_text().split("rule ")
-    return [name.split(":")[0] for name in names if name.startswith("plot_") and not name.startswith("plot_model_size")]
+    return [f"plot_{name}" for name in gallery.FIGURES if name != "model_size"]
 
 
 def mark_incomplete(folder, path):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from trainoff.files import write_text
 
-# Rules whose metadata is not kept: a record identifies itself, and a download is checked by its hash.
-NOT_KEPT = {"train", "turns", "fetch_dataset", "fetch_weights", "all"}
+# Scripts of rules whose metadata is not kept: a record identifies itself, and a download is checked by its hash. An importing
+# workflow gives the rules other names.
+NOT_KEPT = {"train", "turns", "fetch_dataset", "fetch_weights"}
 
 
 def is_news(record):
@@ -37,6 +38,10 @@ def compare_without_pandas(persistence):
             del sys.modules["pandas"]
 
 
+def _is_kept(rule):
+    return not rule.norun and Path(rule.script or "").stem not in NOT_KEPT
+
+
 class Metadata:
     """Snakemake's metadata of one results folder. path: where it is kept. workflow: Snakemake's, while a Snakefile is read."""
 
@@ -44,6 +49,8 @@ class Metadata:
         self._path = Path(path)
         self._workflow = workflow
         self._restored = False
+        # Of this workflow alone, also where another one imports it.
+        self._rules = workflow.modifier.rules
 
     def restore(self):
         """Gives Snakemake what is kept; files of unknown making it is told to make again. Does so once, while it plans."""
@@ -83,7 +90,7 @@ class Metadata:
         known = self._read()
         before = dict(known)
         for job in jobs:
-            if job.rule.name in NOT_KEPT or job.rule.norun:
+            if not _is_kept(job.rule):
                 continue
             for path in job.output:
                 record = self._workflow.persistence.metadata(path)
@@ -95,9 +102,7 @@ class Metadata:
 
     def _outputs(self):
         """Paths that exist of all rules' outputs."""
-        for rule in self._workflow.rules:
-            if rule.name in NOT_KEPT:
-                continue
+        for rule in filter(_is_kept, self._rules):
             for pattern in map(str, rule.output):
                 yield from glob.iglob(re.sub(r"\{[^{}]+\}", "*", pattern))
 
