@@ -77,7 +77,7 @@ def test_pickles_in_arrays_and_weights_are_never_run(tmp_path):
         np.load(tmp_path / "images.npy", mmap_mode="r")
 
     class Base:
-        variables = [type("Variable", (), {"path": "kernel"})()]
+        variables = weights = [type("Variable", (), {"path": "kernel"})()]
 
         def set_weights(self, arrays):
             self.arrays = arrays

@@ -14,7 +14,7 @@ from project import ROOT
         (
             "OSError(28, 'No space left on device', 'results/x')",
             1,
-            "No space left on device: results/x. Nothing finished",
+            "No space left on device (results/x). The sweep stops, since this is no fault of the device; nothing finished",
         ),
         ("KeyError('axis')", 1, "a mistake in trainoff, not yours"),
         ("UserError('a\\x1b[2J\\rb\\u202ec' + 'x' * 9000)", 1, "a [2J b c" + "x" * 1900),

@@ -427,7 +427,9 @@ def test_the_counter_is_read_around_the_clock(monkeypatch):
 
     order = []
     parts = {
-        "backend": SimpleNamespace(synchronize=lambda model: order.append("synchronize")),
+        "backend": SimpleNamespace(
+            synchronize=lambda model: order.append("synchronize"), peak_memory=lambda model: None
+        ),
         "meter": SimpleNamespace(
             start=lambda: order.append("meter"), stop=lambda seconds: (order.append("meter"), (seconds * 70, None))[1]
         ),

@@ -22,6 +22,7 @@ class Axis:
     before: what runs of the time before the axis existed were trained with, which is also its default in an experiment;
     ABSENT for an axis from the beginning, which every experiment names.
     pattern: regular expression of a value in a path, where it does not follow from the schema.
+    recorded: JSON Schema of a value in a record, where it allows more than an experiment does.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Axis:
     usual: Any = ABSENT
     before: Any = ABSENT
     pattern: str | None = None
+    recorded: dict | None = None
 
     @property
     def step(self) -> str:
@@ -107,6 +109,7 @@ AXES = (
         "Learning rate",
         {"type": "number", "exclusiveMinimum": 0, "maximum": 100, "description": "Learning rate of the first step."},
         "float64",
+        recorded={"type": "number", "exclusiveMinimum": 0, "description": "Learning rate of the first step."},
         text="learning rate {:g}".format,
     ),
 )
@@ -199,7 +202,7 @@ def into_record_schema(schema: dict) -> dict:
 
     schemas/metrics.schema.json names them too, for people; a test compares the two.
     """
-    schema["properties"]["run"]["properties"] |= {axis.name: axis.schema for axis in AXES}
+    schema["properties"]["run"]["properties"] |= {axis.name: axis.recorded or axis.schema for axis in AXES}
     return schema
 
 
