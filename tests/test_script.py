@@ -16,7 +16,7 @@ from project import ROOT
             1,
             "No space left on device (results/x). The sweep stops, since this is no fault of the device; nothing finished",
         ),
-        ("KeyError('axis')", 1, "a mistake in trainoff, not yours"),
+        ("KeyError('axis')", 1, "a bug in trainoff"),
         ("UserError('a\\x1b[2J\\rb\\u202ec' + 'x' * 9000)", 1, "a [2J b c" + "x" * 1900),
         ("KeyboardInterrupt()", 130, "Stopped. The next start goes on"),
     ],

@@ -68,4 +68,4 @@ def _sentence(error, log):
     if isinstance(error, OSError):
         where = f": {one_line(error.filename)}" if error.filename else ""
         return f"{error.strerror or error}{where}. Nothing finished is lost: correct it and start again. Details: {log}"
-    return f"{type(error).__name__}: {one_line(error, 1000)}. This is a mistake in trainoff, not yours; details: {log}"
+    return f"{type(error).__name__}: {one_line(error, 1000)}. This is a bug in trainoff; details: {log}"
