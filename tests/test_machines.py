@@ -27,7 +27,7 @@ def test_two_clones_that_exchange_bundles_render_the_same_comparison(tmp_path):
         done = project.snakemake(folders[name])
         assert done.returncode == 0, done.stdout
         page = (folders[name] / "results/report.html").read_text()
-        assert "CPU, two threads" in page and 'href="imported/' in page
+        assert "CPU, two threads" in page
         assert project.planned(folders[name]) == {}
     for table in ("comparison.csv", "comparison.parquet", "rates.csv", "overall.csv"):
         one, two = (folder / "results/tables" / table for folder in folders.values())
