@@ -4,7 +4,8 @@
     python benchmarks/prediction.py --raw FILE     every estimate beside its figure, as CSV
     python benchmarks/prediction.py --fit          the standard deviations of trainoff.analyze.prediction.Correction found again
 
-Everything is fitted anew without what is left out: the law, the correction and the width of the intervals.
+The law, the correction and the width of the intervals are fitted again without what is left out. The scatter of the corrections
+is a constant that was fitted on the whole catalog, so the errors are somewhat optimistic.
 """
 
 import argparse

@@ -300,7 +300,7 @@ FROM_SLURM = {
 ONE_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
 CONTAINERIZES = any(word.startswith("--containerize") for word in sys.argv)
 TRAIN_ENV = env_of if WITH_CONDA or CONTAINERIZES else ONE_ENV
-MEASURED_ENV = env_of if WITH_CONDA else ONE_ENV
+MEASURED_ENV = env_of if WITH_CONDA and not CONTAINERIZES else ONE_ENV
 
 
 # The archives that are downloaded, by dataset.

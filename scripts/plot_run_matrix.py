@@ -21,7 +21,7 @@ def draw(runs, devices):
     between = 0.1
     free = figures.WIDTH - left - figures.EDGE - between * (len(shown) - 1)
     cell = min(1.6 if len(replicates) == 1 else 1.0, free / len(columns))
-    # On a phone a row's name stands above its cells.
+    # On a phone a row's name is above its cells.
     above = 0.2 if narrow else 0.0
     tall = 0.23
     row = tall + above

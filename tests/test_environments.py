@@ -124,7 +124,7 @@ def named(values):
 onstart:
     jobs = [
         {
-            "script": job.rule.script.removeprefix("../"),
+            "script": job.rule.script.removeprefix("../").format(params=job.params, wildcards=job.wildcards),
             "environment": job.conda_env_spec.file.get_filename().removesuffix(".yaml"),
             "wildcards": dict(job.wildcards.items()),
             "resources": {k: v for k, v in job.resources.items() if isinstance(v, (int, float))},

@@ -31,7 +31,7 @@ def _implausible(runs, labels):
     return {
         "text": f"{len(doubted)} of {numbers.count(len(runs), 'run')}, on {names}, cannot be as recorded and are marked "
         f"implausible: {doubted['implausible'].iloc[0]}.",
-        "cure": "results from people whose word you would take",
+        "cure": "results from people whom you trust",
     }
 
 
