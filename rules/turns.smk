@@ -12,7 +12,7 @@ rule turns:
     wildcard_constraints:
         baseline="[a-z0-9][a-z0-9_-]*",
     conda:
-        TRAIN_ENV
+        MEASURED_ENV
     # All cores: it is measured, as a training is.
     threads: ALL_CORES
     resources:
