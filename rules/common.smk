@@ -26,7 +26,7 @@ from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
 from trainoff.workflow import imports, isolation, locking
 from trainoff.supervise import progress, slurm, supervise
-from trainoff.workflow import validity
+from trainoff.workflow import keeping, validity
 from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
 from trainoff.prepare import survey
@@ -535,8 +535,8 @@ def judge_runs():
     retry = validity.FAILED if retry == "failed" else retry
     verdicts = {}
     for path, run in zip(METRICS, RUNS):
-        validity.restore_kept(path, ALONE)
-        validity.move_to_later_path(path)
+        keeping.restore_kept(path, ALONE)
+        keeping.move_to_later_path(path)
         wanted = IDENTITIES[run["device"]["name"]][run["model"]]
         verdicts[path] = validity.judge(
             path,
@@ -579,7 +579,7 @@ def finish(jobs):
     METADATA.keep(jobs)
     for job in jobs:
         if job.rule.name == TRAIN:
-            validity.restore_kept(job.output.metrics)
+            keeping.restore_kept(job.output.metrics)
 
 
 def inputs_of_run(wildcards):
@@ -595,7 +595,7 @@ def inputs_of_run(wildcards):
     if verdict is not None and verdict.change:
         dag.forcefiles.add(path)
     if path in dag.forcefiles or TRAIN in {forced.name for forced in dag.forcerules}:
-        validity.keep_replaced(path)
+        keeping.keep_replaced(path)
     if is_finished(wildcards):
         METADATA.forget(path)
         return {}

@@ -88,7 +88,7 @@ def train(
     if attempts[-1][1].readings is not None:
         attempts[-1][1].readings.write(folder / "readings.csv.gz")
     # Twice: should Snakemake end before it knows of the record, the next start deletes its output.
-    records.write(folder / validity.KEPT, record)
+    records.write(folder / keeping.KEPT, record)
     records.write(metrics, record)
     return record
 
@@ -222,9 +222,9 @@ def _next_in_sequence(path):
 
 
 if __name__ == "__main__":
-    validity.supersede(snakemake.output.metrics, Path(snakemake.params.progress_file).parents[1])
     _earlier_log = supervise.tail(snakemake.log[0])
-    with logged(snakemake.log[0]) as terminal:
+    _results = Path(snakemake.params.progress_file).parents[1]
+    with logged(snakemake.log[0], before=lambda: keeping.supersede(snakemake.output.metrics, _results)) as terminal:
         _progress = progress.Progress(snakemake.params.progress_file, snakemake.output.metrics, terminal)
         _progress.begin(snakemake.params.run)
         _progress.end(

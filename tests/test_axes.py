@@ -9,7 +9,7 @@ import pytest
 
 from trainoff import axes, experiment, records
 from trainoff.exchange import tracking
-from trainoff.workflow import validity
+from trainoff.workflow import keeping
 
 LATER = axes.Axis("warmth", "Warmth", {"enum": ["cold", "hot"]}, "str", usual="cold", before="cold")
 RUN = {
@@ -65,7 +65,7 @@ def test_a_later_axis_leaves_earlier_records_as_they_are(monkeypatch, tmp_path):
     old, new = tmp_path / PATH, tmp_path / now
     old.parent.mkdir(parents=True)
     old.write_text("a record")
-    validity.move_to_later_path(new)
+    keeping.move_to_later_path(new)
     assert new.read_text() == "a record" and not old.exists()
 
 

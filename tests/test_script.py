@@ -37,3 +37,19 @@ with logged({str(tmp_path / "log")!r}):
     log = (tmp_path / "log").read_text()
     assert "what the script says" in log
     assert ("Traceback" in log) == error.startswith(("KeyError", "OSError"))
+
+
+def test_what_comes_before_the_log_ends_in_a_sentence_too(tmp_path):
+    """As when the disk is full while a replaced record and its log are moved: the log of that run stays as it was."""
+    log = tmp_path / "log"
+    log.write_text("of the run before\n")
+    program = f"""
+from trainoff.workflow.script import logged
+def before():
+    raise OSError(28, "No space left on device", "results/x")
+with logged({str(log)!r}, before=before):
+    print("never")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "scripts", capture_output=True, text=True)
+    assert done.returncode == 1 and "No space left on device" in done.stderr and "Traceback" not in done.stderr
+    assert log.read_text() == "of the run before\n"

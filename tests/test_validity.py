@@ -97,22 +97,22 @@ def test_a_run_that_a_job_of_a_killed_start_finishes_is_taken_over_if_it_is_the_
     run, identity = wanted_of(facts={})
     path = tmp_path / "metrics.json"
     assert keeping.finished_meanwhile(path, run, identity, FACTS) is None
-    records.write(tmp_path / validity.KEPT, record_of())
+    records.write(tmp_path / keeping.KEPT, record_of())
     assert keeping.finished_meanwhile(path, run, identity, FACTS) == record_of()
     assert keeping.finished_meanwhile(path, run, identity, FACTS | {"images_sha256": "e" * 64}) is None
     assert keeping.finished_meanwhile(path, run, identity | {"dropout": 0.1}, FACTS) is None
-    (tmp_path / validity.KEPT).write_text("{")
+    (tmp_path / keeping.KEPT).write_text("{")
     assert keeping.finished_meanwhile(path, run, identity, FACTS) is None
 
 
 def test_a_record_is_never_without_its_copy_while_another_start_may_delete_it(tmp_path):
-    path, kept = tmp_path / "metrics.json", tmp_path / validity.KEPT
+    path, kept = tmp_path / "metrics.json", tmp_path / keeping.KEPT
     kept.write_text("record")
-    validity.restore_kept(path, alone=False)
+    keeping.restore_kept(path, alone=False)
     assert path.read_text() == kept.read_text() == "record"
-    validity.restore_kept(path, alone=True)
+    keeping.restore_kept(path, alone=True)
     assert path.read_text() == "record" and not kept.exists()
-    validity.restore_kept(path)
+    keeping.restore_kept(path)
     assert path.read_text() == "record"
 
 
@@ -192,13 +192,13 @@ def test_superseded_records_keep_their_place_and_never_meet(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         (path.parent / "train.log").write_text(f"log of the {text}")
-        validity.keep_replaced(path)
+        keeping.keep_replaced(path)
         path.unlink()
-        folders.append(validity.supersede(path, tmp_path))
+        folders.append(keeping.supersede(path, tmp_path))
     assert [(folder / "metrics.json").read_text() for folder in folders] == ["first", "second"]
     assert [(folder / "train.log").read_text() for folder in folders] == ["log of the first", "log of the second"]
     assert folders[0].parent == folders[1].parent == tmp_path / "superseded/runs/cpu/replicate~1"
-    assert validity.supersede(path, tmp_path) is None
+    assert keeping.supersede(path, tmp_path) is None
 
 
 def test_pins_of_an_environment_are_read_with_extras_and_markers():

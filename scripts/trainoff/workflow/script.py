@@ -21,21 +21,25 @@ class Terminal(io.TextIOWrapper):
 
 
 @contextlib.contextmanager
-def logged(log):
+def logged(log, before=lambda: None):
     """Sends everything the block prints, its child processes included, to the file `log`; yields the terminal's stream.
 
     Use it around the one call in a script's `if __name__ == "__main__":` block. An exception ends the script with exit
     code 1 and one sentence on the terminal; the traceback of anything but a UserError goes to the log.
+    before: called before the log is overwritten.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
     terminal = Terminal(os.fdopen(os.dup(2), "wb"), encoding="utf-8", errors="replace", line_buffering=True)
+    begun = False
     try:
+        before()
         with open(log, "w", encoding="utf-8") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        begun = True
         yield terminal
     except KeyboardInterrupt:
         print("\nStopped. The next start goes on with what is not finished.\n", file=terminal)
@@ -43,9 +47,10 @@ def logged(log):
     except Exception as error:
         # The log may be what cannot be written: a full disk must not hide its own sentence.
         with contextlib.suppress(OSError):
-            if not isinstance(error, UserError):
+            if begun and not isinstance(error, UserError):
                 traceback.print_exc()
-            print(f"\n{_sentence(error, log)}\n", file=sys.stderr, flush=True)
+            if begun:
+                print(f"\n{_sentence(error, log)}\n", file=sys.stderr, flush=True)
         print(f"\n{_sentence(error, log)}\n", file=terminal)
         sys.exit(1)
     finally:

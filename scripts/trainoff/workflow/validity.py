@@ -4,26 +4,18 @@ Neither file times nor Snakemake's own metadata are asked, so the answer is the 
 and without. See docs/validity.md.
 """
 
-import contextlib
 import hashlib
 import importlib.metadata
-import itertools
 import json
 import re
-import shutil
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from trainoff import axes, energy, experiment, networks, windows
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
-# The record again, until Snakemake has seen it: it deletes the output of a job whose end it did not see.
-KEPT = ".finished.json"
-# The record that a run replaces, until the run's job moves it away: Snakemake deletes the output of a job that it starts.
-REPLACED = ".replaced.json"
 # What trains, by backend; of a Python package only the version counts, not which build of it.
 PACKAGES = {
     "tensorflow": ["tensorflow", "keras"],
@@ -340,51 +332,6 @@ def plan_lines(verdicts):
     return lines
 
 
-def keep_replaced(path):
-    """Keeps the record at `path`, if there is one, through the start of the job that replaces it, which deletes `path`."""
-    path = Path(path)
-    replaced = path.with_name(REPLACED)
-    if path.is_file():
-        # Where nothing can be written no job can start either.
-        with contextlib.suppress(OSError):
-            replaced.unlink(missing_ok=True)
-            shutil.copy2(path, replaced)
-
-
-def supersede(path, results):
-    """Moves what the run with its record at `path` replaces, log included, to superseded/<run>/<when it finished> in `results`.
-
-    Returns that folder, None where nothing is replaced. A record is never deleted. Called by the job before it writes.
-    """
-    path = Path(path)
-    replaced = path.with_name(REPLACED)
-    if not replaced.is_file():
-        return None
-    place = Path(results, "superseded", path.parent.relative_to(results))
-    name = _finished_at(replaced)
-    target = next(
-        folder
-        for number in itertools.count()
-        if not (folder := place / (f"{name}-{number}" if number else name)).exists()
-    )
-    target.mkdir(parents=True)
-    for file in path.parent.iterdir():
-        if file.name == KEPT:
-            file.unlink()
-        elif file.is_file():
-            shutil.move(file, target / (path.name if file.name == REPLACED else file.name))
-    return target
-
-
-def _finished_at(path):
-    """When the run of a record ended, for the name of a folder; of a damaged record, when it was written."""
-    try:
-        stamp = datetime.fromisoformat(json.loads(path.read_bytes())["provenance"]["finished_at"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return stamp.strftime("%Y-%m-%dT%H-%M-%S")
-
-
 def requirement(wanted):
     """A function of a run's record and its path and place in the sweep, which makes it ready for tables.
 
@@ -440,35 +387,6 @@ def words_of_settings(settings):
     settings = {key: value for key, value in settings.items() if key not in later or value != later[key]}
     words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in settings.values())
     return " ".join(sorted(f"{key}={word}" for key, word in zip(settings, words, strict=True)))
-
-
-def move_to_later_path(path):
-    """Moves what a run wrote before an axis existed to `path`, where its record is expected now."""
-    path = Path(path)
-    if path.is_file():
-        return
-    for earlier in map(Path, axes.earlier_paths(path.as_posix())):
-        if earlier.is_file():
-            # Where nothing can be moved the run is trained again, and the old record stays.
-            with contextlib.suppress(OSError):
-                path.parent.parent.mkdir(parents=True, exist_ok=True)
-                earlier.parent.rename(path.parent)
-            return
-
-
-def restore_kept(path, alone=True):
-    """Puts the record at `path` back if it was finished and then deleted by a start that was killed.
-
-    alone: no other start is at work in the folder, one of which may be about to delete the record: then where the record is
-    there it needs no copy any more.
-    """
-    path = Path(path)
-    kept = path.with_name(KEPT)
-    with contextlib.suppress(FileNotFoundError):
-        if not path.is_file():
-            write_text(path, kept.read_text(encoding="utf-8"))
-        if alone:
-            kept.unlink()
 
 
 def _installed(name):
