@@ -38,7 +38,7 @@ def train(
 ):
     """Runs one training to its end and writes its metrics record.
 
-    run: dict of built-in values, all that the training depends on (see `run_of` in rules/common.smk).
+    run: dict of built-in values, all that the training depends on (see `run_of` in rules/finished.smk).
     files: paths by name, as trainoff.measure.protocol.train takes them. image_facts, weight_facts: JSON files beside them.
     identity: what identifies the run besides its axes (see trainoff.workflow.validity). metrics: path to write.
     log: path for the child's output.

@@ -17,7 +17,7 @@ import plot_break_even
 import plot_cost
 import plot_efficiency
 import plot_energy
-from trainoff import experiment, records
+from trainoff import experiment, experiment_checks, records
 from trainoff.analyze import cost, efficiency, noise
 from trainoff.errors import UserError
 from trainoff.report import economy, figures, palette
@@ -158,11 +158,11 @@ def test_mistakes_in_prices_and_powers_are_named(changes, key, words):
 
 
 def test_the_catalogue_is_held_to_its_schema():
-    experiment.check_catalog(CATALOG, SCHEMA)
+    experiment_checks.check_catalog(CATALOG, SCHEMA)
     wrong = copy.deepcopy(CATALOG)
     del wrong["v100"]["prices"]["rental"]["source"]
     with pytest.raises(UserError, match="catalog/devices.yaml: v100: prices.rental: 'source' is a required"):
-        experiment.check_catalog(wrong, SCHEMA)
+        experiment_checks.check_catalog(wrong, SCHEMA)
 
 
 def assumptions(**money):

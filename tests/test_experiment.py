@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainoff import axes, experiment
+from trainoff import axes, experiment, experiment_checks
 from trainoff.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ def merged(changes, base=DEFAULT):
 
 
 def check(config):
-    experiment.check(config, SCHEMA, MODELS, "config.yaml")
+    experiment_checks.check(config, SCHEMA, MODELS, "config.yaml")
 
 
 @pytest.mark.parametrize("path", [ROOT / "config.yaml", *ROOT.glob("presets/*.yaml")], ids=lambda path: path.stem)
@@ -108,13 +108,13 @@ def test_mistakes_are_named_in_one_sentence(changes, key, hint):
 
 
 def test_images_are_the_same_number_of_every_class():
-    experiment.check_counts({"train": 1280, "validation": None}, 10, "config.yaml")
+    experiment_checks.check_counts({"train": 1280, "validation": None}, 10, "config.yaml")
     for count, classes, hint in [
         (1285, 10, "Expected a multiple of 10, such as 1280"),
         (1, 2, "over 2 classes.*such as 2,"),
     ]:
         with pytest.raises(UserError, match=f"config.yaml: images.train: .*{hint}"):
-            experiment.check_counts({"train": count, "validation": None}, classes, "config.yaml")
+            experiment_checks.check_counts({"train": count, "validation": None}, classes, "config.yaml")
 
 
 def test_image_sizes_do_not_apply_to_arrays():
@@ -153,14 +153,14 @@ def test_a_device_can_be_written_out():
     check(config)
     entries = experiment.devices(config, CATALOG, detect=list)
     assert entries[1]["index"] == 1
-    experiment.check_devices(entries, config, SCHEMA, MODELS)
+    experiment_checks.check_devices(entries, config, SCHEMA, MODELS)
     with pytest.raises(UserError):
         check(merged({"devices": [own | {"accelerator": "tpu"}]}))
 
 
 def test_every_device_of_the_catalogue_can_run_the_default_grid():
     entries = experiment.devices(merged({"devices": list(CATALOG)}), CATALOG, detect=list)
-    experiment.check_devices(entries, DEFAULT, SCHEMA, MODELS)
+    experiment_checks.check_devices(entries, DEFAULT, SCHEMA, MODELS)
     assert {entry["name"] for entry in entries} >= {
         *("cpu", "cuda", "metal", "cpu-tensorflow", "cpu-torch", "cpu-jax", "cuda-torch", "cuda-jax", "mps-torch")
     }
@@ -184,7 +184,7 @@ def test_what_a_device_cannot_do_is_one_sentence_before_anything_runs(name, chan
     (entry,) = experiment.devices(merged({"devices": [name]}), CATALOG, detect=list)
     (entry,) = experiment.devices({"devices": [entry | changes]}, CATALOG, detect=list)
     with pytest.raises(UserError) as caught:
-        experiment.check_devices([entry], DEFAULT, SCHEMA, MODELS)
+        experiment_checks.check_devices([entry], DEFAULT, SCHEMA, MODELS)
     assert str(caught.value).startswith(f"device {name}: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

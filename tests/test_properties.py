@@ -28,7 +28,7 @@ from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 import aggregate
 import compare
 import parity
-from trainoff import axes, experiment, records
+from trainoff import axes, experiment, experiment_checks, records
 from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles
@@ -121,7 +121,7 @@ def test_a_config_is_refused_in_a_sentence_or_gives_runs_that_snakemake_finds(ch
         return  # Snakemake refuses it before we see it
     config = merged(changed)  # keys that a file lacks come from config.yaml
     try:
-        experiment.check(config, SCHEMA, MODELS, "config.yaml")
+        experiment_checks.check(config, SCHEMA, MODELS, "config.yaml")
         entries = experiment.devices(config, CATALOG, detect=lambda: ["cpu"])
     except UserError as error:
         assert is_sentence(error), str(error)

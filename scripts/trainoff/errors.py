@@ -1,5 +1,7 @@
 """Errors that a person can act on, and the one quoter of what somebody else wrote."""
 
+import difflib
+
 # A message is a sentence or two; what it quotes is bounded besides.
 LONGEST_MESSAGE = 2000
 # Moves to the start of the terminal's line and clears it.
@@ -35,3 +37,9 @@ def one_line(value, most=300):
 def bounded(text, most):
     """`text`, or its beginning and "…" where it has more than `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def did_you_mean(name, known):
+    """ " (did you mean …?)" with the closest of the known names; "" where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

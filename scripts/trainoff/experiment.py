@@ -1,17 +1,11 @@
-"""The experiment file: what it may hold, and the runs that follow from it."""
+"""The experiment, and the runs that follow from it. What is wrong in one is said by trainoff.experiment_checks."""
 
-import difflib
 import functools
 import itertools
 import json
-import math
-import os
 
-import jsonschema
-
-from trainoff import axes, bounds
-from trainoff.errors import UserError, one_line
-from trainoff.experiment_file import unshowable
+from trainoff import axes
+from trainoff.errors import UserError, did_you_mean, one_line
 
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
@@ -25,14 +19,6 @@ LATER_SETTINGS = {
     "augment": None,
 }
 DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
-# What each dataset may say besides its name, and what it must.
-DATASET_KEYS = {
-    "digits": (),
-    "cifar10": ("archive", "sha256"),
-    "cifar100": ("archive", "sha256", "labels"),
-    "folder": ("path", "fit", "validation_fraction", "on_bad_image"),
-    "arrays": ("path",),
-}
 # The axis img_dim of samples that are no images: it does not apply.
 NO_SIZE = 0
 # How every probe trains, whatever the grid says. No dropout, since backends draw it differently.
@@ -57,57 +43,6 @@ def in_order(value):
     return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
-def check(config, schema, models, where):
-    """Raises UserError with one sentence for the first thing wrong in `config`, the merged experiment.
-
-    schema: schemas/config.schema.yaml; models: catalog/models.yaml; where: names of the files that were read.
-    """
-    models = models | (config.get("models") if isinstance(config.get("models"), dict) else {})
-    # Snakemake's own key, added when a config is given on the command line.
-    config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
-    error = _best_match(_Validator(schema), config)
-    if error is not None:
-        raise UserError(f"{where}: {_schema_sentence(error)}")
-    sign = unshowable(config)
-    if sign:
-        raise UserError(f"{where}: a text holds the character {sign}, which cannot be seen. Remove it.")
-    for sentence in [*_grid_contradictions(config["grid"], config, models, "grid"), *_contradictions(config)]:
-        raise UserError(f"{where}: {sentence}")
-
-
-def check_devices(devices, config, schema, models):
-    """Raises UserError with one sentence for the first thing wrong in device entries (of `devices` below), or for too many."""
-    validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/device", "$defs": schema["$defs"]})
-    for device in devices:
-        where = f"device {device['name']}"
-        error = _best_match(validator, device)
-        if error is not None:
-            raise UserError(f"{where}: {_schema_sentence(error)}")
-        for sentence in [
-            *_grid_contradictions(device["grid"], config, models, "grid"),
-            *_device_contradictions(device, config["grid"] | device["grid"]),
-        ]:
-            raise UserError(f"{where}: {sentence}")
-    runs_per_device = [math.prod(map(len, (config["grid"] | device["grid"]).values())) for device in devices]
-    count = config["replicates"] * sum(runs_per_device)
-    if count > bounds.EXPERIMENT_RUNS:
-        raise UserError(
-            f"grid: its axes, {config['replicates']} replicates and {len(devices)} devices make {count:,} runs. Expected at most "
-            f"{bounds.EXPERIMENT_RUNS:,}; take values out of the axes."
-        )
-
-
-def check_counts(images, classes, where):
-    """Raises UserError for numbers of images that cannot be the same for every class. classes: how many the dataset has."""
-    for split, count in images.items():
-        if count is not None and count % classes:
-            nearest = max(1, round(count / classes)) * classes
-            raise UserError(
-                f"{where}: images.{split}: {count} cannot be spread evenly over {classes} classes. Expected a multiple of "
-                f"{classes}, such as {nearest}, or null for all."
-            )
-
-
 def fitted(config):
     """The experiment as it runs. Where samples are no images the axis img_dim has the one value NO_SIZE, whatever it says."""
     if config["dataset"]["name"] != "arrays":
@@ -116,16 +51,6 @@ def fitted(config):
     if limits and "batch_size" in limits:
         limits |= {"batch_size": limits["batch_size"] | {"img_dim": NO_SIZE}}
     return config | {"grid": config["grid"] | {"img_dim": [NO_SIZE]}, "limits": limits}
-
-
-def check_catalog(catalog, schema):
-    """Raises UserError with one sentence for the first thing wrong in catalog/devices.yaml. schema: of the experiment."""
-    of_device = {**schema["$defs"]["device"], "$defs": schema["$defs"]}
-    validator = jsonschema.Draft202012Validator(of_device)
-    for name, entry in catalog.items():
-        error = _best_match(validator, {"name": name, **entry})
-        if error is not None:
-            raise UserError(f"catalog/devices.yaml: {name}: {_schema_sentence(error)}")
 
 
 def devices(config, catalog, detect):
@@ -139,7 +64,7 @@ def devices(config, catalog, detect):
         if isinstance(device, str):
             if device not in catalog:
                 raise UserError(
-                    f"devices: there is no device {one_line(device)!r}{_did_you_mean(device, catalog)}. Expected auto, names "
+                    f"devices: there is no device {one_line(device)!r}{did_you_mean(device, catalog)}. Expected auto, names "
                     f"from catalog/devices.yaml ({', '.join(catalog)}), or entries in the same form; add an entry for it."
                 )
             device = {"name": device, **catalog[device]}
@@ -155,18 +80,6 @@ def devices(config, catalog, detect):
                 f"devices: {name!r} is listed {names.count(name)} times. Give every device a name of its own."
             )
     return entries
-
-
-def check_compared(config, devices, catalog):
-    """Raises UserError where `compare` or `baseline` names neither a device of the report nor one of the catalog."""
-    names = list(dict.fromkeys([*(device["name"] for device in devices), *catalog]))
-    for key, wanted in (("compare", config["compare"] or []), ("baseline", [config["baseline"]])):
-        for name in wanted:
-            if name is not None and name not in names:
-                raise UserError(
-                    f"{key}: there is no device {one_line(name)!r}{_did_you_mean(name, names)}. Expected one of "
-                    f"{', '.join(names)}."
-                )
 
 
 def runs(config, devices):
@@ -313,162 +226,3 @@ def wildcards(run):
 
 # Few values make up many runs. By type, since 1 equals true.
 _word = functools.lru_cache(maxsize=None, typed=True)(json.dumps)
-
-
-def _is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
-
-
-# Numbers as they can stand in a path and be computed with: 32.0 is no whole number here, .nan and 10^400 are none at all.
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {
-            "integer": lambda _, value: _is_whole(value),
-            "number": lambda _, value: _is_whole(value) or (isinstance(value, float) and math.isfinite(value)),
-        }
-    ),
-)
-
-
-def _best_match(validator, value):
-    """The departure of `value` that matters among several, None where there is none.
-
-    Paths are compared as texts: jsonschema compares their parts as they are, and keys of YAML may be numbers beside texts.
-    """
-
-    def relevance(error):
-        depth, path, *rest = jsonschema.exceptions.relevance(error)
-        return depth, [str(part) for part in path], *rest
-
-    return jsonschema.exceptions.best_match(validator.iter_errors(value), key=relevance)
-
-
-def _schema_sentence(error):
-    key = ".".join(one_line(part) for part in error.absolute_path)
-    expected = error.schema.get("description")
-    expected = f" Expected: {expected}" if expected else ""
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        unknown = one_line(next(name for name in error.instance if name not in known))
-        place = f"{key}.{unknown}" if key else unknown
-        return f"{place}: unknown key{_did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
-    wanted = str(error.validator_value)
-    names = error.validator_value if isinstance(error.validator_value, list) else [wanted]
-    if error.validator == "type" and isinstance(error.instance, str) and ("integer" in wanted or "boolean" in wanted):
-        return (
-            f"{key}: {one_line(error.instance)!r} is text, not {' or '.join(names)}.{expected} Values nested in "
-            "--config arrive as text: give them in a file, with --configfile."
-        )
-    if error.validator == "type" and isinstance(error.instance, str) and "number" in wanted:
-        return f"{key}: {one_line(error.instance)!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
-    return f"{key or 'the experiment'}: {one_line(error.message)}.{expected}"
-
-
-def _grid_contradictions(grid, config, models, where):
-    """Sentences for what a schema cannot say of axes: of the experiment's, or those that a device has for itself."""
-    protocol = config["protocol"]
-    for name in grid.get("model", config["grid"]["model"]):
-        if name not in models:
-            yield (
-                f"{where}.model: there is no model {one_line(name)!r}{_did_you_mean(name, models)}. Expected names from "
-                f"catalog/models.yaml ({', '.join(models)}); add an entry for it, or name yours under `models`."
-            )
-            continue
-        smallest = models[name].get("min_img_dim", 1)
-        for size in grid.get("img_dim", config["grid"]["img_dim"]):
-            if size < smallest and size != NO_SIZE:
-                yield f"{where}.img_dim: {size} is too small for {name}. Expected at least {smallest} pixels."
-    sizes = grid.get("batch_size", [])
-    if misfits := [str(size) for size in sizes if protocol["images_per_epoch"] % size]:
-        yield (
-            f"protocol.images_per_epoch: {protocol['images_per_epoch']} is not a multiple of batch_size {', '.join(misfits)}. An "
-            "epoch is the same number of images for every configuration, in whole batches. Expected "
-            f"{_number_that_fits(sizes, protocol)}."
-        )
-    for values in grid.values():
-        # 1 and 1.0 are one value to JSON Schema; equal paths would be one run.
-        if len({json.dumps(value) for value in values}) < len(values):
-            yield f"{where}: {values} names a value twice."
-
-
-def _number_that_fits(sizes, protocol):
-    """Words for the number of images nearest to protocol.images_per_epoch that is a multiple of all batch sizes."""
-    common = math.lcm(*sizes)
-    number = max(1, (protocol["images_per_epoch"] + common // 2) // common) * common
-    return (
-        f"a multiple of all batch sizes, such as {number}" if len(sizes) > 1 else f"a multiple of it, such as {number}"
-    )
-
-
-def _device_contradictions(device, grid):
-    """Sentences for what a device cannot do. grid: the axes that it would run."""
-    override = "Leave it out of the experiment's grid, or give the device its own:"
-    for precision in grid["precision"]:
-        if precision not in device["precisions"]:
-            yield (
-                f"grid.precision: it does not compute in {precision}, as its entry says (precisions: "
-                f"{', '.join(device['precisions'])}). {override} grid: {{precision: [float32]}}."
-            )
-    if True in grid["xla"]:
-        if device["backend"] == "torch":
-            yield f"grid.xla: PyTorch has no XLA here. {override} grid: {{xla: [false]}}."
-        elif device["accelerator"] == "metal":
-            yield f"grid.xla: Apple's plugin for TensorFlow has no XLA. {override} grid: {{xla: [false]}}."
-    if device["backend"] == "jax":
-        if device["accelerator"] == "metal":
-            yield "accelerator: JAX has no Apple GPU that works (jax-metal ended with JAX 0.5). Expected tensorflow or torch."
-        if False in grid["xla"] and True in grid["xla"]:
-            yield f"grid.xla: JAX always compiles with XLA, so both values are the same run. {override} grid: {{xla: [true]}}."
-
-
-def _contradictions(config):
-    """Sentences for keys that do not fit each other."""
-    protocol, dataset = config["protocol"], config["dataset"]
-    if protocol["warm_up_epochs"] >= protocol["epochs"]:
-        yield (
-            f"protocol.warm_up_epochs: {protocol['warm_up_epochs']} of {protocol['epochs']} epochs leave none to count. "
-            "Expected fewer than protocol.epochs."
-        )
-    own = DATASET_KEYS[dataset["name"]]
-    if foreign := [key for key in dataset if key not in ("name", *own)]:
-        others = " and ".join(name for name, keys in DATASET_KEYS.items() if foreign[0] in keys)
-        yield f"dataset.{foreign[0]}: belongs to {others}, not to {dataset['name']}. Remove it."
-    if "path" in own and "path" not in dataset:
-        kind = "a folder of images" if dataset["name"] == "folder" else "a .npz file"
-        yield f"dataset.path: missing. Expected the path of {kind}."
-    foreign = [name for name in config["grid"]["model"] if name not in (config.get("models") or {})]
-    if dataset["name"] == "arrays" and foreign:
-        yield (
-            f"grid.model: {one_line(foreign[0])} takes images, and dataset arrays holds samples of any kind. Expected models of "
-            "your own, which the key `models` names."
-        )
-    if "sha256" in dataset and "archive" not in dataset:
-        yield "dataset.sha256: it holds dataset.archive to a checksum; the download has its own. Name an archive or remove it."
-    training_settings = config["training"]
-    if training_settings.get("cosine_decay") and training_settings["learning_rate_decay"] is not None:
-        yield "training: learning_rate_decay and cosine_decay are two schedules. Set one of them to null or false."
-    if training_settings.get("augment") == "flip" and dataset["name"] == "arrays":
-        yield "training.augment: flip mirrors images, and arrays are not known to be images. Expected null."
-    for axis, search in (config["limits"] or {}).items():
-        if axis != "timeout_minutes" and search["least"] > search["most"]:
-            yield f"limits.{axis}: least {search['least']} is above most {search['most']}. Expected least <= most."
-    if "archive" in dataset and not os.path.isfile(dataset["archive"]):
-        name = one_line(dataset["archive"])
-        yield f"dataset.archive: there is no file {name}. Expected the path of the official binary archive, a .tar.gz."
-    for name, model in (config.get("models") or {}).items():
-        if ("function" in model) == ("file" in model):
-            yield f"models.{name}: Expected either function, which builds the model, or file, a saved one."
-        weights = model.get("weights", "random")
-        if weights != "random" and not os.path.isfile(weights):
-            yield (
-                f"models.{name}.weights: there is no file {one_line(weights)}. Expected random, which starts as the model is "
-                "made, or the path of a file with its weights."
-            )
-    if config["weights"] not in ("random", "imagenet") and not os.path.isfile(config["weights"]):
-        yield f"weights: there is no file {one_line(config['weights'])}. Expected random, imagenet or the path of a file."
-
-
-def _did_you_mean(name, known):
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -14,7 +14,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from fuzz.changes import NUMBERS, damaged, text_of
-from trainoff import axes, bounds, experiment, experiment_file
+from trainoff import axes, bounds, experiment, experiment_checks, experiment_file
 from trainoff.errors import UserError
 
 NAME = "YAML of an experiment"
@@ -160,9 +160,9 @@ def read(path):
     ) as error:  # libyaml reads a little more than the parser that Snakemake has; this too is a sentence
         raise UserError(str(error)) from None
     config = experiment.in_order(config)
-    experiment.check(config, SCHEMA, MODELS, str(path))
+    experiment_checks.check(config, SCHEMA, MODELS, str(path))
     entries = experiment.devices(config, CATALOG, detect=lambda: ["cpu"])
-    experiment.check_devices(entries, config, SCHEMA, MODELS)
+    experiment_checks.check_devices(entries, config, SCHEMA, MODELS)
     experiment.probes(config, entries, experiment.reference(entries, CATALOG))
     runs = experiment.runs(config, entries)
     assert len(runs) <= bounds.EXPERIMENT_RUNS

@@ -25,7 +25,7 @@ class Diverged(Exception):
 def train(run, files, backend, report):
     """Trains as `run` says and reports what happens as it happens.
 
-    run: what Snakemake passes as params.run (see `run_of` in rules/common.smk).
+    run: what Snakemake passes as params.run (see `run_of` in rules/finished.smk).
     files: paths: train_images, train_labels, validation_images, validation_labels, weights.
     backend: a module of trainoff.measure.backends whose device has been started.
     report: called with one dict per event, each with a key "event"; see trainoff.measure.child.

@@ -83,7 +83,7 @@ def pinned_versions(device, environment):
 def identity(run, config, data, code_sha256, versions):
     """Everything that identifies a run besides its axes, replicate and seed: a flat dict of JSON values.
 
-    run: what Snakemake passes as params.run (`run_of` in rules/common.smk). config: the experiment. data: hashes of the
+    run: what Snakemake passes as params.run (`run_of` in rules/finished.smk). config: the experiment. data: hashes of the
     user's own files and of what is prepared, as far as they are known. versions: of the packages that train.
     """
     device = run["device"]
@@ -336,7 +336,7 @@ def requirement(wanted):
     """A function of a run's record and its path and place in the sweep, which makes it ready for tables.
 
     It raises UserError with file and key for a record that is not the run that is wanted, marks warm-up epochs as the
-    experiment has it now, and adds the run's settings, in words. wanted: as WANTED in rules/common.smk.
+    experiment has it now, and adds the run's settings, in words. wanted: as WANTED in rules/finished.smk.
     """
     config, networks, identities = wanted["config"], wanted["networks"], wanted["identities"]
     runs = experiment.runs(config, wanted["devices"])

@@ -1,0 +1,350 @@
+"""What each run and each pair of devices that takes turns would be trained with, and which of them are finished."""
+
+
+def is_finished(wildcards):
+    """Whether the start that plans has found the run finished. A job that runs all the same, since it was forced, reads this
+    file again and gets all its params.
+    """
+    verdict = VERDICTS.get(METRICS[place_of(wildcards)])
+    return verdict is not None and verdict.finished
+
+
+def told(run):
+    """What a training process is told of its run: of samples that are no images their shape and type as well."""
+    return run | DATA.inputs
+
+
+@quick
+def run_of(wildcards):
+    """All that the training is told, in built-in types; nothing for a finished run, which saves a third of a start."""
+    if is_finished(wildcards):
+        return None
+    return told(experiment.training(RUNS[place_of(wildcards)], config, ARCHITECTURES))
+
+
+def first_run_of(wildcards):
+    """What scripts/train.py would get for the first replicate of a pack's configuration."""
+    values = {key: value for key, value in wildcards.items() if key != "at_once"}
+    run = RUNS[place_of({**values, "replicate": "1"})]
+    return told(experiment.training(run, config, ARCHITECTURES))
+
+
+def probe_of(wildcards):
+    """All that a probe depends on besides its input files, in built-in types."""
+    run = PROBE_OF[
+        wildcards.device, wildcards.model, wildcards.precision, wildcards.xla
+    ]
+    return told({**run, "architecture": architecture_of(wildcards)})
+
+
+def train_priority(wildcards):
+    """Runs start in the order of the sweep, which interleaves replicates, configurations and devices."""
+    return len(RUNS) - place_of(wildcards)
+
+
+def limit_of(wildcards):
+    """All that a search depends on, in built-in types."""
+    run = TRIAL_OF[wildcards.device, wildcards.model, wildcards.axis]
+    return told(
+        {
+            **run,
+            "classes": DATA.classes,
+            "architecture": architecture_of(wildcards),
+        }
+    )
+
+
+@functools.cache
+def code_of_training(backend, *more):
+    """Digest of what a training on the backend is measured with. more: further modules that run in its process."""
+    return DIGESTS.of_measured(
+        imports.measured_modules(os.path.join(PROJECT, "scripts"), backend, more)
+    )
+
+
+def code_on_device(module):
+    """Params function: digest of a module that runs in the process of a training, and of what it measures with."""
+    return lambda wildcards: code_of_training(device_of(wildcards)["backend"], module)
+
+
+def versions_of(wildcards):
+    return versions_on(wildcards.device)
+
+
+@functools.cache
+def versions_on(name):
+    """{package: version} of what would train now on the device of that name."""
+    device = next(device for device in [*DEVICES, REFERENCE] if device["name"] == name)
+    if not WITH_CONDA:
+        return validity.installed_versions(device)
+    with open(os.path.join(PROJECT, f"envs/{device['env']}.yaml")) as file:
+        return validity.pinned_versions(device, file.read())
+
+
+@functools.cache
+def _identity(name, model):
+    run = next(
+        run for run in RUNS if (run["device"]["name"], run["model"]) == (name, model)
+    )
+    # Only what a model of the user's own is made with identifies its runs.
+    own = own_code.is_own(ARCHITECTURES[model])
+    more = ["own"] if own else []
+    packages = own_code.packages(ARCHITECTURES[model]) if own and not WITH_CONDA else {}
+    return validity.identity(
+        experiment.training(run, config, ARCHITECTURES),
+        config,
+        {
+            "archive_sha256": IMAGES_FROM["archive_sha256"],
+            **DATA.identity,
+            "weights_file_sha256": WEIGHTS_FROM[model]["weights_file_sha256"],
+        },
+        code_of_training(run["device"]["backend"], *more),
+        {**packages, **versions_on(name)},
+    )
+
+
+@quick
+def identity_of(wildcards):
+    """Everything that identifies a run besides its axes, as far as it is known before images and weights are prepared."""
+    if is_finished(wildcards):
+        return None
+    return _identity(wildcards.device, wildcards.model)
+
+
+# {device: {model: identity}} of all runs.
+IDENTITIES = {
+    device: {model: _identity(device, model) for model in models}
+    for device, models in {
+        run["device"]["name"]: sorted(
+            {other["model"] for other in RUNS if other["device"] == run["device"]}
+        )
+        for run in RUNS
+    }.items()
+}
+
+# What tables must be made of: enough to tell of each record whether it is the run that is wanted.
+WANTED = {
+    "results": RESULTS,
+    "made_from": [IMAGES_FROM, WEIGHTS_FROM],
+    "config": {
+        **{key: config[key] for key in ["grid", "replicates", "seed", "training"]},
+        "deterministic": config["deterministic"],
+        "protocol": {
+            key: config["protocol"][key]
+            for key in ["epochs", "images_per_epoch", "warm_up_epochs"]
+        },
+    },
+    "devices": [
+        {key: device[key] for key in [*experiment.DEVICE_KEYS, "grid"]}
+        for device in DEVICES
+    ],
+    "networks": ARCHITECTURES,
+    # Without what a finished run does not depend on.
+    "identities": {
+        device: {
+            model: {
+                key: value
+                for key, value in identity.items()
+                if key != "timeout_minutes"
+            }
+            for model, identity in models.items()
+        }
+        for device, models in IDENTITIES.items()
+    },
+}
+
+
+def image_facts(img_dim):
+    return f"<results>/images/img_dim~{img_dim}/facts.json"
+
+
+def weight_facts(model, img_dim):
+    return f"<results>/weights/model~{model}/img_dim~{img_dim}/facts.json"
+
+
+# Facts about what all runs are trained on: {img_dim: path}, {model: {img_dim: path}}.
+IMG_DIMS = sorted({run["img_dim"] for run in RUNS})
+FACTS_OF_IMAGES = [image_facts(img_dim) for img_dim in IMG_DIMS]
+FACTS_OF_WEIGHTS = [
+    weight_facts(model, img_dim)
+    for model, img_dim in sorted({(run["model"], run["img_dim"]) for run in RUNS})
+]
+# All that is prepared, so that what was deleted comes back.
+PREPARED = [
+    path.replace("facts.json", name)
+    for path in FACTS_OF_IMAGES
+    for name in [
+        "train_images.npy",
+        "train_labels.npy",
+        "validation_images.npy",
+        "validation_labels.npy",
+    ]
+] + [path.replace("facts.json", "weights.npz") for path in FACTS_OF_WEIGHTS]
+
+
+def judge_runs():
+    """{path of its record: Verdict} of all runs that have one, at the start of a sweep."""
+    prepared = validity.Prepared(RESULTS, IMAGES_FROM, WEIGHTS_FROM)
+    retry = config.get("retry") or []
+    retry = validity.FAILED if retry == "failed" else retry
+    verdicts = {}
+    for path, run in zip(METRICS, RUNS):
+        keeping.restore_kept(path, ALONE)
+        keeping.move_to_later_path(path)
+        wanted = IDENTITIES[run["device"]["name"]][run["model"]]
+        verdicts[path] = validity.judge(
+            path,
+            experiment.training(run, config, ARCHITECTURES),
+            wanted | prepared.hashes(run["model"], run["img_dim"]),
+            retry,
+        )
+    return verdicts
+
+
+# Judged once, by the process that plans.
+VERDICTS = judge_runs() if workflow.is_main_process else {}
+METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
+DIGESTS.save()
+HASHES.save()
+DATA_HASHES.save()
+for line in validity.plan_lines(VERDICTS.values()):
+    print(one_line(line, 1000), file=sys.stderr)
+shared = validity.shared_folder(RESULTS, config, VERDICTS.values())
+if shared:
+    print(one_line(shared, 1000), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def disk_faults_told():
+    """Makes one sentence of an error of Snakemake's own process that a disk is the cause of."""
+    try:
+        yield
+    except OSError as error:
+        if words := disks.words_of(error):
+            raise WorkflowError(
+                str(disks.DiskFault(words, disks.place_of(error, RESULTS)))
+            ) from None
+        raise
+
+
+def finish(jobs):
+    """After a start: keeps what is known of finished jobs, and lets go of records that were kept in case of a kill."""
+    jobs = list(jobs)
+    METADATA.keep(jobs)
+    for job in jobs:
+        if job.rule.name == TRAIN:
+            keeping.restore_kept(job.output.metrics)
+
+
+def inputs_of_run(wildcards):
+    """Input function of trainings: nothing for a finished run, so that no file's time can make it look out of date.
+
+    Called while Snakemake plans, before it asks what to run: what is finished it is told to believe, and what is not it
+    is told to do.
+    """
+    before_planning()
+    path = METRICS[place_of(wildcards)]
+    verdict = VERDICTS.get(path)
+    dag = workflow.dag
+    if verdict is not None and verdict.change:
+        dag.forcefiles.add(path)
+    if path in dag.forcefiles or TRAIN in {forced.name for forced in dag.forcerules}:
+        keeping.keep_replaced(path)
+    if is_finished(wildcards):
+        METADATA.forget(path)
+        return {}
+    return {
+        "image_facts": image_facts(wildcards.img_dim),
+        "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),
+    }
+
+
+# Turns: {folder: what the device and the baseline train}.
+TURNS_PATTERN = f"<results>/turns/{{baseline}}--{{device}}/{axes.path()}"
+TURNS_OF = {
+    TURNS_PATTERN.replace("<results>", RESULTS).format(
+        **experiment.wildcards({**run, "device": device}), baseline=baseline["name"]
+    ): {
+        "device": {
+            **run,
+            "device": {key: device[key] for key in experiment.DEVICE_KEYS},
+        },
+        "baseline": {
+            **run,
+            "device": {key: baseline[key] for key in experiment.DEVICE_KEYS},
+        },
+    }
+    # With conda both would have to be of one environment, since a job runs in one.
+    for device, baseline, run in experiment.turns(config, DEVICES)
+    if not WITH_CONDA or device["env"] == baseline["env"]
+}
+TURNS = [f"{folder}/turns.json" for folder in TURNS_OF]
+TURNS_TABLE = "<results>/tables/turns.parquet" if TURNS else []
+
+
+def folder_of_turns(wildcards):
+    return TURNS_PATTERN.replace("<results>", RESULTS).format(**wildcards)
+
+
+@quick
+def runs_of_turns(wildcards):
+    """What both trainings are told, in built-in types."""
+    return {
+        side: told(experiment.training(run, config, ARCHITECTURES))
+        for side, run in TURNS_OF[folder_of_turns(wildcards)].items()
+    }
+
+
+def identity_of_side(run):
+    """What identifies a training that takes turns: that of its run without what only a run has."""
+    name, backend = run["device"]["name"], run["device"]["backend"]
+    of_run = _identity(name, run["model"]) | {
+        "code_sha256": code_of_training(backend, "turning")
+    }
+    return {
+        key: value for key, value in of_run.items() if key not in validity.NOT_OF_TURNS
+    }
+
+
+def identity_of_both(folder):
+    return {side: identity_of_side(run) for side, run in TURNS_OF[folder].items()}
+
+
+@quick
+def identity_of_turns(wildcards):
+    return identity_of_both(folder_of_turns(wildcards))
+
+
+def judge_turns():
+    """{path of its record: Verdict} of all turns, at the start of a sweep."""
+    prepared = validity.Prepared(RESULTS, IMAGES_FROM, WEIGHTS_FROM)
+    verdicts = {}
+    for folder, sides in TURNS_OF.items():
+        run = sides["device"]
+        known = prepared.hashes(run["model"], run["img_dim"])
+        wanted = {
+            side: identity | known
+            for side, identity in identity_of_both(folder).items()
+        }
+        path = f"{folder}/turns.json"
+        verdicts[path] = validity.judge_turns(path, sides, wanted, config["turns"])
+    return verdicts
+
+
+TURNS_VERDICTS = judge_turns() if workflow.is_main_process else {}
+
+
+def inputs_of_turns(wildcards):
+    """Input function: nothing for finished turns, as for finished runs (see inputs_of_run)."""
+    before_planning()
+    path = f"{folder_of_turns(wildcards)}/turns.json"
+    verdict = TURNS_VERDICTS.get(path)
+    if verdict is not None and verdict.finished:
+        METADATA.forget(path)
+        return {}
+    if verdict is not None and verdict.change:
+        workflow.dag.forcefiles.add(path)
+    return {
+        "image_facts": image_facts(wildcards.img_dim),
+        "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),
+    }
