@@ -5,6 +5,7 @@ under pixi, with a channel of its own. `make test-conda` runs it.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -122,14 +123,15 @@ def test_again_there_is_nothing_to_do_with_conda_and_without(finished_with_conda
 
 
 def test_a_dockerfile_holds_the_environments_of_all_devices(finished_with_conda):
-    """No image is built here. What the file copies is there, and it makes the environments that Snakemake looks for."""
+    """No image is built here. What the file copies is there, and it makes an environment of each."""
     folder, _ = finished_with_conda
     said = with_conda(finished_with_conda, "--containerize", "--config", "devices=[cpu-tensorflow,cpu-torch,cpu-jax]")
     copied = dict(line.split()[1:] for line in said.splitlines() if line.startswith("COPY "))
     assert {f"envs/{name}.yaml" for name in ("analysis", "tensorflow-cpu", "torch", "jax")} <= set(copied)
     assert all((folder / path).is_file() for path in copied)
-    made = {path.name.removesuffix("_") for path in (folder / ".snakemake/conda").iterdir() if path.is_dir()}
-    assert Path(copied["envs/analysis.yaml"]).parent.name in made
+    made = re.findall(r"conda env create --prefix (\S+) --file (\S+)", said)
+    assert {file for _, file in made} == set(copied.values())
+    assert all(Path(file).parent == Path(prefix) for prefix, file in made)
 
 
 def test_an_environment_counts_by_the_versions_of_what_trains(finished_with_conda):
