@@ -18,6 +18,7 @@ from test_train import learnt
 import pin_environments
 from trainoff import devices
 from trainoff.report import gallery
+from trainoff.workflow import keeping
 from trainoff.workflow.imports import own_modules
 
 ROOT = Path(__file__).parents[1]
@@ -268,6 +269,9 @@ def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(tm
     for device in ("cpu-torch", "cpu-jax"):
         assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "same"
     assert "Tiny experiment" in (folder / "results/report.html").read_text()
+    # As a start does that trains a finished run again.
+    for path in project.metrics_files(folder):
+        keeping.keep_replaced(path)
     again = run_jobs({"scripts/train.py"})
     for one, other in zip(records, again, strict=True):
         assert one["provenance"]["started_at"] != other["provenance"]["started_at"]
