@@ -64,7 +64,7 @@ help:
 report: environment
 	@started=$$(date +%s); $(in_venv); export PATH; \
 	    $(snakemake) && \
-	    python scripts/report_path.py $$started config.yaml $(CONFIG)
+	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
 retry: retry = 'retry=$(if $(STATUSES),[$(subst $(space),$(comma),$(strip $(STATUSES)))],failed)'
 retry: report
@@ -75,10 +75,10 @@ clean-superseded:
 share: environment
 	@$(in_venv); export PATH; \
 	    $(snakemake) -- all bundle && \
-	    python scripts/share.py $(TO) config.yaml $(CONFIG)
+	    python scripts/share_report.py $(TO) config.yaml $(CONFIG)
 
 gallery: environment
-	@$(in_venv) python scripts/share.py --gallery $(FOLDER)
+	@$(in_venv) python scripts/share_report.py --gallery $(FOLDER)
 
 bundle: environment
 	@$(in_venv); export PATH; \
@@ -86,20 +86,20 @@ bundle: environment
 
 limits: environment
 	@$(in_venv); export PATH; \
-	    $(snakemake) -- limits
+	    $(snakemake) -- collect_limits
 
 packing: more = presets/packing.yaml
 packing: environment
 	@started=$$(date +%s); $(in_venv); export PATH; \
 	    $(snakemake) && \
-	    python scripts/report_path.py $$started config.yaml $(CONFIG)
+	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
 slurm: executor = --workflow-profile profiles/slurm
 slurm: environment
 	@locks/install.sh slurm
 	@started=$$(date +%s); $(in_venv); export PATH; \
 	    $(snakemake) && \
-	    python scripts/report_path.py $$started config.yaml $(CONFIG)
+	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
 test: development
 	@$(in_venv) python -m pytest $(ARGS)

@@ -12,7 +12,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import synthetic  # noqa: E402
 
-import aggregate  # noqa: E402
+import aggregate_runs  # noqa: E402
 import bundle  # noqa: E402
 from trainoff.exchange import bundles, merging  # noqa: E402
 
@@ -55,7 +55,7 @@ def measure(folder, runs):
     names = merging.survey([path], devices[:1], devices[0], folder / ".here").names
     step("unpack", lambda: merging.unpack([path], names, folder / "imported"))
     tables = [folder / name for name in ("runs.csv", "runs.parquet", "windows.csv", "windows.parquet")]
-    step("aggregate", lambda: aggregate.main([], *tables, folder / "imported", folder / ".here", ""))
+    step("aggregate", lambda: aggregate_runs.main([], *tables, folder / "imported", folder / ".here", ""))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ FOLDER = Path("results/benchmarks/scale")
 RATIO = 1.5
 # What the steps after training may take with as many runs, in seconds; and the largest of them in memory, and the page.
 MOST_RUNS = 10_000
-SECONDS = {"aggregate": 5, "compare": 10, "figures and report": 60}
+SECONDS = {"aggregate_runs": 5, "compare_devices": 10, "figures and report": 60}
 MEMORY_BYTES = 2**30
 REPORT_BYTES = 8_000_000
 # More runs than that cost no more than in proportion, with a tenth for noise.
@@ -326,8 +326,8 @@ def step_rows(steps):
     """[(what, runs, value, unit, bound or None, verdict)] from {runs: what measure_steps gives}."""
     rows = []
     for runs, (found, report_bytes) in steps.items():
-        drawn = [rule for rule in found if rule.startswith("plot_") or rule == "report"]
-        seconds = {rule: found[rule]["seconds"] for rule in ("aggregate", "compare")}
+        drawn = [rule for rule in found if rule.startswith("plot_") or rule == "write_report"]
+        seconds = {rule: found[rule]["seconds"] for rule in ("aggregate_runs", "compare_devices")}
         seconds["figures and report"] = sum(found[rule]["seconds"] for rule in drawn)
         for what, value in seconds.items():
             rows.append((what, runs, value, "s", SECONDS[what] * max(1, runs / MOST_RUNS)))

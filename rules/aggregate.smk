@@ -1,4 +1,4 @@
-rule aggregate:
+rule aggregate_runs:
     input:
         metrics=metrics_of_all_runs,
         image_facts=FACTS_OF_IMAGES,
@@ -20,14 +20,14 @@ rule aggregate:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/aggregate.py"),
+        code=code_of("scripts/aggregate_runs.py"),
         wanted=WANTED,
         origin_file=ORIGIN_FILE,
     script:
-        "../scripts/aggregate.py"
+        "../scripts/aggregate_runs.py"
 
 
-rule energy:
+rule collect_energy:
     input:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
@@ -46,7 +46,7 @@ rule energy:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/energy.py"),
+        code=code_of("scripts/collect_energy.py"),
         wall_meters=config["energy"]["wall_meters"],
         # A wall meter writes its file while the sweep runs, so it need not be there yet.
         wall_meter_sha256=[
@@ -54,10 +54,10 @@ rule energy:
         ],
         declared=config["energy"]["declared"],
     script:
-        "../scripts/energy.py"
+        "../scripts/collect_energy.py"
 
 
-rule compare:
+rule compare_devices:
     input:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
@@ -100,14 +100,14 @@ rule compare:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/compare.py"),
+        code=code_of("scripts/compare_devices.py"),
         devices=[device["name"] for device in SURVEY.devices],
         assumptions=ASSUMPTIONS,
     script:
-        "../scripts/compare.py"
+        "../scripts/compare_devices.py"
 
 
-rule cost:
+rule compute_cost:
     input:
         runs="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.parquet",
@@ -133,11 +133,11 @@ rule cost:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/cost.py"),
+        code=code_of("scripts/compute_cost.py"),
         assumptions=ASSUMPTIONS,
         target=config["target_accuracy"],
     script:
-        "../scripts/cost.py"
+        "../scripts/compute_cost.py"
 
 
 rule plan_next:
@@ -171,7 +171,7 @@ rule plan_next:
         "../scripts/plan_next.py"
 
 
-rule overhead:
+rule fit_overhead:
     input:
         rates="<results>/tables/rates.parquet",
     output:
@@ -194,7 +194,7 @@ rule overhead:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/overhead.py"),
+        code=code_of("scripts/fit_overhead.py"),
         devices=[device["name"] for device in SURVEY.devices],
     script:
-        "../scripts/overhead.py"
+        "../scripts/fit_overhead.py"

@@ -39,7 +39,10 @@ isolation.shut_out_user_packages(snakemake.__file__)
 TRAIN = workflow.modifier.modify_rulename("train")
 MEASURED_RULES = {
     TRAIN,
-    *map(workflow.modifier.modify_rulename, ["turns", "probe", "limit", "pack"]),
+    *map(
+        workflow.modifier.modify_rulename,
+        ["take_turns", "probe_device", "find_limit", "train_together"],
+    ),
 }
 try:
     ALL_CORES = workflow.cores

@@ -1,9 +1,9 @@
-# How large can images and batches get? Apart from the sweep: snakemake --cores 1 limits
+# How large can images and batches get? Apart from the sweep: snakemake --cores 1 collect_limits
 
 LIMIT_PATTERN = "<results>/limits/{device}/model~{model}/{axis}"
 
 
-rule limit:
+rule find_limit:
     output:
         limit=f"{LIMIT_PATTERN}.json",
     log:
@@ -22,10 +22,10 @@ rule limit:
         versions=versions_of,
         run=limit_of,
     script:
-        "../scripts/limit.py"
+        "../scripts/find_limit.py"
 
 
-rule limits:
+rule collect_limits:
     input:
         limits=[
             f"{LIMIT_PATTERN}.json".replace("<results>", RESULTS).format(
@@ -40,6 +40,6 @@ rule limits:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/limits.py"),
+        code=code_of("scripts/collect_limits.py"),
     script:
-        "../scripts/limits.py"
+        "../scripts/collect_limits.py"

@@ -1,4 +1,4 @@
-# Several trainings at once on one device; measured on request: `snakemake packing`, and in the report where the
+# Several trainings at once on one device; measured on request: `snakemake compare_concurrency`, and in the report where the
 # experiment names numbers under packing.at_once.
 
 # As the path of a run, the number at once in the replicate's place.
@@ -19,7 +19,7 @@ PACKING = "<results>/tables/packing.parquet" if IN_REPORT else []
 MAKESPAN = "<results>/tables/makespan.parquet" if IN_REPORT else []
 
 
-rule pack:
+rule train_together:
     input:
         image_facts="<results>/images/img_dim~{img_dim}/facts.json",
         weight_facts="<results>/weights/model~{model}/img_dim~{img_dim}/facts.json",
@@ -43,10 +43,10 @@ rule pack:
         run=first_run_of,
         at_once=lambda wildcards: int(wildcards.at_once),
     script:
-        "../scripts/pack.py"
+        "../scripts/train_together.py"
 
 
-rule packing:
+rule compare_concurrency:
     input:
         packs=PACKS,
     output:
@@ -69,8 +69,8 @@ rule packing:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/packing.py"),
+        code=code_of("scripts/compare_concurrency.py"),
         replicates=config["replicates"],
         assumptions=ASSUMPTIONS,
     script:
-        "../scripts/packing.py"
+        "../scripts/compare_concurrency.py"

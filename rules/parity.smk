@@ -16,7 +16,7 @@ PROBES = [
 ]
 
 
-rule probe:
+rule probe_device:
     input:
         image_facts=f"{PROBE_IMAGES}/facts.json",
         weight_facts=f"{PROBE_WEIGHTS}/facts.json",
@@ -37,10 +37,10 @@ rule probe:
         versions=versions_of,
         run=probe_of,
     script:
-        "../scripts/probe.py"
+        "../scripts/probe_device.py"
 
 
-rule parity:
+rule check_parity:
     input:
         probes=PROBES,
         imported=IMPORTED,
@@ -58,7 +58,7 @@ rule parity:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/parity.py"),
+        code=code_of("scripts/check_parity.py"),
         reference=REFERENCE["name"],
     script:
-        "../scripts/parity.py"
+        "../scripts/check_parity.py"

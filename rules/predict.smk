@@ -15,7 +15,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
-rule predict:
+rule estimate_devices:
     input:
         rates="<results>/tables/rates.parquet",
         runs="<results>/tables/runs.parquet",
@@ -43,11 +43,11 @@ rule predict:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/predict.py"),
+        code=code_of("scripts/estimate_devices.py"),
         wanted=config["predict"],
         labels={device["name"]: device["label"] for device in SURVEY.devices},
         prices=PRICES,
         assumptions=ASSUMPTIONS,
         training=config["training_run"],
     script:
-        "../scripts/predict.py"
+        "../scripts/estimate_devices.py"

@@ -7,15 +7,15 @@ FIGURES_SHOWN = [
 ]
 # The rules whose tables and figures the report is made of.
 BEHIND_THE_REPORT = [
-    "aggregate",
-    "energy",
-    "compare",
+    "aggregate_runs",
+    "collect_energy",
+    "compare_devices",
     "plan_next",
-    "overhead",
-    "cost",
-    "predict",
-    *(["parity"] if PARITY else []),
-    *(["packing"] if IN_REPORT else []),
+    "fit_overhead",
+    "compute_cost",
+    "estimate_devices",
+    *(["check_parity"] if PARITY else []),
+    *(["compare_concurrency"] if IN_REPORT else []),
     *sorted(f"plot_{name}" for name in FIGURES_SHOWN),
     "draw_share",
     *(["collect_turns"] if TURNS else []),
@@ -47,7 +47,7 @@ REPORT_TABLES = {
 }
 
 
-rule report:
+rule write_report:
     input:
         # The page also shows the last lines of failed runs' logs, from the metrics files that the table of runs names.
         **{f"table_{name}": path for name, path in REPORT_TABLES.items()},
@@ -70,7 +70,7 @@ rule report:
     conda:
         "../envs/analysis.yaml"
     params:
-        code=code_of("scripts/report.py"),
+        code=code_of("scripts/write_report.py"),
         tables=list(REPORT_TABLES),
         title=literal(one_line(config["title"])),
         devices=FIGURE_DEVICES,
@@ -93,7 +93,7 @@ rule report:
             }
         ),
     script:
-        "../scripts/report.py"
+        "../scripts/write_report.py"
 
 
 rule draw_share:

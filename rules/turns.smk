@@ -2,7 +2,7 @@
 # told by their record (scripts/trainoff/workflow/validity.py).
 
 
-rule turns:
+rule take_turns:
     input:
         unpack(inputs_of_turns),
     output:
@@ -24,7 +24,7 @@ rule turns:
         identity=identity_of_turns,
         settings=config["turns"] or {},
     script:
-        "../scripts/turns.py"
+        "../scripts/take_turns.py"
 
 
 rule collect_turns:

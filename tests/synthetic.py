@@ -195,26 +195,26 @@ def results(
 
     parity: makes the parity table of the runs' table (paths of parquet files), where one is wanted.
     """
-    import aggregate
-    import compare
-    import cost
-    import energy as energies
+    import aggregate_runs
+    import collect_energy
+    import compare_devices
+    import compute_cost
 
     tables = Path(folder, "tables")
     paths = {name: (tables / f"{name}.csv", tables / f"{name}.parquet") for name in TABLES}
-    aggregate.main(write(folder, all_records), *paths["runs"], *paths["windows"])
+    aggregate_runs.main(write(folder, all_records), *paths["runs"], *paths["windows"])
     outputs = {name: paths[name] for name in ("rates", "comparison", "best", "overall")}
     names = [device["name"] for device in devices]
     runs, windows, drawn, drawn_windows, rates = (
         paths[name][1] for name in ("runs", "windows", "energy", "energy_windows", "rates")
     )
-    energies.main(
+    collect_energy.main(
         runs, windows, wall_meters, declared or {}, {name: paths[name] for name in ("energy", "energy_windows")}
     )
     judged = parity(runs) if parity else None
-    compare.main(runs, windows, names, outputs, judged, [drawn, drawn_windows], assumptions)
+    compare_devices.main(runs, windows, names, outputs, judged, [drawn, drawn_windows], assumptions)
     money = {name: paths[name] for name in ("costs", "break_even")}
-    cost.main(runs, windows, rates, drawn_windows, assumptions, target, money)
+    compute_cost.main(runs, windows, rates, drawn_windows, assumptions, target, money)
     found = {name: parquet for name, (_, parquet) in paths.items()}
     return found | {"parity": judged} if judged else found
 

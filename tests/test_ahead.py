@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-import compare
+import compare_devices
 from trainoff.analyze import ahead, noise, tables
 from trainoff.report import turn_words
 
@@ -19,7 +19,7 @@ def frames(replicates, names=("cpu", "laptop"), noise=0.015):
     keys = tables.records.RUN_KEYS
     runs = tables.run_table(sorted(found, key=lambda one: [one[1]["run"][key] for key in keys]))
     windows = tables.window_table(found)
-    return runs, windows, compare.compare(runs, windows, list(names), kinds=QUIET)
+    return runs, windows, compare_devices.compare(runs, windows, list(names), kinds=QUIET)
 
 
 def test_open_pairs_say_how_many_replicates_would_decide_them():

@@ -15,9 +15,9 @@ import pytest
 import synthetic
 from fuzz import record as records_of
 
-import aggregate
+import aggregate_runs
 import bundle
-import compare
+import compare_devices
 from trainoff import bounds, records, windows
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, claims, merging
@@ -68,7 +68,7 @@ class Machine:
             shutil.rmtree(imported, ignore_errors=True)
             merging.unpack(survey.paths, survey.names, imported)
         files = {name: (self.folder / f"{name}.csv", self.folder / f"{name}.parquet") for name in TABLES}
-        aggregate.main(
+        aggregate_runs.main(
             self.metrics,
             *files["runs"],
             *files["windows"],
@@ -77,7 +77,9 @@ class Machine:
             lambda place, path, record: record.update(settings=merging.settings_text(EXPERIMENT)),
         )
         outputs = {name: files[name] for name in TABLES[2:]}
-        compare.main(files["runs"][1], files["windows"][1], [device["name"] for device in survey.devices], outputs)
+        compare_devices.main(
+            files["runs"][1], files["windows"][1], [device["name"] for device in survey.devices], outputs
+        )
         return {name: csv.read_bytes() for name, (csv, _) in files.items()}, pd.read_parquet(files["runs"][1])
 
 

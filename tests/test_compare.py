@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-import aggregate
-import compare
+import aggregate_runs
+import compare_devices
 from trainoff.analyze import parity, reasons, tables
 from trainoff.report import reasons as sentences
 
@@ -20,7 +20,7 @@ ALIKE = [device for device in synthetic.DEVICES if device["name"] in ("cpu", "la
 def compared(records, devices=NAMES, standing=None):
     found = [(f"{rank}.json", record) for rank, record in enumerate(records)]
     runs = tables.run_table(sorted(found, key=lambda one: [one[1]["run"][key] for key in tables.records.RUN_KEYS]))
-    return compare.compare(runs, tables.window_table(found), devices, standing)
+    return compare_devices.compare(runs, tables.window_table(found), devices, standing)
 
 
 def of(records, device):
@@ -29,7 +29,7 @@ def of(records, device):
 
 def test_three_replicates_find_a_fast_device_and_no_difference_between_equals():
     found = compared(synthetic.records(DEVICES, replicates=3))["comparison"]
-    assert list(found) == compare.COMPARISON_COLUMNS
+    assert list(found) == compare_devices.COMPARISON_COLUMNS
     assert len(found) == 8
     assert (
         set(found["verdict"]) == {"faster"} and set(found["device"]) == {"cuda"} and set(found["baseline"]) == {"cpu"}
@@ -91,7 +91,7 @@ def test_one_run_each_says_so():
 def test_one_device_gives_rates_and_no_verdict():
     found = compared(synthetic.records(DEVICES[:1]))
     assert len(found["rates"]) == 8 and len(found["comparison"]) == 0 and len(found["overall"]) == 0
-    assert list(found["comparison"]) == compare.COMPARISON_COLUMNS
+    assert list(found["comparison"]) == compare_devices.COMPARISON_COLUMNS
 
 
 def test_failed_cells_are_not_comparable_and_the_rest_is():
@@ -126,7 +126,7 @@ def test_a_missing_replicate_is_said():
 
 def test_status_counts():
     rates = compared(synthetic.records(DEVICES, replicates=3, failures={24: "timed_out"}))["rates"]
-    assert list(rates) == compare.RATE_COLUMNS
+    assert list(rates) == compare_devices.RATE_COLUMNS
     assert sorted(rates["status_counts"].unique()) == ["ok: 2, timed_out: 1", "ok: 3"]
     assert set(rates["windows"]) == {6, 9}
 
@@ -187,11 +187,11 @@ def test_the_same_metrics_give_the_same_bytes(tmp_path):
     for name, order in (("first", paths), ("second", random.Random(2).sample(paths, len(paths)))):
         folder = tmp_path / name
         outputs = [folder / file for file in ("runs.csv", "runs.parquet", "windows.csv", "windows.parquet")]
-        aggregate.main(order, *outputs)
+        aggregate_runs.main(order, *outputs)
         made = {key: (folder / f"{key}.csv", folder / f"{key}.parquet") for key in ("rates", "comparison", "overall")}
-        compare.main(outputs[1], outputs[3], ["cpu", "laptop"], made)
+        compare_devices.main(outputs[1], outputs[3], ["cpu", "laptop"], made)
         files[name] = [path.read_bytes() for pair in made.values() for path in pair]
-        assert list(pd.read_csv(made["comparison"][0])) == compare.COMPARISON_COLUMNS
+        assert list(pd.read_csv(made["comparison"][0])) == compare_devices.COMPARISON_COLUMNS
     assert files["first"] == files["second"]
 
 

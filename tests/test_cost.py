@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from project import ROOT
 from test_experiment import CATALOG, DEFAULT, SCHEMA, check, merged
 
-import cost as costs_script
+import compute_cost as costs_script
 import plot_break_even
 import plot_cost
 import plot_efficiency

@@ -7,7 +7,7 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-import energy as energies
+import collect_energy as energies
 from trainoff import energy
 from trainoff.analyze import tables, wall_meter
 from trainoff.errors import UserError

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import limit
-import limits
+import collect_limits
+import find_limit
 
 
 @given(st.integers(1, 200), st.integers(-5, 250))
@@ -20,7 +20,7 @@ def test_the_edge_is_found_in_few_trials(number, edge):
         ok = values.index(value) < edge
         return {"value": value, "status": "ok" if ok else "crashed", "message": None if ok else "SIGSEGV"}
 
-    found = limit.search(values, attempt)
+    found = find_limit.search(values, attempt)
     training = [value for value in values if values.index(value) < edge]
     assert found["largest"] == (training[-1] if training else None)
     assert found["smallest_failed"] == next(iter(values[len(training) :]), None)
@@ -34,7 +34,9 @@ def test_a_table_says_where_and_why():
     run = {"device": "metal", "model": "mobilenetv2", "axis": "img_dim", "batch_size": 32, "img_dim": 0}
     tried = [{"value": 160, "status": "ok", "message": None, "peak_memory_bytes": 2**30}, edge]
     beyond = {"run": run, "largest": 512, "smallest_failed": None, "at_edge": None, "tried": tried[:1]}
-    table = limits.table([{**beyond, "largest": 160, "smallest_failed": 196, "at_edge": edge, "tried": tried}, beyond])
+    table = collect_limits.table(
+        [{**beyond, "largest": 160, "smallest_failed": 196, "at_edge": edge, "tried": tried}, beyond]
+    )
     assert table["largest"].tolist() == [160, 512]
     assert table["whole_range"].tolist() == [False, True]
     assert table["fixed"].tolist() == ["batch_size 32"] * 2
@@ -66,7 +68,7 @@ def test_a_memory_limit_is_found(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (14 * 2**30, before[1]))
     try:
-        limit.limit(run, tmp_path / "limit.json", tmp_path / "log", 5, print)
+        find_limit.limit(run, tmp_path / "limit.json", tmp_path / "log", 5, print)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     found = json.loads((tmp_path / "limit.json").read_text())

@@ -10,8 +10,8 @@ import synthetic
 from test_report import page
 from test_train import RUN, data  # noqa: F401 (a fixture)
 
-import pack
-import packing as packing_script
+import compare_concurrency as packing_script
+import train_together
 from trainoff.analyze import packing
 from trainoff.errors import UserError
 from trainoff.measure import packed
@@ -21,7 +21,9 @@ from trainoff.supervise import metering
 def test_a_real_pack_of_two_trains_side_by_side(data, tmp_path):  # noqa: F811
     files, folder = data
     logs = [tmp_path / f"{place}.log" for place in range(2)]
-    record = pack.pack(RUN, 2, files, folder / "images.json", tmp_path / "pack.json", logs, 10, lambda words: None)
+    record = train_together.pack(
+        RUN, 2, files, folder / "images.json", tmp_path / "pack.json", logs, 10, lambda words: None
+    )
     assert record["status"] == "ok", record["trainings"]
     assert packing.read(tmp_path / "pack.json") == record
     assert record["images_per_second"] == pytest.approx(sum(record["run_images_per_second"]))
@@ -44,8 +46,8 @@ def test_a_training_that_ends_early_holds_nobody_back(monkeypatch):
         ended.append(run["barrier"]["place"])
         return run["seed"]
 
-    monkeypatch.setattr(pack, "launch", launch)
-    outcomes, _ = pack.together({"seed": 5, "device": {"accelerator": "cpu"}}, 3, {}, [None] * 3, 1)
+    monkeypatch.setattr(train_together, "launch", launch)
+    outcomes, _ = train_together.together({"seed": 5, "device": {"accelerator": "cpu"}}, 3, {}, [None] * 3, 1)
     assert sorted(ended) == [0, 1, 2] and ended[0] == 0
     assert outcomes == [5, 6, 7]
 
@@ -64,10 +66,10 @@ def windows(*times):
 
 def test_only_time_in_which_all_trained_counts():
     slow, fast = windows((10, 10), (10, 20)), windows((5, 5), (5, 10), (5, 15))
-    assert pack.rates_of([slow, fast]) == [10, 20]
+    assert train_together.rates_of([slow, fast]) == [10, 20]
     # Left alone, the slow one got faster: that is not the rate of a pack.
-    assert pack.rates_of([windows((10, 10), (2, 12)), windows((5, 5), (5, 10))]) == [10, 20]
-    assert pack.rates_of([windows((30, 30)), windows((10, 10))])[0] == pytest.approx(100 / 30)
+    assert train_together.rates_of([windows((10, 10), (2, 12)), windows((5, 5), (5, 10))]) == [10, 20]
+    assert train_together.rates_of([windows((30, 30)), windows((10, 10))])[0] == pytest.approx(100 / 30)
 
 
 def record(at_once, rate, seconds, status="ok", device="gpu", trainable=True, joules=None):

@@ -10,7 +10,7 @@ import pytest
 import synthetic
 from test_report import page
 
-import parity as script
+import check_parity as script
 from trainoff import experiment
 from trainoff.analyze import parity
 from trainoff.errors import UserError
@@ -199,8 +199,8 @@ def probes(tmp_path_factory):
     """Paths of two real probes of one CPU under two names."""
     folder = project.make(tmp_path_factory.mktemp("probes") / "trainoff", TWO)
     planned = project.planned(folder)
-    assert (planned["probe"], planned["parity"], planned["train"]) == (2, 1, 2)
-    done = project.snakemake(folder, "--until", "probe")
+    assert (planned["probe_device"], planned["check_parity"], planned["train"]) == (2, 1, 2)
+    done = project.snakemake(folder, "--until", "probe_device")
     assert done.returncode == 0, done.stdout
     names = [device["name"] for device in DEVICES]
     return [

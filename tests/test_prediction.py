@@ -9,8 +9,8 @@ import pytest
 import synthetic
 import yaml
 
+import estimate_devices
 import plot_estimates
-import predict
 from trainoff import numbers
 from trainoff.analyze import anchors, cost, estimates, hardware, networks, prediction, published
 from trainoff.errors import UserError
@@ -122,7 +122,7 @@ def results(folder, devices, wanted, sheets, change=None, training=None, prices=
     labels = {device["name"]: device["label"] for device in devices}
     catalog = {name: str(path) for name, path in CATALOG.items()}
     facts = prices or synthetic.ASSUMPTIONS["devices"]
-    predict.main(
+    estimate_devices.main(
         tables["rates"], tables["runs"], catalog, wanted, labels, facts, synthetic.ASSUMPTIONS, training, paths
     )
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}

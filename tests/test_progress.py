@@ -7,7 +7,7 @@ import time
 
 import synthetic
 
-import report_path
+import find_report
 from trainoff.supervise import progress
 
 RUN = {
@@ -63,21 +63,21 @@ def test_a_failed_run_tells_its_reason_at_once(tmp_path):
 
 
 def test_a_finished_sweep_is_told_from_one_that_did_something(tmp_path):
-    assert report_path.words(0, tmp_path) == ""
+    assert find_report.words(0, tmp_path) == ""
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables/runs.csv").write_text('device,reason\ncpu,"two\nlines"\ncpu,\n')
     report = tmp_path / "report.html"
     report.write_text("")
     written = report.stat().st_mtime
-    assert report_path.words(written - 1, tmp_path) == f"Report: {report}"
-    assert report_path.words(written + 1, tmp_path).startswith("Everything was finished already: 2 runs")
+    assert find_report.words(written - 1, tmp_path) == f"Report: {report}"
+    assert find_report.words(written + 1, tmp_path).startswith("Everything was finished already: 2 runs")
 
 
 def test_the_last_experiment_file_names_the_results(tmp_path):
     for name, text in (("a", "title: A"), ("b", "pathvars: {results: results/b}")):
         (tmp_path / name).write_text(text)
-    assert report_path.results_of([tmp_path / "a"]) == "results"
-    assert report_path.results_of([tmp_path / "a", tmp_path / "b"]) == "results/b"
+    assert find_report.results_of([tmp_path / "a"]) == "results"
+    assert find_report.results_of([tmp_path / "a", tmp_path / "b"]) == "results/b"
 
 
 def test_runs_that_end_elsewhere_are_told_of_as_they_appear(tmp_path):

@@ -25,9 +25,9 @@ from project import ROOT
 from test_bundles import EXPERIMENT, Machine, entry
 from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 
-import aggregate
-import compare
-import parity
+import aggregate_runs
+import check_parity
+import compare_devices
 from trainoff import axes, experiment, experiment_checks, records
 from trainoff.analyze import tables
 from trainoff.errors import UserError
@@ -150,14 +150,14 @@ def test_a_metrics_file_is_refused_in_a_sentence_or_becomes_rows(tmp_path_factor
     path.write_text(json.dumps(changed), encoding="utf-8")
     outputs = [folder / name for name in ("runs.csv", "runs.parquet", "windows.csv", "windows.parquet")]
     try:
-        aggregate.main([path], *outputs)
+        aggregate_runs.main([path], *outputs)
     except UserError as error:
         assert len(str(error)) < 2000 and str(path) in str(error) and "elete the file" in str(error)
         return
     assert METRICS_SCHEMA.is_valid(tables.read(path))
     runs, windows = pd.read_parquet(outputs[1]), pd.read_parquet(outputs[3])
     assert len(runs) == 1
-    compare.compare(runs, windows, [])
+    compare_devices.compare(runs, windows, [])
 
 
 @given(changed=mutated(RECORDS, json_values))
@@ -304,7 +304,7 @@ class Here:
         try:
             found, _ = self.machine.tables(self.path)
             outputs = folder / "parity.csv", folder / "parity.parquet"
-            parity.main([self.probe], folder / "runs.parquet", "cpu", *outputs, folder / "imported")
+            check_parity.main([self.probe], folder / "runs.parquet", "cpu", *outputs, folder / "imported")
             found["parity"] = outputs[0].read_bytes()
         except UserError as error:
             found = str(error)

@@ -12,7 +12,7 @@ import pytest
 import synthetic
 from test_figures import FIGURES, draw
 
-import report
+import write_report
 from trainoff import numbers
 from trainoff.report import rows, unusual
 from trainoff.report.carried import column, frame, plain
@@ -42,7 +42,7 @@ def page(folder, devices, records, title="A title", drawn=(), change=None, pair=
             files["svg"].write_text('<svg xmlns="http://www.w3.org/2000/svg"><text id="a">figure</text></svg>')
             files["facts"].write_text(json.dumps({"title": "A finding", "subtitle": "", "notes": []}))
             made[name] = files | ({"narrow": files["svg"]} if entry.main else {})
-    report.main(
+    write_report.main(
         tables,
         {name: {part: files.get(part) for part in ("svg", "narrow", "facts")} for name, files in made.items()},
         title,
@@ -331,7 +331,7 @@ def test_eight_devices_and_nothing_measured(tmp_path):
 
 
 def test_plots_and_report_take_plain_values_only():
-    for script in [*(f"plot_{name}" for name in FIGURES), "report"]:
+    for script in [*(f"plot_{name}" for name in FIGURES), "write_report"]:
         assert not hasattr(importlib.import_module(script), "snakemake")
 
 

@@ -13,7 +13,7 @@ from trainoff import records
 
 RUNS = 2
 # Jobs that are there once for every image size, model or run that is new.
-TIMES = {"probe": 2, "pack": 4}
+TIMES = {"probe_device": 2, "train_together": 4}
 TABLE = {key: rest for key, *rest in write_reference.what_reruns()}
 
 
@@ -140,7 +140,7 @@ def test_what_was_deleted_comes_back(copy):
     for name in ("figures/cost.png", "tables/runs.csv", "images/img_dim~32/train_labels.npy"):
         (copy / "results" / name).unlink()
     jobs = project.planned(copy)
-    assert {"plot_cost", "aggregate", "prepare_images"} <= jobs.keys() and "train" not in jobs
+    assert {"plot_cost", "aggregate_runs", "prepare_images"} <= jobs.keys() and "train" not in jobs
 
 
 def test_a_deleted_record_is_trained_again(copy):
@@ -172,7 +172,7 @@ def test_no_table_is_made_of_a_record_that_is_not_the_run(copy):
         f"    text = open({str(path)!r}).read()\n"
         f"    open({str(path)!r}, 'w').write(text.replace('\"dropout\": 0.4', '\"dropout\": 0.3'))\n"
     )
-    done = project.snakemake(copy, "--snakefile", "meddle.smk", "--forcerun", "aggregate")
+    done = project.snakemake(copy, "--snakefile", "meddle.smk", "--forcerun", "aggregate_runs")
     assert done.returncode != 0
     assert f"{path.relative_to(copy)}: is not the run that is wanted: dropout 0.3 → 0.4" in done.stdout
 

@@ -41,3 +41,8 @@ def test_imports_go_one_way(room):
     for path in modules:
         wrong = imported_rooms(path) - RESTS_ON[room] - {room}
         assert not wrong, f"{path.relative_to(PACKAGE)} imports from {', '.join(sorted(wrong))}"
+
+
+def test_no_script_shares_its_name_with_a_module():
+    scripts = {path.stem for path in PACKAGE.parent.glob("*.py")}
+    assert not scripts & {path.stem for path in PACKAGE.rglob("*.py")}

@@ -11,8 +11,8 @@ import synthetic
 from test_figures import FIGURES, draw, words
 from test_report import page
 
-import aggregate
-import compare
+import aggregate_runs
+import compare_devices
 from trainoff import records
 from trainoff.report import summaries
 
@@ -56,12 +56,12 @@ def test_tables_cost_in_proportion_to_the_runs(tmp_path):
         folder = tmp_path / f"{len(counts['compare'])}"
         paths = synthetic.write(folder, synthetic.records(DEVICES, grid(configurations), replicates=3))
         outputs = [folder / name for name in ("runs.csv", "runs.parquet", "windows.csv", "windows.parquet")]
-        counts["aggregate"].append(calls(aggregate.main, paths, *outputs))
+        counts["aggregate"].append(calls(aggregate_runs.main, paths, *outputs))
         tables = {
             name: (folder / f"{name}.csv", folder / f"{name}.parquet") for name in ("rates", "comparison", "overall")
         }
         names = [device["name"] for device in DEVICES]
-        counts["compare"].append(calls(compare.main, outputs[1], outputs[3], names, tables))
+        counts["compare"].append(calls(compare_devices.main, outputs[1], outputs[3], names, tables))
     for name, (_, small, large) in counts.items():
         assert large <= MOST_GROWTH * small, f"{name}: {small} calls became {large}"
 
@@ -144,7 +144,7 @@ def test_a_finished_sweep_starts_nearly_as_fast_as_bare_snakemake(tmp_path, monk
     for what, lanes in processor.items():
         assert scale.ratio_of(lanes) < 3, (what, lanes)
     assert scale.plan_problems({RUNS: (seconds, processor, planned)}) == []
-    assert planned["train"] == 20 and planned["aggregate"] == 1
+    assert planned["train"] == 20 and planned["aggregate_runs"] == 1
 
 
 def test_made_up_results_are_valid_and_as_many_as_asked_for(tmp_path):
@@ -171,7 +171,7 @@ def test_bounds_are_judged():
     assert scale.plan_problems({8: (met, met, {"train": 2})})
     assert not scale.plan_problems({8: (met, met, {"train": 1})})
     one = {"seconds": 4.0, "memory_bytes": 2**29}
-    steps = dict.fromkeys(("aggregate", "compare", "plot_ratio", "report"), one)
+    steps = dict.fromkeys(("aggregate_runs", "compare_devices", "plot_ratio", "write_report"), one)
     rows = {row[0]: row for row in scale.step_rows({10_000: (steps, 7_000_000)})}
     assert all(row[-1] for row in rows.values()) and rows["figures and report"][2] == 8.0
     slow = {rule: one | {"seconds": 70.0} for rule in steps}

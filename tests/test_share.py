@@ -8,7 +8,7 @@ from PIL import Image
 from test_report import Outline
 
 import draw_share
-import share
+import share_report
 
 ASKED = {"compare": None, "baseline": None}
 TABLES = ("runs", "windows", "energy_windows", "rates", "overall", "costs")
@@ -44,14 +44,14 @@ def test_a_gallery_tells_the_spread_between_machines_of_one_kind(tmp_path):
     site = tmp_path / "site"
     for name, speed_up in (("one", 1.0), ("other", 1.25)):
         (tmp_path / name).mkdir()
-        place = share.share(published(tmp_path / name, f"Machine <i>{name}</i>", speed_up), site)
+        place = share_report.share(published(tmp_path / name, f"Machine <i>{name}</i>", speed_up), site)
         assert sorted(path.name for path in place.iterdir()) == ["entry.json", "index.html", "share.png"]
     (site / "broken").mkdir()
     (site / "broken/entry.json").write_text("{}")
-    path, number = share.gallery(site)
+    path, number = share_report.gallery(site)
     assert number == 2, "what cannot be read is left out"
     text = path.read_text()
-    rows = {row["chip"]: row for row in share.rows(share.entries(site))}
+    rows = {row["chip"]: row for row in share_report.rows(share_report.entries(site))}
     assert rows["CUDA"]["machines"] == 2 and 1.24 < rows["CUDA"]["spread"] < 1.26
     assert "1.25×" in Outline(text).text and "<i>" not in text
     links = re.findall(r'href="([^"#][^"]*index.html)"', text)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-import aggregate
+import aggregate_runs
 from trainoff.analyze import tables
 from trainoff.errors import UserError
 
@@ -28,7 +28,7 @@ def change(path, **parts):
 def test_one_row_per_run_and_per_window(tmp_path):
     paths = synthetic.write(tmp_path, synthetic.records(DEVICES, failures={1: "crashed", 2: "diverged"}))
     files = outputs(tmp_path / "tables")
-    aggregate.main(paths, *files)
+    aggregate_runs.main(paths, *files)
     runs, windows = pd.read_parquet(files[1]), pd.read_parquet(files[3])
     assert list(runs) == list(tables.RUN_COLUMNS) == list(pd.read_csv(files[0]))
     assert list(windows) == list(tables.WINDOW_COLUMNS) == list(pd.read_csv(files[2]))
@@ -62,14 +62,14 @@ def test_tables_do_not_depend_on_the_order_of_the_files(tmp_path):
     paths = synthetic.write(tmp_path, synthetic.records(DEVICES, replicates=2, failures={3: "timed_out"}))
     shuffled = random.Random(1).sample(paths, len(paths))
     first, second = outputs(tmp_path / "first"), outputs(tmp_path / "second")
-    aggregate.main(paths, *first)
-    aggregate.main(shuffled, *second)
+    aggregate_runs.main(paths, *first)
+    aggregate_runs.main(shuffled, *second)
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_no_runs_give_empty_tables(tmp_path):
     files = outputs(tmp_path)
-    aggregate.main([], *files)
+    aggregate_runs.main([], *files)
     assert len(pd.read_parquet(files[1])) == 0 and list(pd.read_csv(files[2])) == list(tables.WINDOW_COLUMNS)
 
 

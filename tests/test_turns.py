@@ -13,7 +13,7 @@ import psutil
 import pytest
 import synthetic
 
-import compare
+import compare_devices
 from trainoff import duel, experiment
 from trainoff.analyze import turns
 from trainoff.measure import turning as steps
@@ -252,10 +252,12 @@ def test_the_table_of_turns_decides_the_comparison():
     devices = [device for device in synthetic.DEVICES if device["name"] in ("cpu", "laptop")]
     records = synthetic.records(devices)
     found = [(f"{rank}.json", one) for rank, one in enumerate(records)]
-    runs = compare.tables.run_table(
-        sorted(found, key=lambda one: [one[1]["run"][key] for key in compare.records.RUN_KEYS])
+    runs = compare_devices.tables.run_table(
+        sorted(found, key=lambda one: [one[1]["run"][key] for key in compare_devices.records.RUN_KEYS])
     )
-    compared = compare.compare(runs, compare.tables.window_table(found), ["cpu", "laptop"], turned=table)["comparison"]
+    compared = compare_devices.compare(
+        runs, compare_devices.tables.window_table(found), ["cpu", "laptop"], turned=table
+    )["comparison"]
     assert compared["source"].value_counts().to_dict() == {"runs": 7, "turns": 1}
     told = compared[compared["source"] == "turns"].iloc[0]
     assert (told["ci_low"], told["ci_high"]) == (row["ci_low"], row["ci_high"])

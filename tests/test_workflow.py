@@ -19,7 +19,8 @@ from trainoff import records
 RUNS = 2
 AFTER_TRAINING = dict.fromkeys(
     [
-        *("aggregate", "energy", "compare", "cost", "overhead", "plan_next", "predict", "draw_share", "report", "all"),
+        *("aggregate_runs", "collect_energy", "compare_devices", "compute_cost", "fit_overhead", "plan_next"),
+        *("estimate_devices", "draw_share", "write_report", "all"),
         *project.plots_of(),
     ],
     1,
@@ -95,7 +96,7 @@ def test_a_wall_meter_is_read_after_the_runs(copy):
     """A steady 50 W, logged beside the sweep; before the file is there, a sentence."""
     meter = {"wall_meters": [{"file": "meter.csv", "devices": ["cpu"]}], "idle_seconds": 0}
     (copy / "tiny.yaml").write_text(yaml.safe_dump(project.TINY | {"energy": meter}))
-    done = project.snakemake(copy, "--until", "energy")
+    done = project.snakemake(copy, "--until", "collect_energy")
     assert done.returncode != 0 and "there is no file meter.csv" in done.stdout and "Traceback" not in done.stdout
 
     windows = [window for path in project.metrics_files(copy) for window in records.read(path)["windows"]]
@@ -104,7 +105,7 @@ def test_a_wall_meter_is_read_after_the_runs(copy):
     step = min(window["seconds"] for window in windows) / 100
     lines = [f"{first + number * step:.4f},50" for number in range(int((last - first) / step))]
     (copy / "meter.csv").write_text("\n".join(["time,watts", *lines]))
-    done = project.snakemake(copy, "--until", "energy")
+    done = project.snakemake(copy, "--until", "collect_energy")
     assert done.returncode == 0, done.stdout
     table = pd.read_csv(copy / "results/tables/energy.csv")
     assert set(table["energy_source"]) == {"wall_meter"} and set(table["energy_scope"]) == {"machine"}
@@ -234,6 +235,6 @@ def test_results_may_lie_on_another_disk(finished, tmp_path):
     shutil.copytree(finished / "results", elsewhere)
     place = f"pathvars={{results: '{elsewhere}'}}"
     assert "train" not in project.planned(finished, "--config", place)
-    done = project.snakemake(finished, "--config", place, "--forcerun", "aggregate", "--until", "aggregate")
+    done = project.snakemake(finished, "--config", place, "--forcerun", "aggregate_runs", "--until", "aggregate_runs")
     assert done.returncode == 0, done.stdout
     assert str(tmp_path) not in (elsewhere / "tables/runs.csv").read_text()

@@ -1,6 +1,7 @@
 """What stands in the way of comparing two results, what must be known beside their ratio, and the flags of their runs.
 
-A result is a dict as scripts/compare.py gathers it: `runs`, those `used`, and its `rate`; a side is a result and its device.
+A result is a dict as scripts/compare_devices.py gathers it: `runs`, those `used`, and its `rate`; a side is a result and its
+device.
 """
 
 import math

@@ -55,7 +55,7 @@ MAKESPAN_COLUMNS = {
 
 
 def read(path):
-    """The record that scripts/pack.py wrote to `path`."""
+    """The record that scripts/train_together.py wrote to `path`."""
     try:
         record = json.loads(Path(path).read_bytes())
         record["run"]["device"], record["at_once"], record["status"], record["images_per_second"], record["seconds"]

@@ -67,7 +67,7 @@ class Finding:
 
 
 def read(path):
-    """The record that scripts/probe.py wrote to `path`."""
+    """The record that scripts/probe_device.py wrote to `path`."""
     try:
         record = json.loads(Path(path).read_bytes())
         record["run"]["device"], record["run"]["model"], record["run"]["precision"]

@@ -143,7 +143,7 @@ class Side:
         return {
             "status": self.failure.status if self.failure else self.outcome.status,
             "failure": self.outcome.failure,
-            # Taken out and kept once, by scripts/turns.py.
+            # Taken out and kept once, by scripts/take_turns.py.
             "software": journal.last("imported").get("software", {}),
             "import_seconds": journal.last("imported").get("seconds"),
             "build_seconds": journal.last("built").get("seconds"),

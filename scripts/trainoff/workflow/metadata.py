@@ -15,7 +15,7 @@ from trainoff.files import write_text
 
 # Scripts of rules whose metadata is not kept: a record identifies itself, and a download is checked by its hash. An importing
 # workflow gives the rules other names.
-NOT_KEPT = {"train", "turns", "fetch_dataset", "fetch_weights"}
+NOT_KEPT = {"train", "take_turns", "fetch_dataset", "fetch_weights"}
 
 
 def is_news(record):

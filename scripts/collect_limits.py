@@ -25,7 +25,7 @@ COLUMNS = [
 
 
 def table(found):
-    """One row per device, model and axis of what scripts/limit.py wrote: the largest value that trains, and why no more.
+    """One row per device, model and axis of what scripts/find_limit.py wrote: the largest value that trains, and why no more.
 
     whole_range: even the greatest value tried trains, so the limit lies beyond. peak_memory_bytes: of the process at the
     largest value.

@@ -13,7 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from report_path import results_of
+from find_report import results_of
 from trainoff.errors import one_line
 from trainoff.files import write_text
 from trainoff.report import page
