@@ -52,7 +52,7 @@ def runs_to_measure(device, which):
     """
     config = _read_yaml("config.yaml") | {"devices": [device], "replicates": 1}
     models = _read_yaml("catalog/models.yaml")
-    entries = experiment.devices(config, _read_yaml("catalog/devices.yaml"), devices.detect)
+    entries = experiment.devices(config, _read_yaml("catalog/devices.yaml"), list)
     found = [
         {
             **run,

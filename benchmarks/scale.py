@@ -141,7 +141,7 @@ def make_project(folder, settings):
     shutil.copytree(ROOT, folder, ignore=ignored)
     (folder / "scale.yaml").write_text(yaml.safe_dump(settings))
     config = yaml.safe_load((ROOT / "config.yaml").read_text()) | settings
-    entries = experiment.devices(config, yaml.safe_load((ROOT / "catalog/devices.yaml").read_text()), devices.detect)
+    entries = experiment.devices(config, yaml.safe_load((ROOT / "catalog/devices.yaml").read_text()), list)
     runs = experiment.runs(config, entries)
     for rank, run in enumerate(runs):
         write_metrics(folder / "results", run, rank)

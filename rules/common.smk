@@ -18,6 +18,7 @@ from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 from snakemake.utils import update_config
 
 from trainoff import axes
+from trainoff import choosing
 from trainoff import devices as machine
 from trainoff import disks
 from trainoff import experiment, experiment_checks, networks, own_code
@@ -35,6 +36,7 @@ from trainoff.workflow.metadata import Metadata, compare_without_pandas, is_news
 
 logger.addFilter(is_news)
 isolation.shut_out_user_packages(snakemake.__file__)
+isolation.quote_python()
 # What is measured takes all cores, so that nothing runs beside it. By the names that an importing workflow gives.
 TRAIN = workflow.modifier.modify_rulename("train")
 MEASURED_RULES = {
@@ -124,7 +126,11 @@ try:
     MODELS = networks.of_experiment(config, MODELS)
     CATALOG = read_yaml("catalog/devices.yaml")
     experiment_checks.check_catalog(CATALOG, SCHEMA)
-    DEVICES = experiment.devices(config, CATALOG, detect=machine.detect)
+    # What `devices: auto` stands for here, and why.
+    CHOICE = choosing.here() if config["devices"] == "auto" else choosing.NONE
+    DEVICES = experiment.devices(
+        config, CATALOG, detect=lambda: choosing.entries(CHOICE, CATALOG)
+    )
     experiment_checks.check_devices(DEVICES, config, SCHEMA, MODELS)
     # What costs rest on; no training depends on it.
     ASSUMPTIONS = cost.assumptions(config, DEVICES, CATALOG)

@@ -54,6 +54,8 @@ onstart:
         print(
             f"{one_line(config['title'])} ({one_line(EXPERIMENT_FILES)}): {len(to_train)} of {len(RUNS)} runs to train, on "
             f"{', '.join(device['name'] for device in DEVICES)}",
+            *CHOICE.lines,
+            sep="\n  ",
             file=sys.stderr,
         )
     if workflow.executor_plugin.name not in ("local", "touch") and to_train:

@@ -6,22 +6,24 @@ Prints one part per line, of the devices given or else of the configuration's, a
 """
 
 import argparse
-import platform
 import sys
 from pathlib import Path
 
 import yaml
 from snakemake.utils import update_config
 
-from trainoff import devices, experiment, experiment_file
+from trainoff import choosing, experiment, experiment_file, machine
 from trainoff.errors import UserError
 
 ROOT = Path(__file__).parents[1]
+# Parts whose libraries for NVIDIA GPUs lie in the same folders (nvidia/cudnn, nvidia/nccl), of other versions.
+APART = {"cuda": "TensorFlow", "torch": "PyTorch", "jax-cuda": "JAX"}
 
 
-def parts_of(entries, nvidia):
-    """The parts that device entries need besides base, in order, without repeats. nvidia: is there an NVIDIA GPU?
+def parts_of(entries, nvidia, system="Linux"):
+    """The parts that device entries need besides base, in order, without repeats.
 
+    nvidia: whether there is an NVIDIA GPU; system: as platform.system() gives it.
     Raises UserError for devices whose parts do not go together.
     """
     parts = []
@@ -29,17 +31,23 @@ def parts_of(entries, nvidia):
         parts += {
             "tensorflow-cuda": ["cuda"] if nvidia else [],
             # PyTorch's own build brings its GPU libraries: several GB that a machine without the GPU does not need.
-            "torch": ["torch"] if nvidia or platform.system() == "Darwin" else ["torch-cpu"],
+            "torch": ["torch"] if nvidia or system == "Darwin" else ["torch-cpu"],
             "jax": ["jax"],
             "jax-cuda": ["jax-cuda"] if nvidia else ["jax"],
         }.get(entry["env"], [])
     parts = list(dict.fromkeys(parts))
-    if {"cuda", "jax-cuda"} <= set(parts):
+    together = [APART[part] for part in parts if part in APART]
+    if len(together) > 1:
         raise UserError(
-            "devices: TensorFlow and JAX bring different versions of NVIDIA's libraries and cannot share one environment. Let "
-            "conda make one for each: snakemake --cores 1 --use-conda. Or compare them in two runs of make."
+            f"devices: {' and '.join(together)} bring different versions of NVIDIA's libraries and cannot share one environment. "
+            "Let conda make one for each: snakemake --cores 1 --use-conda. Or compare them in two runs of make."
         )
     return parts
+
+
+def is_installed(part):
+    """Whether some version of a part is in .venv (locks/install.sh leaves a stamp)."""
+    return any((ROOT / ".venv").glob(f".stamp-{part}-*"))
 
 
 def main(config_files, names):
@@ -49,11 +57,15 @@ def main(config_files, names):
     if names:
         config["devices"] = names
     catalog = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
-    entries = experiment.devices(config, catalog, devices.detect)
-    nvidia = bool(devices.nvidia_gpus())
-    found = "an NVIDIA GPU" if nvidia else "an Apple GPU" if devices.is_apple_silicon() else "no GPU"
-    print(f"This machine has {found}; devices: {', '.join(entry['name'] for entry in entries)}.", file=sys.stderr)
-    print(*parts_of(entries, nvidia), sep="\n")
+    found = machine.read()
+    choice = choosing.of(found) if config["devices"] == "auto" else choosing.NONE
+    entries = experiment.devices(config, catalog, lambda: choosing.entries(choice, catalog))
+    parts = parts_of(entries, bool(found.gpus), found.system)
+    if found.failure:
+        print(found.failure, file=sys.stderr)
+    if not all(map(is_installed, parts)):
+        print(f"Devices: {', '.join(entry['name'] for entry in entries)}", *choice.lines, sep="\n  ", file=sys.stderr)
+    print(*parts, sep="\n")
 
 
 if __name__ == "__main__":

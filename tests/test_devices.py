@@ -4,13 +4,15 @@ import os
 
 import pytest
 
-from trainoff import devices
+from trainoff import choosing, devices, nvidia
 from trainoff.supervise import software
 
 GPUS = [
     {"uuid": "GPU-aa11", "name": "Tesla V100", "memory_bytes": 2**34, "driver": "550.54", "compute_capability": "7.0"},
     {"uuid": "GPU-bb22", "name": "H100", "memory_bytes": 2**36, "driver": "580.10", "compute_capability": "9.0"},
 ]
+BLACKWELL = GPUS[1] | {"name": "RTX 5090", "compute_capability": "12.0"}
+MAXWELL = GPUS[0] | {"name": "GTX 980", "compute_capability": "5.2"}
 SOFTWARE = {"tensorflow": "2.19.1", "keras": "3.15.1", "torch": "2.13.0", "jax": "0.10.2", "numpy": "2.1.3"}
 TORCH_FOR_CUDA_13 = ["filelock", "nvidia-cudnn-cu13==9.20.0.48; platform_system == 'Linux'", "cuda-toolkit==13.0.3.0"]
 TORCH_FOR_CUDA_12 = ["filelock", "nvidia-cudnn-cu12==9.1.0.70; platform_system == 'Linux'"]
@@ -20,10 +22,10 @@ def device(backend, accelerator, index=0):
     return {"name": "it", "backend": backend, "accelerator": accelerator, "index": index, "threads": None}
 
 
-def problem(backend, accelerator, gpu=None, precision="float32", requirements=(), **versions):
+def problem(backend, accelerator, gpu=None, precision="float32", requirements=(), own_list=None, **versions):
     installed = {key.replace("_", "-"): value for key, value in (SOFTWARE | versions).items() if value}
     return software.find_problem(
-        device(backend, accelerator), precision, installed.get, lambda package: list(requirements), gpu
+        device(backend, accelerator), precision, installed.get, lambda package: list(requirements), gpu, own_list
     )
 
 
@@ -51,7 +53,24 @@ def test_what_goes_together_is_let_through(found):
     [
         (problem("tensorflow", "cpu", tensorflow="2.20.0", tensorflow_metal="1.2.0"), "breaks TensorFlow 2.20.0"),
         (problem("tensorflow", "metal"), "Install tensorflow-metal==1.2.0"),
-        (problem("torch", "cuda", GPUS[0], requirements=TORCH_FOR_CUDA_13), "no longer serves Tesla V100"),
+        (
+            problem("torch", "cuda", GPUS[0], requirements=TORCH_FOR_CUDA_13, torch="2.14.0"),
+            "no longer serves Tesla V100",
+        ),
+        (
+            problem("torch", "cuda", GPUS[0], requirements=TORCH_FOR_CUDA_13),
+            "holds kernels for compute capability 7.5 to 12.0, and Tesla V100 has 7.0. Use the device `cuda` (TensorFlow)",
+        ),
+        (
+            problem("jax", "cuda", GPUS[0], jax_cuda12_plugin="0.10.2", nvidia_cudnn_cu12="9.28.0.42"),
+            "Tesla V100 has 7.0. Use the device `cuda` (TensorFlow)",
+        ),
+        (
+            problem("tensorflow", "cuda", BLACKWELL, nvidia_cudnn_cu12="9.3.0", own_list=("6.0", "9.0+PTX")),
+            "6.0 to 9.0, and RTX 5090 has 12.0. Use the device `cuda-torch` (PyTorch)",
+        ),
+        (problem("tensorflow", "cuda", MAXWELL, nvidia_cudnn_cu12="9.3.0"), "None of the frameworks here serves it"),
+        (problem("tensorflow", "cuda", GPUS[1], own_list=()), "is a CPU build here"),
         (problem("jax", "cuda", GPUS[0], jax_cuda13_plugin="0.10.2"), "no longer serves Tesla V100"),
         (
             problem("torch", "cuda", GPUS[1] | {"driver": "550.54"}, requirements=TORCH_FOR_CUDA_13),
@@ -82,7 +101,8 @@ def test_what_does_not_go_together_is_said_in_one_sentence_with_the_fix(found, w
     ],
 )
 def test_gpus_are_those_that_the_environment_leaves(visible, names):
-    assert [gpu["name"] for gpu in devices._allowed(GPUS, visible)] == names
+    cards = [gpu | {"slices": None} for gpu in GPUS]
+    assert [gpu["name"] for gpu in nvidia.allowed(cards, visible)] == names
 
 
 def test_a_gpu_is_named_to_the_framework_by_what_no_order_can_change(monkeypatch):
@@ -107,7 +127,7 @@ def test_nvidia_smi_is_read_as_it_prints(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert devices.detect()[:2] == ["cpu", "cuda"]
+    assert [pick.name for pick in choosing.here().picks][:2] == ["cpu", "cuda"]
     assert devices.describe("cuda", 0) == {
         "name": "Tesla V100-SXM2-16GB",
         "memory_bytes": 16384 * 2**20,

@@ -166,8 +166,10 @@ def test_a_gpu_without_a_counter_and_a_driver_that_fails_give_a_reason(nvml, mon
     nvml.architecture = 4
     assert "from Volta on" in meters.open_meter("cuda").reason
     forget()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-c")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-gone")
     assert "could not be opened" in meters.open_meter("cuda").reason
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-c")
+    assert "slice (MIG)" in meters.open_meter("cuda").reason
 
 
 # Apple: the library below zeus, whose numbers are millijoules.

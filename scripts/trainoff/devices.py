@@ -1,13 +1,12 @@
 """Which devices this machine has and what they are, told without importing a framework."""
 
-import csv
 import os
 import platform
-import shutil
 import subprocess
 
 import psutil
 
+from trainoff import machine, nvidia
 from trainoff.errors import UserError
 
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
@@ -17,65 +16,16 @@ class DeviceUnavailable(UserError):
     """The device that a run names cannot be used here: the run is recorded as `unavailable`."""
 
 
-def detect():
-    """Names in catalog/devices.yaml of the devices that this machine has: the CPU, then its GPU."""
-    names = ["cpu"]
-    if nvidia_gpus():
-        names.append("cuda")
-    if is_apple_silicon():
-        names.append("metal")
-    return names
-
-
 def is_apple_silicon():
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
 def nvidia_gpus():
-    """One dict per NVIDIA GPU that this process may use: uuid, name, memory_bytes, driver, compute_capability.
+    """One dict per NVIDIA GPU or slice that this process may use: uuid, name, memory_bytes, driver, compute_capability.
 
     In the driver's order, and where CUDA_VISIBLE_DEVICES is set, those that it names, in its order.
     """
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = "--query-gpu=uuid,name,memory.total,driver_version,compute_cap"
-    try:
-        answer = subprocess.run(
-            [program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if answer.returncode != 0:
-        return []
-    gpus = [
-        {
-            "uuid": uuid,
-            "name": name,
-            "memory_bytes": int(mebibytes) * 2**20 if mebibytes.isdigit() else None,
-            "driver": driver,
-            "compute_capability": capability,
-        }
-        for uuid, name, mebibytes, driver, capability in csv.reader(answer.stdout.splitlines(), skipinitialspace=True)
-    ]
-    return _allowed(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def _allowed(gpus, visible):
-    """Those of `gpus` that a value of CUDA_VISIBLE_DEVICES leaves, in its order; all when it is None.
-
-    Indices count as nvidia-smi does. As for CUDA, the first name that fits none ends the list.
-    """
-    if visible is None or visible.startswith("MIG"):
-        return gpus
-    chosen = []
-    for name in visible.split(","):
-        name = name.strip()
-        fits = [gpu for place, gpu in enumerate(gpus) if str(place) == name or (name and gpu["uuid"].startswith(name))]
-        if len(fits) != 1:
-            break
-        chosen += fits
-    return chosen
+    return nvidia.allowed(nvidia.listing().cards, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def environment(device):
@@ -108,8 +58,7 @@ def require(accelerator, index):
         count = len(nvidia_gpus())
         if index >= count:
             raise DeviceUnavailable(
-                f"This machine has {count} usable NVIDIA GPU(s) (asked: index {index}). Expected one that nvidia-smi lists: "
-                "install the NVIDIA driver, or take the device out of `devices:`."
+                f"This machine has {count} usable NVIDIA GPU(s) (asked: index {index}). {machine.unusable(machine.read())}"
             )
     if accelerator == "metal" and not is_apple_silicon():
         raise DeviceUnavailable(
@@ -129,7 +78,7 @@ def describe(accelerator, index):
     """What the operating system says of the device: name, memory_bytes, cores, driver; None where it does not say."""
     if accelerator == "cuda":
         facts = nvidia_gpus()[index]
-        return {"cores": None, **{key: value for key, value in facts.items() if key != "uuid"}}
+        return {"cores": None, **{key: facts[key] for key in ("name", "memory_bytes", "driver", "compute_capability")}}
     if accelerator == "metal":
         return {
             "name": cpu_name(),

@@ -10,7 +10,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from trainoff import devices
+from trainoff import devices, nvidia
 
 RAPL_FOLDER = Path("/sys/class/powercap/intel-rapl")
 # A window must hold this many updates of its counter, as MLPerf's power rules ask of samples; the error of its two ends
@@ -161,6 +161,10 @@ def open_meter(accelerator):
     reason = absent(accelerator)
     if reason:
         return NoMeter(reason)
+    if nvidia.is_slice(os.environ.get("CUDA_VISIBLE_DEVICES", "")):
+        return NoMeter(
+            "The energy of a slice (MIG) of a GPU is not known: the counter covers the whole card, with what its other slices do."
+        )
     try:
         if devices.is_apple_silicon():
             return _apple_meter(accelerator)
@@ -194,7 +198,7 @@ def _visible_by_number():
         if visible is not None:
             uuids = [gpu["uuid"] for gpu in devices.nvidia_gpus()]
             if visible not in uuids:
-                raise LookupError(f"the driver lists no GPU {visible}; a slice of one has no counter of its own")
+                raise LookupError(f"the driver lists no GPU {visible}")
             os.environ["CUDA_VISIBLE_DEVICES"] = str(uuids.index(visible))
         yield
     finally:

@@ -1,18 +1,22 @@
 """Does the software of this environment fit the device? Answered from packages' own lists, without importing any."""
 
 import importlib.metadata
+import platform
 import re
 
-from trainoff import devices
+from trainoff import choosing, devices, gpu_support
 from trainoff.devices import DeviceUnavailable
+from trainoff.gpu_support import NAMES as PACKAGES
+from trainoff.nvidia import numbers as _numbers
 
-PACKAGES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 # Compute capabilities that number formats need (NVIDIA, CUDA C++ Programming Guide, "Arithmetic Instructions").
 LEAST_CAPABILITY = {"mixed_float16": (5, 3), "mixed_bfloat16": (8, 0)}
 # CUDA 13 no longer serves Maxwell, Pascal and Volta, and wants driver 580 or later; CUDA 12 wants 525 (NVIDIA, CUDA
 # Toolkit 13.0 Release Notes, read 2026-11).
 CUDA_13_CAPABILITY = (7, 5)
 LEAST_DRIVER = {12: 525, 13: 580}
+# From this version on cuDNN for CUDA 12 holds nothing for GPUs before Turing either (NVIDIA, cuDNN support matrix 9.24).
+CUDNN_FROM_TURING = (9, 12)
 
 
 def require(device, precision):
@@ -22,16 +26,18 @@ def require(device, precision):
     """
     gpus = devices.nvidia_gpus() if device["accelerator"] == "cuda" else []
     gpu = gpus[device["index"]] if device["index"] < len(gpus) else None
-    problem = find_problem(device, precision, _version, _requirements, gpu)
+    own_list = gpu_support.own_list_of_tensorflow() if device["backend"] == "tensorflow" else None
+    problem = find_problem(device, precision, _version, _requirements, gpu, own_list, platform.machine())
     if problem:
         raise DeviceUnavailable(problem)
 
 
-def find_problem(device, precision, version, requirements, gpu):
+def find_problem(device, precision, version, requirements, gpu, own_list=None, processor="x86_64"):
     """One sentence on the first thing that does not fit, with the fix, or None.
 
     version: tells a package's version, None when it is not installed; requirements: the list of what a package asks for.
-    gpu: a dict of devices.nvidia_gpus for a CUDA device, else None.
+    gpu: a dict of devices.nvidia_gpus for a CUDA device, else None. own_list: what the TensorFlow that is installed was built
+    for, as gpu_support.own_list_of_tensorflow tells it. processor: as platform.machine tells it.
     """
     backend, accelerator = device["backend"], device["accelerator"]
     for package in (backend, "keras"):
@@ -42,7 +48,7 @@ def find_problem(device, precision, version, requirements, gpu):
             )
     return (
         (_metal_problem(accelerator, version) if backend == "tensorflow" else None)
-        or (accelerator == "cuda" and _cuda_problem(backend, version, requirements, gpu or {}))
+        or (accelerator == "cuda" and _cuda_problem(backend, version, requirements, gpu or {}, own_list, processor))
         or (gpu and _precision_problem(precision, gpu))
         or None
     )
@@ -64,8 +70,10 @@ def _metal_problem(accelerator, version):
     return None
 
 
-def _cuda_problem(backend, version, requirements, gpu):
+def _cuda_problem(backend, version, requirements, gpu, own_list, processor):
     cuda = _cuda_of(backend, version, requirements)
+    if problem := _kernel_problem(backend, version, cuda, gpu, own_list, processor):
+        return problem
     if cuda is None:
         return None if backend == "tensorflow" else _no_cuda(backend, version)
     capability, driver = gpu.get("compute_capability"), gpu.get("driver")
@@ -80,6 +88,41 @@ def _cuda_problem(backend, version, requirements, gpu):
             f"Install driver {LEAST_DRIVER[cuda]} or later."
         )
     return None
+
+
+def _kernel_problem(backend, version, cuda, gpu, own_list, processor):
+    """Whether the build holds kernels for the GPU: by its own list, or by the table where it is the build that is pinned."""
+    capability = gpu.get("compute_capability")
+    if own_list == ():
+        return (
+            f"TensorFlow {version('tensorflow')} is a CPU build here: there is none for NVIDIA GPUs on {processor}. "
+            "Use the device `cuda-torch` (PyTorch)."
+        )
+    if not capability:
+        return None
+    pinned = gpu_support.builds(processor)
+    kernels = own_list or next(
+        (
+            build.capabilities
+            for build in pinned
+            if (build.framework, build.version, build.cuda) == (backend, version(backend).partition("+")[0], cuda)
+        ),
+        None,
+    )
+    if backend == "jax" and _numbers(version("nvidia-cudnn-cu12") or "") < CUDNN_FROM_TURING:
+        kernels = None  # XLA compiles for the GPU at hand, so the table speaks of the cuDNN that is pinned
+    if not kernels or gpu_support.serves(kernels, capability):
+        return None
+    others = [build for build in pinned if build.framework != backend and not gpu_support.obstacle(build, gpu)]
+    fix = (
+        f"Use the device `{choosing.ON_NVIDIA[others[0].framework]}` ({PACKAGES[others[0].framework]}) for this GPU."
+        if others
+        else "None of the frameworks here serves it: take the device out of `devices:`."
+    )
+    return (
+        f"{PACKAGES[backend]} {version(backend)} holds kernels for compute capability {gpu_support.span(kernels)}, and "
+        f"{gpu['name']} has {capability}. {fix}"
+    )
 
 
 def _cuda_of(backend, version, requirements):
@@ -120,8 +163,3 @@ def _version(package):
 
 def _requirements(package):
     return importlib.metadata.requires(package) or []
-
-
-def _numbers(version):
-    """(2, 19, 1) of "2.19.1"; what is no number ends it."""
-    return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)

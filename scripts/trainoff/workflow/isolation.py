@@ -1,7 +1,12 @@
-"""What jobs must not see of the person who starts them."""
+"""What jobs must not see of the person who starts them, and where they must work nevertheless."""
 
 import os
+import shlex
 import site
+
+from snakemake.executors import local
+from snakemake.script import PythonScript
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 
 def shut_out_user_packages(snakemake_file):
@@ -12,3 +17,30 @@ def shut_out_user_packages(snakemake_file):
     """
     if not os.path.realpath(snakemake_file).startswith(os.path.realpath(site.getusersitepackages()) + os.sep):
         os.environ["PYTHONNOUSERSITE"] = "1"
+
+
+def quote_python():
+    """Lets jobs start where the path of the folder, and so of its Python, has spaces.
+
+    Snakemake 9 writes that path into shell commands as it is. A path without special characters stays as it is.
+    """
+    _change(PythonScript, "_execute_cmd", _with_quoted_python)
+    for executor in (local.Executor, RemoteExecutor):
+        _change(executor, "get_python_executable", lambda method: lambda self: shlex.quote(method(self)))
+
+
+def _with_quoted_python(method):
+    def execute(self, command, **options):
+        python = {key: shlex.quote(value) for key, value in options.items() if key == "py_exec"}
+        return method(self, command, **options | python)
+
+    return execute
+
+
+def _change(owner, name, change):
+    """Once per process, however many workflows are read in it."""
+    method = getattr(owner, name)
+    if not hasattr(method, "quotes_python"):
+        changed = change(method)
+        changed.quotes_python = True
+        setattr(owner, name, changed)

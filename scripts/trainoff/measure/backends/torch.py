@@ -1,5 +1,6 @@
 """PyTorch under Keras: on a CPU, on an NVIDIA GPU, and on an Apple GPU as MPS."""
 
+from trainoff import gpu_support
 from trainoff.devices import DeviceUnavailable
 from trainoff.measure.backends import leave_out_tensorflow
 from trainoff.measure.batches import ahead
@@ -26,8 +27,21 @@ def start(accelerator, threads):
             f"PyTorch {torch.__version__} sees no {accelerator} device here. Check the driver and the environment that the "
             "device's `env` names: a CPU build of PyTorch has no GPU."
         )
+    if accelerator == "cuda":
+        _require_kernels(torch)
     if threads:
         torch.set_num_threads(threads)
+
+
+def _require_kernels(torch):
+    """Raises DeviceUnavailable when this build of PyTorch says itself that it holds no kernels for the GPU."""
+    kernels = torch.cuda.get_arch_list()
+    capability = ".".join(map(str, torch.cuda.get_device_capability(0)))
+    if kernels and not gpu_support.serves(gpu_support.of_names(kernels), capability):
+        raise DeviceUnavailable(
+            f"PyTorch {torch.__version__} holds kernels for {', '.join(kernels)}, and {torch.cuda.get_device_name(0)} has "
+            f"compute capability {capability}. See catalog/gpu-support.csv for what serves it."
+        )
 
 
 def describe(accelerator):

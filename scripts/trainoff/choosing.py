@@ -1,0 +1,198 @@
+"""What `devices: auto` stands for: from a machine and the builds of the frameworks, both plain values, to a choice.
+
+The CPU, and one device per distinct GPU, each on a framework whose pinned build serves it. Only the standard library is used,
+since `make` asks before anything is installed.
+"""
+
+import re
+from dataclasses import dataclass
+
+from trainoff import gpu_support, machine
+from trainoff.gpu_support import NAMES, obstacle
+from trainoff.nvidia import is_slice, numbers
+
+# The device of catalog/devices.yaml that computes with a framework on an NVIDIA GPU, by order of preference.
+ON_NVIDIA = {"tensorflow": "cuda", "torch": "cuda-torch", "jax": "cuda-jax"}
+# What PyTorch 2.13 asks for.
+MACOS_FOR_TORCH = (14,)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A device that was chosen. name: in the experiment; like: its entry in catalog/devices.yaml; index: place of its GPU among
+    those that may be used; gpu_name: how its label calls the GPU, None where the catalog's label is clear enough."""
+
+    name: str
+    like: str
+    index: int = 0
+    gpu_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """picks: what trains. lines: one per device of the machine, for the person who starts it."""
+
+    picks: tuple
+    lines: tuple
+
+
+NONE = Choice((), ())
+
+
+def choose(found, builds):
+    """The Choice for a machine.Machine. builds: gpu_support.builds for its processor."""
+    lines = ["CPU → cpu (TensorFlow)"]
+    picks = [Pick("cpu", "cpu")]
+    for part in (_apple(found), _nvidia(found, builds)):
+        picks += part.picks
+        lines += part.lines
+    if found.failure:
+        lines.append(f"NVIDIA GPU → left out: {found.failure}")
+    lines += [
+        f"{vendor} graphics → left out: seen and not supported yet ({'ROCm' if vendor == 'AMD' else 'oneAPI'})"
+        for vendor in found.others
+    ]
+    return Choice(tuple(picks), tuple(lines))
+
+
+def entries(choice, catalog):
+    """The picks as `devices:` of an experiment could hold them: names of the catalog, or whole entries. catalog: by name."""
+    return [_entry(pick, catalog) for pick in choice.picks]
+
+
+def _entry(pick, catalog):
+    if pick == Pick(pick.like, pick.like):
+        return pick.name
+    entry = {"name": pick.name, **catalog[pick.like], "index": pick.index}
+    if pick.gpu_name:
+        entry["label"] = entry["label"].replace("NVIDIA GPU", pick.gpu_name)
+    return entry
+
+
+def _apple(found):
+    if not found.is_apple_silicon:
+        return Choice((), ())
+    if numbers(found.version) < MACOS_FOR_TORCH:
+        return Choice(
+            (Pick("metal", "metal"),),
+            (
+                "Apple GPU → metal (TensorFlow)",
+                f"Apple GPU → mps-torch (PyTorch) left out: it needs macOS 14 or later, here is {found.version}",
+            ),
+        )
+    return Choice(
+        (Pick("metal", "metal"), Pick("mps-torch", "mps-torch")),
+        ("Apple GPU → metal (TensorFlow)", "Apple GPU → mps-torch (PyTorch)"),
+    )
+
+
+def _nvidia(found, builds):
+    gpus = found.gpus
+    lines = _hidden(found, gpus)
+    if found.jetson:
+        return Choice(
+            (), (*lines, "NVIDIA Jetson → left out: it needs NVIDIA's own builds of the frameworks (JetPack)")
+        )
+    distinct = {}
+    for index, gpu in enumerate(gpus):
+        distinct.setdefault((gpu["name"], gpu["memory_bytes"]), []).append(index)
+    lines += [
+        f"{card['name']} → left out: it is set to be divided (MIG) and has no slices yet"
+        for card in found.cards
+        if card["slices"] == []
+    ]
+    # The largest first; indices of equal ones.
+    groups = sorted(distinct.values(), key=lambda indices: -(gpus[indices[0]]["memory_bytes"] or 0))
+    served = {indices[0]: _served(gpus[indices[0]], builds) for indices in groups}
+    chosen = _frameworks({index: frameworks for index, frameworks in served.items() if frameworks})
+    several = sum(framework is not None for framework in chosen.values()) > 1
+    names = _names([gpus[indices[0]] for indices in groups])
+    picks = []
+    for indices, short in zip(groups, names, strict=True):
+        index, gpu = indices[0], gpus[indices[0]]
+        framework = chosen.get(index)
+        lines.append(f"{_words(gpu)} → {_outcome(gpu, served[index], framework, builds, short, several)}")
+        if framework:
+            picks.append(_pick(framework, index, short if several else None))
+        lines += [f"{gpus[equal]['name']} → left out: equal to GPU {index}" for equal in indices[1:] if framework]
+    return Choice(tuple(picks), tuple(lines))
+
+
+def _hidden(found, gpus):
+    if found.visible is None or not found.cards or any(is_slice(gpu["uuid"]) for gpu in gpus):
+        return []
+    hidden = len(found.cards) - len(gpus)
+    return [f"{hidden} NVIDIA GPU(s) → left out by CUDA_VISIBLE_DEVICES={found.visible!r}"] if hidden else []
+
+
+def _served(gpu, builds):
+    """Frameworks whose build serves the GPU, by preference."""
+    return [build.framework for build in builds if obstacle(build, gpu) is None]
+
+
+def _frameworks(served):
+    """{index: framework, or None where it would have to share an environment that it cannot share}, largest GPU first.
+
+    One framework for all where there is one: then a comparison of GPUs is one of GPUs. Two frameworks' libraries for NVIDIA GPUs
+    do not go into one environment (scripts/lock_parts.py), so else the largest GPU decides.
+    """
+    for framework in ON_NVIDIA:
+        if served and all(framework in frameworks for frameworks in served.values()):
+            return dict.fromkeys(served, framework)
+    first = next(iter(served.values()), [None])[0]
+    return {index: first if first in frameworks else None for index, frameworks in served.items()}
+
+
+def _pick(framework, index, short):
+    like = ON_NVIDIA[framework]
+    name = f"{like}-{re.sub('[^a-z0-9]+', '-', short.lower()).strip('-')}" if short else like
+    return Pick(name, like, index, short)
+
+
+def _outcome(gpu, served, framework, builds, short, several):
+    """What becomes of a GPU, in words. served: frameworks that could; framework: the chosen one or None."""
+    reasons = {build.framework: obstacle(build, gpu) for build in builds}
+    if not served:
+        return "left out: " + (
+            "; ".join(filter(None, reasons.values())) or "no framework has a build for GPUs on this processor"
+        )
+    if framework is None:
+        return (
+            f"left out: it needs {NAMES[served[0]]}, whose GPU libraries do not fit beside those of the larger GPU. "
+            f"Measure it alone: CUDA_VISIBLE_DEVICES={gpu['uuid']}"
+        )
+    name = _pick(framework, 0, short if several else None).name
+    if framework != served[0]:
+        why = "the framework that serves all GPUs here"
+    else:
+        preferred = list(ON_NVIDIA)[: list(ON_NVIDIA).index(framework)]
+        why = "; ".join(reasons.get(other) or f"no {NAMES[other]} for GPUs on this processor" for other in preferred)
+    return f"{name} ({NAMES[framework]})" + (f": {why}" if why else "")
+
+
+def _words(gpu):
+    """A GPU in words: name, memory, compute capability, driver, as far as they are known."""
+    memory = f"{gpu['memory_bytes'] / 2**30:.0f} GB" if gpu["memory_bytes"] else None
+    capability = gpu["compute_capability"] and f"compute capability {gpu['compute_capability']}"
+    facts = [memory, capability, gpu["driver"] and f"driver {gpu['driver']}"]
+    return f"{gpu['name']} ({', '.join(filter(None, facts))})"
+
+
+def _names(gpus):
+    """A short name for each of distinct GPUs: "RTX 4090"; with its memory where two are called alike."""
+    names = [re.sub(r"^(NVIDIA|Tesla|GeForce|Quadro)\s+", "", re.sub(r"^NVIDIA\s+", "", gpu["name"])) for gpu in gpus]
+    names = [name.replace(",", " ") for name in names]
+    return [
+        f"{name} {gpu['memory_bytes'] / 2**30:.0f} GB" if names.count(name) > 1 and gpu["memory_bytes"] else name
+        for name, gpu in zip(names, gpus, strict=True)
+    ]
+
+
+def of(found):
+    """The Choice for a machine.Machine, with the builds as they are pinned, or installed."""
+    return choose(found, gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow()))
+
+
+def here():
+    """The Choice on this machine."""
+    return of(machine.read())

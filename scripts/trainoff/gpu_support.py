@@ -1,0 +1,101 @@
+"""Which NVIDIA GPUs each framework's pinned build serves: catalog/gpu-support.csv, and the build's own list where it is there.
+
+Only the standard library is used, since `make` asks before anything is installed.
+"""
+
+import csv
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainoff.nvidia import numbers
+
+TABLE = Path(__file__).parents[2] / "catalog/gpu-support.csv"
+NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
+
+
+@dataclass(frozen=True)
+class Build:
+    """One framework's build. capabilities: compute capabilities that it holds kernels for, "+PTX" after one that drivers can
+    translate for later GPUs of the same generation. driver: the oldest major version of NVIDIA's driver that runs it."""
+
+    framework: str
+    version: str
+    cuda: int
+    processor: str
+    capabilities: tuple
+    driver: int
+
+    @property
+    def title(self):
+        """The framework and its version in words."""
+        return f"{NAMES[self.framework]} {self.version}"
+
+
+def builds(processor, own_list=None):
+    """The builds for a processor, TensorFlow's first. own_list: the list of the TensorFlow that is installed, where one is."""
+    with open(TABLE, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["processor"] == processor]
+    return [
+        Build(
+            row["framework"],
+            row["version"],
+            int(row["cuda"]),
+            row["processor"],
+            own_list if own_list and row["framework"] == "tensorflow" else tuple(row["capabilities"].split()),
+            int(row["driver"]),
+        )
+        for row in rows
+    ]
+
+
+def obstacle(build, gpu):
+    """Why a build cannot train on a GPU, in a few words; None where nothing is known against it.
+
+    gpu: a dict of trainoff.nvidia.
+    """
+    driver, capability = numbers(gpu["driver"] or ""), gpu["compute_capability"]
+    if capability and not serves(build.capabilities, capability):
+        return f"{build.title} has no kernels for compute capability {capability} ({span(build.capabilities)})"
+    if driver and driver[0] < build.driver:
+        return f"{build.title} needs driver {build.driver} or later, here is {gpu['driver']}"
+    return None
+
+
+def serves(capabilities, capability):
+    """Whether a build with kernels for `capabilities` runs on a GPU of compute capability `capability`, such as "8.6".
+
+    Kernels run on later GPUs of the same generation (the number before the dot). PTX is only trusted within it too: TensorFlow
+    2.19's for 9.0 fails on Blackwell, CUDA_ERROR_INVALID_PTX (tensorflow#97387).
+    """
+    generation, step = (*numbers(capability), 0)[:2]
+    return any(generation == least[0] and step >= least[1] for least in map(numbers, capabilities) if len(least) == 2)
+
+
+def span(capabilities):
+    """ "6.0 to 9.0": the first and the last of a build's compute capabilities."""
+    ordered = sorted(numbers(one) for one in capabilities)
+    return " to ".join(".".join(map(str, one)) for one in (ordered[0], ordered[-1]))
+
+
+def own_list_of_tensorflow():
+    """What the TensorFlow of this Python says it was built for, in the form of the table. TensorFlow is not imported.
+
+    None where there is none, () for a build without CUDA.
+    """
+    try:
+        folder = importlib.util.find_spec("tensorflow").submodule_search_locations[0]
+        text = (Path(folder) / "python/platform/build_info.py").read_text(encoding="utf-8")
+    except (AttributeError, ImportError, IndexError, OSError, TypeError, ValueError):
+        return None
+    if re.search(r"'is_cuda_build', False", text):
+        return ()
+    found = re.search(r"'cuda_compute_capabilities', \[([^\]]*)\]", text)
+    return of_names(re.findall(r"'(\w+)'", found[1])) if found else None
+
+
+def of_names(names):
+    """("8.9", "9.0+PTX") of ["sm_89", "compute_90"], as builds list them."""
+    found = [re.match(r"(sm|compute)_(\d+)(\d)", name) for name in names]
+    return tuple(f"{one[2]}.{one[3]}{'+PTX' if one[1] == 'compute' else ''}" for one in found if one)

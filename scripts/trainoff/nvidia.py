@@ -1,0 +1,196 @@
+"""What NVIDIA's own tool, nvidia-smi, says of this machine: its GPUs and their slices, or why it cannot say.
+
+A tool that is there and fails is another thing than a machine without a GPU. Only the standard library is used, since `make` asks
+before anything is installed.
+"""
+
+import csv
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+# Where Windows puts the tool for Linux programs (WSL); many shells there do not look in it.
+WSL_FOLDER = Path("/usr/lib/wsl/lib")
+# Columns by age of the driver that knows them: an older one refuses the whole question.
+COLUMNS = ["uuid", "name", "memory.total", "driver_version", "compute_cap", "mig.mode.current"]
+OLDEST_COLUMNS = 4
+SECONDS = 60
+SLICE = re.compile(r"^\s+MIG (?P<profile>\S+)\s+Device\s+\d+: \(UUID: (?P<uuid>MIG-[^)\s]+)\)")
+CARD = re.compile(r"^GPU \d+: .*\(UUID: (?P<uuid>GPU-[^)\s]+)\)")
+# (words in what the tool writes, what to do); the first that fits.
+ADVICE = [
+    (
+        "version mismatch",
+        "The driver was updated while the old one was loaded: restart the machine (in a container, restart the container).",
+    ),
+    (
+        "couldn't communicate with the nvidia driver",
+        "The driver is not loaded: restart the machine after its installation or a kernel update; if that does not help, install "
+        "the driver again.",
+    ),
+    (
+        "libnvidia-ml",
+        "The tool is here without the driver's library: in a container, start it with the NVIDIA Container Toolkit "
+        "(docker run --gpus all); on the machine itself, install the driver again.",
+    ),
+    ("insufficient permissions", "This user may not open /dev/nvidia*: ask the machine's administrator."),
+    (
+        "nvml: unknown error",
+        "A container loses its GPUs when the host reloads its services: restart the container.",
+    ),
+    (
+        "unable to determine the device handle",
+        "A GPU stopped answering (its kernel log says more): restart the machine.",
+    ),
+    (
+        "no devices were found",
+        "The driver runs and finds no GPU: in a container or a cluster job, ask for one (docker run --gpus all, --gres=gpu:1); "
+        "else look into the kernel log.",
+    ),
+]
+OTHER_ADVICE = "Run nvidia-smi yourself: trainoff can use the GPU once it lists it."
+
+
+@dataclass(frozen=True)
+class Listing:
+    """cards: one dict per GPU in the tool's order, with uuid, name, memory_bytes, driver, compute_capability (None where the tool
+    does not say) and slices: None, or for a GPU divided by MIG a list of such dicts.
+
+    failure: one sentence with the tool's words and what to do, where there is a tool that fails; else None.
+    """
+
+    cards: tuple
+    failure: str | None = None
+
+
+def tool():
+    """Path of nvidia-smi; None where there is none."""
+    return shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=WSL_FOLDER)
+
+
+def listing():
+    """The Listing of this machine; empty where there is no tool."""
+    program = tool()
+    if program is None:
+        return Listing(())
+    for columns in (COLUMNS, COLUMNS[:OLDEST_COLUMNS]):
+        done, words = _ask(program, f"--query-gpu={','.join(columns)}", "--format=csv,noheader,nounits")
+        if "not a valid field" not in words.lower():
+            break
+    if not done:
+        return Listing((), failure_sentence(words, in_wsl=WSL_FOLDER.is_dir()))
+    cards = [_card(row) for row in csv.reader(words.splitlines(), skipinitialspace=True) if len(row) >= OLDEST_COLUMNS]
+    if not cards:
+        return Listing((), failure_sentence(words, in_wsl=WSL_FOLDER.is_dir()))
+    if any(card["slices"] is not None for card in cards):
+        _, listed = _ask(program, "-L")
+        cards = with_slices(cards, listed)
+    return Listing(tuple(cards))
+
+
+def failure_sentence(words, in_wsl=False):
+    """What a failing nvidia-smi means. words: what it wrote, or how it failed."""
+    said = " ".join(words.split())[:200] or "nothing"
+    advice = next((advice for sign, advice in ADVICE if sign in said.lower()), OTHER_ADVICE)
+    if in_wsl:
+        advice = "In WSL the driver is Windows' own: update it there, run `wsl --update` and `wsl --shutdown`, and start again."
+    return f"nvidia-smi is installed and fails: “{said}” {advice}"
+
+
+def with_slices(cards, listed):
+    """The cards with their MIG slices, as `nvidia-smi -L` lists them. A slice's memory is what its profile names (3g.20gb)."""
+    slices, owner = {}, None
+    for line in listed.splitlines():
+        if found := CARD.match(line):
+            owner = found["uuid"]
+        elif (found := SLICE.match(line)) and owner:
+            slices.setdefault(owner, []).append((found["profile"], found["uuid"]))
+    return [
+        card
+        if card["slices"] is None
+        else card
+        | {
+            "slices": [
+                {
+                    **card,
+                    "uuid": uuid,
+                    "name": f"{card['name']} MIG {profile}",
+                    "memory_bytes": _memory_of(profile),
+                    "slices": None,
+                }
+                for profile, uuid in slices.get(card["uuid"], [])
+            ]
+        }
+        for card in cards
+    ]
+
+
+def allowed(cards, visible):
+    """What a process may use of the cards: whole GPUs, and of those that MIG divides the slices.
+
+    visible: the value of CUDA_VISIBLE_DEVICES, None where it is not set. Its order counts; numbers count as nvidia-smi does;
+    UUIDs may be cut short. As for CUDA, the first name that fits nothing, or more than one, ends the list, and a divided GPU that
+    is named as a whole stands for its first slice.
+    """
+    if visible is None:
+        return [unit for card in cards for unit in _units(card)]
+    chosen = []
+    for name in (part.strip() for part in visible.split(",")):
+        if name.startswith("MIG-"):
+            fits = [unit for card in cards for unit in card["slices"] or [] if unit["uuid"].startswith(name)]
+        else:
+            named = [card for place, card in enumerate(cards) if name and _is_named(card, place, name)]
+            fits = [unit for card in named for unit in _units(card)[:1]]
+        if len(fits) != 1 or fits[0] in chosen:
+            break
+        chosen += fits
+    return chosen
+
+
+def is_slice(uuid):
+    """Whether a UUID names a MIG slice."""
+    return uuid.startswith("MIG-")
+
+
+def numbers(version):
+    """(8, 9) of "8.9"; what is no number ends it."""
+    return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)
+
+
+def _is_named(card, place, name):
+    return name == str(place) or (not name.isdigit() and card["uuid"].startswith(name))
+
+
+def _units(card):
+    return [card] if card["slices"] is None else card["slices"]
+
+
+def _ask(program, *arguments):
+    """(whether it went well, what it wrote)"""
+    try:
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, errors="replace", timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return False, f"it did not answer within {SECONDS:g} s"
+    except OSError as error:
+        return False, str(error.strerror)
+    return done.returncode == 0, done.stdout if done.returncode == 0 else f"{done.stdout} {done.stderr}"
+
+
+def _card(row):
+    values = dict(zip(COLUMNS, map(str.strip, row), strict=False))
+    mebibytes, capability = values["memory.total"], values.get("compute_cap", "")
+    return {
+        "uuid": values["uuid"],
+        "name": values["name"],
+        "memory_bytes": int(mebibytes) * 2**20 if mebibytes.isdigit() else None,
+        "driver": values["driver_version"],
+        "compute_capability": capability if numbers(capability) else None,
+        "slices": [] if values.get("mig.mode.current") == "Enabled" else None,
+    }
+
+
+def _memory_of(profile):
+    found = re.search(r"\.(\d+)gb", profile)
+    return int(found[1]) * 2**30 if found else None

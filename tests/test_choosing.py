@@ -1,0 +1,125 @@
+"""What `devices: auto` chooses, says, installs and records on each machine of tests/machines.yaml, all emulated."""
+
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import emulation
+import psutil
+import pytest
+
+from trainoff import devices, gpu_support, machine, nvidia
+
+ROOT = Path(__file__).parents[1]
+GB = 2**30
+LOCKS = {"tensorflow": "cuda", "torch": "torch", "jax": "jax-cuda"}
+
+
+@pytest.fixture
+def emulated(tmp_path, monkeypatch):
+    """Emulates the machine of a row; returns the root of its files."""
+    memory = SimpleNamespace(total=16 * GB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    return lambda told: emulation.emulate(told, tmp_path / "root", monkeypatch)
+
+
+@pytest.mark.parametrize("name", emulation.MACHINES)
+def test_auto_takes_what_the_machine_has_and_says_why(name, emulated):
+    told = emulation.MACHINES[name]
+    choice, entries, parts = emulation.choice_of(emulated(told))
+    assert [entry["name"] for entry in entries] == list(told["devices"])
+    assert parts == told["installs"]
+    for words in told.get("says", []):
+        assert any(words in line for line in choice.lines), (words, choice.lines)
+    assert all("\n" not in line for line in choice.lines)
+    labels = [entry["label"] for entry in entries]
+    assert len({*labels}) == len(labels) and not any("," in label for label in labels)
+
+
+@pytest.mark.parametrize("name", emulation.MACHINES)
+def test_a_run_sees_its_own_gpu_alone_and_records_it(name, emulated):
+    told = emulation.MACHINES[name]
+    _, entries, _ = emulation.choice_of(emulated(told))
+    for entry in entries:
+        uuid = told["devices"][entry["name"]]
+        devices.require(entry["accelerator"], entry["index"])
+        assert devices.environment(entry)["CUDA_VISIBLE_DEVICES"] == (uuid or "")
+        if entry["name"] in told.get("recorded", {}):
+            facts = devices.describe(entry["accelerator"], entry["index"])
+            recorded = [facts["name"], round(facts["memory_bytes"] / GB)]
+            assert recorded == told["recorded"][entry["name"]]
+            if "macos" in told:
+                assert facts["cores"] == told["macos"]["cores"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, told in emulation.MACHINES.items() if list(told["devices"]) == ["cpu"]]
+)
+def test_a_device_that_is_not_there_is_unavailable_for_the_reason_that_auto_gives(name, emulated, monkeypatch):
+    told = emulation.MACHINES[name]
+    root = emulated(told)
+    read = machine.read
+    monkeypatch.setattr(machine, "read", lambda: read(os.environ, root))
+    found = machine.read()
+    if found.gpus:  # it is there, and it is the software that does not fit: tests/test_devices.py
+        return
+    with pytest.raises(devices.DeviceUnavailable) as failure:
+        devices.require("cuda", 0)
+    sentence = str(failure.value)
+    if "fails" in told:
+        assert " ".join(told["fails"][1].split()) in sentence
+    elif "visible" in told:
+        assert f"CUDA_VISIBLE_DEVICES={told['visible']!r} leaves 0 of the {len(found.cards)}" in sentence
+    elif set(told.get("pci", [])) <= {"AMD", "Intel"} and "pci" in told:
+        assert "does not support yet" in sentence and "driver" not in sentence
+
+
+def test_a_laptop_records_that_it_ran_on_battery(emulated, monkeypatch):
+    (told,) = [told for told in emulation.MACHINES.values() if told.get("battery")]
+    emulated(told)
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: SimpleNamespace(power_plugged=False), raising=False)
+    assert devices.power_source() == "battery"
+
+
+def test_the_page_shows_the_table_that_is_tested():
+    text = emulation.PAGE.read_text(encoding="utf-8")
+    assert emulation.table() in text, "run python tests/emulation.py"
+
+
+def test_the_table_of_builds_is_of_the_pinned_versions():
+    for processor in ("x86_64", "aarch64"):
+        for build in gpu_support.builds(processor):
+            lock = (ROOT / f"locks/{LOCKS[build.framework]}.txt").read_text()
+            assert f"\n{build.framework}=={build.version} " in f"\n{lock}", build
+            libraries = {int(major) for major in re.findall(r"^nvidia-cudnn-cu(\d+)==", lock, re.MULTILINE)}
+            assert libraries == {build.cuda}
+
+
+def test_tensorflow_s_own_list_is_what_the_table_says():
+    (build,) = [build for build in gpu_support.builds("x86_64") if build.framework == "tensorflow"]
+    own_list = gpu_support.own_list_of_tensorflow()
+    assert own_list in ((), build.capabilities), "() on a processor for which TensorFlow has no build with CUDA"
+
+
+@pytest.mark.parametrize(
+    "capabilities, capability, served",
+    [
+        (["7.0"], "7.5", True),
+        (["7.5"], "7.0", False),
+        (["8.0", "9.0+PTX"], "10.0", False),
+        (["12.0+PTX"], "12.1", True),
+        (["6.0"], "6.1", True),
+    ],
+)
+def test_kernels_serve_later_gpus_of_their_generation(capabilities, capability, served):
+    assert gpu_support.serves(capabilities, capability) is served
+
+
+def test_a_tool_that_never_answers_is_a_failure(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(nvidia, "SECONDS", 0.2)
+    assert "it did not answer within" in nvidia.listing().failure
