@@ -21,9 +21,16 @@ elif machine not in [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm6
     print("%d-bit for %s on %s" % (8 * struct.calcsize("P"), machine[0], machine[1]))
 else:
     try:
-        import ensurepip, venv
+        import venv
+        try:
+            import ensurepip
+        except ImportError:
+            # Then its own pip fills .venv, from 22.3 on.
+            import pip
+            if tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3):
+                raise ImportError
     except ImportError:
-        print("without venv; on Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2])
+        print("without venv or pip; on Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2])
 '
 
 # Every one on PATH, not only the first of its name: a version manager leaves names there that do not run.
@@ -46,7 +53,7 @@ find_python() {
     candidates | (
         found=
         while read -r candidate; do
-            reason=$("$candidate" -E -c "$check" 2>/dev/null </dev/null) || reason="does not run"
+            reason=$("$candidate" -E -s -c "$check" 2>/dev/null </dev/null) || reason="does not run"
             if [ -z "$reason" ]; then
                 echo "$candidate"
                 exit
@@ -61,23 +68,40 @@ find_python() {
     )
 }
 
-# Without looking for dependencies: a lock names them all.
-install() {
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-user --no-build-isolation --no-deps \
-        --require-hashes -r "locks/$1.txt"
+# pip_install PART, and what starts pip. Without looking for dependencies: a lock names them all.
+pip_install() {
+    name=$1
+    shift
+    "$@" install -qq --disable-pip-version-check --no-input --no-user --no-build-isolation --no-deps \
+        --require-hashes -r "locks/$name.txt"
 }
 
+install() {
+    pip_install "$1" .venv/bin/python -m pip
+}
+
+# Python's own venv asks for ensurepip, which the Python of hosted notebooks and of Debian comes without.
+make_venv() {
+    echo "Making .venv with $1."
+    rm -rf .venv
+    if "$1" -E -s -c 'import ensurepip' 2>/dev/null; then
+        "$1" -m venv .venv
+        install build
+    else
+        "$1" -m venv --without-pip .venv
+        pip_install build "$1" -m pip --python .venv/bin/python
+    fi
+}
+
+# Refuses a place that cannot work, and says what comes.
 case $part in
 base)
     python=$(find_python)
-    echo "Making .venv with $python: TensorFlow and all else, pinned (once; about 3 GB of disk, one to ten minutes)."
-    rm -rf .venv
-    "$python" -m venv .venv
-    install build
+    "$python" -E scripts/check_place.py base
+    make_venv "$python"
     ;;
-cuda) echo "Adding NVIDIA's CUDA libraries to .venv (once; about 4 GB of disk, some minutes)." ;;
 torch-cpu)
-    echo "Adding PyTorch for a CPU to .venv (once; about 1 GB of disk, a minute)."
+    .venv/bin/python scripts/check_place.py torch-cpu
     if ! install torch-cpu 2>/dev/null; then
         echo "pip finds no build of PyTorch for a CPU alone (docs/devices.md says how to tell it where)."
         locks/install.sh torch
@@ -85,9 +109,7 @@ torch-cpu)
     touch "$stamp"
     exit
     ;;
-torch) echo "Adding PyTorch to .venv (once; on Linux with NVIDIA's libraries, about 6 GB of disk, some minutes)." ;;
-jax*) echo "Adding JAX to .venv (once; about a minute)." ;;
-*) echo "Adding the $part tools to .venv (once; less than a minute)." ;;
+*) .venv/bin/python scripts/check_place.py "$part" ;;
 esac
 install "$part"
 touch "$stamp"

@@ -1,0 +1,116 @@
+"""Where the project lies: installing and running under an awkward path, and one sentence where it cannot work."""
+
+import ensurepip
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import project
+import pytest
+
+import check_place
+
+ROOT = Path(__file__).parents[1]
+AWKWARD = "My Drive, Bob's – OneDrive"
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """What installing needs of the project, under an awkward path, with locks of pip alone, which Python brings along."""
+    folder = tmp_path / AWKWARD / "trainoff"
+    for name in ("locks", "scripts", "catalog"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (wheel,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    lock = f"pip=={wheel.name.split('-')[1]} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    for name in ("build", "base"):
+        (folder / f"locks/{name}.txt").write_text(lock)
+    return folder, os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
+
+
+@pytest.mark.parametrize("has_ensurepip", [True, False])
+def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(has_ensurepip, place, tmp_path):
+    folder, environment = place
+    python = tmp_path / "notebook/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "notebook"], check=True)
+    if not has_ensurepip:
+        (packages,) = (tmp_path / "notebook/lib").glob("python*/site-packages")
+        (packages / "without.pth").write_text("import sys; sys.modules['ensurepip'] = None\n")
+    done = subprocess.run(
+        ["locks/install.sh", "base"],
+        cwd=folder,
+        env=environment | {"PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "`devices: auto` means here:\n  CPU → cpu (TensorFlow)" in done.stdout
+    assert "about 3.2 GB of disk" in done.stdout
+    pip = subprocess.run([folder / ".venv/bin/python", "-m", "pip", "--version"], capture_output=True, text=True)
+    assert str(folder / ".venv") in pip.stdout
+    assert list((folder / ".venv").glob(".stamp-base-*"))
+    again = subprocess.run(["locks/install.sh", "base"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_jobs_start_under_a_path_with_spaces(tmp_path):
+    """The Python lies there as well, as it does in .venv."""
+    folder = project.make(tmp_path / AWKWARD / "trainoff")
+    (folder / "environment").symlink_to(Path(sys.executable).parents[1])
+    done = subprocess.run(
+        [folder / "environment/bin/python", *project.command("--until", "prepare_images")[1:]],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{folder}/environment/bin{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert (folder / "results/images/img_dim~32/facts.json").exists()
+
+
+def test_make_refuses_before_it_installs(place, tmp_path):
+    folder, environment = place
+    moved = folder.rename(tmp_path / "a:b")
+    done = subprocess.run(["locks/install.sh", "base"], cwd=moved, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "has the character ':', which no search path can hold. Move the project" in done.stderr
+    assert not (moved / ".venv").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+@pytest.mark.parametrize("option, words", [("noexec", "no program runs"), ("ro", "cannot be written to (Read-only")])
+def test_a_mount_that_cannot_hold_an_environment_is_refused(option, words, tmp_path):
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", tmp_path], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this container may not mount")
+    try:
+        with pytest.raises(check_place.Refusal) as refusal:
+            check_place.check_folder(tmp_path)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert words in str(refusal.value) and "Move the project" in str(refusal.value)
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path):
+    with pytest.raises(check_place.Refusal, match="cannot be written to"):
+        check_place.check_folder(tmp_path / "not-there")
+
+
+@pytest.mark.parametrize("part, words", [("base", "takes about 4.2 GB"), ("torch", "9.2 GB"), ("dev", "0.6 GB")])
+def test_a_disk_that_is_too_small_is_refused_with_what_is_needed(part, words, tmp_path):
+    needed = float(words.split()[-2])
+    with pytest.raises(check_place.Refusal, match=words):
+        check_place.check_disk(part, tmp_path, tmp_path, lambda place: Usage(0, 0, (needed - 0.1) * 1e9))
+    check_place.check_disk(part, tmp_path, tmp_path, lambda place: Usage(0, 0, (needed + 0.1) * 1e9))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second disk")
+def test_a_temporary_folder_that_is_too_small_is_named(tmp_path):
+    free = {tmp_path: 100e9, "/dev/shm": 0.1e9}
+    with pytest.raises(check_place.Refusal, match="/dev/shm has 0.1 GB free, .* 1.0 GB. Name another temporary folder"):
+        check_place.check_disk("base", tmp_path, "/dev/shm", lambda place: Usage(0, 0, free[place]))
