@@ -127,7 +127,11 @@ try:
     CATALOG = read_yaml("catalog/devices.yaml")
     experiment_checks.check_catalog(CATALOG, SCHEMA)
     # What `devices: auto` stands for here, and why.
-    CHOICE = choosing.here() if config["devices"] == "auto" else choosing.NONE
+    CHOICE = (
+        choosing.here(decide=workflow.is_main_process)
+        if config["devices"] == "auto"
+        else choosing.NONE
+    )
     DEVICES = experiment.devices(
         config, CATALOG, detect=lambda: choosing.entries(CHOICE, CATALOG)
     )

@@ -1,5 +1,6 @@
 """What `devices: auto` chooses, says, installs and records on each machine of tests/machines.yaml, all emulated."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,8 @@ import emulation
 import psutil
 import pytest
 
-from trainoff import devices, gpu_support, machine, nvidia
+from trainoff import choosing, devices, gpu_support, machine, nvidia
+from trainoff.measure.backends import torch as torch_backend
 
 ROOT = Path(__file__).parents[1]
 GB = 2**30
@@ -73,6 +75,27 @@ def test_a_device_that_is_not_there_is_unavailable_for_the_reason_that_auto_give
         assert f"CUDA_VISIBLE_DEVICES={told['visible']!r} leaves 0 of the {len(found.cards)}" in sentence
     elif set(told.get("pci", [])) <= {"AMD", "Intel"} and "pci" in told:
         assert "does not support yet" in sentence and "driver" not in sentence
+
+
+def test_a_job_takes_what_its_start_chose_though_the_driver_fails_meanwhile(emulated, monkeypatch):
+    monkeypatch.setenv(choosing.PASSED_ON, "")
+    emulated(emulation.MACHINES["RTX 5090 beside an RTX 4090"])
+    chosen = choosing.here()
+    monkeypatch.setattr(nvidia, "listing", lambda: nvidia.Listing((), "it fails"))
+    assert choosing.here(decide=False).picks == chosen.picks
+    assert [pick.name for pick in choosing.here().picks] == ["cpu"], "another start chooses anew"
+
+
+def test_pytorch_s_own_list_is_asked_when_it_starts():
+    names = ["sm_75", "sm_80", "sm_90a", "sm_120", "compute_120"]
+    for capability, served in [((7, 0), False), ((8, 9), True), ((10, 0), False), ((12, 1), True)]:
+        cuda = SimpleNamespace(
+            get_arch_list=lambda: names,
+            get_device_capability=lambda index, capability=capability: capability,
+            get_device_name=lambda index: "a GPU",
+        )
+        with contextlib.nullcontext() if served else pytest.raises(devices.DeviceUnavailable, match="sm_75, sm_80"):
+            torch_backend.require_kernels(SimpleNamespace(cuda=cuda, __version__="2.13.0"))
 
 
 def test_a_laptop_records_that_it_ran_on_battery(emulated, monkeypatch):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from trainoff import choosing, devices, nvidia
+from trainoff import choosing, devices, machine, nvidia
 from trainoff.supervise import software
 
 GPUS = [
@@ -127,7 +127,7 @@ def test_nvidia_smi_is_read_as_it_prints(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [pick.name for pick in choosing.here().picks][:2] == ["cpu", "cuda"]
+    assert [pick.name for pick in choosing.of(machine.read()).picks][:2] == ["cpu", "cuda"]
     assert devices.describe("cuda", 0) == {
         "name": "Tesla V100-SXM2-16GB",
         "memory_bytes": 16384 * 2**20,

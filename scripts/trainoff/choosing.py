@@ -4,6 +4,9 @@ The CPU, and one device per distinct GPU, each on a framework whose pinned build
 since `make` asks before anything is installed.
 """
 
+import dataclasses
+import json
+import os
 import re
 from dataclasses import dataclass
 
@@ -13,6 +16,8 @@ from trainoff.nvidia import is_slice, numbers
 
 # The device of catalog/devices.yaml that computes with a framework on an NVIDIA GPU, by order of preference.
 ON_NVIDIA = {"tensorflow": "cuda", "torch": "cuda-torch", "jax": "cuda-jax"}
+# Environment variable with the picks of the start that a job works for.
+PASSED_ON = "TRAINOFF_AUTO"
 # What PyTorch 2.13 asks for.
 MACOS_FOR_TORCH = (14,)
 
@@ -193,6 +198,15 @@ def of(found):
     return choose(found, gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow()))
 
 
-def here():
-    """The Choice on this machine."""
-    return of(machine.read())
+def here(decide=True):
+    """The Choice on this machine, passed on to the jobs that this process starts.
+
+    decide: False in a job, which takes over what its start chose, be it that the driver fails meanwhile or that the job runs on
+    another machine.
+    """
+    passed_on = os.environ.get(PASSED_ON)
+    if passed_on and not decide:
+        return Choice(tuple(Pick(**pick) for pick in json.loads(passed_on)), ())
+    choice = of(machine.read())
+    os.environ[PASSED_ON] = json.dumps([dataclasses.asdict(pick) for pick in choice.picks])
+    return choice

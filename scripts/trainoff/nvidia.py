@@ -96,7 +96,7 @@ def failure_sentence(words, in_wsl=False):
     advice = next((advice for sign, advice in ADVICE if sign in said.lower()), OTHER_ADVICE)
     if in_wsl:
         advice = "In WSL the driver is Windows' own: update it there, run `wsl --update` and `wsl --shutdown`, and start again."
-    return f"nvidia-smi is installed and fails: “{said}” {advice}"
+    return f"nvidia-smi is installed and fails: “{said}”. {advice}"
 
 
 def with_slices(cards, listed):

@@ -28,12 +28,12 @@ def start(accelerator, threads):
             "device's `env` names: a CPU build of PyTorch has no GPU."
         )
     if accelerator == "cuda":
-        _require_kernels(torch)
+        require_kernels(torch)
     if threads:
         torch.set_num_threads(threads)
 
 
-def _require_kernels(torch):
+def require_kernels(torch):
     """Raises DeviceUnavailable when this build of PyTorch says itself that it holds no kernels for the GPU."""
     kernels = torch.cuda.get_arch_list()
     capability = ".".join(map(str, torch.cuda.get_device_capability(0)))
