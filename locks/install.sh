@@ -25,9 +25,9 @@ else:
         try:
             import ensurepip
         except ImportError:
-            # Then its own pip fills .venv, from 22.3 on.
+            # Then its own pip fills .venv.
             import pip
-            if tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3):
+            if int(pip.__version__.split(".")[0]) < 23:
                 raise ImportError
     except ImportError:
         print("without venv or pip; on Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2])

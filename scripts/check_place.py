@@ -17,14 +17,15 @@ from trainoff import choosing, gpu_support, machine
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 10**9
-# {part: (what it is, GB in .venv, GB that pip needs in its temporary folder meanwhile)}, measured or the sum of its wheels.
+# {part: (what it is, GB in .venv, GB that pip needs in its temporary folder meanwhile)}: its wheels for Linux on x86-64, unpacked
+# and packed, summed 2026-11-27, with a tenth more.
 PARTS = {
-    "base": ("TensorFlow and all else", 3.2, 1.0),
-    "cuda": ("NVIDIA's libraries for TensorFlow", 4, 2.8),
-    "torch": ("PyTorch", 6, 3.2),
-    "torch-cpu": ("PyTorch for a CPU", 1, 0.3),
-    "jax": ("JAX", 0.5, 0.2),
-    "jax-cuda": ("JAX with NVIDIA's libraries", 5, 3),
+    "base": ("TensorFlow and all else", 3.0, 1.0),
+    "cuda": ("NVIDIA's libraries for TensorFlow", 3.2, 2.0),
+    "torch": ("PyTorch", 5.2, 3.0),
+    "torch-cpu": ("PyTorch for a CPU", 1.0, 0.3),
+    "jax": ("JAX", 0.4, 0.1),
+    "jax-cuda": ("JAX with NVIDIA's libraries", 6.1, 3.6),
 }
 OTHER = (0.4, 0.2)
 # Characters that a list of folders (PATH) or a shell takes for something else.

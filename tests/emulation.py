@@ -92,7 +92,7 @@ def _program(path, text):
 
 def table():
     """The table of machines in Markdown, from the table that the tests hold the choice to."""
-    lines = ["| machine | `auto` takes | `make` adds | left out, or why so |", "| --- | --- | --- | --- |"]
+    lines = ["| machine | `auto` takes | `make` adds | why, and what is left out |", "| --- | --- | --- | --- |"]
     for name, told in MACHINES.items():
         says = "; ".join(words.replace("|", "\\|") for words in told.get("says", []))
         takes = ", ".join(f"`{device}`" for device in told["devices"])
