@@ -1,6 +1,7 @@
 """What `devices: auto` chooses, says, installs and records on each machine of tests/machines.yaml, all emulated."""
 
 import contextlib
+import itertools
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,9 @@ import emulation
 import psutil
 import pytest
 
+import lock_parts
 from trainoff import choosing, devices, gpu_support, machine, nvidia
+from trainoff.errors import UserError
 from trainoff.measure.backends import torch as torch_backend
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +26,8 @@ def emulated(tmp_path, monkeypatch):
     """Emulates the machine of a row; returns the root of its files."""
     memory = SimpleNamespace(total=16 * GB)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    return lambda told: emulation.emulate(told, tmp_path / "root", monkeypatch)
+    numbers = itertools.count()
+    return lambda told: emulation.emulate(told, tmp_path / f"root{next(numbers)}", monkeypatch)
 
 
 @pytest.mark.parametrize("name", emulation.MACHINES)
@@ -96,6 +100,28 @@ def test_pytorch_s_own_list_is_asked_when_it_starts():
         )
         with contextlib.nullcontext() if served else pytest.raises(devices.DeviceUnavailable, match="sm_75, sm_80"):
             torch_backend.require_kernels(SimpleNamespace(cuda=cuda, __version__="2.13.0"))
+
+
+@pytest.mark.parametrize("names", [["cuda", "cuda-torch"], ["cuda", "cpu-torch"], ["cuda-torch", "cuda-jax"]])
+def test_libraries_that_overwrite_each_other_are_refused(names):
+    entries = [emulation.CATALOG[name] for name in names]
+    with pytest.raises(UserError, match="cannot share one environment. Let conda make one for each"):
+        lock_parts.parts_of(entries, nvidia=True)
+    assert lock_parts.parts_of(entries, nvidia=False), "without an NVIDIA GPU none of them is installed"
+
+
+def test_make_names_the_parts_and_says_what_it_found(emulated, monkeypatch, capsys):
+    emulated(emulation.MACHINES["two RTX 3090"])
+    monkeypatch.setattr(gpu_support, "own_list_of_tensorflow", lambda: None)
+    for installed in (False, True):
+        monkeypatch.setattr(lock_parts, "is_installed", lambda part, installed=installed: installed)
+        lock_parts.main([ROOT / "config.yaml"], [])
+        said = capsys.readouterr()
+        assert said.out == "cuda\n"
+        assert ("→ left out: equal to GPU 0" in said.err) is not installed, "once, before it installs"
+    emulated(emulation.MACHINES["RTX 3080, driver updated and not restarted"])
+    lock_parts.main([ROOT / "config.yaml"], [])
+    assert "version mismatch" in capsys.readouterr().err, "as long as it fails"
 
 
 def test_a_laptop_records_that_it_ran_on_battery(emulated, monkeypatch):
