@@ -14,7 +14,7 @@ import zeus.device.gpu.nvidia
 import zeus.device.soc
 from project import ROOT
 
-from trainoff import devices
+from trainoff import devices, nvidia
 from trainoff.files import write_text
 from trainoff.measure import meters
 from trainoff.supervise import idling
@@ -133,7 +133,9 @@ def nvml(monkeypatch):
     }
     for name, answer in answers.items():
         monkeypatch.setattr(library, name, answer)
-    monkeypatch.setattr(devices, "nvidia_gpus", lambda: [{"uuid": "GPU-a"}, {"uuid": "GPU-b"}])
+    # The first is divided: its slices are no GPUs that the driver's library counts.
+    cards = ({"uuid": "GPU-a", "slices": [{"uuid": "MIG-c"}, {"uuid": "MIG-d"}]}, {"uuid": "GPU-b", "slices": None})
+    monkeypatch.setattr(nvidia, "listing", lambda: nvidia.Listing(cards))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
     monkeypatch.setattr(devices, "is_apple_silicon", lambda: False)
     return found

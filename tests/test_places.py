@@ -61,6 +61,8 @@ def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(has_e
     assert "about 3 GB of disk" in done.stdout
     pip = subprocess.run([folder / ".venv/bin/python", "-m", "pip", "--version"], capture_output=True, text=True)
     assert str(folder / ".venv") in pip.stdout
+    program = subprocess.run([folder / ".venv/bin/pip", "--version"], capture_output=True, text=True)
+    assert program.stdout == pip.stdout, "programs start too, whose first line names the path of their Python"
     assert list((folder / ".venv").glob(".stamp-base-*"))
     again = subprocess.run(["locks/install.sh", "base"], cwd=folder, env=environment, capture_output=True, text=True)
     assert (again.returncode, again.stdout) == (0, "")

@@ -196,7 +196,7 @@ def _visible_by_number():
     visible = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     try:
         if visible is not None:
-            uuids = [gpu["uuid"] for gpu in devices.nvidia_gpus()]
+            uuids = [card["uuid"] for card in nvidia.listing().cards]
             if visible not in uuids:
                 raise LookupError(f"the driver lists no GPU {visible}")
             os.environ["CUDA_VISIBLE_DEVICES"] = str(uuids.index(visible))
