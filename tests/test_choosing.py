@@ -110,6 +110,22 @@ def test_libraries_that_overwrite_each_other_are_refused(names):
     assert lock_parts.parts_of(entries, nvidia=False), "without an NVIDIA GPU none of them is installed"
 
 
+def test_nothing_is_installed_for_a_gpu_that_a_named_framework_does_not_serve(emulated, capsys):
+    emulated(emulation.MACHINES["GTX 980"])
+    lock_parts.main([ROOT / "config.yaml"], ["cpu", "cuda", "cuda-torch"])
+    said = capsys.readouterr()
+    assert said.out.strip() == ""
+    assert (
+        "cuda: TensorFlow 2.19.1 has no kernels for compute capability 5.2 (6.0 to 9.0). Nothing is installed"
+        in said.err
+    )
+    emulated(emulation.MACHINES["GH200 (ARM)"])
+    lock_parts.main([ROOT / "config.yaml"], ["cuda", "cuda-torch"])
+    said = capsys.readouterr()
+    assert said.out == "torch\n", "TensorFlow's libraries would only overwrite PyTorch's"
+    assert "cuda: there is no TensorFlow for NVIDIA GPUs on this processor" in said.err
+
+
 def test_make_names_the_parts_and_says_what_it_found(emulated, monkeypatch, capsys):
     emulated(emulation.MACHINES["two RTX 3090"])
     monkeypatch.setattr(gpu_support, "own_list_of_tensorflow", lambda: None)

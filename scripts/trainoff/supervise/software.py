@@ -42,6 +42,8 @@ def find_problem(device, precision, version, requirements, gpu, own_list=None, p
     backend, accelerator = device["backend"], device["accelerator"]
     for package in (backend, "keras"):
         if version(package) is None:
+            if gpu and (problem := _pinned_problem(backend, gpu, processor)):
+                return problem
             return (
                 f"{PACKAGES.get(package, 'Keras')} is not installed in this environment, and {device['name']} computes with it. "
                 f"Run `make environment DEVICES={device['name']}`, or use conda: snakemake --cores 1 --use-conda."
@@ -113,16 +115,26 @@ def _kernel_problem(backend, version, cuda, gpu, own_list, processor):
         kernels = None  # XLA compiles for the GPU at hand, so the table speaks of the cuDNN that is pinned
     if not kernels or gpu_support.serves(kernels, capability):
         return None
-    others = [build for build in pinned if build.framework != backend and not gpu_support.obstacle(build, gpu)]
-    fix = (
-        f"Use the device `{choosing.ON_NVIDIA[others[0].framework]}` ({PACKAGES[others[0].framework]}) for this GPU."
-        if others
-        else "None of the frameworks here serves it: take the device out of `devices:`."
-    )
     return (
         f"{PACKAGES[backend]} {version(backend)} holds kernels for compute capability {gpu_support.span(kernels)}, and "
-        f"{gpu['name']} has {capability}. {fix}"
+        f"{gpu['name']} has {capability}. {_other_device(backend, gpu, pinned)}"
     )
+
+
+def _pinned_problem(backend, gpu, processor):
+    """Why it would be in vain to install the framework for the GPU."""
+    pinned = gpu_support.builds(processor)
+    build = next((build for build in pinned if build.framework == backend), None)
+    reason = gpu_support.obstacle(build, gpu) if build else None
+    return reason and f"{reason}, for {gpu['name']}. {_other_device(backend, gpu, pinned)}"
+
+
+def _other_device(backend, gpu, pinned):
+    """The device that would serve the GPU, in a sentence. pinned: the builds for this processor."""
+    others = [build for build in pinned if build.framework != backend and not gpu_support.obstacle(build, gpu)]
+    if not others:
+        return "None of the frameworks here serves it: take the device out of `devices:`."
+    return f"Use the device `{choosing.ON_NVIDIA[others[0].framework]}` ({others[0].title}) for this GPU."
 
 
 def _cuda_of(backend, version, requirements):
