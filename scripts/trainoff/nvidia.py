@@ -76,17 +76,16 @@ def listing():
     if program is None:
         return Listing(())
     for columns in (COLUMNS, COLUMNS[:OLDEST_COLUMNS]):
-        done, words = _ask(program, f"--query-gpu={','.join(columns)}", "--format=csv,noheader,nounits")
+        words = _ask(program, f"--query-gpu={','.join(columns)}", "--format=csv,noheader,nounits")
         if "not a valid field" not in words.lower():
             break
-    if not done:
-        return Listing((), failure_sentence(words, in_wsl=WSL_FOLDER.is_dir()))
-    cards = [_card(row) for row in csv.reader(words.splitlines(), skipinitialspace=True) if len(row) >= OLDEST_COLUMNS]
+    # Lines that are no sentences: beside a warning, such as of a worn infoROM, the tool lists GPUs and ends with an error code.
+    rows = csv.reader(words.splitlines(), skipinitialspace=True)
+    cards = [_card(row) for row in rows if len(row) >= OLDEST_COLUMNS and " " not in row[0]]
     if not cards:
         return Listing((), failure_sentence(words, in_wsl=WSL_FOLDER.is_dir()))
     if any(card["slices"] is not None for card in cards):
-        _, listed = _ask(program, "-L")
-        cards = with_slices(cards, listed)
+        cards = with_slices(cards, _ask(program, "-L"))
     return Listing(tuple(cards))
 
 
@@ -168,14 +167,14 @@ def _units(card):
 
 
 def _ask(program, *arguments):
-    """(whether it went well, what it wrote)"""
+    """What the program wrote, or how it failed."""
     try:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, errors="replace", timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        return False, f"it did not answer within {SECONDS:g} s"
+        return f"it did not answer within {SECONDS:g} s"
     except OSError as error:
-        return False, str(error.strerror)
-    return done.returncode == 0, done.stdout if done.returncode == 0 else f"{done.stdout} {done.stderr}"
+        return str(error.strerror)
+    return done.stdout if done.returncode == 0 else f"{done.stdout}{done.stderr}"
 
 
 def _card(row):
