@@ -71,3 +71,6 @@ TABLES_AND_FIGURES = [
 
 # On a cluster all else runs where Snakemake runs; what is measured becomes a job.
 workflow.localrules(*{rule.name for rule in workflow.modifier.rules} - MEASURED_RULES)
+# Once every rule has asked for what it depends on.
+for notes in DIGESTS, HASHES, DATA_HASHES:
+    notes.save()

@@ -112,15 +112,9 @@ def identity_of(wildcards):
 
 
 # {device: {model: identity}} of all runs.
-IDENTITIES = {
-    device: {model: _identity(device, model) for model in models}
-    for device, models in {
-        run["device"]["name"]: sorted(
-            {other["model"] for other in RUNS if other["device"] == run["device"]}
-        )
-        for run in RUNS
-    }.items()
-}
+IDENTITIES = {}
+for name, model in sorted({(run["device"]["name"], run["model"]) for run in RUNS}):
+    IDENTITIES.setdefault(name, {})[model] = _identity(name, model)
 
 # What tables must be made of: enough to tell of each record whether it is the run that is wanted.
 WANTED = {
@@ -204,9 +198,6 @@ def judge_runs():
 # Judged once, by the process that plans.
 VERDICTS = judge_runs() if workflow.is_main_process else {}
 METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
-DIGESTS.save()
-HASHES.save()
-DATA_HASHES.save()
 for line in validity.plan_lines(VERDICTS.values()):
     print(one_line(line, 1000), file=sys.stderr)
 shared = validity.shared_folder(RESULTS, config, VERDICTS.values())

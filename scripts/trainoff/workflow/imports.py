@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -24,20 +25,22 @@ MEASURED = ("protocol", "batches", "models", "meters")
 SAME_CODE = Path(__file__).parents[1] / "measure" / "same_code.yaml"
 
 
-def own_modules(script, root=None):
+def own_modules(script, root=None, names_in=None):
     """Paths of all modules of the package that `script` imports, directly or through others, sorted.
 
     Reads the code without running it. Imports inside functions count too. root: the folder that holds the package, if it
-    is not the script's.
+    is not the script's. names_in: gives the names that the file at a path imports; without it, they are parsed.
     """
     root = Path(script).parent if root is None else root
-    found, todo = set(), [Path(script)]
+    names_in = names_in or (lambda path: imported_names(Path(path).read_bytes()))
+    found, todo = set(), [str(script)]
     while todo:
-        for path in _imported(root, todo.pop()):
-            if path not in found:
-                found.add(path)
-                todo.append(path)
-    return sorted(str(path) for path in found)
+        for name in names_in(todo.pop()):
+            for path in _files_of(root, name):
+                if path not in found:
+                    found.add(path)
+                    todo.append(path)
+    return sorted(found)
 
 
 def measured_modules(scripts, backend, more=()):
@@ -50,7 +53,7 @@ def measured_modules(scripts, backend, more=()):
 
 
 class Digests:
-    """Digests of code, noted in a file by content, since parsing all modules takes most of a second.
+    """Digests and imports of code, noted in a file by content, since parsing all modules takes most of a second.
 
     notes: path of the file; it may be missing or damaged, and it need not be written.
     """
@@ -67,12 +70,11 @@ class Digests:
 
     def of_script(self, script):
         """SHA-256 of the meaning of a script and of all modules of the package that it imports."""
-        return self.of_files([script, *own_modules(script)])
+        return self.of_files([script, *own_modules(script, names_in=lambda path: self._of(path)["imports"])])
 
     def of_files(self, paths):
         """SHA-256 of the meaning of Python files, whatever their order and folder."""
-        named = {Path(path).relative_to(Path(path).parents[1]).as_posix(): self.of_file(Path(path)) for path in paths}
-        return _digest(named)
+        return _digest({"/".join(os.fspath(path).split(os.sep)[-2:]): self.of_file(path) for path in paths})
 
     def of_measured(self, paths):
         """SHA-256 of measured modules: of each, the first version that measures the same (SAME_CODE), wherever it lies."""
@@ -91,13 +93,19 @@ class Digests:
             with contextlib.suppress(OSError):
                 write_text(self._path, json.dumps(self._noted))
 
-    @functools.cache  # noqa: B019 - one object per start
     def of_file(self, path):
         """SHA-256 of the meaning of one Python file."""
-        source = path.read_bytes()
+        return self._of(str(path))["meaning"]
+
+    @functools.cache  # noqa: B019 - one object per start
+    def _of(self, path):
+        """{"meaning": its digest, "imports": names that it imports} of one Python file."""
+        with open(path, "rb") as file:
+            source = file.read()
         key = hashlib.sha256(source).hexdigest()
-        if not isinstance(self._noted.get(key), str):
-            self._noted[key] = meaning(source)
+        noted = self._noted.get(key)
+        if not (isinstance(noted, dict) and noted.keys() == {"meaning", "imports"}):
+            self._noted[key] = {"meaning": meaning(source), "imports": imported_names(source)}
             self._new = True
         return self._noted[key]
 
@@ -108,28 +116,27 @@ def _digest(named):
 
 @functools.cache
 def _same_code():
-    return yaml.safe_load(SAME_CODE.read_text(encoding="utf-8"))
+    # Of libyaml where there is one, which takes a tenth of the time.
+    return yaml.load(SAME_CODE.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 # An import of the package, wherever it stands in a file; the names may be in brackets over several lines.
 _IMPORT = re.compile(rf"^[ \t]*((?:import|from)[ ]+{PACKAGE}\b[^\n(#]*(?:\([^)]*\))?)", re.MULTILINE)
 
 
-@functools.cache
-def _imported(root, path):
-    """Paths of the package's modules that the file at `path` itself imports. Cached, as most scripts share most modules.
-
-    Only the imports are parsed: whole files would take a quarter of a second at every start.
-    """
-    found = []
-    for node in ast.walk(ast.parse("\n".join(_IMPORT.findall(path.read_text(encoding="utf-8"))))):
+def imported_names(source):
+    """Dotted names of the package that a Python file (bytes) imports; only its imports are parsed."""
+    names = []
+    for node in ast.walk(ast.parse("\n".join(_IMPORT.findall(source.decode("utf-8"))))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            stem = root.joinpath(*name.split("."))
-            found += [path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
-    return found
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+@functools.cache
+def _files_of(root, name):
+    """Paths of the files that a dotted name stands for: a module, a package, or none for what a module holds."""
+    stem = os.path.join(root, *name.split("."))
+    return [path for path in (f"{stem}.py", os.path.join(stem, "__init__.py")) if os.path.isfile(path)]

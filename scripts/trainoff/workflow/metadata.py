@@ -38,6 +38,12 @@ def compare_without_pandas(persistence):
             del sys.modules["pandas"]
 
 
+def _kept_of(record):
+    """What is kept of a record of Snakemake's; None of none."""
+    # The environments' text and code would be larger than all else, and nothing asks for them.
+    return None if record is None else dict(record.items()) | {"conda_env": None, "code": None}
+
+
 def _is_kept(rule):
     return not rule.norun and Path(rule.script or "").stem not in NOT_KEPT
 
@@ -61,11 +67,15 @@ class Metadata:
         from snakemake.persistence import MetadataRecord
 
         persistence, forced = self._workflow.persistence, self._workflow.dag.forcefiles
-        for path, known in self._read().items():
+        differing = {
+            path: known for path, known in self._read().items() if known != _kept_of(persistence.metadata(IOFile(path)))
+        }
+        for path, known in differing.items():
             # Snakemake has no public call to write a record; reading and deleting have one.
             with contextlib.suppress(ValueError, OSError):
                 persistence._write_record(path, MetadataRecord.model_validate(known))
-        persistence._clear_cache()
+        if differing:
+            persistence._clear_cache()
         for path in self._outputs():
             if persistence.metadata(IOFile(path)) is None:
                 forced.add(path)
@@ -95,8 +105,7 @@ class Metadata:
             for path in job.output:
                 record = self._workflow.persistence.metadata(path)
                 if record is not None and Path(path).exists():
-                    # The environments' text and code would be larger than all else, and nothing asks for them.
-                    known[str(path)] = dict(record.items()) | {"conda_env": None, "code": None}
+                    known[str(path)] = _kept_of(record)
         if known != before:
             self._write(known)
 
