@@ -39,3 +39,9 @@ def test_commands_name_targets_of_the_makefile(path):
 def test_every_key_is_described():
     rows = re.findall(r"^\| (`[^|]+`) \| ([^|]*) \|", write_reference.reference(), re.MULTILINE)
     assert [key for key, what in rows if not what.strip()] == []
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):(?! [a-z]+ [:?]?=)", makefile, re.MULTILINE)) - {"help", "development"}
+    assert targets == set(re.findall(r"@echo '  make ([a-z-]+)", makefile))
