@@ -6,6 +6,8 @@ CONFIG :=
 DEVICES :=
 # Statuses for make retry; all that failed without it: make retry STATUSES="timed_out crashed"
 STATUSES :=
+# How long make decide may measure.
+MINUTES := 15
 # Where make share puts a report, and of which folder make gallery makes one page.
 TO := share
 FOLDER := share
@@ -28,13 +30,14 @@ snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $
     --quiet progress rules host reason
 executor = --cores 1
 
-.PHONY: help report retry clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
+.PHONY: help report decide retry clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
     benchmark-scale benchmark-prediction counts drills fuzz docs lint lock clean environment development
 
 help:
 	@echo 'Compare'
 	@echo '  make report                 run the default experiment and write its report; CONFIG=file for another one,'
 	@echo '                              DEVICES="cpu-tensorflow cpu-torch" for other devices'
+	@echo '  make decide                 measure more where it decides most; MINUTES=15 for how long'
 	@echo '  make retry                  train again what failed; STATUSES="timed_out crashed" for some of it'
 	@echo '  make limits                 find the largest images and batches that each device trains'
 	@echo '  make packing                also report how long the sweep takes with several trainings at once'
@@ -68,6 +71,13 @@ help:
 
 report: environment
 	@started=$$(date +%s); $(in_venv); export PATH; \
+	    $(snakemake) && \
+	    python scripts/find_report.py $$started config.yaml $(CONFIG)
+
+decide: environment
+	@started=$$(date +%s); $(in_venv); export PATH; \
+	    $(snakemake) && \
+	    python scripts/decide.py $(MINUTES) config.yaml $(CONFIG) && \
 	    $(snakemake) && \
 	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 

@@ -21,7 +21,7 @@ from trainoff import axes
 from trainoff import choosing
 from trainoff import devices as machine
 from trainoff import disks
-from trainoff import experiment, experiment_checks, networks, own_code
+from trainoff import experiment, experiment_checks, experiment_file, networks, own_code
 from trainoff.analyze import cost, hardware
 from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
@@ -100,6 +100,8 @@ if not IS_MAIN:  # an importing workflow: what it leaves out is as in our config
     )
 # Identity is of values: in whatever order an experiment's file names them.
 config = experiment.in_order(config)
+# Where an importing workflow or --config may have put it.
+RESULTS = workflow.pathvars.get("results")
 DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
 HASHES = Hashes(".snakemake/trainoff/files.json")
 DATA_HASHES = Hashes(survey.NOTES)
@@ -115,6 +117,15 @@ try:
         models=MODELS,
         where=EXPERIMENT_FILES,
     )
+    if os.path.exists(f"{RESULTS}/decide.yaml"):
+        decided = experiment_file.read(f"{RESULTS}/decide.yaml")
+        config = experiment.with_decided(config, decided)
+        experiment_checks.check(
+            config,
+            schema=SCHEMA,
+            models=MODELS,
+            where=f"{EXPERIMENT_FILES} + {RESULTS}/decide.yaml",
+        )
     # What there is to train on: classes, and what tells it from other data.
     DATA = survey.survey(config["dataset"], DATA_HASHES, machine.usable_threads())
     experiment_checks.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
@@ -145,8 +156,6 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# Where an importing workflow or --config may have put it.
-RESULTS = workflow.pathvars.get("results")
 RUN_PATTERN = f"<results>/runs/{{device}}/{axes.path()}/replicate~{{replicate}}"
 
 

@@ -122,6 +122,7 @@ WANTED = {
     "made_from": [IMAGES_FROM, WEIGHTS_FROM],
     "config": {
         **{key: config[key] for key in ["grid", "replicates", "seed", "training"]},
+        "more_replicates": config["more_replicates"],
         "deterministic": config["deterministic"],
         "protocol": {
             key: config["protocol"][key]

@@ -3,8 +3,10 @@
 import pandas as pd
 import pytest
 import synthetic
+import yaml
 
 import compare_devices
+import decide
 from trainoff.analyze import ahead, noise, tables
 from trainoff.report import turn_words
 
@@ -34,6 +36,43 @@ def test_open_pairs_say_how_many_replicates_would_decide_them():
     assert 1 <= decided <= open_pairs == len(table) and minutes > 0 and configurations <= 8 and more >= 1
     (line,) = turn_words.next_lines(table)
     assert line.startswith(f"{more} more replicate") and f"would decide {decided} of" in line
+
+
+def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
+    runs, _, found = frames(1)
+    table = ahead.table(found["comparison"], found["rates"], runs)
+    known = table.dropna(subset="more_replicates").sort_values("minutes")
+    assert len(known) > 1
+    budget = float(known["minutes"].iloc[:2].sum()) + 0.001
+    decision = ahead.decide(table, runs, 4, budget)
+    assert decision.decided == 2 and decision.open == len(table) and decision.minutes <= budget
+    assert set(decision.added) == {"more_replicates"}
+    first = decision.added["more_replicates"][0]
+    assert first["replicates"] == 1 + known["more_replicates"].iloc[0] and first["devices"] == ["cpu", "laptop"]
+    nothing = ahead.decide(table, runs, 4, 0)
+    assert nothing.added == {} and nothing.cheapest == pytest.approx(known["minutes"].min())
+
+    # From the tables on disk to the file that the next start takes in.
+    (tmp_path / "tables").mkdir()
+    for name, frame in (("next", table), ("runs", runs)):
+        frame.to_parquet(tmp_path / f"tables/{name}.parquet")
+    said = decide.decide(tmp_path, budget, 4)
+    assert f"decide 2 of {len(table)} open pairs" in said
+    written = yaml.safe_load((tmp_path / "decide.yaml").read_text())
+    assert written == decision.added
+    decide.decide(tmp_path, budget, 4)
+    assert yaml.safe_load((tmp_path / "decide.yaml").read_text()) == written, "the same again adds nothing"
+    assert "make decide MINUTES=" in decide.decide(tmp_path, 0, 4)
+
+
+def test_further_minutes_of_turns_are_paid_for_wherever_they_are_open():
+    runs, _, found = frames(1)
+    comparison = found["comparison"].head(3).assign(verdict="undecided", source="turns", more_minutes=[1.5, 6.0, None])
+    table = ahead.table(comparison, found["rates"], runs)
+    assert ahead.decide(table, runs, 4, 17).added == {}
+    decision = ahead.decide(table, runs, 4, 18)
+    assert decision.added == {"turns": {"minutes": 6}} and (decision.minutes, decision.decided) == (18, 1)
+    assert ahead.decide(table, runs, 4, 30).added == {"turns": {"minutes": 10}}
 
 
 def test_nothing_open_proposes_nothing():

@@ -50,6 +50,23 @@ def test_default_experiment_has_eight_configurations():
     assert len({tuple(experiment.wildcards(run).items()) for run in runs}) == len(runs)
 
 
+def test_some_configurations_have_more_replicates_than_others():
+    more = [
+        {"devices": ["cpu"], "configuration": {"batch_size": 32, "trainable": False}, "replicates": 3},
+        {"devices": ["cpu", "cuda"], "configuration": {"batch_size": 32}, "replicates": 2},
+    ]
+    config = merged({"devices": ["cpu", "cuda"], "more_replicates": more})
+    runs = experiment.runs(config, experiment.devices(config, CATALOG, detect=list))
+    # Two image sizes each: 8 configurations once, batch size 32 twice, on the CPU with the last layer three times.
+    assert [run["replicate"] for run in runs] == [1] * 16 + [2] * 8 + [3] * 2
+    assert {(run["device"]["name"], run["batch_size"], run["trainable"]) for run in runs[-2:]} == {("cpu", 32, False)}
+    with pytest.raises(UserError, match="there is no axis 'batchsize'"):
+        wrong = merged({"more_replicates": [{"devices": ["cpu"], "configuration": {"batchsize": 1}, "replicates": 2}]})
+        experiment_checks.check_devices(
+            experiment.devices(wrong, CATALOG, detect=lambda: ["cpu"]), wrong, SCHEMA, MODELS
+        )
+
+
 def test_replicates_are_interleaved_and_share_seeds_across_devices():
     config = merged({"replicates": 3})
     runs = experiment.runs(config, experiment.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]))

@@ -143,6 +143,18 @@ def test_what_was_deleted_comes_back(copy):
     assert {"plot_cost", "aggregate_runs", "prepare_images"} <= jobs.keys() and "train" not in jobs
 
 
+def test_what_was_decided_to_measure_stays_part_of_the_experiment(copy):
+    """`make decide` writes a file beside the results; a start takes it in, and one with a mistake is named."""
+    more = {"devices": ["cpu"], "configuration": {"trainable": True}, "replicates": 3}
+    (copy / "results/decide.yaml").write_text(yaml.safe_dump({"more_replicates": [more]}))
+    assert project.planned(copy)["train"] == 2
+    (copy / "results/decide.yaml").write_text(
+        yaml.safe_dump({"more_replicates": [more | {"configuration": {"size": 3}}]})
+    )
+    done = project.snakemake(copy, "--dry-run")
+    assert "there is no axis 'size'" in done.stdout and done.returncode
+
+
 def test_a_deleted_record_is_trained_again(copy):
     project.metrics_files(copy)[0].unlink()
     assert project.planned(copy)["train"] == 1

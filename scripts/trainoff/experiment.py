@@ -89,19 +89,50 @@ def runs(config, devices):
 
     Ordered so that replicates are interleaved over configurations and devices: what drifts slowly hits all alike.
     """
-    combinations = [_combinations(config["grid"] | device["grid"]) for device in devices]
+    combinations = [
+        [(combination, replicates_of(config, device["name"], combination)) for combination in _combinations(grid)]
+        for device in devices
+        for grid in [config["grid"] | device["grid"]]
+    ]
+    most = max((number for listed in combinations for _, number in listed), default=0)
     return [
         {
             "device": {key: device[key] for key in DEVICE_KEYS},
-            **combination,
+            **place[0],
             "replicate": replicate,
             "seed": config["seed"] + replicate - 1,
         }
-        for replicate in range(1, config["replicates"] + 1)
+        for replicate in range(1, most + 1)
         for turn in itertools.zip_longest(*combinations)
-        for device, combination in zip(devices, turn, strict=True)
-        if combination is not None  # a device that leaves axes out has fewer
+        for device, place in zip(devices, turn, strict=True)
+        # A device that leaves axes out has fewer, and some configurations have more replicates than others.
+        if place is not None and replicate <= place[1]
     ]
+
+
+def replicates_of(config, device, configuration):
+    """How many replicates a configuration has on the device of that name: those of all, or of `more_replicates`."""
+    return max(
+        config["replicates"],
+        *(
+            more["replicates"]
+            for more in config.get("more_replicates", ())
+            if device in more["devices"]
+            and all(configuration[axis] == value for axis, value in more["configuration"].items())
+        ),
+        0,
+    )
+
+
+def with_decided(config, decided):
+    """The experiment with what `make decide` added to it (scripts/decide.py): replicates, and minutes of turns.
+
+    decided: {"more_replicates", "turns"} as in an experiment, both optional.
+    """
+    more = [*config["more_replicates"], *decided.get("more_replicates", ())]
+    minutes = (decided.get("turns") or {}).get("minutes", 0)
+    turns = config["turns"] and config["turns"] | {"minutes": max(config["turns"]["minutes"], minutes)}
+    return config | {"more_replicates": more, "turns": turns}
 
 
 def _combinations(grid):

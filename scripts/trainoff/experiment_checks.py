@@ -6,7 +6,7 @@ import os
 
 import jsonschema
 
-from trainoff import bounds
+from trainoff import axes, bounds
 from trainoff.errors import UserError, did_you_mean, one_line
 from trainoff.experiment import NO_SIZE
 from trainoff.experiment_file import unshowable
@@ -53,7 +53,13 @@ def check_devices(devices, config, schema, models):
         ]:
             raise UserError(f"{where}: {sentence}")
     runs_per_device = [math.prod(map(len, (config["grid"] | device["grid"]).values())) for device in devices]
-    count = config["replicates"] * sum(runs_per_device)
+    for more in config["more_replicates"]:
+        if unknown := sorted(set(more["configuration"]) - set(axes.names())):
+            raise UserError(
+                f"more_replicates: there is no axis {one_line(unknown[0])!r}. Expected some of {', '.join(axes.names())}."
+            )
+    most = max([config["replicates"], *(more["replicates"] for more in config["more_replicates"])])
+    count = most * sum(runs_per_device)
     if count > bounds.EXPERIMENT_RUNS:
         raise UserError(
             f"grid: its axes, {config['replicates']} replicates and {len(devices)} devices make {count:,} runs. Expected at most "

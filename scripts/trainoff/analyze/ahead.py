@@ -1,5 +1,6 @@
 """What more measuring would decide: replicates or minutes for each open pair, and epochs per process for each result."""
 
+import dataclasses
 import math
 from datetime import datetime
 
@@ -51,6 +52,64 @@ def best(found):
         minutes = float((chosen["minutes"] / chosen["more_replicates"] * more).sum())
         choices.append((int(more), len(chosen[AXES].drop_duplicates()), minutes, len(chosen), len(found)))
     return max(choices, key=lambda choice: choice[3] / max(choice[2], 0.1), default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What to measure next. added: keys of an experiment, for experiment.with_decided; {} where nothing fits.
+
+    minutes: what it takes; decided: undecided pairs that it should decide; open: all of them; cheapest: minutes of the pair
+    that needs the least, None where nothing is known to decide one.
+    """
+
+    added: dict
+    minutes: float
+    decided: int
+    open: int
+    cheapest: float | None
+
+
+def decide(found, runs, turns_minutes, budget):
+    """The Decision that decides most undecided pairs within `budget` minutes.
+
+    found: of `table`; runs: the table; turns_minutes: the minutes of turns per pair and configuration so far.
+
+    Replicates: the cheapest pairs first. Turns: more minutes take turns again wherever they left a pair undecided, so all of
+    those are paid for.
+    """
+    replicates = found.dropna(subset=["more_replicates", "minutes"]).sort_values("minutes", kind="stable")
+    chosen = replicates[replicates["minutes"].cumsum() <= budget]
+    spent = float(chosen["minutes"].sum())
+    turns = found[(found["source"] == "turns") & found["minutes"].notna()].sort_values("minutes", kind="stable")
+    choices = []
+    for count, more in enumerate(turns["minutes"], start=1):
+        whole = math.ceil(turns_minutes + more)
+        choices.append((count, whole, float(whole * len(found[found["source"] == "turns"]))))
+    fitting = [choice for choice in choices if choice[2] <= budget - spent]
+    added = {}
+    if len(chosen):
+        added["more_replicates"] = [_entry(row, runs) for row in chosen.to_dict("records")]
+    count, whole, minutes = fitting[-1] if fitting else (0, None, 0.0)
+    if whole is not None:
+        added["turns"] = {"minutes": whole}
+    costs = [*replicates["minutes"], *(choice[2] for choice in choices)]
+    return Decision(added, spent + minutes, len(chosen) + count, len(found), min(map(float, costs), default=None))
+
+
+def _entry(row, runs):
+    """One of the experiment's more_replicates, for both devices of an undecided pair."""
+    there = runs[runs["device"].isin([row["device"], row["baseline"]])]
+    for axis in AXES:
+        there = there[there[axis] == row[axis]]
+    return {
+        "devices": [row["baseline"], row["device"]],
+        "configuration": {axis: _plain(row[axis]) for axis in AXES},
+        "replicates": int(there["replicate"].max()) + int(row["more_replicates"]),
+    }
+
+
+def _plain(value):
+    return value.item() if hasattr(value, "item") else value
 
 
 def epochs(rates, runs, windows):

@@ -1,5 +1,7 @@
 """What the page says of devices that took turns, and of what more measuring would decide."""
 
+import math
+
 from trainoff import numbers
 from trainoff.analyze import ahead, pairs
 
@@ -18,7 +20,7 @@ def lines(overall, chosen):
     ]
     if numbers.known(row["more_minutes"]):
         minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
-        found.append(f"About {minutes} of turns would decide what is undecided: raise turns.minutes and start again.")
+        found.append(f"About {minutes} of turns would decide what is undecided: raise turns.minutes, or make decide.")
     return found
 
 
@@ -30,5 +32,6 @@ def next_lines(table):
     more, configurations, minutes, decided, undecided = best
     return [
         f"{numbers.count(more, 'more replicate')} of {numbers.count(configurations, 'configuration')} (about "
-        f"{numbers.count(max(1, round(minutes)), 'minute')}) would decide {decided} of {numbers.count(undecided, 'open pair')}."
+        f"{numbers.count(max(1, round(minutes)), 'minute')}) would decide {decided} of {numbers.count(undecided, 'open pair')}: "
+        f"make decide MINUTES={math.ceil(minutes)}"
     ]

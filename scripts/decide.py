@@ -1,0 +1,82 @@
+"""Adds to an experiment what would decide most of its open pairs within some minutes: decide.py MINUTES CONFIG...
+
+CONFIG: the experiment's files; later ones override. Reads the tables of the last start, and writes decide.yaml beside them,
+which the next start takes in and every later one, until it is deleted.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from find_report import results_of
+from trainoff import experiment_file, numbers
+from trainoff.analyze import ahead
+from trainoff.errors import UserError
+from trainoff.files import write_text
+
+HEAD = "# Written by make decide: what it added to the experiment. Delete this file to go back; the runs stay.\n"
+
+
+def decide(results, minutes, turns_minutes):
+    """Writes decide.yaml in the folder `results`, where something helps; returns what to say.
+
+    minutes: how long the measuring may take; turns_minutes: `turns.minutes` of the experiment.
+    Raises UserError where there are no tables yet.
+    """
+    file = Path(results, "decide.yaml")
+    earlier = experiment_file.read(file) if file.exists() else {}
+    try:
+        found, runs = (pd.read_parquet(Path(results, "tables", f"{name}.parquet")) for name in ("next", "runs"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename}: there is no such table. Run the experiment first: make report, with its CONFIG."
+        ) from None
+    so_far = max(turns_minutes, (earlier.get("turns") or {}).get("minutes", 0))
+    decision = ahead.decide(found, runs, so_far, minutes)
+    if decision.added:
+        added = earlier | decision.added
+        added["more_replicates"] = merged(earlier, decision.added)
+        write_text(file, HEAD + yaml.safe_dump({key: value for key, value in added.items() if value}, sort_keys=False))
+    return words(decision, minutes)
+
+
+def merged(earlier, added):
+    """The lists `more_replicates` of two additions as one: of the same devices and configuration, the later entry."""
+    entries = {}
+    for entry in [*earlier.get("more_replicates", []), *added.get("more_replicates", [])]:
+        entries[yaml.safe_dump([entry["devices"], entry["configuration"]])] = entry
+    return list(entries.values())
+
+
+def words(decision, minutes):
+    """What a Decision comes to, in one or two sentences."""
+    if not decision.open:
+        return "Every pair is decided; nothing to add."
+    if not decision.added:
+        pairs = numbers.count(decision.open, "pair")
+        if decision.cheapest is None:
+            return f"{pairs} undecided, and up to {ahead.MOST_REPLICATES} more replicates would decide none."
+        return (
+            f"{pairs} undecided, and {minutes:g} minutes are too few to decide one. "
+            f"Give it more: make decide MINUTES={max(1, round(decision.cheapest + 0.5))}"
+        )
+    return (
+        f"About {numbers.count(max(1, round(decision.minutes)), 'minute')} of measuring should decide {decision.decided} of "
+        f"{numbers.count(decision.open, 'open pair')}."
+    )
+
+
+def main(minutes, configs):
+    turns_minutes = 0
+    for path in configs:
+        turns_minutes = (experiment_file.read(path).get("turns") or {}).get("minutes", turns_minutes)
+    print(decide(results_of(configs), minutes, turns_minutes))
+
+
+if __name__ == "__main__":
+    try:
+        main(float(sys.argv[1]), sys.argv[2:])
+    except (UserError, ValueError) as error:
+        sys.exit(f"decide: {error}")
