@@ -6,7 +6,11 @@ cd "$(dirname "$0")/.."
 part=$1
 
 # The folder counts too: the programs in .venv/bin hold its path and break when it moves.
-stamp=.venv/.stamp-$part-$({ pwd; cat locks/build.txt locks/base.txt "locks/$part.txt"; } | cksum | cut -d' ' -f1)
+stamp_of() {
+    echo ".venv/.stamp-$1-$({ pwd; cat locks/build.txt locks/base.txt "locks/$1.txt"; } | cksum | cut -d' ' -f1)"
+}
+
+stamp=$(stamp_of "$part")
 if [ -e "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
     exit
 fi
@@ -93,6 +97,33 @@ make_venv() {
     fi
 }
 
+# Of this version or another.
+is_there() {
+    ls .venv/.stamp-"$1"-[0-9]* >/dev/null 2>&1
+}
+
+forget() {
+    rm -f .venv/.stamp-"$1"-[0-9]*
+}
+
+# Libraries for NVIDIA GPUs lie in the same folders, whichever framework brings them: those of another one go, or they would be
+# overwritten in part. pip takes PyTorch's build for a CPU for the one with these libraries, since their versions are equal.
+make_room() {
+    for other in cuda torch jax-cuda; do
+        if [ "$other" != "$1" ] && is_there "$other"; then
+            echo "Removing the GPU libraries of the part $other from .venv, where those of $1 go."
+            forget "$other"
+            if [ "$other" = torch ]; then forget torch-cpu; fi
+            sed -n 's/^\(nvidia-[a-z0-9-]*\)==.*/\1/p' "locks/$other.txt" | grep -v '^nvidia-ml-py$' |
+                xargs .venv/bin/python -m pip uninstall -qq --disable-pip-version-check --yes
+        fi
+    done
+    if [ "$1" = torch ] && is_there torch-cpu; then
+        forget torch-cpu
+        .venv/bin/python -m pip uninstall -qq --disable-pip-version-check --yes torch
+    fi
+}
+
 # Refuses a place that cannot work, and says what comes.
 case $part in
 base)
@@ -101,6 +132,10 @@ base)
     make_venv "$python"
     ;;
 torch-cpu)
+    if [ -e "$(stamp_of torch)" ]; then # it trains on a CPU as well
+        touch "$stamp"
+        exit
+    fi
     .venv/bin/python scripts/check_place.py torch-cpu
     if ! install torch-cpu 2>/dev/null; then
         echo "pip finds no build of PyTorch for a CPU alone (docs/devices.md says how to tell it where)."
@@ -108,6 +143,10 @@ torch-cpu)
     fi
     touch "$stamp"
     exit
+    ;;
+cuda | torch | jax-cuda)
+    .venv/bin/python scripts/check_place.py "$part"
+    make_room "$part"
     ;;
 *) .venv/bin/python scripts/check_place.py "$part" ;;
 esac

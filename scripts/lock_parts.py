@@ -40,7 +40,8 @@ def parts_of(entries, nvidia, system="Linux"):
     if len(together) > 1:
         raise UserError(
             f"devices: {' and '.join(together)} bring different versions of NVIDIA's libraries and cannot share one environment. "
-            "Let conda make one for each: snakemake --cores 1 --use-conda. Or compare them in two runs of make."
+            "Let conda make one for each: snakemake --cores 1 --use-conda. Or compare them in two runs of make, which exchanges "
+            "them."
         )
     return parts
 
@@ -67,7 +68,7 @@ def obstacles(entries, gpus, builds):
 
 def is_installed(part):
     """Whether some version of a part is in .venv (locks/install.sh leaves a stamp)."""
-    return any((ROOT / ".venv").glob(f".stamp-{part}-*"))
+    return any((ROOT / ".venv").glob(f".stamp-{part}-[0-9]*"))
 
 
 def main(config_files, names):

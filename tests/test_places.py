@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -66,6 +67,57 @@ def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(has_e
     assert list((folder / ".venv").glob(".stamp-base-*"))
     again = subprocess.run(["locks/install.sh", "base"], cwd=folder, env=environment, capture_output=True, text=True)
     assert (again.returncode, again.stdout) == (0, "")
+
+
+def wheel(folder, name, version, files):
+    """Writes a package as pip installs it."""
+    distribution = f"{name.replace('-', '_')}-{version}"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    contents = files | {
+        f"{distribution}.dist-info/METADATA": metadata,
+        f"{distribution}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    path = folder / f"{distribution}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for inside, text in contents.items():
+            archive.writestr(inside, text)
+        record = "".join(f"{inside},,\n" for inside in [*contents, f"{distribution}.dist-info/RECORD"])
+        archive.writestr(f"{distribution}.dist-info/RECORD", record)
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def test_parts_whose_libraries_lie_in_the_same_folder_take_turns(place, tmp_path):
+    folder, environment = place
+    wheels, for_cpus = tmp_path / "wheels", tmp_path / "for-cpus"
+    wheels.mkdir()
+    for_cpus.mkdir()
+    library = "nvidia/cudnn/version.txt"
+    locks = {
+        "cuda": wheel(wheels, "nvidia-cudnn-cu12", "9.3", {library: "12"}),
+        "torch": wheel(wheels, "nvidia-cudnn-cu13", "9.20", {library: "13"})
+        + wheel(wheels, "torch", "2.13.0", {"torch.py": "build = 'gpu'\n"}),
+        "torch-cpu": wheel(for_cpus, "torch", "2.13.0+cpu", {"torch.py": "build = 'cpu'\n"}),
+    }
+    for part, lock in locks.items():
+        (folder / f"locks/{part}.txt").write_text(lock)
+
+    def install(part):
+        found = f"{environment['PIP_FIND_LINKS']} {for_cpus if part == 'torch-cpu' else wheels}"
+        told = environment | {"PYTHON": sys.executable, "PIP_FIND_LINKS": found}
+        done = subprocess.run(["locks/install.sh", part], cwd=folder, env=told, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (packages,) = (folder / ".venv/lib").glob("python*/site-packages")
+        files = [packages / library, packages / "torch.py"]
+        return [path.read_text() if path.exists() else None for path in files]
+
+    install("base")
+    assert install("torch-cpu") == [None, "build = 'cpu'\n"]
+    assert install("torch") == ["13", "build = 'gpu'\n"], "not taken for the build for a CPU, of the same version"
+    assert install("torch-cpu") == ["13", "build = 'gpu'\n"], "which trains on a CPU as well"
+    assert install("cuda")[0] == "12"
+    assert install("torch") == ["13", "build = 'gpu'\n"]
+    assert install("torch") == ["13", "build = 'gpu'\n"]
+    assert install("cuda")[0] == "12", "installed anew, not taken for what is there"
 
 
 def test_jobs_start_under_a_path_with_spaces(tmp_path):
