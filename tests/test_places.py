@@ -10,6 +10,7 @@ import zipfile
 from collections import namedtuple
 from pathlib import Path
 
+import pip
 import project
 import pytest
 
@@ -37,14 +38,14 @@ def place(tmp_path):
 BROKEN = "#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'\nexit 18\n"
 
 
-@pytest.mark.parametrize("has_ensurepip", [True, False])
-def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(has_ensurepip, place, tmp_path):
+def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(place, tmp_path):
     folder, environment = place
     python = tmp_path / "notebook/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "notebook"], check=True)
-    if not has_ensurepip:
-        (packages,) = (tmp_path / "notebook/lib").glob("python*/site-packages")
-        (packages / "without.pth").write_text("import sys; sys.modules['ensurepip'] = None\n")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "notebook"], check=True)
+    (packages,) = (tmp_path / "notebook/lib").glob("python*/site-packages")
+    # A pip that is there already, and what Debian leaves out.
+    has_pip = Path(pip.__file__).parents[1]
+    (packages / "as-in-a-notebook.pth").write_text(f"{has_pip}\nimport sys; sys.modules['ensurepip'] = None\n")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/nvidia-smi").write_text(BROKEN)
     (tmp_path / "bin/nvidia-smi").chmod(0o755)
@@ -60,10 +61,10 @@ def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(has_e
     if sys.platform == "linux":
         assert "“Failed to initialize NVML: Driver/library version mismatch”. The driver was updated" in done.stdout
     assert "about 3 GB of disk" in done.stdout
-    pip = subprocess.run([folder / ".venv/bin/python", "-m", "pip", "--version"], capture_output=True, text=True)
-    assert str(folder / ".venv") in pip.stdout
+    module = subprocess.run([folder / ".venv/bin/python", "-m", "pip", "--version"], capture_output=True, text=True)
+    assert str(folder / ".venv") in module.stdout
     program = subprocess.run([folder / ".venv/bin/pip", "--version"], capture_output=True, text=True)
-    assert program.stdout == pip.stdout, "programs start too, whose first line names the path of their Python"
+    assert program.stdout == module.stdout, "programs start too, whose first line names the path of their Python"
     assert list((folder / ".venv").glob(".stamp-base-*"))
     again = subprocess.run(["locks/install.sh", "base"], cwd=folder, env=environment, capture_output=True, text=True)
     assert (again.returncode, again.stdout) == (0, "")
