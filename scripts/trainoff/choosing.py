@@ -168,7 +168,7 @@ def _outcome(gpu, served, framework, builds, short, several):
         )
     name = _pick(framework, 0, short if several else None).name
     if framework != served[0]:
-        why = "the framework that serves all GPUs here"
+        why = "one framework for all GPUs that are compared"
     else:
         preferred = list(ON_NVIDIA)[: list(ON_NVIDIA).index(framework)]
         why = "; ".join(reasons.get(other) or f"no {NAMES[other]} for GPUs on this processor" for other in preferred)
