@@ -319,6 +319,7 @@ def judge_turns():
             for side, identity in identity_of_both(folder).items()
         }
         path = f"{folder}/turns.json"
+        keeping.move_to_later_path(path)
         verdicts[path] = validity.judge_turns(path, sides, wanted, config["turns"])
     return verdicts
 

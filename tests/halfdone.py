@@ -58,7 +58,7 @@ def half_done(finished, folder):
 def run_files(folder):
     """The two runs' metrics files, there or not, in the order of the sweep."""
     runs = folder / "results/runs/cpu/model~mobilenetv2"
-    rest = "img_dim~32/trainable~false/precision~float32/xla~false/learning_rate~0.0005/replicate~1/metrics.json"
+    rest = "img_dim~32/trainable~false/precision~float32/xla~false/learning_rate~0.0005/optimizer~adam/replicate~1/metrics.json"
     return [runs / f"batch_size~{size}" / rest for size in EXPERIMENT["grid"]["batch_size"]]
 
 

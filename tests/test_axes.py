@@ -6,10 +6,12 @@ import re
 import pandas as pd
 import project
 import pytest
+import yaml
 
-from trainoff import axes, experiment, records
+from trainoff import axes, experiment, experiment_checks, records
+from trainoff.errors import UserError
 from trainoff.exchange import tracking
-from trainoff.workflow import keeping
+from trainoff.workflow import keeping, validity
 
 LATER = axes.Axis("warmth", "Warmth", {"enum": ["cold", "hot"]}, "str", usual="cold", before="cold")
 RUN = {
@@ -21,12 +23,13 @@ RUN = {
     "precision": "float32",
     "xla": False,
     "learning_rate": 0.0005,
+    "optimizer": "adam",
     "replicate": 1,
     "seed": 0,
 }
 PATH = (
     "results/runs/cpu/model~mobilenetv2/batch_size~32/img_dim~96/trainable~false/precision~float32/xla~false/"
-    "learning_rate~0.0005/replicate~1/metrics.json"
+    "learning_rate~0.0005/optimizer~adam/replicate~1/metrics.json"
 )
 
 
@@ -49,7 +52,7 @@ def test_values_fit_their_wildcards():
 def test_runs_that_differ_in_one_value_have_different_names():
     """Trackers would write one over the other."""
     other = {"batch_size": 64, "img_dim": 128, "trainable": True, "precision": "mixed_float16", "xla": True}
-    other |= {"model": "resnet50", "learning_rate": 0.001, "replicate": 2}
+    other |= {"model": "resnet50", "learning_rate": 0.001, "optimizer": "sgd", "replicate": 2}
     found = {tracking.name({"run": RUN | {key: value}}) for key, value in other.items()} | {tracking.name({"run": RUN})}
     assert len(found) == len(other) + 1
 
@@ -57,16 +60,48 @@ def test_runs_that_differ_in_one_value_have_different_names():
 def test_a_later_axis_leaves_earlier_records_as_they_are(monkeypatch, tmp_path):
     monkeypatch.setattr(axes, "AXES", (*axes.AXES, LATER))
     assert axes.complete(RUN)["warmth"] == "cold"
-    assert axes.without_later(RUN | {"warmth": "cold"}) == RUN
-    assert axes.default_grid() == {"warmth": ["cold"]}
+    assert axes.complete(RUN, {"warmth": "hot", "epochs": 4}) == RUN | {"warmth": "hot"}, "it was a setting"
+    assert axes.without_later(RUN | {"warmth": "cold"}) == {key: RUN[key] for key in RUN if key != "optimizer"}
+    assert axes.default_grid() == {"optimizer": ["adam"], "warmth": ["cold"]}
     now = PATH.replace("/replicate", "/warmth~cold/replicate")
-    assert axes.earlier_paths(now) == [PATH]
-    assert axes.earlier_paths(now.replace("cold", "hot")) == []
-    old, new = tmp_path / PATH, tmp_path / now
+    assert axes.earlier_paths(now) == [PATH, PATH.replace("/optimizer~adam", "")]
+    for number, text in enumerate((json.dumps({"run": RUN}), "{", '{"run": "no run"}')):
+        old, new = tmp_path / str(number) / PATH, tmp_path / str(number) / now
+        old.parent.mkdir(parents=True)
+        old.write_text(text)
+        keeping.move_to_later_path(str(new).replace("cold", "hot"))
+        assert old.exists()
+        keeping.move_to_later_path(new)
+        assert new.read_text() == text and not old.exists()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_record_in_which_an_axis_was_a_setting_stays_valid(optimizer, tmp_path):
+    """Its run does not name the optimizer, its identity does: it moves to the path of that optimizer and is the run there."""
+    run = {key: value for key, value in RUN.items() if key != "optimizer"}
+    identity = {"dropout": 0.4, "optimizer": optimizer}
+    other = "adam" if optimizer == "sgd" else "sgd"
+    old = tmp_path / PATH.replace("/optimizer~adam", "")
     old.parent.mkdir(parents=True)
-    old.write_text("a record")
-    keeping.move_to_later_path(new)
-    assert new.read_text() == "a record" and not old.exists()
+    old.write_text(json.dumps({"run": run, "identity": identity, "status": "ok", "training": {"converged": True}}))
+    for name in (other, optimizer):
+        keeping.move_to_later_path(tmp_path / PATH.replace("adam", name))
+    path = tmp_path / PATH.replace("adam", optimizer)
+    wanted = RUN | {"device": {"name": "cpu"}}
+    assert validity.judge(path, wanted | {"optimizer": optimizer}, {"dropout": 0.4}).finished
+    change = validity.judge(path, wanted | {"optimizer": other}, {"dropout": 0.4}).change
+    assert str(change) == f"optimizer {optimizer} → {other}"
+    assert validity.words_of_settings(identity) == "dropout=0.4"
+    turns = {"run": run, "identity": {"device": identity, "baseline": identity}}
+    path.write_text(json.dumps(turns))
+    assert records.parse(path)["run"]["optimizer"] == optimizer
+
+
+def test_an_experiment_that_names_the_optimizer_as_a_setting_is_told_where_it_is_now():
+    config = yaml.safe_load((project.ROOT / "config.yaml").read_text())
+    config["training"]["optimizer"] = "sgd"
+    with pytest.raises(UserError, match=r"training.optimizer: is an axis now.*under grid: optimizer: \[sgd\]"):
+        experiment_checks.check(config, {}, {}, "config.yaml")
 
 
 ENTRY = """    Axis(

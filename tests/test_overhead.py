@@ -12,6 +12,7 @@ FIXED = {
     "precision": "float32",
     "xla": False,
     "learning_rate": 5e-4,
+    "optimizer": "adam",
 }
 
 

@@ -19,6 +19,7 @@ RUN = {
     "precision": "float32",
     "xla": False,
     "learning_rate": 0.0005,
+    "optimizer": "adam",
     "replicate": 1,
     "epochs": 4,
 }

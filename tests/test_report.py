@@ -307,6 +307,27 @@ def test_only_what_is_unusual_is_a_warning_and_says_its_cure(tmp_path):
     assert "1 of 48 runs ran while other programs" in text and "protocol.wait_for_quiet_minutes: 30" in text
 
 
+def test_peak_memory_stands_in_the_row_of_each_run_and_in_one_line(tmp_path):
+    """Old records hold none: without any there is neither the column nor the line."""
+    devices = synthetic.DEVICES[:2]
+    made = synthetic.records(devices, synthetic.SMALL_GRID)
+    text, _ = page(tmp_path, devices, made)
+    assert "Peak memory" not in Outline(text).text
+    for record, peaks in zip(made, ((2**30, None), (3 * 2**29, None), None, (2**31, 5 * 2**30)), strict=True):
+        if peaks:
+            record["memory"] = dict(zip(("peak_bytes", "peak_device_bytes"), peaks, strict=True))
+    text, _ = page(tmp_path, devices, made)
+    said = Outline(text).text
+    assert "Peak memory of a run: CPU 1.5 GiB; NVIDIA GPU 2 GiB + 5 GiB on the device." in said
+    cells = re.findall(r'<td class="nowrap" data-value="(\d*)">([^<]*)</td></tr>', text)
+    assert cells == [
+        (str(2**30), "1 GiB"),
+        (str(3 * 2**29), "1.5 GiB"),
+        ("", ""),
+        (str(2**31), "2 GiB + 5 GiB on the device"),
+    ]
+
+
 def test_hostile_words_stay_words(tmp_path):
     devices = [{"name": "cpu", "label": HOSTILE}, {"name": "cuda", "label": "{{ 7 * 7 }}"}]
     records = synthetic.records(devices, synthetic.SMALL_GRID, failures={2: "crashed"})

@@ -37,6 +37,7 @@ RUN = {
     "precision": "float32",
     "xla": False,
     "learning_rate": 0.0005,
+    "optimizer": "adam",
     "replicate": 1,
     "seed": 0,
     "architecture": ARCHITECTURE,

@@ -118,6 +118,7 @@ RUN = {
     "precision": "float32",
     "xla": False,
     "learning_rate": 5e-4,
+    "optimizer": "adam",
     "learning_rate_decay": None,
     "dropout": 0.4,
     "batch_norm_momentum": 0.9,

@@ -13,6 +13,7 @@ RUN = {
     "precision": "float32",
     "xla": False,
     "learning_rate": 0.1,
+    "optimizer": "adam",
     "replicate": 1,
 }
 

@@ -27,6 +27,7 @@ CONFIG = {
         "precision": ["float32"],
         "xla": [False],
         "learning_rate": [0.0005],
+        "optimizer": ["adam"],
     },
     "training": {"dropout": 0.4, "learning_rate_decay": None, "batch_norm_momentum": 0.9, "on_divergence": None},
     "protocol": {"epochs": 4, "images_per_epoch": 640, "warm_up_epochs": 1, "timeout_minutes": 60},
@@ -47,7 +48,7 @@ def wanted_of(config=CONFIG, code="c" * 64, versions=VERSIONS, facts=FACTS):
 def record_of(status="ok", converged=True):
     run, identity = wanted_of()
     record = copy.deepcopy(synthetic.records([{"name": "cpu"}])[0])
-    record["run"] = {key: "cpu" if key == "device" else run[key] for key in record["run"]}
+    record["run"] = {key: "cpu" if key == "device" else run[key] for key in records.RUN_KEYS}
     record["status"] = status
     record["training"]["converged"] = converged
     record["identity"] = validity.of_record(identity, FACTS, {"tensorflow": "2.19.1+cpu", "keras": "3.15.1"})

@@ -70,7 +70,9 @@ function allRuns(view) {
   const total = carried.tables.runs.rows;
   if (body.rows.length === total) return;
   const column = Object.fromEntries(Object.keys(carried.tables.runs.columns).map((name) => [name, columnOf("runs", name)]));
-  const withEnergy = [...table.tHead.rows[0].cells].some((cell) => cell.textContent === "J per image");
+  const has = (heading) => [...table.tHead.rows[0].cells].some((cell) => cell.textContent === heading);
+  const withEnergy = has("J per image"), withMemory = has("Peak memory"), gibibytes = (bytes) => `${number(bytes / 2 ** 30)} GiB`;
+  const memory = (bytes, own) => `${gibibytes(bytes)}${own === null ? "" : ` + ${gibibytes(own)} on the device`}`;
   const valued = (value, text, kind = "number") => {
     const cell = make("td", { class: kind, "data-value": value ?? "" });
     cell.textContent = value === null || value === undefined ? "" : text(value);
@@ -90,7 +92,8 @@ function allRuns(view) {
       valued(at("replicate"), String), status, valued(at("images_per_second"), number),
       valued(at("ci_low") === null ? null : at("ci_low"), (low) => `${number(low)} to ${number(at("ci_high"))}`, "nowrap"),
       ...(withEnergy ? [valued(at("joules_per_image"), number)] : []),
-      valued(at("final_val_accuracy"), (share) => `${number(100 * share, 2)}%`), valued(at("first_step_seconds"), duration));
+      valued(at("final_val_accuracy"), (share) => `${number(100 * share, 2)}%`), valued(at("first_step_seconds"), duration),
+      ...(withMemory ? [valued(at("peak_memory_bytes"), (bytes) => memory(bytes, at("peak_device_memory_bytes")), "nowrap")] : []));
   });
   body.replaceChildren(...rows);
   document.querySelectorAll("#runs .excerpt").forEach((note) => { note.hidden = true; });

@@ -112,6 +112,15 @@ AXES = (
         recorded={"type": "number", "exclusiveMinimum": 0, "description": "Learning rate of the first step."},
         text="learning rate {:g}".format,
     ),
+    Axis(
+        "optimizer",
+        "Optimizer",
+        {"enum": ["adam", "adamw", "sgd"], "description": "Keras' own, with its defaults; sgd with momentum 0.9."},
+        "str",
+        text={"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}.__getitem__,
+        usual="adam",
+        before="adam",
+    ),
 )
 # In the order in which people read them: what changes the work most comes first. Others follow in the order above.
 _FIRST_READ = ("model", "trainable", "img_dim", "batch_size")
@@ -152,10 +161,15 @@ def words(run: dict) -> list[str]:
     return [axis.text(run[axis.name]) for axis in AXES if run[axis.name] != axis.usual]
 
 
-def complete(run: dict) -> dict:
-    """The run of a record with what it was trained with on axes that it does not name, since they came later."""
+def complete(run: dict, identity: dict | None = None) -> dict:
+    """The run of a record with what it was trained with on axes that it does not name, since they came later.
+
+    identity: of the record. What is an axis now may have been a setting then, which stands there.
+    """
     later = {axis.name: axis.before for axis in AXES if axis.before is not ABSENT and axis.name not in run}
-    return run | later if later else run
+    if not later:
+        return run
+    return run | later | {key: value for key, value in (identity or {}).items() if key in later}
 
 
 def without_later(run: dict) -> dict:
@@ -164,17 +178,21 @@ def without_later(run: dict) -> dict:
 
 
 def earlier_paths(path: str) -> list[str]:
-    """Paths that a run at `path` had before its latest axes existed, the most recent first; [] for a run of later values."""
+    """Paths that a run at `path` may have had before its latest axes existed, the most recent first (see `names_run`)."""
     found = []
     for axis in reversed(AXES):
-        if axis.before is ABSENT:
+        earlier = re.sub(f"/{axis.name}~[^/]*/", "/", path, count=1)
+        if axis.before is ABSENT or earlier == path:
             break
-        step = f"/{axis.name}~{_word(axis.before)}"
-        if f"{step}/" not in path:
-            break
-        path = path.replace(f"{step}/", "/", 1)
+        path = earlier
         found.append(path)
     return found
+
+
+def names_run(path: str, run: dict) -> bool:
+    """Whether `path` names the values that a complete run has on axes that came later."""
+    later = [axis.name for axis in AXES if axis.before is not ABSENT]
+    return all(f"/{name}~{_word(run[name])}/" in path for name in later)
 
 
 def default_grid() -> dict[str, list]:

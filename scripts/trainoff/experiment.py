@@ -11,7 +11,6 @@ from trainoff.errors import UserError, did_you_mean, one_line
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
 # Keys of `training` that came later, with what runs from before them were trained with.
 LATER_SETTINGS = {
-    "optimizer": "adam",
     "weight_decay": None,
     "gradient_accumulation": None,
     "cosine_decay": False,

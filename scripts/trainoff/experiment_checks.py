@@ -27,6 +27,12 @@ def check(config, schema, models, where):
     schema: schemas/config.schema.yaml; models: catalog/models.yaml; where: names of the files that were read.
     """
     models = models | (config.get("models") if isinstance(config.get("models"), dict) else {})
+    training = config.get("training")
+    if isinstance(training, dict) and "optimizer" in training:
+        raise UserError(
+            f"{where}: training.optimizer: is an axis now. Expected a list under grid: optimizer: "
+            f"[{one_line(training['optimizer'], 20)}]. Finished runs stay finished."
+        )
     # Snakemake's own key, added when a config is given on the command line.
     config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
     error = _best_match(_Validator(schema), config)

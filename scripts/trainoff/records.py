@@ -111,8 +111,16 @@ def parse(path):
             "this training again."
         ) from error
     if isinstance(record, dict) and isinstance(record.get("run"), dict):
-        record["run"] = axes.complete(record["run"])
+        record["run"] = axes.complete(record["run"], identity_in(record))
     return _whole_characters(record) if HALF_CHARACTER.search(text) else record
+
+
+def identity_in(record):
+    """What identifies the run in a record; of turns that of the device, whose axes are the baseline's. {} where there is none."""
+    identity = record.get("identity")
+    identity = identity if isinstance(identity, dict) else {}
+    side = identity.get("device")
+    return side if isinstance(side, dict) else identity
 
 
 def _whole_characters(value):

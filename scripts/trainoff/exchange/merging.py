@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainoff import records
+from trainoff import axes, records
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
 from trainoff.privacy import private
@@ -269,7 +269,9 @@ def combine(found, imported, origin, read):
 def _own_record(run, where, read, results):
     """(path, record) of a run that this folder has, though not this experiment. Raises UserError where it has none."""
     name = f"{bundles.run_folder(run)}/metrics.json"
-    for path in [results / name, *sorted(path for pattern in OWN_PLACES for path in Path().glob(pattern.format(name)))]:
+    names = [name, *axes.earlier_paths(name)]
+    elsewhere = sorted(path for pattern in OWN_PLACES for name in names for path in Path().glob(pattern.format(name)))
+    for path in [*(results / name for name in names), *elsewhere]:
         if path.is_file():
             return str(path), read(str(path))
     raise UserError(

@@ -60,6 +60,8 @@ MEASURES = (
     ),
     Measure("time", "Time to accuracy", "s", True, None, "seconds_to_accuracy", table="costs"),
     Measure("accuracy", "Validation accuracy", "%", False, ("final_val_accuracy",), factor=100),
+    Measure("memory", "Peak memory", "GiB", True, ("peak_memory_bytes",), factor=2**-30),
+    Measure("device_memory", "Peak memory on the device", "GiB", True, ("peak_device_memory_bytes",), factor=2**-30),
     Measure("start", "Cold start", "s", True, ("import_seconds", "build_seconds", "first_step_seconds")),
 )
 

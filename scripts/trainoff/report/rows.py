@@ -254,6 +254,7 @@ def run_rows(runs, devices):
             "name": naming.label(naming.configuration_of(run), varying) or "the one configuration",
             "status_text": cells.status_text(run["status"], run["signal"]),
             "interval": numbers.interval(run["ci_low"], run["ci_high"]) if numbers.known(run["ci_low"]) else "",
+            "memory": words.peak_memory(run["peak_memory_bytes"], run["peak_device_memory_bytes"]),
             "flags": _flags(run),
         }
         for run in runs.to_dict("records")

@@ -296,6 +296,20 @@ def sweep_lines(runs, windows, energy_windows, pair, labels, sweep):
     return [f"The whole sweep took {numbers.listing(parts)}, cold starts included."]
 
 
+def memory_lines(runs, devices):
+    """The most memory that a run of each device took; [] where no record says it. devices: palette.Device."""
+    columns = ["peak_memory_bytes", "peak_device_memory_bytes"]
+    peaks = [(device.label, *runs.loc[runs["device"] == device.name, columns].max()) for device in devices]
+    parts = [f"{label} {peak_memory(*peak)}" for label, *peak in peaks if numbers.known(peak[0])]
+    return [f"Peak memory of a run: {'; '.join(parts)}."] if parts else []
+
+
+def peak_memory(of_process, of_device):
+    """Memory in bytes: "0.8 GiB", and where a framework counts that of its device "0.8 GiB + 3.2 GiB on the device"."""
+    on_device = f" + {numbers.gibibytes(of_device)} on the device" if numbers.known(of_device) else ""
+    return f"{numbers.gibibytes(of_process)}{on_device}" if numbers.known(of_process) else ""
+
+
 def equally_well(standing, pair, labels):
     """Whether both devices of the pair train the same; [] without a pair or where a warning says it."""
     if pair is None:

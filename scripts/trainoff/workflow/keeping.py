@@ -101,12 +101,21 @@ def move_to_later_path(path):
     if path.is_file():
         return
     for earlier in map(Path, axes.earlier_paths(path.as_posix())):
-        if earlier.is_file():
+        if earlier.is_file() and axes.names_run(path.as_posix(), _run_of(earlier)):
             # Where nothing can be moved the run is trained again, and the old record stays.
             with contextlib.suppress(OSError):
                 path.parent.parent.mkdir(parents=True, exist_ok=True)
                 earlier.parent.rename(path.parent)
             return
+
+
+def _run_of(path):
+    """The complete run in the record at `path`; of a damaged record, a run as all were before later axes."""
+    try:
+        run = records.parse(path)["run"]
+    except (OSError, UserError, KeyError, TypeError):
+        run = None
+    return run if isinstance(run, dict) else axes.complete({})
 
 
 def restore_kept(path, alone=True):

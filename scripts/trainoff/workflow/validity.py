@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainoff import axes, energy, experiment, networks, windows
+from trainoff import axes, energy, experiment, networks, records, windows
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
 
@@ -166,7 +166,7 @@ def judge_turns(path, sides, wanted, settings):
 
 
 def _first_change_of_turns(record, sides, wanted, settings):
-    for key, held in record["run"].items():
+    for key, held in axes.complete(record["run"], records.identity_in(record)).items():
         if not _same(held, sides["device"][key]):
             return Change(key, _words(held), _words(sides["device"][key]))
     for side, identity in wanted.items():
@@ -188,7 +188,7 @@ def _first_change_of_turns(record, sides, wanted, settings):
 def first_change(record, run, wanted):
     """The first Change between a record and the run that is wanted, None where they are the same."""
     try:
-        trained = axes.complete(record["run"])
+        trained = axes.complete(record["run"], records.identity_in(record))
         named = {key: run["device"]["name"] if key == "device" else run[key] for key in trained}
         for key, value in named.items():
             if not _same(trained[key], value):
@@ -383,8 +383,13 @@ def words_of_settings(settings):
 
     Those of later versions stand there only where they are asked for: records and bundles from before do not name them.
     """
-    later = experiment.LATER_SETTINGS
-    settings = {key: value for key, value in settings.items() if key not in later or value != later[key]}
+    later, is_axis = experiment.LATER_SETTINGS, axes.names()
+    settings = {
+        key: value
+        for key, value in settings.items()
+        # What was a setting before it was an axis is told by the run.
+        if key not in is_axis and (key not in later or value != later[key])
+    }
     words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in settings.values())
     return " ".join(sorted(f"{key}={word}" for key, word in zip(settings, words, strict=True)))
 
