@@ -191,11 +191,20 @@ def write(folder, all_records):
 
 
 def results(
-    folder, devices, all_records, assumptions=ASSUMPTIONS, target=None, wall_meters=(), declared=None, parity=None
+    folder,
+    devices,
+    all_records,
+    assumptions=ASSUMPTIONS,
+    target=None,
+    wall_meters=(),
+    declared=None,
+    parity=None,
+    imported=(),
 ):
     """Writes the records and the tables that the workflow makes of them; returns {name of the table: parquet path}.
 
-    parity: makes the parity table of the runs' table (paths of parquet files), where one is wanted.
+    parity: makes the parity table of the runs' table (paths of parquet files), where one is wanted. imported: the folder of
+    unpacked bundles and the file of this folder's origin, where there are any.
     """
     import aggregate_runs
     import collect_energy
@@ -204,7 +213,7 @@ def results(
 
     tables = Path(folder, "tables")
     paths = {name: (tables / f"{name}.csv", tables / f"{name}.parquet") for name in TABLES}
-    aggregate_runs.main(write(folder, all_records), *paths["runs"], *paths["windows"])
+    aggregate_runs.main(write(folder, all_records), *paths["runs"], *paths["windows"], *imported)
     outputs = {name: paths[name] for name in ("rates", "comparison", "best", "overall")}
     names = [device["name"] for device in devices]
     runs, windows, drawn, drawn_windows, rates = (

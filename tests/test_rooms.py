@@ -16,6 +16,7 @@ RESTS_ON = {
     "analyze": {""},
     "exchange": {"", "workflow"},
     "report": {"", "analyze"},
+    "own_script": {"", "measure", "exchange"},
 }
 
 

@@ -81,7 +81,7 @@ function allRuns(view) {
   const rows = Array.from({ length: total }, (_, place) => {
     const device = view.devices[view.runs.d[place]], at = (name) => column[name]?.[place] ?? null;
     const status = make("td", {}, make("span", { class: at("status") === "ok" ? "good" : "bad" }, view.statuses[view.runs.s[place]]));
-    const flags = ["unstable", "busy"].filter(at);
+    const flags = [...(at("own_script") ? ["own script"] : []), ...["unstable", "busy"].filter(at)];
     if (at("suspended_seconds") > 0) flags.push(`stopped for ${at("suspended_seconds").toFixed(0)} s, not counted`);
     if (at("attempts") > 1) flags.push(`attempt ${at("attempts")}, learning rate ${at("learning_rate_used")}`);
     for (const flag of flags) status.append(" ", make("span", { class: "flag" }, flag));

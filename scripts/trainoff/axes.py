@@ -117,7 +117,12 @@ AXES = (
         "Optimizer",
         {"enum": ["adam", "adamw", "sgd"], "description": "Keras' own, with its defaults; sgd with momentum 0.9."},
         "str",
-        text={"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}.__getitem__,
+        recorded={
+            "type": "string",
+            "pattern": r"^[a-z0-9_]{1,100}\Z",
+            "description": "Keras' own, with its defaults; sgd with momentum 0.9. In an own script any.",
+        },
+        text=lambda value: {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}.get(value, value),
         usual="adam",
         before="adam",
     ),

@@ -88,6 +88,7 @@ RUN_COLUMNS = {
     "finished_at": "str",
     "sequence": "int64",
     "settings": "str",
+    "own_script": "str",
     "origin": "str",
     "metrics": "str",
 }
@@ -300,6 +301,7 @@ def _run_row(path, record):
             )
         },
         "settings": record.get("settings"),
+        "own_script": (record.get("own_script") or {}).get("work"),
         "origin": record.get("origin", "local"),
         "metrics": path,
     }

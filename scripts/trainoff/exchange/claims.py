@@ -163,7 +163,7 @@ def _converged(record):
     training, status, listed = record["training"], record["status"], record["windows"]
     if status == "diverged":
         return False
-    if status != "ok":
+    if status != "ok" or "own_script" in record:
         return None
     if not listed:
         return None

@@ -16,6 +16,8 @@ from trainoff.workflow import validity
 FOLDER = "imports"
 INDEX = "index.json"
 LONGEST_SETTINGS = 2000
+# Stands in the label of a device whose runs were timed in a script of the user's own, so that it is said wherever they are shown.
+OWN_SCRIPT = " (own script)"
 # What a reader adds to a record, or computes from its epochs by which of them are warm-up.
 NOT_THE_RUN = ("origin", "settings", "energy", "energy_reason", "throughput")
 # Where an experiment of this folder keeps its runs, as patterns for what lies below results/.
@@ -127,7 +129,9 @@ def all_devices(own, manifests, names):
             name = names[manifest["origin"], device["name"]]
             if name in entries:
                 continue
-            label = given = one_line(device["label"], 80) or device["name"]
+            label = given = (
+                f"{one_line(device['label'], 80) or device['name']}{OWN_SCRIPT if own_script(manifest) else ''}"
+            )
             if label in labels and device.get("chip"):
                 label = f"{label} ({one_line(device['chip'], 40)})"
             if label in labels:
@@ -135,6 +139,11 @@ def all_devices(own, manifests, names):
             labels.add(label)
             entries[name] = {"name": name, "label": label, "accelerator": device["accelerator"]}
     return sorted(entries.values(), key=lambda device: (device["accelerator"] != "cpu", device["name"]))
+
+
+def own_script(manifest):
+    """Whether a bundle says that its runs were timed in a script of the user's own; its records have to say the same."""
+    return "own_script" in manifest["experiment"]
 
 
 def settings_text(experiment, where="the experiment"):
@@ -150,6 +159,8 @@ def settings_text(experiment, where="the experiment"):
         | {"deterministic": experiment.get("deterministic", False)}
         | {key: protocol.get(key) for key in ("epochs", "images_per_epoch", "warm_up_epochs")}
     )
+    if "own_script" in experiment:
+        values = {"own_script": experiment["own_script"]}
     text = validity.words_of_settings(values)
     if len(text) > LONGEST_SETTINGS:
         raise UserError(
@@ -220,6 +231,11 @@ def unpack(paths, names, folder):
 
 def require_settings(record, experiment, where):
     """Raises UserError when a record was trained with other settings than the experiment that its bundle tells."""
+    if record.get("own_script") != experiment.get("own_script"):
+        raise UserError(
+            f"{where}: own_script: the record holds {one_line(record.get('own_script'), 120)}, its bundle says "
+            f"{one_line(experiment.get('own_script'), 120)}. Expected the same; make the bundle again where it comes from."
+        )
     held = validity.settings_of(record)
     if held is None:  # of an earlier version
         return

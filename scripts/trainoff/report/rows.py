@@ -263,7 +263,8 @@ def run_rows(runs, devices):
 
 def _flags(run):
     """What must be said beside a run's status, in a word or few."""
-    flags = [name for name in ("unstable", "busy") if run[name] or False]
+    flags = ["own script"] if numbers.known(run["own_script"]) else []
+    flags += [name for name in ("unstable", "busy") if run[name] or False]
     if numbers.known(run["implausible"]):
         flags.append(f"implausible: {run['implausible']}")
     if numbers.known(run["throttled"]) and run["throttled"]:

@@ -10,6 +10,7 @@ def warnings(runs, rates, devices, standing):
     """
     labels = {one.name: one.label for one in devices}
     found = [
+        _own_scripts(runs, labels),
         _implausible(runs, labels),
         _failures(runs),
         _single(rates),
@@ -21,6 +22,20 @@ def warnings(runs, rates, devices, standing):
         _uneven(runs),
     ]
     return [one for one in found if one]
+
+
+def _own_scripts(runs, labels):
+    """Nobody but their users can say whether such runs did the same work."""
+    own = runs[runs["own_script"].notna()]
+    if own.empty:
+        return None
+    names = list(dict.fromkeys(own["device"]))
+    works = numbers.listing(f'"{work}"' for work in dict.fromkeys(own["own_script"]))
+    return {
+        "text": f"{numbers.listing(labels.get(name, name) for name in names)} {'was' if len(names) == 1 else 'were'} timed in "
+        f"own scripts ({works}). That they did the same work is their users' word; only runs of the same words are compared.",
+        "cure": "",
+    }
 
 
 def _implausible(runs, labels):

@@ -1,0 +1,135 @@
+"""A training of a script of the user's own as a record in a bundle, which an experiment imports."""
+
+import importlib.metadata
+import itertools
+import platform
+import re
+from pathlib import Path
+
+from trainoff import axes, devices, records, windows
+from trainoff.errors import UserError, one_line
+from trainoff.exchange import bundles
+from trainoff.privacy import private
+
+NO_ENERGY = "The timer of an own script reads no energy."
+PACKAGES = ("tensorflow", "torch", "jax", "keras", "numpy")
+LONGEST_WORK = 100
+LONGEST_LABEL = 60
+ORIGIN = ".origin"
+
+
+def check_words(work, batch_size, samples_per_epoch, device, label, model, warm_up_epochs):
+    """Raises UserError for what a Timer cannot be given."""
+    for name, value in {"work": work, "device": device, "label": label, "model": model}.items():
+        if value is None and name != "work":
+            continue
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"Timer: {name}: {one_line(repr(value), 60)}. Expected a few words.")
+    if device is not None and not re.fullmatch(bundles.DEVICE, device):
+        raise UserError(
+            f"Timer: device: {one_line(device, 60)!r}. Expected small letters, digits, - and _, such as lab-gpu."
+        )
+    counts = {
+        "batch_size": (batch_size, 1),
+        "samples_per_epoch": (samples_per_epoch, 1),
+        "warm_up_epochs": (warm_up_epochs, 0),
+    }
+    for name, (value, least) in counts.items():
+        if value is None and name == "samples_per_epoch":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(f"Timer: {name}: {one_line(repr(value), 60)}. Expected a whole number from {least}.")
+
+
+def plain_name(text, between):
+    """A name of small letters, digits and `between`, as paths take it: "ResNet 50 v2" → "resnet_50_v2"."""
+    return re.sub("[^a-z0-9]+", between, text.lower()).strip(between)[:100] or "model"
+
+
+def write(folder, work, run, facts, listed, times):
+    """Writes the bundle of one training into `folder` and returns its path.
+
+    work: what is trained, in the user's words. run: the axes. facts: {"name", "label", "device", "memory"} of what trained.
+    listed: the windows. times: when the training started and ended, as texts.
+    """
+    folder = Path(folder)
+    replicate, path = next(
+        (number, path)
+        for number in itertools.count(1)
+        if not (path := folder / f"{facts['name']}-{run['model']}-{run['batch_size']}-{number}.zip").exists()
+    )
+    record = private(_record(work, run, facts, listed, times, replicate))
+    records.check(record, path, remedy="the training cannot be packed")
+    name = bundles.run_folder(record["run"])
+    origin_file = folder / ORIGIN
+    device = facts["device"]
+    bundles.write(
+        path,
+        {
+            "origin": bundles.origin_of(origin_file),
+            "title": one_line(f"Own script: {work}", 200),
+            "experiment": {"own_script": record["own_script"]},
+            "devices": [
+                {
+                    "name": facts["name"],
+                    "label": private(facts["label"]),
+                    "backend": device["backend"],
+                    "accelerator": device["accelerator"],
+                    "chip": private(device["name"]),
+                }
+            ],
+            "reference": None,
+        },
+        {
+            f"{name}/metrics.json": bundles.encoded(record),
+            f"{name}/train.log": b"timed in a script of the user's own\n",
+        },
+    )
+    return path
+
+
+def _record(work, run, facts, listed, times, replicate):
+    known = axes.by_name("precision").schema["enum"]
+    if run["precision"] not in known:
+        raise UserError(f"Timer: the model computes in {run['precision']}. Expected one of {', '.join(known)}.")
+    diverged = listed[-1]["loss"] is None
+    status = "diverged" if diverged else "ok"
+    message = f"The loss of epoch {len(listed)} is not finite."
+    return {
+        "schema_version": records.SCHEMA_VERSION,
+        "protocol_version": records.PROTOCOL_VERSION,
+        "run": {"device": facts["name"], **run, "replicate": replicate, "seed": replicate - 1},
+        "own_script": {"work": work},
+        "status": status,
+        "failure": {"signal": None, "exit_code": None, "message": message, "log_tail": []} if diverged else None,
+        "cold_start": dict.fromkeys(("import_seconds", "build_seconds", "first_step_seconds")),
+        "windows": listed,
+        "throughput": windows.summarise(listed),
+        "training": {
+            # The rule of the pipeline needs the first loss and the labels, which only the script knows.
+            "converged": False if diverged else None,
+            "epochs": len(listed),
+            "final_val_accuracy": listed[-1]["val_accuracy"],
+            "attempts": [{"learning_rate": run["learning_rate"], "outcome": status}],
+        },
+        "memory": facts["memory"],
+        "energy": None,
+        "energy_reason": NO_ENERGY,
+        "device": facts["device"],
+        "host": devices.describe_host(),
+        "conditions": {"busy": None, "other_cores_before": None, "other_cores_during": None, "waited_seconds": 0},
+        "software": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "provenance": {
+            "started_at": times[0],
+            "finished_at": times[1],
+            "sequence": replicate,
+            **dict.fromkeys(("code_sha256", "dataset_sha256", "weights_sha256", "config_sha256")),
+        },
+    }
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

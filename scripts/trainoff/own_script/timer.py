@@ -1,0 +1,155 @@
+"""The callback that times a training which somebody else's script runs (docs/own-script.md).
+
+Each epoch is a window, as in trainoff.measure.protocol: synchronize, clock, train, synchronize, clock. Validation stands outside.
+"""
+
+import math
+import time
+from datetime import UTC, datetime
+
+import keras
+import numpy as np
+
+from trainoff import devices
+from trainoff.errors import UserError, one_line
+from trainoff.measure import backends, memory
+from trainoff.own_script import packing
+
+FRAMEWORKS = ("tensorflow", "torch", "jax")
+
+
+class Timer(keras.callbacks.Callback):
+    """Times each epoch of `fit` and writes a bundle into `folder` when the training ends.
+
+    folder: where the bundle goes; name it in the key `imports` of an experiment. work: what is trained, in your words: only runs
+    of the same words are compared. batch_size: samples per step. samples_per_epoch: where the last batch of an epoch is not full,
+    or where Keras does not know the number of steps. device, label: name and words for what trains; None for those of the chip.
+    model: name of the network, None for the model's own. warm_up_epochs: first epochs that are kept and not counted.
+    Raises UserError for what cannot be timed, before the first step.
+    """
+
+    def __init__(
+        self, folder, *, work, batch_size, samples_per_epoch=None, device=None, label=None, model=None, warm_up_epochs=1
+    ):
+        super().__init__()
+        packing.check_words(work, batch_size, samples_per_epoch, device, label, model, warm_up_epochs)
+        self.folder = folder
+        self.work = one_line(work, packing.LONGEST_WORK)
+        self.batch_size = batch_size
+        self.samples_per_epoch = samples_per_epoch
+        self.named = {"device": device, "label": label, "model": model}
+        self.warm_up_epochs = warm_up_epochs
+        self._started = None
+
+    def on_train_begin(self, logs=None):
+        framework = keras.backend.backend()
+        if framework not in FRAMEWORKS:
+            raise UserError(f"Timer: Keras computes with {framework}. Expected one of {', '.join(FRAMEWORKS)}.")
+        steps = self.params.get("steps")
+        if self.samples_per_epoch is None and not steps:
+            raise UserError(
+                "Timer: Keras does not know how many steps an epoch has. Give samples_per_epoch, or steps_per_epoch to fit."
+            )
+        self._samples = self.samples_per_epoch or steps * self.batch_size
+        self._backend = backends.load(framework)
+        self._learning_rate = _number(self.model.optimizer.learning_rate)
+        self._windows = []
+        self._begun = _now()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._backend.synchronize(self.model)
+        self._seconds = None
+        self._started_at = _now()
+        self._started = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        # Validation of an epoch, or an evaluation between epochs, which is not timed anyway.
+        self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._stop()
+        logs = logs or {}
+        accuracy = next((name for name in logs if name.endswith(("accuracy", "acc")) and name[:4] != "val_"), None)
+        self._windows.append(
+            {
+                "epoch": len(self._windows) + 1,
+                "images": self._samples,
+                "seconds": self._seconds,
+                "warm_up": len(self._windows) < self.warm_up_epochs,
+                "loss": _finite(logs.get("loss")),
+                "accuracy": _finite(logs.get(accuracy)),
+                "val_loss": _finite(logs.get("val_loss")),
+                "val_accuracy": _finite(logs.get(f"val_{accuracy}")),
+                "started_at": self._started_at,
+                "energy_joules": None,
+                "energy_reason": packing.NO_ENERGY,
+            }
+        )
+
+    def on_train_end(self, logs=None):
+        if not self._windows:
+            return
+        path = packing.write(self.folder, self.work, self._run(), self._facts(), self._windows, (self._begun, _now()))
+        print(f"trainoff: {path}: {len(self._windows)} epochs. Name its folder in the key imports of an experiment.")
+
+    def _stop(self):
+        """Ends the epoch's clock, where it runs."""
+        if self._started is not None:
+            self._backend.synchronize(self.model)
+            self._seconds = time.perf_counter() - self._started
+            self._started = None
+
+    def _run(self):
+        """The axes of the run, as far as the model says them."""
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        shape = getattr(self.model, "input_shape", None)
+        square = isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2] and shape[1]
+        return {
+            "model": packing.plain_name(self.named["model"] or self.model.name, "_"),
+            "batch_size": self.batch_size,
+            "img_dim": shape[1] if square else 0,
+            "trainable": sum(layer.trainable for layer in _layers_with_weights(self.model)) > 1,
+            "precision": self.model.dtype_policy.name,
+            "xla": keras.backend.backend() == "jax" or self.model.jit_compile is True,
+            "learning_rate": self._learning_rate,
+            "optimizer": packing.plain_name(type(optimizer).__name__, "_"),
+        }
+
+    def _facts(self):
+        """What trained: {"name", "label", "device", "memory"}."""
+        framework = keras.backend.backend()
+        accelerator = "cpu"
+        if self._backend.placement(self.model) != {"cpu"}:
+            accelerator = "metal" if devices.is_apple_silicon() else "cuda"
+        try:
+            chip = devices.describe(accelerator, 0)
+        except LookupError:
+            chip = dict.fromkeys(("name", "memory_bytes", "cores", "driver"))
+        device = chip | {"backend": framework, "accelerator": accelerator} | self._backend.describe(accelerator)
+        return {
+            "name": self.named["device"] or f"own-{accelerator}",
+            "label": one_line(self.named["label"] or device["name"] or accelerator, packing.LONGEST_LABEL),
+            "device": device,
+            "memory": {
+                "peak_bytes": memory.peak_of_process(),
+                "peak_device_bytes": self._backend.peak_memory(self.model),
+            },
+        }
+
+
+def _layers_with_weights(model):
+    leaves = [layer for layer in model._flatten_layers() if not list(layer._flatten_layers(include_self=False))]
+    return [layer for layer in leaves if layer.variables]
+
+
+def _number(value):
+    # As it was written: 0.01, not what float32 makes of it.
+    return float(str(np.float32(keras.ops.convert_to_numpy(value))))
+
+
+def _finite(value):
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _now():
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,181 @@
+"""A training in a script of the user's own: timed by the callback, imported as a bundle, and marked wherever it is shown."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from project import ROOT
+from test_report import Outline, carried, page
+
+from trainoff import records
+from trainoff.errors import UserError
+from trainoff.exchange import bundles, merging
+
+WORK = "four numbers in three classes"
+
+
+def fit(folder, epochs=4, validation_seconds=0.0, loss="sparse_categorical_crossentropy", **options):
+    """Trains a dense network on 64 made-up samples as a script would, with a Timer; returns what it timed, and its seconds."""
+    import time
+
+    import keras
+
+    from trainoff import Timer
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(3, activation="softmax")], name="tiny"
+    )
+    model.compile(keras.optimizers.RMSprop(0.01), loss, metrics=["accuracy"])
+    inputs, labels = np.random.default_rng(0).normal(size=(64, 4)), np.arange(64) % 3
+
+    class Slow(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            time.sleep(validation_seconds)
+
+    timer = Timer(folder, **{"work": WORK, "batch_size": 16} | options)
+    history = model.fit(
+        inputs,
+        labels,
+        batch_size=16,
+        epochs=epochs,
+        validation_data=(inputs[:16], labels[:16]),
+        callbacks=[timer, Slow()],
+        verbose=0,
+    )
+    return history.history
+
+
+def imported(folder, *places):
+    """(survey, records) of the bundles at `places`, which are unpacked in `folder`."""
+    survey = merging.survey([str(place) for place in places], [], synthetic.DEVICES[0], folder / ".origin")
+    merging.unpack(survey.paths, survey.names, folder / "imported")
+    return survey, [records.read(entry["path"]) for entry in merging.index_of(folder / "imported")["runs"]]
+
+
+def shown(folder, devices, piped=()):
+    """(page, tables) of unpacked bundles beside records of the pipeline."""
+    tables = synthetic.results(folder, devices, piped, imported=(folder / "imported", folder / ".origin"))
+    return page(folder, devices, [], tables=tables)
+
+
+def test_importing_the_package_costs_nothing_and_no_other_name_is_there():
+    code = "import sys, trainoff; assert not {'keras', 'numpy', 'psutil'} & {*sys.modules}; trainoff.Tiner"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)
+    assert done.stderr.strip().endswith("AttributeError: module 'trainoff' has no attribute 'Tiner'")
+
+
+def test_a_plain_fit_is_timed_and_imported_and_marked_wherever_it_is_shown(tmp_path):
+    """Two machines and three trainings: records, tables and page. Validation of 0.5 s is not timed."""
+    losses = fit(tmp_path / "one", validation_seconds=0.5, label="Desk")
+    fit(tmp_path / "one", label="Desk")
+    fit(tmp_path / "two", label="Laptop")
+    assert [path.name for path in sorted((tmp_path / "one").glob("*.zip"))] == [
+        "own-cpu-tiny-16-1.zip",
+        "own-cpu-tiny-16-2.zip",
+    ]
+    survey, found = imported(tmp_path, tmp_path / "one", tmp_path / "two")
+    first = found[0]
+    assert first["own_script"] == {"work": WORK} and first["status"] == "ok" and first["training"]["converged"] is None
+    axes = {key: first["run"][key] for key in ("model", "batch_size", "img_dim", "trainable", "optimizer", "replicate")}
+    assert axes == {
+        "model": "tiny",
+        "batch_size": 16,
+        "img_dim": 0,
+        "trainable": True,
+        "optimizer": "rmsprop",
+        "replicate": 1,
+    }
+    assert first["run"]["learning_rate"] == pytest.approx(0.01)
+    assert [window["images"] for window in first["windows"]] == [64] * 4
+    assert [window["warm_up"] for window in first["windows"]] == [True, False, False, False]
+    for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert [window[key] for window in first["windows"]] == pytest.approx(losses[key])
+    assert min(window["seconds"] for window in first["windows"]) < 0.5
+    assert first["memory"]["peak_bytes"] > 100e6
+
+    text, frames = shown(tmp_path, survey.devices)
+    runs = frames["runs"]
+    assert runs["device"].nunique() == 2
+    assert set(runs["own_script"]) == {WORK} and set(frames["comparison"]["verdict"]) != {"not_comparable"}
+    said = Outline(text).text
+    assert "Desk (own script)" in said and "Laptop (own script)" in said
+    assert f'were timed in own scripts ("{WORK}")' in said and "their users' word" in said
+    assert re.search(r"(Desk|Laptop) \(own script\).{0,80}(as fast as|equally fast)", said), "a verdict names them so"
+    assert text.count('<span class="flag">own script</span>') == len(found)
+    assert carried(text, "runs")["own_script"].tolist() == [WORK] * 3
+
+
+def test_own_scripts_of_other_words_and_the_pipeline_are_not_compared(tmp_path):
+    fit(tmp_path / "one", label="Desk")
+    fit(tmp_path / "two", label="Laptop", work="something else")
+    survey, found = imported(tmp_path, tmp_path / "one", tmp_path / "two")
+    piped = synthetic.records(synthetic.DEVICES[:1], synthetic.SMALL_GRID | {"trainable": [True]})
+    for record in piped:
+        record["run"] |= {key: found[0]["run"][key] for key in found[0]["run"] if key not in ("device", "seed")}
+    _, frames = shown(tmp_path, [*survey.devices, synthetic.DEVICES[0]], piped)
+    comparison = frames["comparison"]
+    assert len(comparison) == 3 and set(comparison["verdict"]) == {"not_comparable"}
+    assert all("training settings" in reason for reason in comparison["reason"])
+
+
+def test_a_bundle_whose_records_do_not_say_so_is_refused(tmp_path):
+    """Nobody passes an own script off as a run of the pipeline, nor the other way round."""
+    fit(tmp_path / "one")
+    path = tmp_path / "one/own-cpu-tiny-16-1.zip"
+    manifest = bundles.read_manifest(path)
+    files = dict(bundles.read(path))
+    for change in ({"own_script": {"work": "other"}}, {}):
+        told = {key: manifest[key] for key in ("origin", "title", "devices", "reference")} | {"experiment": change}
+        changed = {name: one.encode() if isinstance(one, str) else bundles.encoded(one) for name, one in files.items()}
+        bundles.write(tmp_path / "changed.zip", told, changed)
+        with pytest.raises(UserError, match="own_script: the record holds"):
+            imported(tmp_path / "there", tmp_path / "changed.zip")
+
+
+def test_a_loss_that_is_not_finite_is_recorded_as_diverged(tmp_path):
+    import keras
+
+    fit(tmp_path / "one", loss=lambda labels, outputs: keras.ops.sum(outputs) * np.nan)
+    _, (record,) = imported(tmp_path, tmp_path / "one")
+    assert (record["status"], record["training"]["converged"]) == ("diverged", False)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"work": ""}, "Timer: work: ''. Expected a few words"),
+        ({"work": None}, "Timer: work: None"),
+        ({"batch_size": 0}, "Timer: batch_size: 0. Expected a whole number from 1"),
+        ({"samples_per_epoch": 6.4}, "Timer: samples_per_epoch: 6.4"),
+        ({"warm_up_epochs": True}, "Timer: warm_up_epochs: True"),
+        ({"device": "My GPU"}, "Timer: device: 'My GPU'. Expected small letters"),
+    ],
+)
+def test_what_cannot_be_timed_is_said_before_the_training(options, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        fit(tmp_path, **options)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_stream_of_unknown_length_needs_the_number_of_samples(tmp_path):
+    import keras
+
+    from trainoff import Timer
+
+    def batches():
+        for _ in range(3):
+            yield np.ones((8, 4)), np.zeros(8)
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(UserError, match="does not know how many steps an epoch has. Give samples_per_epoch"):
+        model.fit(batches(), verbose=0, callbacks=[Timer(tmp_path, work="w", batch_size=8)])
+    model.fit(batches(), verbose=0, callbacks=[Timer(tmp_path, work="w", batch_size=8, samples_per_epoch=24)])
+    _, (record,) = imported(tmp_path / "there", tmp_path)
+    assert [window["images"] for window in record["windows"]] == [24] and record["windows"][0]["warm_up"]
+    assert pd.isna(record["windows"][0]["accuracy"])
