@@ -78,7 +78,7 @@ def prepare_own(architecture, made_from, source, image_facts, train_images, outp
 def _given_up_after(seconds, name):
     """Raises UserError once the block has taken so long; where in the user's file that was, if it was there."""
     words = (
-        f"no model after {seconds / 60:g} minutes (protocol.timeout_minutes), and every run builds it. Expected a function "
+        f"no model after {seconds / 60:g} min (protocol.timeout_minutes), and every run builds it. Expected a function "
         "that only builds the model"
     )
 

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import itertools
 import json
 import os
 import re
@@ -141,8 +142,8 @@ onstart:
     raise WorkflowError("listed")
 """
 
-# Runs one job's script as Snakemake would, with nothing but the environment's own packages to import.
-RUN_JOB = """
+# Runs scripts of jobs, by their numbers, as Snakemake would, with nothing but the environment's own packages to import.
+RUN_JOBS = """
 import json, os, runpy, sys
 
 
@@ -153,13 +154,15 @@ class Named(dict):
         return super().__getitem__(str(key))
 
 
-job = json.load(open("jobs.json"))[int(sys.argv[1])]
-for part in ("log", "output"):
-    for path in job[part].values():
-        os.makedirs(os.path.dirname(path), exist_ok=True)
 sys.path.append("scripts")
-parts = {part: Named(job[part]) for part in ("input", "output", "params", "wildcards", "resources", "log")}
-runpy.run_path(job["script"], {"snakemake": type("Snakemake", (), parts)}, "__main__")
+jobs = json.load(open("jobs.json"))
+for number in map(int, sys.argv[1:]):
+    job = jobs[number]
+    for part in ("log", "output"):
+        for path in job[part].values():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+    parts = {part: Named(job[part]) for part in ("input", "output", "params", "wildcards", "resources", "log")}
+    runpy.run_path(job["script"], {"snakemake": type("Snakemake", (), parts)}, "__main__")
 """
 
 
@@ -219,6 +222,43 @@ def finds_torch_for_cpus():
     return subprocess.run(look, capture_output=True).returncode == 0
 
 
+@pytest.fixture(scope="module")
+def pythons(tmp_path_factory):
+    """{environment: the Python of it alone} of all that a sweep on three frameworks needs."""
+    folder = tmp_path_factory.mktemp("environments")
+    return {name: make_environment(name, folder) for name in ("analysis", "tensorflow-cpu", "torch", "jax")}
+
+
+def listed_jobs(folder):
+    """The jobs of the experiment in tiny.yaml, in an order in which they can run."""
+    (folder / "jobs.smk").write_text(LIST_JOBS)
+    (folder / "run_jobs.py").write_text(RUN_JOBS)
+    listing = project.snakemake(folder, "--snakefile", "jobs.smk", "all")
+    assert "listed" in listing.stdout, listing.stdout
+    return json.loads((folder / "jobs.json").read_text())
+
+
+def run_jobs(folder, jobs, pythons, chosen, together=False):
+    """Runs the jobs that `chosen` takes, each in a process; `together`: neighbors of one environment in one. Returns records."""
+    numbers = [number for number, job in enumerate(jobs) if chosen(job)]
+    groups = itertools.groupby(numbers, key=lambda number: (jobs[number]["environment"], not together and number))
+    for (environment, _), group in groups:
+        own = list(group)
+        command = [pythons[environment], "-I", "run_jobs.py", *map(str, own)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        scripts = ", ".join(jobs[number]["script"] for number in own)
+        assert done.returncode == 0, f"{scripts}: {done.stdout}{done.stderr}"
+    return [json.loads(path.read_text()) for path in project.metrics_files(folder)]
+
+
+def verdicts_of(table):
+    """{(device, check): verdict} of a table of parity."""
+    with open(table, newline="") as file:
+        return {(row["device"], row["check"]): row["verdict"] for row in csv.DictReader(file)}
+
+
+# Relative difference of losses that rounding alone explains after a few steps, with room; a setting left out makes more.
+FIRST_LOSSES = 5e-6
 # Every framework on the CPU. One thread for PyTorch, whose threads wait for each other on a busy machine.
 THREE = project.TINY | {
     "devices": [
@@ -239,41 +279,75 @@ THREE = project.TINY | {
 
 
 @pytest.mark.slow
-def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(tmp_path):
+def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(pythons, tmp_path):
     """Without a conda client: every script runs in its environment's pins alone, from the images to the report.
 
     Trained again, every framework gives the same losses to the bit, as `deterministic: true` says.
     """
     folder = project.make(tmp_path / "trainoff", THREE)
-    (folder / "jobs.smk").write_text(LIST_JOBS)
-    (folder / "run_job.py").write_text(RUN_JOB)
-    listing = project.snakemake(folder, "--snakefile", "jobs.smk", "all")
-    assert "listed" in listing.stdout, listing.stdout
-    jobs = json.loads((folder / "jobs.json").read_text())
-    pythons = {name: make_environment(name, tmp_path) for name in {job["environment"] for job in jobs}}
-    assert set(pythons) == {"analysis", "tensorflow-cpu", "torch", "jax"}
-
-    def run_jobs(scripts):
-        for number, job in enumerate(jobs):
-            if job["script"] in scripts:
-                command = [pythons[job["environment"]], "-I", "run_job.py", str(number)]
-                done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-                assert done.returncode == 0, f"{job['script']}: {done.stdout}{done.stderr}"
-        return [json.loads(path.read_text()) for path in project.metrics_files(folder)]
-
-    records = run_jobs({job["script"] for job in jobs})
+    jobs = listed_jobs(folder)
+    assert set(pythons) == {job["environment"] for job in jobs}
+    records = run_jobs(folder, jobs, pythons, lambda job: True)
     assert [record["status"] for record in records] == ["ok"] * 3
     assert {record["device"]["backend"] for record in records} == {"tensorflow", "torch", "jax"}
-    with open(folder / "results/tables/parity.csv", newline="") as file:
-        verdicts = {(row["device"], row["check"]): row["verdict"] for row in csv.DictReader(file)}
+    verdicts = verdicts_of(folder / "results/tables/parity.csv")
     for device in ("cpu-torch", "cpu-jax"):
         assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "same"
     assert "Tiny experiment" in (folder / "results/report.html").read_text()
     # As a start does that trains a finished run again.
     for path in project.metrics_files(folder):
         keeping.keep_replaced(path)
-    again = run_jobs({"scripts/train.py"})
+    again = run_jobs(folder, jobs, pythons, lambda job: job["script"] == "scripts/train.py")
     for one, other in zip(records, again, strict=True):
         assert one["provenance"]["started_at"] != other["provenance"]["started_at"]
         backend = one["device"]["backend"]
         assert [learnt(each) for each in one["windows"]] == [learnt(each) for each in other["windows"]], backend
+
+
+@pytest.mark.slow
+def test_settings_of_the_training_mean_the_same_on_three_frameworks(pythons, tmp_path):
+    """The first losses under every optimizer and schedule, with accumulation, decay and mirrored images: equal up to rounding."""
+    found = {}
+    for framework, environment in (("tensorflow", "tensorflow-cpu"), ("torch", "torch"), ("jax", "jax")):
+        told = os.environ | {"KERAS_BACKEND": framework, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        command = [pythons[environment], "-I", ROOT / "tests/first_losses.py", framework, tmp_path / framework]
+        done = subprocess.run(command, capture_output=True, text=True, env=told)
+        assert done.returncode == 0, f"{framework}: {done.stderr}"
+        found[framework] = json.loads(done.stdout)
+    reference = found["tensorflow"]
+    for framework, losses in found.items():
+        assert len({tuple(one) for one in losses.values()}) == len(losses), f"{framework}: a setting does nothing"
+        for setting, own in losses.items():
+            assert own == pytest.approx(reference[setting], rel=FIRST_LOSSES), f"{framework}: {setting}"
+
+
+EXAMPLES = {
+    "vision-transformer": (
+        "examples/vision_transformer.yaml",
+        {"protocol": {"images_per_epoch": 64}, "images": {"train": 80}},
+    ),
+    "text": ("examples/text/experiment.yaml", {"protocol": {"images_per_epoch": 256}, "grid": {"batch_size": [128]}}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_run_to_a_report_on_three_frameworks(name, pythons, tmp_path):
+    """Models of one's own on images and on text, as little of them as shows everything."""
+    path, less = EXAMPLES[name]
+    folder = project.make(tmp_path / "trainoff")
+    if name == "text":
+        subprocess.run([sys.executable, folder / "examples/text/make_data.py"], check=True)
+    experiment = yaml.safe_load((folder / path).read_text()) | {"devices": THREE["devices"], "turns": False}
+    for key, values in less.items():
+        experiment[key] = experiment.get(key, {}) | values
+    experiment["protocol"] |= {"epochs": 2, "warm_up_epochs": 1}
+    experiment["pathvars"] = {"results": "results"}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(experiment))
+    records = run_jobs(folder, listed_jobs(folder), pythons, lambda job: True, together=True)
+    assert [(record["status"], record["failure"]) for record in records] == [("ok", None)] * 3
+    assert {record["device"]["backend"] for record in records} == {"tensorflow", "torch", "jax"}
+    verdicts = verdicts_of(folder / "results/tables/parity.csv")
+    for device in ("cpu-torch", "cpu-jax"):
+        assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "same"
+    assert experiment["title"] in (folder / "results/report.html").read_text()

@@ -60,6 +60,25 @@ def test_a_function_is_refused_with_file_and_line(body, words, tmp_path):
         built(written(tmp_path, body))
 
 
+def test_what_is_raised_in_our_scripts_is_not_blamed_on_a_file_beside_them(tmp_path):
+    """As when the time is up: Snakemake's copy of the script lies below the folder of the user's file."""
+    from trainoff.measure import own
+
+    copy = tmp_path / ".snakemake/scripts/tmp.prepare_weights.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("def give_up():\n    raise TimeoutError('time is up')\n")
+    code = compile("def build(give_up):\n    give_up()\n", str(tmp_path / "my_net.py"), "exec")
+    names, other = {}, {}
+    exec(code, names)
+    exec(compile(copy.read_text(), str(copy), "exec"), other)
+    with pytest.raises(TimeoutError) as raised:
+        names["build"](other["give_up"])
+    assert (
+        own._blame(raised.value, {"function": f"{tmp_path / 'my_net.py'}:build"})
+        == "my_net.py, line 2, in build: TimeoutError: time is up"
+    )
+
+
 def test_probabilities_and_outputs_that_are_no_numbers_are_refused(tmp_path):
     from trainoff.measure import own
 

@@ -132,7 +132,7 @@ def all_devices(own, manifests, names):
             label = given = (
                 f"{one_line(device['label'], 80) or device['name']}{OWN_SCRIPT if own_script(manifest) else ''}"
             )
-            if label in labels and device.get("chip"):
+            if label in labels and device.get("chip") and one_line(device["chip"], 40) not in label:
                 label = f"{label} ({one_line(device['chip'], 40)})"
             if label in labels:
                 label = f"{given} ({manifest['origin']})"

@@ -368,11 +368,12 @@ def _blame(error, architecture):
 
 def _is_below(path, folder):
     parts = Path(path).resolve().parts
-    packages = Path(__file__).parents[1].parts
+    ours = Path(__file__).parents[2].parts
     return (
         parts[: len(folder.parts)] == folder.parts
-        and "site-packages" not in parts
-        and parts[: len(packages)] != packages
+        # Snakemake runs scripts from copies of its own.
+        and not {"site-packages", ".snakemake"} & {*parts}
+        and parts[: len(ours)] != ours
     )
 
 

@@ -18,8 +18,20 @@ import sys
 
 
 def leave_out_tensorflow():
-    """Where TensorFlow is installed, Keras imports it to seed it, whatever the backend: seconds and memory for nothing."""
-    sys.modules.setdefault("tensorflow", None)
+    """Where TensorFlow is installed, Keras imports it to seed it, whatever the backend: seconds and memory for nothing.
+
+    Keras is told that there is none, once, which it remembers. The name does not stay among the modules: layers of Keras that
+    scale or mirror images would take it for an import.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    sys.modules["tensorflow"] = None
+    try:
+        from keras.src.utils import module_utils
+
+        assert not module_utils.tensorflow.available
+    finally:
+        del sys.modules["tensorflow"]
 
 
 def load(name):

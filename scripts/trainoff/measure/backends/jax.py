@@ -16,7 +16,6 @@ def start(accelerator, threads):
     """
     import jax
 
-    leave_out_tensorflow()
     try:
         jax.devices()
     except RuntimeError as error:
@@ -24,6 +23,7 @@ def start(accelerator, threads):
             f"JAX {jax.__version__} sees no {accelerator} device here ({str(error).splitlines()[0]}). Check the driver and the "
             "environment that the device's `env` names: jax without its CUDA plugin has no GPU."
         ) from error
+    leave_out_tensorflow()
 
 
 def describe(accelerator):
