@@ -104,13 +104,13 @@ def ratios_of(rates):
     rates: {lane: [images per second]}, in turns, so that windows of the same rank were measured next to each other.
     """
     found = {}
-    for name, (lane, other, _) in RATIOS.items():
-        found[name] = ratio_of(name, [[own / its for own, its in zip(rates[lane], rates[other], strict=True)]])
+    for name, (lane, other, least) in RATIOS.items():
+        found[name] = ratio_of(least, [[own / its for own, its in zip(rates[lane], rates[other], strict=True)]])
     return found
 
 
-def ratio_of(name, configurations):
-    """The ratio of that name over configurations, each given as its pairs: the geometric mean of their medians.
+def ratio_of(bound, configurations):
+    """A ratio over configurations, each given as its pairs, held to `bound`: the geometric mean of their medians.
 
     Bootstrapped by drawing pairs anew within each configuration.
     """
@@ -121,7 +121,6 @@ def ratio_of(name, configurations):
     logarithms = [np.log(pairs) for pairs in configurations]
     interval = scipy.stats.bootstrap(logarithms, mean_of_medians, method="percentile", rng=0).confidence_interval
     median, low, high = (float(np.exp(value)) for value in (mean_of_medians(*logarithms), *interval))
-    bound = RATIOS[name][2]
     verdict = "met" if median >= bound else "missed" if high < bound else "unsettled"
     pairs = [ratio for one in configurations for ratio in one]
     return {"pairs": pairs, "median": median, "low": low, "high": high, "bound": bound, "verdict": verdict}
@@ -129,7 +128,9 @@ def ratio_of(name, configurations):
 
 def overall(results):
     """What all configurations say together, in the form of one result."""
-    ratios = {name: ratio_of(name, [result["ratios"][name]["pairs"] for result in results]) for name in RATIOS}
+    ratios = {
+        name: ratio_of(RATIOS[name][2], [result["ratios"][name]["pairs"] for result in results]) for name in RATIOS
+    }
     return {"configuration": f"all {len(results)} together", "ratios": ratios}
 
 

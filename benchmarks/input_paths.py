@@ -39,6 +39,14 @@ def measure(run, files, backend, seconds, pairs):
     return {lane: rates[1:] for lane, rates in turns.rates.items()}
 
 
+def measure_files(run, files, other, backend, seconds, pairs):
+    """As measure, of two sets of files under the same step: {"ours": of `files`, "other": of the set `other`}."""
+    turns = TurnsOfFiles(run, files, backend, seconds, pairs, other)
+    with contextlib.suppress(TimeIsUp):
+        protocol.train(run | {"epochs": 10**6, "warm_up_epochs": 1}, files, StandIn(backend, turns), turns.report)
+    return {lane: rates[1:] for lane, rates in turns.rates.items()}
+
+
 class StandIn:
     """A backend in all but one respect: it hands on the model that it prepares."""
 
@@ -57,6 +65,8 @@ class StandIn:
 class Turns:
     """After each of our windows, off its clock, lets every other lane train one too; each round in another order."""
 
+    others = OTHERS
+
     def __init__(self, run, files, backend, seconds, pairs):
         self.run = run
         self.files = files
@@ -65,7 +75,7 @@ class Turns:
         self.end = time.perf_counter() + seconds
         self.model = None
         self.lanes = {}
-        self.rates = {lane: [] for lane in ("ours", *OTHERS)}
+        self.rates = {lane: [] for lane in ("ours", *self.others)}
 
     def report(self, event):
         """Takes what protocol.train reports."""
@@ -73,7 +83,7 @@ class Turns:
             return
         self.lanes = self.lanes or self._lanes()
         self.rates["ours"].append(event["window"]["images"] / event["window"]["seconds"])
-        for name in OTHERS[:: 1 if event["window"]["epoch"] % 2 else -1]:
+        for name in self.others[:: 1 if event["window"]["epoch"] % 2 else -1]:
             self.rates[name].append(self.run["images_per_epoch"] / self.lanes[name].train_window())
         if len(self.rates["ours"]) > self.pairs and time.perf_counter() > self.end:
             raise TimeIsUp
@@ -92,6 +102,26 @@ class Turns:
         }
         steps = run["images_per_epoch"] // run["batch_size"]
         return {name: Lane(*lane, steps, self.backend.synchronize) for name, lane in lanes.items()}
+
+
+class TurnsOfFiles(Turns):
+    """Two sets of files, each fed as a run feeds its own, to the same model and step."""
+
+    others = ("other",)
+
+    def __init__(self, run, files, backend, seconds, pairs, other):
+        super().__init__(run, files, backend, seconds, pairs)
+        self.other = other
+
+    def _lanes(self):
+        run, train = self.run, [np.load(self.other[f"train_{what}"], mmap_mode="r") for what in ("images", "labels")]
+
+        def batches():
+            return training_batches(*train, run["batch_size"], run["seed"])
+
+        feed = self.backend.feed_training(batches, run["batch_size"], *protocol.kind_of_inputs(train[0]))
+        steps = run["images_per_epoch"] // run["batch_size"]
+        return {"other": Lane(self.model, self.model.train_function, feed, steps, self.backend.synchronize)}
 
 
 class Lane(keras.callbacks.Callback):

@@ -1,5 +1,6 @@
 """The benchmarks measure what they say; how fast anything is, is theirs to tell and not asserted here."""
 
+import json
 import os
 import sys
 
@@ -71,3 +72,15 @@ def test_a_jobs_cost_leaves_out_the_training():
 def test_false_alarms_are_counted_at_the_size_of_the_experiments():
     assert false_alarms.size_of("config.yaml") == (8, 1, 3)
     assert false_alarms.size_of("presets/wandb-study.yaml") == (8, 3, 9)
+
+
+@pytest.mark.slow
+def test_data_of_ones_own_is_prepared_and_trained_in_turns_with_the_archive(in_folder, monkeypatch):
+    import own_data
+
+    monkeypatch.setattr(sys, "argv", ["own_data.py", "--images", "700", "--photos", "20", "--minutes", "0"])
+    own_data.main()  # its exit status depends on what else this machine does
+    found = json.loads((in_folder / "results/benchmarks/own_data.json").read_text())
+    assert {name: facts["images"] for name, facts in found["prepared"].items()} == {"images": 700, "photos": 20}
+    assert all(facts["seconds"] > 0 and facts["cores"] > 0 for facts in found["prepared"].values())
+    assert len(found["training"]["ratio"]["pairs"]) >= harness.LEAST_PAIRS and found["training"]["ratio"]["median"] > 0

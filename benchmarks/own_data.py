@@ -1,0 +1,193 @@
+"""What images of one's own cost: how long they take to prepare, and whether training on them is as fast as on CIFAR-10.
+
+    python benchmarks/own_data.py                            # 50,000 of 32 × 32 pixels and 5,000 photos; a quarter of an hour
+    python benchmarks/own_data.py --images 500 --photos 50 --minutes 0.1    # a first look
+
+Makes the images, prepares them by the project's own steps from a folder, and takes windows of the same training in turns on
+the prepared folder and on a prepared archive in CIFAR-10's layout. Writes results/benchmarks/own_data.json. A bound is missed
+when the whole interval of its ratio lies below it, or when preparing leaves cores idle; the exit status is then 1.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+
+import archives  # noqa: E402
+import harness  # noqa: E402
+
+import prepare_images  # noqa: E402
+import prepare_weights  # noqa: E402
+from trainoff import devices, files  # noqa: E402
+from trainoff.files import Hashes  # noqa: E402
+from trainoff.measure import backends  # noqa: E402
+from trainoff.prepare import survey  # noqa: E402
+from trainoff.prepare.parallel import in_order  # noqa: E402
+from trainoff.supervise import conditions  # noqa: E402
+
+FOLDER = Path("results/benchmarks/own_data")
+CLASSES = 10
+# Training on a prepared folder against training on CIFAR-10, at least.
+RATIO = 0.98
+# Share of the usable cores that preparing keeps busy, at least.
+BUSY = 0.8
+# {name: (how an image is made, suffix, size that it is prepared for)}
+KINDS = {"images": ((32, 32), "png", 32), "photos": ((400, 500), "jpg", 96)}
+
+
+def make_folder(folder, shape, suffix, count):
+    """Writes `count` images of `shape` (height, width), evenly over CLASSES folders. Smooth, so that a photo's file is as large
+    as a photo's.
+    """
+
+    def one(number):
+        coarse = np.random.default_rng(number).integers(0, 256, (shape[0] // 8, shape[1] // 8, 3), dtype=np.uint8)
+        path = folder / f"class {number % CLASSES}" / f"{number}.{suffix}"
+        Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC).save(path)
+
+    for number in range(CLASSES):
+        (folder / f"class {number}").mkdir(parents=True, exist_ok=True)
+    for _ in in_order(one, range(count), devices.usable_threads()):
+        pass
+
+
+def prepare(dataset, identity, source, img_dim, folder):
+    """Prepares a dataset by the project's own steps; returns paths by name. identity: of its survey."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {
+        f"{split}_{what}": folder / f"{split}_{what}.npy"
+        for split in ("train", "validation")
+        for what in ("images", "labels")
+    }
+    made_from = {"dataset": dataset["name"], "images": {"train": None, "validation": None}, **identity}
+    prepare_images.prepare_images(made_from, dataset, source, img_dim, paths, folder / "facts.json", sys.stderr)
+    return {name: str(path) for name, path in paths.items()}
+
+
+def timed_prepare(name, count):
+    """(paths, {"images", "seconds", "images_per_second", "cores", "other_cores", "usable_cores", "met"}) of one kind of images.
+
+    What a start does first is part of it: every file is read and hashed.
+    """
+    shape, suffix, img_dim = KINDS[name]
+    source = FOLDER / name / "folder"
+    make_folder(source, shape, suffix, count)
+    dataset = {"name": "folder", "path": str(source)}
+    before, started, used = conditions.read(), time.perf_counter(), _processor_seconds()
+    found = survey.survey(dataset, Hashes(FOLDER / name / "hashes.json"), devices.usable_threads())
+    paths = prepare(dataset, found.identity, None, img_dim, FOLDER / name / "prepared")
+    seconds, used = time.perf_counter() - started, _processor_seconds() - used
+    cores, usable = used / seconds, devices.usable_threads()
+    others = conditions.other_cores(before, conditions.read())
+    facts = {
+        "images": count,
+        "seconds": seconds,
+        "images_per_second": count / seconds,
+        "cores": cores,
+        "other_cores": others,
+        "usable_cores": usable,
+    }
+    # What other programs take is not idle.
+    return paths, facts | {"met": cores + (others or 0) >= BUSY * usable}
+
+
+def _processor_seconds():
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime
+
+
+def prepared_archive(count):
+    """Paths of as many images in the layout of CIFAR-10, prepared at the size of `images`."""
+    path = FOLDER / "cifar/archive.tar.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    archives.write_archive(path, archives.cifar10_files(max(1, count // 60)))
+    return prepare(
+        {"name": "cifar10", "archive": str(path)}, {}, str(path), KINDS["images"][2], FOLDER / "cifar/prepared"
+    )
+
+
+def measure_feeds(run, paths, others, seconds):
+    """Rates of both; to be called in a process of its own, since it starts the framework on the run's device."""
+    backend = backends.load(run["device"]["backend"])
+    backend.start(run["device"]["accelerator"], run["device"]["threads"])
+    import input_paths
+
+    return input_paths.measure_files(run, paths, others, backend, seconds, harness.LEAST_PAIRS)
+
+
+def compare_training(device, paths, others, minutes):
+    """{"rates", "ratio"} of training on the files `paths` against `others`: the last layer alone, the hardest to feed."""
+    (run,) = harness.runs_to_measure(device, "one")
+    run |= {"img_dim": KINDS["images"][2], "classes": CLASSES}
+    os.environ |= devices.environment(run["device"])
+    weights = FOLDER / "weights.npz"
+    arguments = (
+        run["architecture"],
+        run["img_dim"],
+        {"weights": "random", "seed": run["seed"]},
+        None,
+        paths["train_images"],
+    )
+    harness.in_new_process(
+        FOLDER / "weights.log", prepare_weights.prepare_weights, *arguments, weights, FOLDER / "weights.json"
+    )
+    told = {"weights": str(weights)}
+    rates = harness.in_new_process(FOLDER / "train.log", measure_feeds, run, paths | told, others, 60 * minutes)
+    pairs = [own / other for own, other in zip(rates["ours"], rates["other"], strict=True)]
+    return {"rates": rates, "ratio": harness.ratio_of(RATIO, [pairs])}
+
+
+def main():
+    arguments = _arguments()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    before = conditions.read()
+    counts = {"images": arguments.images, "photos": arguments.photos}
+    found = {name: timed_prepare(name, count) for name, count in counts.items()}
+    trained = compare_training(
+        arguments.device, found["images"][0], prepared_archive(arguments.images), arguments.minutes
+    )
+    results = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": devices.describe_host(),
+        "prepared": {name: facts for name, (_, facts) in found.items()},
+        "training": trained,
+        "other_cores": conditions.other_cores(before, conditions.read()),
+    }
+    output = FOLDER.with_suffix(".json")
+    files.write_text(output, json.dumps(results, indent=1) + "\n")
+    for name, facts in results["prepared"].items():
+        print(
+            f"{facts['images']:,} {name} prepared in {facts['seconds']:.1f} s, {facts['images_per_second']:,.0f} images/s, "
+            f"{facts['cores']:.1f} of {facts['usable_cores']} cores busy: {'met' if facts['met'] else 'MISSED'}"
+        )
+    ratio = trained["ratio"]
+    print(
+        f"training on the folder against CIFAR-10: {ratio['median']:.3f} ({ratio['low']:.3f}-{ratio['high']:.3f}, "
+        f"{len(ratio['pairs'])} pairs), at least {RATIO}: {ratio['verdict'].replace('missed', 'MISSED')}\n"
+        f"other programs kept {results['other_cores']:.1f} processors busy\nwritten to {output}"
+    )
+    return 0 if ratio["verdict"] != "missed" and all(facts["met"] for facts in results["prepared"].values()) else 1
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--images", type=int, default=50_000, help="how many of 32 × 32 pixels (default 50,000)")
+    parser.add_argument("--photos", type=int, default=5_000, help="how many of 500 × 400 pixels (default 5,000)")
+    parser.add_argument("--minutes", type=float, default=4, help="how long to train in turns (default 4)")
+    parser.add_argument("--device", default="cpu", help="a name in catalog/devices.yaml (default cpu)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
