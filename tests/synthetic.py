@@ -51,6 +51,8 @@ TABLES = (
     "overall",
     "costs",
     "break_even",
+    "overhead",
+    "crossings",
 )
 SOURCE = {"source": "made up", "date": "2026-01"}
 # What costs rest on, as trainoff.analyze.cost.assumptions gives it: cuda is rented, metal is owned, cpu has no price.
@@ -210,6 +212,7 @@ def results(
     import collect_energy
     import compare_devices
     import compute_cost
+    import fit_overhead
 
     tables = Path(folder, "tables")
     paths = {name: (tables / f"{name}.csv", tables / f"{name}.parquet") for name in TABLES}
@@ -224,6 +227,7 @@ def results(
     )
     judged = parity(runs) if parity else None
     compare_devices.main(runs, windows, names, outputs, judged, [drawn, drawn_windows], assumptions)
+    fit_overhead.main(rates, names, {name: paths[name] for name in ("overhead", "crossings")})
     money = {name: paths[name] for name in ("costs", "break_even")}
     compute_cost.main(runs, windows, rates, drawn_windows, assumptions, target, money)
     found = {name: parquet for name, (_, parquet) in paths.items()}

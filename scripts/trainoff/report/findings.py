@@ -314,6 +314,24 @@ def model_size_title(points, baseline, devices):
     return f"Speed relative to {baseline.label}: {numbers.listing(parts)}"
 
 
+def step_time_title(overhead, crossings, devices):
+    """The finding of step time against batch size: which device wins from which batch on, else the overheads. Both are tables."""
+    labels = {device.name: device.label for device in devices}
+    if not labels:
+        return "Overhead and time per image were not measured"
+    settled = crossings[crossings["device"].isin(labels) & crossings["baseline"].isin(labels)].to_dict("records")
+    changes = [row for row in settled if row["from_batch_size"] > 1]
+    if changes:
+        row = max(changes, key=lambda row: row["from_batch_size"])
+        loser = row["baseline"] if row["wins"] == row["device"] else row["device"]
+        return f"{labels[row['wins']]} is faster than {labels[loser]} from batch size {row['from_batch_size']} on"
+    middle = overhead.groupby("device")["overhead_seconds"].median()
+    parts = [
+        f"{label} {max(0.0, 1000 * middle[name]):.2g} ms" for name, label in labels.items() if name in middle.index
+    ]
+    return f"Overhead of a step: {numbers.listing(parts[:4])}"
+
+
 def to_accuracy_title(curves, devices):
     """The finding of accuracy against time: how soon each device got as far as the least accurate one did."""
     own = {device.label: curves[device.name] for device in devices if device.name in curves}

@@ -49,12 +49,12 @@ FIGURES = {
         ("runs", "windows", "rates"),
         main=True,
     ),
-    "energy": Figure(
-        "Energy of 1,000 images",
-        "One panel for each part of a machine that was read; readings of different parts are not comparable.",
-        "Energy and cost",
-        ("rates",),
-        needs="energy",
+    "step_time": Figure(
+        "Overhead and time per image",
+        "Seconds per step against the batch size: where a line starts is the overhead of a step, its slope the time per image.",
+        "Speed",
+        ("rates", "overhead", "crossings"),
+        needs="several batch sizes",
         main=True,
     ),
     "run_matrix": Figure(
@@ -64,6 +64,13 @@ FIGURES = {
         ("runs",),
         needs="failures",
         main=True,
+    ),
+    "energy": Figure(
+        "Energy of 1,000 images",
+        "One panel for each part of a machine that was read; readings of different parts are not comparable.",
+        "Energy and cost",
+        ("rates",),
+        needs="energy",
     ),
     "each_device": Figure(
         "Each device alone",

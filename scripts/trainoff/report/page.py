@@ -199,6 +199,7 @@ def tells(name, frames):
         "": True,
         "several devices": devices > 1
         and not (name == "each_device" and summaries.too_many(naming.all_configurations(runs))),
+        "several batch sizes": runs["batch_size"].nunique() > 1,
         "several models": min(devices, runs["model"].nunique()) > 1,
         "energy": rates["joules_per_image"].notna().any(),
         "power": rates["mean_watts"].notna().any(),
