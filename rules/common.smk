@@ -21,7 +21,14 @@ from trainoff import axes
 from trainoff import choosing
 from trainoff import devices as machine
 from trainoff import disks
-from trainoff import experiment, experiment_checks, experiment_file, networks, own_code
+from trainoff import (
+    experiment,
+    experiment_checks,
+    experiment_file,
+    networks,
+    own_code,
+    variables,
+)
 from trainoff.analyze import cost, hardware
 from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES

@@ -58,6 +58,8 @@ onstart:
             sep="\n  ",
             file=sys.stderr,
         )
+        if sentence := variables.sentence(variables.left_out(os.environ)):
+            print(one_line(sentence, 1000), file=sys.stderr)
     if workflow.executor_plugin.name not in ("local", "touch") and to_train:
         # What a job says on another machine is not heard here.
         threading.Thread(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainoff import own_code
+from trainoff import own_code, variables
 from trainoff.errors import UserError
 from trainoff.files import sha256, sha256_of_all, whole, write_text
 from trainoff.measure import models, own
@@ -98,7 +98,8 @@ def _given_up_after(seconds, name):
 
 if __name__ == "__main__":
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
-    with logged(snakemake.log[0]) as terminal:
+    _is_own = own_code.is_own(snakemake.params.architecture)
+    with logged(snakemake.log[0]) as terminal, variables.closed_here(downloads=_is_own):
         _common = {
             "architecture": snakemake.params.architecture,
             "made_from": snakemake.params.made_from,
@@ -107,7 +108,7 @@ if __name__ == "__main__":
             "output": snakemake.output.weights,
             "facts": snakemake.output.facts,
         }
-        if own_code.is_own(snakemake.params.architecture):
+        if _is_own:
             prepare_own(
                 **_common,
                 image_facts=snakemake.input.image_facts,

@@ -6,10 +6,10 @@ import random
 import time
 from pathlib import Path
 
-from trainoff import devices, duel, records
+from trainoff import duel, records
 from trainoff.files import write_text
 from trainoff.supervise import conditions, progress, turning
-from trainoff.supervise.launch import device_facts, prepared_files
+from trainoff.supervise.launch import device_facts, host_facts, prepared_files
 from trainoff.supervise.prepared import check_prepared
 from trainoff.workflow import validity
 from trainoff.workflow.script import logged
@@ -59,7 +59,7 @@ def turns(
         "sessions": sessions,
         "conditions": conditions.describe(load, waited, before, conditions.read()),
         "devices": {side: device_facts(runs[side]["device"], {"device": {}}) for side in runs},
-        "host": devices.describe_host(),
+        "host": host_facts(),
         "identity": {side: validity.of_record(identity[side], facts, imported[side]) for side in runs},
     }
     write_text(output, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")

@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from trainoff import convergence, devices, energy, records
+from trainoff import convergence, energy, records
 from trainoff.measure import child
 from trainoff.supervise import conditions, idling, progress, slurm, supervise
-from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered, says_no_speed
+from trainoff.supervise.launch import device_facts, host_facts, launch, prepared_files, recovered, says_no_speed
 from trainoff.supervise.prepared import check_prepared
 from trainoff.windows import summarise
 from trainoff.workflow import keeping, validity
@@ -202,7 +202,7 @@ def _record(run, attempts, idle):
         "energy": drawn,
         "energy_reason": energy_reason,
         "device": device_facts(run["device"], imported),
-        "host": devices.describe_host(),
+        "host": host_facts(),
         "software": imported.get("software", {"python": None}),
     }
 

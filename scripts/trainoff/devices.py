@@ -6,7 +6,7 @@ import subprocess
 
 import psutil
 
-from trainoff import machine, nvidia
+from trainoff import machine, nvidia, usable
 from trainoff.errors import UserError
 
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
@@ -68,10 +68,8 @@ def require(accelerator, index):
 
 
 def usable_threads():
-    """Number of logical processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    """Number of logical processors that this process can keep busy, in a container or a job as well."""
+    return usable.processors()
 
 
 def describe(accelerator, index):
@@ -82,27 +80,27 @@ def describe(accelerator, index):
     if accelerator == "metal":
         return {
             "name": cpu_name(),
-            "memory_bytes": psutil.virtual_memory().total,  # shared with the CPU
+            "memory_bytes": usable.memory_bytes(),  # shared with the CPU
             "cores": _apple_gpu_cores(),
             "driver": f"macOS {platform.mac_ver()[0]}",
         }
     return {
         "name": cpu_name(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": usable.memory_bytes(),
         "cores": psutil.cpu_count(logical=False),
         "driver": None,
     }
 
 
 def describe_host():
-    """The `host` part of a metrics record. No user name, no host name."""
+    """The `host` part of a metrics record: the machine, and what of it may be used. No user name, no host name."""
     return {
         "machine": platform.machine(),
         "os": _os_name(),
         "cpu": cpu_name(),
         "logical_processors": psutil.cpu_count(),
-        "usable_processors": usable_threads(),
         "memory_bytes": psutil.virtual_memory().total,
+        **usable.facts(),
         "power_source": power_source(),
         "virtual": is_virtual(),
     }

@@ -16,6 +16,7 @@ LATER_SETTINGS = {
     "cosine_decay": False,
     "warm_up_steps": 0,
     "augment": None,
+    "variables": None,
 }
 DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
 # The axis img_dim of samples that are no images: it does not apply.
@@ -220,6 +221,7 @@ def probes(config, devices, reference, other_machines=False):
             "img_dim": min(config["grid"]["img_dim"]),
             "seed": config["seed"],
             **PROBE,
+            **_variables(config),
         }
         for device, model, precision, xla in combinations
     ]
@@ -237,6 +239,7 @@ def limit_trials(config, devices):
             "axis": axis,
             "values": list(range(search["least"], search["most"] + 1, search["step"])),
             **LIMIT,
+            **_variables(config),
             "seed": config["seed"],
             fixed: search[fixed],
         }
@@ -246,6 +249,12 @@ def limit_trials(config, devices):
         for search in [(config["limits"] or {}).get(axis)]
         if search
     ]
+
+
+def _variables(config):
+    """What else than a run is trained under the variables of the experiment, where it sets some."""
+    asked = config["training"].get("variables")
+    return {"variables": asked} if asked else {}
 
 
 def wildcards(run):

@@ -6,7 +6,7 @@ import os
 
 import jsonschema
 
-from trainoff import axes, bounds
+from trainoff import axes, bounds, variables
 from trainoff.errors import UserError, did_you_mean, one_line
 from trainoff.experiment import NO_SIZE
 from trainoff.experiment_file import unshowable
@@ -241,6 +241,14 @@ def _contradictions(config):
         yield "training: learning_rate_decay and cosine_decay are two schedules. Set one of them to null or false."
     if training_settings.get("augment") == "flip" and dataset["name"] == "arrays":
         yield "training.augment: flip mirrors images, and arrays are not known to be images. Expected null."
+    for name in training_settings.get("variables") or {}:
+        if name in variables.SET_HERE:
+            yield f"training.variables.{name}: trainoff sets it for every training. Remove it; threads are a key of a device."
+        elif not variables.changes_work(name):
+            yield (
+                f"training.variables.{name}: not one of those that change what a training computes (docs/devices.md). All others "
+                "reach it from your shell. Remove it."
+            )
     for axis, search in (config["limits"] or {}).items():
         if axis != "timeout_minutes" and search["least"] > search["most"]:
             yield f"limits.{axis}: least {search['least']} is above most {search['most']}. Expected least <= most."

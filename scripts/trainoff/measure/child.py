@@ -16,6 +16,7 @@ failed      status, message: the run ended, and why
 """
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -132,7 +133,18 @@ def _versions():
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
-    return versions
+    return versions | _run_at_the_start()
+
+
+def _run_at_the_start():
+    """{name: start of its SHA-256} of what this Python runs before any program, where it has such a module."""
+    found = {}
+    for name in ("sitecustomize", "usercustomize"):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path:
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                found[name] = hashlib.sha256(file.read()).hexdigest()[:12]
+    return found
 
 
 def _status(error):

@@ -14,6 +14,8 @@ from trainoff.errors import printable
 from trainoff.report import reasons, words
 
 FRAMEWORKS = ("tensorflow", "torch", "jax")
+# Facts that are shown only where a run has them.
+ONLY_WHERE_KNOWN = (*FRAMEWORKS, "logical_processors", "usable_processors", "variables_left_out")
 HASHES = ("code_sha256", "dataset_sha256", "images_sha256", "weights_sha256")
 # Ratios that are shown beside those of speed where there are any.
 FURTHER_RATIOS = {
@@ -63,8 +65,11 @@ def device_rows(runs, devices):
         "Driver": ("driver", str),
         "Machine": ("machine", str),
         "Processor of the machine": ("cpu", str),
+        "Logical processors": ("logical_processors", lambda value: f"{int(value)}"),
+        "of which usable": ("usable_processors", lambda value: f"{int(value)}"),
         "Operating system": ("os", str),
         "Power": ("power_source", str),
+        "Variables not passed on": ("variables_left_out", str),
         "Python": ("python", str),
         "TensorFlow": ("tensorflow", str),
         "PyTorch": ("torch", str),
@@ -74,7 +79,7 @@ def device_rows(runs, devices):
     return [
         (name, [_values(runs[runs["device"] == device.name], column, form) for device in devices])
         for name, (column, form) in facts.items()
-        if column not in FRAMEWORKS or runs[column].notna().any()
+        if column not in ONLY_WHERE_KNOWN or runs[column].notna().any()
     ]
 
 

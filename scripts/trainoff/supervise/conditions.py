@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from trainoff import usable
+
 # Other programs that take more than this share of all processors can slow a run by as much: it is flagged as busy.
 # A tenth, since most machines idle at one to three per cent.
 BUSY_SHARE = 0.10
@@ -48,7 +50,7 @@ def read():
         ),
         stolen_seconds=getattr(times, "steal", 0.0),
         swapped_bytes=swap.sin + swap.sout,
-        memory_available_bytes=psutil.virtual_memory().available,
+        memory_available_bytes=usable.available_memory_bytes(),
         temperature_celsius=temperature(),
         clock_mhz=clock(),
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from trainoff import devices
+from trainoff import devices, variables
 from trainoff.files import write_text
 from trainoff.measure import child, meters
 from trainoff.supervise import supervise
@@ -89,7 +89,9 @@ def _measure(device, seconds, log):
                 [sys.executable, "-m", __name__, *arguments],
                 log=stream,
                 timeout_seconds=seconds + 120,
-                environment=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(device),
+                environment=variables.passed_on(os.environ)
+                | {"PYTHONPATH": str(SCRIPTS)}
+                | devices.environment(device),
                 watch=lambda: None,
             )
         if ending.looks.stops or ending.looks.sleeps or ending.looks.gaps:

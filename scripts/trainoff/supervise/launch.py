@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainoff import devices, disks, own_code
+from trainoff import devices, disks, own_code, usable, variables
 from trainoff.measure import child
 from trainoff.privacy import scrub
 from trainoff.supervise import progress, software, stops, supervise
@@ -122,6 +122,15 @@ class Outcome:
         }
 
 
+def threads_of(device):
+    """`threads` of a device's entry; where it names none, what a quota or SLURM leaves, None where that is all.
+
+    Frameworks see which processors they may run on, but not for how much of the time.
+    """
+    usual, left = len(usable.allowed_processors()), devices.usable_threads()
+    return device["threads"] or (left if left < usual else None)
+
+
 def says_no_speed(outcome):
     """Whether a training ended well, but was stopped in every epoch that would have counted."""
     windows = outcome.journal.windows
@@ -144,14 +153,23 @@ def launch(module, run, files, log, timeout_minutes, say, journal=None):
             software.require(run["device"], run["precision"])
         except devices.DeviceUnavailable as error:
             return Outcome(journal, None, "unavailable", str(error), [])
+        is_own = own_code.is_own(run.get("architecture", {}))
+        environment = variables.closed(
+            os.environ,
+            SCRIPTS,
+            variables.make_keras_home(Path(folder) / "keras", os.environ, downloads=is_own),
+            devices.environment(run["device"]),
+            run.get("variables"),
+        )
         spec = Path(folder) / "spec.json"
+        run = run | {"device": run["device"] | {"threads": threads_of(run["device"])}}
         spec.write_text(json.dumps({"run": run, "files": files, "journal": os.path.abspath(journal.path)}))
         with open(log, "ab") as output, Readings(run["device"]) as taken:
             ending = supervise.run_child(
                 [sys.executable, "-m", module, str(spec)],
                 log=output,
                 timeout_seconds=60 * timeout_minutes,
-                environment=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(run["device"]),
+                environment=environment,
                 watch=journal.follow,
             )
     found = stops.found(ending.looks, [event for event in journal.events if event["event"] == "pause"])
@@ -208,3 +226,8 @@ def device_facts(device, imported):
         "threads": threads,
         **imported.get("device", {}),
     }
+
+
+def host_facts():
+    """The `host` part of a record: the machine, and the variables of whoever started this that trainings did not get."""
+    return devices.describe_host() | {"variables_left_out": variables.left_out(os.environ)}

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from trainoff import devices
+from trainoff import devices, variables
 from trainoff.measure import meters
 
 SCRIPTS = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def metered(device):
         [sys.executable, "-m", "trainoff.supervise.metering", device["accelerator"]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(device),
+        env=variables.passed_on(os.environ) | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(device),
     )
     try:
         process.stdout.readline()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from trainoff import duel
+from trainoff import duel, usable
 from trainoff.measure import turning
 from trainoff.supervise import stops
 from trainoff.supervise.launch import launch
@@ -249,7 +249,7 @@ def _record(sides, order, failure):
 
 def _check_memory(side):
     """Raises Failed where a second model like the first would not fit."""
-    taken, left = side.memory_bytes(), psutil.virtual_memory().available
+    taken, left = side.memory_bytes(), usable.available_memory_bytes()
     if taken * MEMORY_MARGIN > left:
         raise Failed(
             "baseline",

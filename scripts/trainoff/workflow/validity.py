@@ -15,6 +15,7 @@ from pathlib import Path
 from trainoff import axes, energy, experiment, networks, records, windows
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_text
+from trainoff.privacy import without_folders
 
 # What trains, by backend; of a Python package only the version counts, not which build of it.
 PACKAGES = {
@@ -90,7 +91,8 @@ def identity(run, config, data, code_sha256, versions):
     return {
         **{key: device[key] for key in ("backend", "accelerator", "index", "threads")},
         **networks.identity(run["architecture"]),
-        **{key: run[key] for key in config["training"] if key in run},
+        # Paths in variables are of this machine: what they name is told, not where it is.
+        **{key: without_folders(run[key]) for key in config["training"] if key in run},
         "deterministic": run.get("deterministic", False),
         **{key: run[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
         "timeout_minutes": config["protocol"]["timeout_minutes"],
