@@ -126,7 +126,13 @@ WANTED = {
         "deterministic": config["deterministic"],
         "protocol": {
             key: config["protocol"][key]
-            for key in ["epochs", "images_per_epoch", "warm_up_epochs"]
+            for key in [
+                "epochs",
+                "measure_minutes",
+                "images_per_epoch",
+                "warm_up_epochs",
+            ]
+            if key in config["protocol"]
         },
     },
     "devices": [

@@ -9,7 +9,7 @@ from trainoff.errors import UserError, did_you_mean, one_line
 
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
-# Keys of `training` that came later, with what runs from before them were trained with.
+# Keys of `training` and `protocol` that came later, with what runs from before them were trained with.
 LATER_SETTINGS = {
     "weight_decay": None,
     "gradient_accumulation": None,
@@ -17,6 +17,7 @@ LATER_SETTINGS = {
     "warm_up_steps": 0,
     "augment": None,
     "variables": None,
+    "measure_minutes": None,
 }
 DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
 # The axis img_dim of samples that are no images: it does not apply.
@@ -175,13 +176,18 @@ def training(run, config, architectures):
         # Settings of later versions only where they are asked for, as in records from before they existed.
         **{
             key: value
-            for key, value in config["training"].items()
+            for key, value in settings(config).items()
             if key not in LATER_SETTINGS or value != LATER_SETTINGS[key]
         },
         # Only where it is asked for, as in records of earlier versions.
         **({"deterministic": True} if config["deterministic"] else {}),
         **{key: protocol[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
     }
+
+
+def settings(config):
+    """`training` of an experiment, and of its `protocol` what came later: what identifies runs only where it is asked for."""
+    return {**config["training"], "measure_minutes": config["protocol"].get("measure_minutes")}
 
 
 def reference(devices, catalog):

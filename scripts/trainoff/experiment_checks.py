@@ -221,6 +221,17 @@ def _contradictions(config):
             f"protocol.warm_up_epochs: {protocol['warm_up_epochs']} of {protocol['epochs']} epochs leave none to count. "
             "Expected fewer than protocol.epochs."
         )
+    minutes = protocol.get("measure_minutes")
+    if minutes and minutes >= protocol["timeout_minutes"]:
+        yield (
+            f"protocol.measure_minutes: {minutes:g} would not end before protocol.timeout_minutes "
+            f"({protocol['timeout_minutes']}). Expected fewer."
+        )
+    if minutes and config["training"].get("cosine_decay"):
+        yield (
+            "training.cosine_decay: it ends with the last epoch, and protocol.measure_minutes leaves their number open. Expected "
+            "false."
+        )
     own = DATASET_KEYS[dataset["name"]]
     if foreign := [key for key in dataset if key not in ("name", *own)]:
         others = " and ".join(name for name, keys in DATASET_KEYS.items() if foreign[0] in keys)

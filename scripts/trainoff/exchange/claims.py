@@ -198,7 +198,10 @@ def _identity(record):
     if identity is None:
         return
     if record["status"] == "ok":
-        yield "identity.epochs", identity["epochs"], len(record["windows"])
+        finished = len(record["windows"])
+        # Measured for minutes, a run has at least its epochs.
+        timed = identity.get("measure_minutes") is not None
+        yield "identity.epochs", identity["epochs"], min(finished, identity["epochs"]) if timed else finished
     for name, listed in _all_windows(record):
         for place, window in enumerate(listed):
             if window["images"] != identity["images_per_epoch"]:

@@ -157,7 +157,7 @@ def settings_text(experiment, where="the experiment"):
     values = (
         training
         | {"deterministic": experiment.get("deterministic", False)}
-        | {key: protocol.get(key) for key in ("epochs", "images_per_epoch", "warm_up_epochs")}
+        | {key: protocol.get(key) for key in ("epochs", "images_per_epoch", "warm_up_epochs", "measure_minutes")}
     )
     if "own_script" in experiment:
         values = {"own_script": experiment["own_script"]}

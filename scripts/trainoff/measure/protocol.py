@@ -17,6 +17,9 @@ from trainoff.devices import DeviceUnavailable
 from trainoff.measure import memory, meters, models
 from trainoff.measure.batches import training_batches, validation_batches
 
+# Of a run that is measured for minutes: as many as a record may hold.
+MOST_EPOCHS = 100_000
+
 
 class Diverged(Exception):
     """The training loss is no longer a number."""
@@ -69,7 +72,7 @@ def train(run, files, backend, report):
 
     model.fit(
         feed(),
-        epochs=run["epochs"],
+        epochs=MOST_EPOCHS if run.get("measure_minutes") else run["epochs"],
         steps_per_epoch=run["images_per_epoch"] // run["batch_size"],
         callbacks=[Windows(run, data, backend, meter, report)],
         shuffle=False,  # the batches come shuffled
@@ -131,6 +134,9 @@ class Windows(keras.callbacks.Callback):
         self.meter = meter
         self.report = report
 
+    def on_train_begin(self, logs=None):
+        self.began = time.perf_counter()
+
     def on_epoch_begin(self, epoch, logs=None):
         self.backend.synchronize(self.model)
         self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -168,6 +174,9 @@ class Windows(keras.callbacks.Callback):
         self.report({"event": "memory", **memory_used(self.model, self.backend)})
         if not math.isfinite(logs["loss"]):
             raise Diverged(f"The training loss of epoch {epoch + 1} is {logs['loss']}.")
+        minutes = self.run.get("measure_minutes")
+        if minutes and epoch + 1 >= self.run["epochs"] and time.perf_counter() - self.began >= 60 * minutes:
+            self.model.stop_training = True
 
     def _validate(self):
         def batches():

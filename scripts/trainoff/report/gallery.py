@@ -122,6 +122,13 @@ FIGURES = {
         "Learning",
         ("runs", "windows", "parity"),
     ),
+    "sustained": Figure(
+        "Speed minute by minute",
+        "How the speed of runs that take minutes develops: a device that gets warm may slow down.",
+        "Speed",
+        ("runs", "windows"),
+        needs="sustained",
+    ),
     "cold_start": Figure(
         "Cold start",
         "Seconds from the start of the process to the end of the first training step.",

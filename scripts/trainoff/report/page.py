@@ -14,7 +14,7 @@ import yaml
 
 from trainoff import configurations as naming
 from trainoff import numbers, records, units
-from trainoff.analyze import cost, efficiency, packing, pairs, parity, stats
+from trainoff.analyze import cost, efficiency, packing, pairs, parity, stats, sustained
 from trainoff.report import (
     carried,
     economy,
@@ -148,6 +148,7 @@ def answer(frames, devices, assumptions, pair):
             *words.sweep_lines(runs, frames["windows"], frames["energy_windows"], chosen, labels, money.sweep),
             *economy.target_lines(costs, shown),
             *economy.carbon_lines(costs, shown),
+            *words.sustained_lines(sustained.ratios(sustained.table(runs, frames["windows"])), labels),
             *words.equally_well(parity.Standing(frames.get("parity")), chosen, labels),
             *words.memory_lines(runs, shown),
         ],
@@ -206,6 +207,7 @@ def tells(name, frames):
         "cost": costs[["owned_per_training", "rented_per_training"]].notna().any(axis=None),
         "rent": frames["break_even"]["rented_per_training"].notna().any(),
         "failures": (runs["status"] != "ok").any(),
+        "sustained": name == "sustained" and len(sustained.table(runs, frames["windows"])) > 0,
         "estimates": "estimates" in frames and (frames["estimates"]["status"] == "estimated").any(),
     }
     return bool(there[FIGURES[name].needs])

@@ -324,6 +324,25 @@ def equally_well(standing, pair, labels):
     ]
 
 
+def sustained(ratios, labels):
+    """What the last minute of long runs has left of the first. ratios: {device: (ratio, minutes)}; labels: of devices."""
+    named = sorted(((ratio, labels[device], minutes) for device, (ratio, minutes) in ratios.items()), reverse=True)
+    if len(named) > 3:
+        named = [named[0], named[-1]]
+    (_, first, minutes), *others = named
+    parts = [f"{first} trains at {numbers.percent(named[0][0])} of its first minute's speed"]
+    parts += [
+        f"{label} at {numbers.percent(ratio)}{'' if other == minutes else f' (after {other})'}"
+        for ratio, label, other in others
+    ]
+    return f"After {minutes} minutes {numbers.listing(parts)}"
+
+
+def sustained_lines(ratios, labels):
+    """The same as a line of the page; [] where no run took minutes."""
+    return [f"{sustained(ratios, labels)}."] if ratios else []
+
+
 def excerpt_note(shown, total, runs):
     """What a reader without scripting must know of a page that writes only some configurations row by row."""
     return (

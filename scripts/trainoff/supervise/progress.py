@@ -94,10 +94,11 @@ class Progress:
         self.live = terminal.isatty()
         self.started = time.monotonic()
         self.finished, self.planned, self.since = _standing(plan_file, metrics)
-        self.epochs = self.epochs_done = 0
+        self.epochs = self.epochs_done = self.seconds = 0
 
     def begin(self, run):
         self.epochs = run.get("epochs", 0)
+        self.seconds = 60 * (run.get("measure_minutes") or 0)
         self._line(f"[{self.finished + 1}/{self.planned}] {describe(run)}")
 
     def say(self, words):
@@ -130,7 +131,7 @@ class Progress:
         """ ", about 3 min left" while a run goes on; "" before anything is known of how long a run takes."""
         if not self.epochs_done:
             return ""
-        this_run = (now - self.started) / self.epochs_done * self.epochs
+        this_run = max(self.seconds, (now - self.started) / self.epochs_done * self.epochs)
         mean_seconds = (self.started - self.since) / self.finished if self.finished else this_run
         left = (self.planned - self.finished - 1) * mean_seconds + max(0.0, this_run - (now - self.started))
         return f", about {_duration(left)} left"

@@ -27,7 +27,7 @@ EXTRA_PACKAGES = {("tensorflow", "metal"): ["tensorflow-metal"], ("jax", "cuda")
 # Marked at every reading of a record, so that a change trains nothing again.
 NOT_COMPARED = {"warm_up_epochs"}
 # What identifies a run and not its slices in turns.
-NOT_OF_TURNS = {"epochs", "images_per_epoch", "warm_up_epochs", "timeout_minutes", "on_divergence"}
+NOT_OF_TURNS = {"epochs", "measure_minutes", "images_per_epoch", "warm_up_epochs", "timeout_minutes", "on_divergence"}
 # What a run that ended so depends on as well.
 ONLY_IF_NOT_CONVERGED = "on_divergence"
 ONLY_IF_TIMED_OUT = "timeout_minutes"
@@ -92,7 +92,7 @@ def identity(run, config, data, code_sha256, versions):
         **{key: device[key] for key in ("backend", "accelerator", "index", "threads")},
         **networks.identity(run["architecture"]),
         # Paths in variables are of this machine: what they name is told, not where it is.
-        **{key: without_folders(run[key]) for key in config["training"] if key in run},
+        **{key: without_folders(run[key]) for key in experiment.settings(config) if key in run},
         "deterministic": run.get("deterministic", False),
         **{key: run[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
         "timeout_minutes": config["protocol"]["timeout_minutes"],
