@@ -18,9 +18,9 @@ import plot_cost
 import plot_efficiency
 import plot_energy
 from trainoff import experiment, experiment_checks, records
-from trainoff.analyze import cost, efficiency, noise
+from trainoff.analyze import cost, efficiency, noise, pairs
 from trainoff.errors import UserError
-from trainoff.report import economy, figures, palette
+from trainoff.report import economy, figures, palette, words
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
@@ -376,3 +376,50 @@ def test_default_prices_have_source_and_date():
         cost.assumptions(DEFAULT, experiment.devices(DEFAULT, CATALOG, detect=lambda: ["cpu"]), CATALOG)["currency"]
         == "USD"
     )
+
+
+def test_readings_of_different_parts_give_an_estimate_that_names_them(mixed):
+    labels = {device["name"]: device["label"] for device in DEVICES}
+    found = pairs.verdicts(mixed, pairs.Pair("metal", "cuda"))["energy"]
+    assert (found.outcome, found.winner, found.kind) == ("estimated", "metal", "estimated")
+    # cuda draws ten times the power at 14 / 4.3 times the speed, and that of its processor is not known.
+    assert found.ratio == pytest.approx(10 * 4.3 / 14, rel=0.03)
+    tile = words.verdict(found, labels, "USD")
+    assert tile["value"].startswith("≥ 3")
+    assert "needs at least 3" in tile["sentence"] and "the GPU alone of NVIDIA GPU" in tile["sentence"]
+    assert not tile["settled"] and tile["kind"] == "estimated from readings of different parts"
+    turned = pairs.verdicts(mixed, pairs.Pair("cuda", "metal"))["energy"]
+    assert (turned.winner, turned.ratio) == ("metal", pytest.approx(found.ratio))
+
+
+def test_the_processor_of_a_gpu_s_machine_counts_in_the_estimate(tmp_path):
+    made_up = synthetic.records(DEVICES, replicates=3)
+    synthetic.add_energy(made_up, "cuda", 300, "nvml", "gpu")
+    synthetic.add_energy(made_up, "metal", 30, "ioreport", "soc")
+    for record in made_up:
+        for window in record["windows"] if record["run"]["device"] == "cuda" else ():
+            window["readings"] = {"package_watts": {"mean": 100.0, "maximum": 120.0}}
+    paths = synthetic.results(tmp_path, DEVICES, made_up)
+    tables = {name: pd.read_parquet(path) for name, path in paths.items()}
+    watts = tables["runs"].query("device == 'cuda'")["package_watts"]
+    assert watts.tolist() == pytest.approx([100.0] * len(watts))
+    found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))["energy"]
+    assert found.ratio == pytest.approx(400 / 30 * 4.3 / 14, rel=0.03)
+    labels = {device["name"]: device["label"] for device in DEVICES}
+    sentence = words.verdict(found, labels, "USD")["sentence"]
+    assert "needs about 4" in sentence and "the GPU and the processor package of NVIDIA GPU" in sentence
+    # The ratio of what was measured stays unknown.
+    assert tables["comparison"]["energy_ratio"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("watts", "scope", "source"), [(5, "gpu", "nvml"), (300, "machine", "wall_meter"), (300, "gpu", "declared")]
+)
+def test_no_estimate_where_nothing_follows(watts, scope, source, tmp_path):
+    """A GPU that alone draws less than the other's chip may draw more with its processor; a wall meter holds more."""
+    made_up = synthetic.records(DEVICES, synthetic.SMALL_GRID, replicates=2)
+    synthetic.add_energy(made_up, "cuda", watts, source, scope)
+    synthetic.add_energy(made_up, "metal", 30, "ioreport", "soc")
+    tables = {name: pd.read_parquet(path) for name, path in synthetic.results(tmp_path, DEVICES, made_up).items()}
+    found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))["energy"]
+    assert (found.outcome, found.ratio) == ("unknown", None)

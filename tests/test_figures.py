@@ -117,6 +117,7 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
         assert "$x^2$ <b>&\ufffd {nonsense} %s \\frac" in text or name in (
             "last_layer",
             "cold_start",
+            "sustained",
             "learning",
             "model_size",
             "break_even",

@@ -53,7 +53,8 @@ def taken(device):
     return found
 
 
-def test_a_gpu_is_read_and_what_it_does_not_tell_is_left_out(driver):
+def test_a_gpu_is_read_and_what_it_does_not_tell_is_left_out(driver, tmp_path, monkeypatch):
+    monkeypatch.setattr(readings.meters, "RAPL_FOLDER", rapl(tmp_path, [1, 1, 1]))
     found = taken(CUDA)
     known = found.between(0, float("inf"))
     assert known["gpu_celsius"] == {"mean": 66, "maximum": 66}, "of the GPU that the run names"
@@ -116,3 +117,34 @@ def test_a_run_is_flagged_where_it_is_shown(changes, flag):
     assert [one for one in rows._flags(tables._run_row("m.json", record)) if one not in usual] == (
         [flag] if flag else []
     )
+
+
+def rapl(folder, microjoules):
+    """Files as RAPL's, of two packages and of a zone that holds them again."""
+    for number, name in enumerate(("package-0", "package-1", "psys")):
+        zone = folder / f"intel-rapl:{number}"
+        zone.mkdir(parents=True, exist_ok=True)
+        (zone / "name").write_text(name)
+        (zone / "max_energy_range_uj").write_text("262143328850")
+        (zone / "energy_uj").write_text(str(microjoules[number]))
+    return folder
+
+
+def test_the_power_of_the_processor_packages_is_read_between_two_looks(tmp_path, monkeypatch):
+    clock = iter([0.0, 2.0, 3.0, 4.0])
+    monkeypatch.setattr(readings.time, "monotonic", lambda: next(clock))
+    read = readings._package(rapl(tmp_path, [10_000_000, 262_143_000_000, 5]))["package_watts"]
+    assert read() is None, "nothing was drawn yet"
+    # 40 J of one, and a turn of the counter of the other: 0.32885 J up to its range, 9.67115 J after it.
+    rapl(tmp_path, [50_000_000, 9_671_150, 99_000_000])
+    assert read() == pytest.approx((40 + 10) / 2)
+    rapl(tmp_path, [70_000_000, 29_671_150, 99])
+    assert read() == pytest.approx(40)
+    assert read() is None, "a counter that stands still"
+
+
+def test_a_machine_without_counters_of_its_processor_has_no_such_reading(tmp_path):
+    assert readings._package(tmp_path / "none") == {}
+    locked = rapl(tmp_path / "locked", [1, 1, 1])
+    (locked / "intel-rapl:0/energy_uj").unlink()  # as for one that may not read it
+    assert readings._package(locked) == {}

@@ -195,8 +195,8 @@ def test_owned_against_rented_is_told_with_both_prices(priced):
         ("metal", "bought"),
         ("metal", "rented"),
     }
-    # Measured differently is no ratio: each reading is named with what it covers.
-    assert "Readings differ in what they cover" in tiles_of(text)["Energy"]
+    # Measured differently is an estimate: each reading is named with what it covers.
+    assert "Apple GPU needs less energy, by an estimate" in tiles_of(text)["Energy"]
     assert "the GPU alone" in tiles_of(text)["Energy"] and "the whole chip" in tiles_of(text)["Energy"]
     assert frames["comparison"]["energy_ratio"].isna().all()
     assert {"The GPU alone", "The whole chip"} <= set(

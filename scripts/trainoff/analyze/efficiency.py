@@ -15,6 +15,7 @@ from trainoff.analyze.reasons import reason
 SCOPE_WORDS = {
     "gpu": "the GPU alone",
     "package": "the processor package",
+    "gpu_and_package": "the GPU and the processor package",
     "soc": "the whole chip (CPU, GPU and memory)",
     "machine": "the whole machine",
 }
@@ -36,6 +37,7 @@ RATE_COLUMNS = [
     "energy_scope",
     "energy_source",
     "energy_reason",
+    "joules_per_image_with_processor",
 ]
 RATIO_COLUMNS = [
     "energy_ratio",
@@ -73,6 +75,8 @@ class Energy:
     above_idle: float = math.nan
     mean_watts: float = math.nan
     idle_watts: float = math.nan
+    # Of the accelerator and the processor package that feeds it; of a whole chip as it is.
+    with_processor: float = math.nan
 
     @property
     def joules_per_image(self):
@@ -114,7 +118,7 @@ def with_energy(runs, table):
 
 def of_runs(runs, found, kind):
     """The Energy of the runs of one cell that count. found: of `read`. kind: noise.Kind."""
-    rows = [found[key] for key in (tuple(run[name] for name in records.RUN_KEYS) for run in runs) if key in found]
+    rows = [found[key] for key in map(_key, runs) if key in found]
     known = [(row, windows) for row, windows in rows if numbers.known(row["joules_per_image"])]
     if not known:
         return Energy(
@@ -130,14 +134,39 @@ def of_runs(runs, found, kind):
         source,
         None,
         **{name: _median(row[column] for row, _ in known) for name, column in _MEDIANS.items()},
+        with_processor=_median(
+            with_processor(row, run) for run in runs if (row := found.get(_key(run), (None,))[0]) is not None
+        ),
     )
+
+
+def with_processor(energy_row, run):
+    """Joules per image of the accelerator and the processor package; NaN where a part was not measured.
+
+    A processor that trains is both. A chip's reading holds both and its memory, and is the nearest there is. energy_row,
+    run: rows of the tables energy and runs.
+    """
+    joules, scope = energy_row["joules_per_image"], energy_row["energy_scope"]
+    if not numbers.known(joules) or energy_row["energy_source"] not in energy.MEASURED:
+        return math.nan
+    if scope in ("package", "soc"):
+        return joules
+    watts, speed = run.get("package_watts"), run.get("images_per_second")
+    if scope != "gpu" or not numbers.known(watts) or not numbers.known(speed):
+        return math.nan
+    return joules + watts / speed
+
+
+def _key(run):
+    return tuple(run[name] for name in records.RUN_KEYS)
 
 
 def rate_columns(found):
     """The columns RATE_COLUMNS of an Energy."""
     low, high = found.interval
     values = [found.joules_per_image, low, high, found.above_idle, found.mean_watts, found.idle_watts]
-    return dict(zip(RATE_COLUMNS, [*values, found.scope, found.source, found.reason], strict=True))
+    told = [found.scope, found.source, found.reason]
+    return dict(zip(RATE_COLUMNS, [*values, *told, found.with_processor], strict=True))
 
 
 def energy_ratio(device, baseline, names):

@@ -38,10 +38,10 @@ class Pair:
 class Verdict:
     """Who wins one quantity of a pair.
 
-    outcome: wins, equivalent, undecided or unknown. ratio, low, high: of the winner (or of whom the number favors), at least 1;
-    None where unknown. won, lost: configurations judged for and against the winner, speed alone. compared: configurations with
-    this ratio, of `total`. kind: measured, estimated or unknown. facts: {device: what its figure is about}. reasons: {device:
-    reason code or recorded text} of an unknown outcome.
+    outcome: wins, equivalent, undecided, unknown or, of energy, estimated: from readings of different parts. ratio, low, high: of
+    the winner (or of whom the number favors), at least 1; None where unknown. won, lost: configurations judged for and against
+    the winner, speed alone. compared: configurations with this ratio, of `total`. kind: measured, estimated or unknown. facts:
+    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome.
     """
 
     quantity: str
@@ -174,7 +174,47 @@ def _energy(row, pair, rates):
         reasons = declared or (
             dict.fromkeys(facts, "other_scope") if len(scopes) > 1 else {pair.device: "not_comparable"}
         )
+        if not declared and len(scopes) > 1 and (found := _estimated_energy(pair, rates, facts, total)):
+            return found
     return Verdict("energy", "unknown", total=total, facts=facts, reasons=reasons)
+
+
+def _estimated_energy(pair, rates, facts, total):
+    """The Verdict on readings of different parts, from what both devices drew with their processors; None where nothing follows.
+
+    Of a GPU in a machine that does not tell its processor's power, its own reading is less than that: then the device that needs
+    less needs at least so many times less, if it is the other one. facts gain `covers`: the parts in the estimate.
+    """
+    axes, sides = list(configurations.AXES), {}
+    for name in (pair.device, pair.baseline):
+        own = rates[(rates["device"] == name) & rates["joules_per_image"].notna()]
+        scope = facts[name]["scope"]
+        # A wall meter holds more than any other reading, and nobody knows how much.
+        if scope == "machine" or own["energy_scope"].nunique() != 1:
+            return None
+        whole = own["joules_per_image_with_processor"].notna().all()
+        column = "joules_per_image_with_processor" if whole else "joules_per_image"
+        sides[name] = own[[*axes, column]].set_axis([*axes, "joules"], axis=1)
+        facts[name] |= {"covers": "gpu_and_package" if whole and scope == "gpu" else scope, "in_part": not whole}
+    both = sides[pair.device].merge(sides[pair.baseline], on=axes, suffixes=("", "_other"))
+    if both.empty or all(facts[name]["in_part"] for name in sides):
+        return None
+    ratio = _geometric(both["joules_other"] / both["joules"])
+    winner, loser = (pair.device, pair.baseline) if ratio >= 1 else (pair.baseline, pair.device)
+    if facts[winner]["in_part"]:
+        return None
+    return Verdict(
+        "energy",
+        "estimated",
+        winner,
+        loser,
+        max(ratio, 1 / ratio),
+        compared=len(both),
+        total=total,
+        kind="estimated",
+        facts=facts,
+        reasons=dict.fromkeys(facts, "other_scope"),
+    )
 
 
 def _money(pair, costs, row):

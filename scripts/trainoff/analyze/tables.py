@@ -50,6 +50,7 @@ RUN_COLUMNS = {
     "joules_per_image_above_idle": "float64",
     "mean_watts": "float64",
     "idle_watts": "float64",
+    "package_watts": "float64",
     "energy_scope": "str",
     "energy_source": "str",
     "energy_reason": "str",
@@ -270,6 +271,7 @@ def _run_row(path, record):
             key: energy.get(key)
             for key in ("joules_per_image", "joules_per_image_above_idle", "mean_watts", "idle_watts")
         },
+        "package_watts": _package_watts(record["windows"]),
         "energy_scope": energy.get("scope"),
         "energy_source": energy.get("source"),
         "energy_reason": record.get("energy_reason"),
@@ -311,6 +313,16 @@ def _run_row(path, record):
         "origin": record.get("origin", "local"),
         "metrics": path,
     }
+
+
+def _package_watts(windows):
+    """Mean power of the processor packages over the counted epochs; None where most have no reading of it."""
+    counted = [window for window in windows if not window["warm_up"]]
+    known = [window for window in counted if "package_watts" in window.get("readings", {})]
+    if not known or 2 * len(known) < len(counted):
+        return None
+    joules = sum(window["readings"]["package_watts"]["mean"] * window["seconds"] for window in known)
+    return joules / sum(window["seconds"] for window in known)
 
 
 def _throttled(windows):

@@ -100,6 +100,8 @@ def _speed(found, labels, _):
 
 
 def _energy(found, labels, _):
+    if found.outcome == "estimated":
+        return _estimated_energy(found, labels)
     if found.outcome != "unknown":
         winner, loser = labels[found.winner], labels[found.loser]
         interval, where = _tail(found)
@@ -134,6 +136,25 @@ def _energy(found, labels, _):
     reasons = [_energy_reason(code) for code in dict.fromkeys(found.reasons.values())]
     text = " ".join([f"Energy: {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
     return {"claim": claim, "details": readings, "sentence": text, "cure": METER_CURE}
+
+
+def _estimated_energy(found, labels):
+    """A ratio of readings that cover different parts: an estimate, with the parts named."""
+    winner, loser = labels[found.winner], labels[found.loser]
+    in_part = found.facts[found.loser]["in_part"]
+    covers = {name: SCOPE_WORDS.get(one["covers"], one["covers"]) for name, one in found.facts.items()}
+    times = numbers.ratio(found.ratio)
+    return {
+        "value": f"{'≥' if in_part else '≈'} {times}",
+        "claim": f"{winner} needs less energy, by an estimate",
+        "details": [f"{labels[name]}: {text}" for name, text in covers.items()]
+        + [f"{found.compared} of {numbers.count(found.total, 'configuration')}"],
+        "sentence": f"{loser} needs {'at least' if in_part else 'about'} {times} the energy of {winner} per image. This is an "
+        f"estimate, since the readings cover different parts: {covers[found.loser]} of {loser}, {covers[found.winner]} of "
+        f"{winner}.",
+        "cure": "A wall meter covers every machine alike: give its file in energy.wall_meters.",
+        "kind": "estimated from readings of different parts",
+    }
 
 
 def _energy_reason(code):

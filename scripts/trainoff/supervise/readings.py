@@ -1,7 +1,7 @@
 """What the machine said of itself once a second while a training ran, read by the process that watches it, never inside it.
 
-Of the host: clock, temperature, load, memory, swap, battery. Of an NVIDIA GPU: utilization, clocks, temperature, power and its
-limit, memory, and whether it slowed itself down. What a machine does not tell is left out.
+Of the host: clock, temperature, load, memory, swap, battery, power of the processor packages. Of an NVIDIA GPU: utilization,
+clocks, temperature, power and its limit, memory, and whether it slowed itself down. What a machine does not tell is left out.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import psutil
 
 from trainoff import devices
 from trainoff.files import whole
+from trainoff.measure import meters
 from trainoff.supervise import conditions
 
 INTERVAL_SECONDS = 1.0
@@ -32,7 +33,11 @@ class Readings:
 
     def __init__(self, device):
         """device: as params.run has it."""
-        self._sources = {**_host(), **(_gpu(device["index"]) if device["accelerator"] == "cuda" else {})}
+        self._sources = {
+            **_host(),
+            **_package(meters.RAPL_FOLDER),
+            **(_gpu(device["index"]) if device["accelerator"] == "cuda" else {}),
+        }
         self.names, self.samples = list(self._sources), []
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._read_on, daemon=True)
@@ -98,6 +103,43 @@ def _host():
         "swap_used_bytes": lambda: psutil.swap_memory().used,
         "on_battery": lambda: {"battery": 1.0, "mains": 0.0}.get(devices.power_source()),
     }
+
+
+class PackagePower:
+    """Mean watts of all processor packages since the last call, from the counters of Linux' RAPL; None at the first."""
+
+    def __init__(self, zones):
+        """zones: folders of packages, as meters.package_zones gives them."""
+        self._zones = zones
+        self._last = None
+
+    def __call__(self):
+        at = time.monotonic()
+        joules = [int((zone / "energy_uj").read_text()) / 1e6 for zone in self._zones]
+        last, self._last = self._last, (at, joules)
+        if last is None or at <= last[0]:
+            return None
+        drawn = [now - before for now, before in zip(joules, last[1], strict=True)]
+        # A counter begins again at 0 once it has reached its range.
+        drawn = [
+            value if value >= 0 else value + self._range(zone) for value, zone in zip(drawn, self._zones, strict=True)
+        ]
+        watts = sum(drawn) / (at - last[0])
+        # A counter that stands still, as of some virtual machines, has measured nothing.
+        return watts if min(drawn) > 0 and watts < meters.MOST_WATTS else None
+
+    @staticmethod
+    def _range(zone):
+        return int((zone / "max_energy_range_uj").read_text()) / 1e6
+
+
+def _package(folder):
+    """The same for the power of the processor packages; {} where nobody counts it or their counters may not be read."""
+    with contextlib.suppress(OSError):
+        zones = meters.package_zones(folder)
+        if zones and all((zone / "energy_uj").read_text() for zone in zones):
+            return {"package_watts": PackagePower(zones)}
+    return {}
 
 
 def _gpu(index):
