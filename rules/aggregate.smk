@@ -15,6 +15,7 @@ rule aggregate_runs:
         runs_parquet="<results>/tables/runs.parquet",
         windows="<results>/tables/windows.csv",
         windows_parquet="<results>/tables/windows.parquet",
+        readings_parquet="<results>/tables/readings.parquet",
     log:
         "<results>/logs/aggregate.log",
     conda:

@@ -31,6 +31,7 @@ REPORT_TABLES = {
         for name in [
             "runs",
             "windows",
+            "readings",
             "energy",
             "energy_windows",
             "rates",

@@ -1,14 +1,25 @@
-"""Gathers the metrics of all runs in two tables: one row per run, one row per window."""
+"""Gathers the metrics of all runs in tables: one row per run, one per window, one per look at the hardware."""
 
 from pathlib import Path
 
-from trainoff.analyze import tables
+from trainoff.analyze import readings, tables
 from trainoff.exchange import bundles, merging
+from trainoff.files import whole
 from trainoff.workflow import validity
 from trainoff.workflow.script import logged
 
 
-def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported=None, origin_file=None, require=None):
+def main(
+    metrics,
+    runs_csv,
+    runs_parquet,
+    windows_csv,
+    windows_parquet,
+    imported=None,
+    origin_file=None,
+    require=None,
+    readings_parquet=None,
+):
     """Reads the metrics files at the paths `metrics` and writes the tables, in the order of the runs' keys.
 
     require: called with place, path and record of each, raises UserError for a run that is not wanted. imported: folder of
@@ -20,6 +31,9 @@ def main(metrics, runs_csv, runs_parquet, windows_csv, windows_parquet, imported
         found = merging.combine(found, imported, bundles.origin_of(origin_file), tables.read)
     tables.write(tables.run_table(found, Path(runs_csv).parents[1]), runs_csv, runs_parquet)
     tables.write(tables.window_table(found), windows_csv, windows_parquet)
+    if readings_parquet:
+        with whole(readings_parquet) as temporary:
+            readings.table(found).to_parquet(temporary, index=False)
 
 
 if __name__ == "__main__":
@@ -33,4 +47,5 @@ if __name__ == "__main__":
             imported=snakemake.input.imported or None,
             origin_file=snakemake.params.origin_file,
             require=validity.requirement(snakemake.params.wanted),
+            readings_parquet=snakemake.output.readings_parquet,
         )

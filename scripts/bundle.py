@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trainoff import records
+from trainoff import bounds, records, series
 from trainoff.analyze import parity
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
@@ -28,7 +28,7 @@ def main(
     probed as reference, None without probes. origin_file: holds this folder's name to others. say: takes a line. ready: as
     validity.requirement gives it: refuses a record that is not the run that the experiment asks for.
     """
-    files, chips, statuses = {}, {}, {}
+    files, chips, statuses, looks = {}, {}, {}, {}
     for place, path in enumerate(map(Path, metrics)):
         record = records.read(path)
         ready(place, path, record)
@@ -38,6 +38,8 @@ def main(
         files[f"{name}/metrics.json"] = bundles.encoded(record)
         log = private("\n".join(supervise.tail(path.with_name("train.log"), LOG_LINES)), free_text=True)
         files[f"{name}/train.log"] = f"{log}\n".encode()
+        if text := _series(path):
+            looks[f"{name}/{series.BUNDLED}"] = text.encode()
         device, chip = record["run"]["device"], record["device"]["name"]
         if chip is not None and chips.setdefault(device, chip) != chip:
             raise UserError(
@@ -45,6 +47,13 @@ def main(
                 "one chip per device; give each a device of its own, and train these runs again."
             )
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
+    size = sum(map(len, looks.values()))
+    if looks and (size > bounds.BUNDLE_SERIES_BYTES or len(files) + len(looks) + len(probes) >= bounds.BUNDLE_FILES):
+        say(
+            "The series of hardware readings are too large for a bundle and stay here; each record holds its mean values."
+        )
+        looks = {}
+    files |= looks
     for path in probes:
         record = private(parity.read(path))
         files[bundles.probe_name(record["run"])] = bundles.encoded(record)
@@ -70,6 +79,15 @@ def main(
         f"{output}: {sum(statuses.values())} runs ({outcome}) of {', '.join(device['name'] for device in devices)} in "
         f"{size / 1024:,.0f} KB. Put it into the folder imports/ of the other machine's trainoff, and start that."
     )
+
+
+def _series(metrics):
+    """The series of readings beside a record, None where there is none or it is no such thing: nothing else may travel."""
+    text = series.text_of(metrics)
+    try:
+        return text if text and series.parsed(text, metrics) else None
+    except UserError:
+        return None
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from trainoff import convergence, energy, records
+from trainoff import convergence, energy, records, series
 from trainoff.measure import child
 from trainoff.supervise import conditions, idling, progress, slurm, supervise
 from trainoff.supervise.launch import device_facts, host_facts, launch, prepared_files, recovered, says_no_speed
@@ -85,8 +85,11 @@ def train(
         **{key: facts[key] for key in PROVENANCE_FACTS},
     }
     record["identity"] = validity.of_record(identity, facts, record["software"])
-    if attempts[-1][1].readings is not None:
-        attempts[-1][1].readings.write(folder / "readings.csv.gz")
+    last = attempts[-1][1]
+    if last.readings is not None:
+        last.readings.write(folder / series.OWN, last.journal.epochs)
+    else:  # those of a record that is replaced
+        (folder / series.OWN).unlink(missing_ok=True)
     # Twice: should Snakemake end before it knows of the record, the next start deletes its output.
     records.write(folder / keeping.KEPT, record)
     records.write(metrics, record)

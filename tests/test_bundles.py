@@ -408,7 +408,7 @@ HOSTILE = {
     "zip in a zip": ({"extra": [(f"{RUN}/inner.zip", b"PK")]}, "has a name"),
     "two files of a name": ({"extra": [("bundle.json", b"{}")]}, "is there twice"),
     "not listed": ({"extra": [(f"{RUN}/metrics.json", b"{}")]}, "there and not listed"),
-    "newer version": ({"manifest": lambda content: content | {"bundle_version": 2}}, "made by a newer trainoff"),
+    "newer version": ({"manifest": lambda content: content | {"bundle_version": 3}}, "made by a newer trainoff"),
     "other kind": ({"manifest": lambda content: content | {"format": "another"}}, "format"),
     "a list": ({"manifest": lambda content: content | {"devices": "cuda"}}, "devices"),
     "no run": ({"manifest": lambda content: content | {"files": {}}}, "listed"),

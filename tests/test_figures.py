@@ -118,6 +118,7 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
             "last_layer",
             "cold_start",
             "sustained",
+            "readings",
             "learning",
             "model_size",
             "break_even",

@@ -9,8 +9,16 @@ import types
 import pytest
 import synthetic
 from project import ROOT
+from test_figures import draw
+from test_figures import words as words_of_figure
 
+import aggregate_runs
+import bundle
+from trainoff import series
+from trainoff.analyze import readings as table_of_readings
 from trainoff.analyze import tables
+from trainoff.errors import UserError
+from trainoff.exchange import bundles, tracking
 from trainoff.report import rows
 from trainoff.supervise import readings
 from trainoff.supervise.launch import Journal
@@ -148,3 +156,96 @@ def test_a_machine_without_counters_of_its_processor_has_no_such_reading(tmp_pat
     locked = rapl(tmp_path / "locked", [1, 1, 1])
     (locked / "intel-rapl:0/energy_uj").unlink()  # as for one that may not read it
     assert readings._package(locked) == {}
+
+
+def with_series(path, record, watts=300.0):
+    """Writes a series beside a record of three looks before its first epoch and then one a second."""
+    found = readings.Readings(CPU)
+    found.names = ["gpu_watts", "gpu_celsius", "gpu_mhz"]
+    ends = [3.0 + 10 * place for place in range(len(record["windows"]) + 1)]
+    spans = [(place + 1, start, start + 8.0) for place, start in enumerate(ends[:-1])]
+    found.samples = [
+        (float(second), (watts if second > 2 else 40.0, 50.0 + second, None)) for second in range(int(ends[-1]))
+    ]
+    found.write(path.with_name(series.OWN), spans)
+
+
+@pytest.fixture
+def runs_with_series(tmp_path):
+    """(paths of the records, records) of two devices, of which one has series."""
+    devices = synthetic.DEVICES[:2]
+    made = synthetic.records(devices, synthetic.SMALL_GRID)
+    paths = synthetic.write(tmp_path / "results", made)
+    for path, record in zip(paths, made, strict=True):
+        if record["run"]["device"] == "cuda":
+            with_series(path, record)
+    return paths, made
+
+
+def test_a_series_tells_which_epoch_was_on_the_clock(runs_with_series):
+    paths, made = runs_with_series
+    found = table_of_readings.table(zip(paths, made, strict=True))
+    assert set(found["device"]) == {"cuda"} and len(found) == 2 * 43
+    first = found[found["trainable"]].sort_values("seconds")
+    assert first["epoch"].tolist()[:14] == pytest.approx(
+        [*[float("nan")] * 3, *[1.0] * 9, float("nan"), 2.0], nan_ok=True
+    )
+    window = next(record for record in made if record["run"]["device"] == "cuda")["windows"][0]
+    assert first["images_per_second"].iloc[3] == pytest.approx(window["images"] / window["seconds"])
+    assert first["gpu_mhz"].isna().all() and first["gpu_watts"].iloc[5] == 300
+
+
+def test_a_figure_shows_the_longest_run_of_each_device(runs_with_series, tmp_path):
+    paths, made = runs_with_series
+    outputs = [tmp_path / f"{name}.{kind}" for name in ("runs", "windows") for kind in ("csv", "parquet")]
+    aggregate_runs.main(paths, *outputs, readings_parquet=tmp_path / "readings.parquet")
+    files = draw("readings", {"readings": tmp_path / "readings.parquet"}, synthetic.DEVICES[:2], tmp_path)
+    text = words_of_figure(files)
+    assert "NVIDIA GPU up to 92 °C" in text and "W on average" in text
+    assert "MHz" not in text, "what was not told has no panel"
+
+
+def test_a_bundle_carries_the_series_and_its_reader_shows_them(runs_with_series, tmp_path):
+    paths, made = runs_with_series
+    experiment = {"title": "t", "training": {}, "protocol": {}, "deterministic": False}
+    devices = [
+        device | {"backend": "tensorflow", "accelerator": "cuda" if device["name"] == "cuda" else "cpu"}
+        for device in synthetic.DEVICES[:2]
+    ]
+    zipped = tmp_path / "bundle.zip"
+    bundle.main(paths, [], experiment, devices, None, tmp_path / "origin", zipped, say=lambda words: None)
+    names = bundles.read_manifest(zipped)["files"]
+    assert sum(name.endswith("/readings.csv") for name in names) == 2
+    assert bundles.read_manifest(zipped)["bundle_version"] == 2
+    contents = {name: text for name, text in bundles.read(zipped) if name.endswith("/readings.csv")}
+    folder = tmp_path / "imported"
+    for name, text in contents.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+    found = table_of_readings.table(
+        [
+            (folder / bundles.run_folder(record["run"]) / "metrics.json", record)
+            for record in made
+            if record["run"]["device"] == "cuda"
+        ]
+    )
+    assert len(found) == 2 * 43 and found["gpu_watts"].max() == 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "epoch,seconds\n1,1\n", "seconds,gpu_watts\n1\n", "seconds,gpu_watts\n1,nan\n", "seconds,gpu_watts\n1,=1+1\n"],
+)
+def test_what_is_no_series_is_refused(text, tmp_path):
+    with pytest.raises(UserError, match="Expected the readings"):
+        series.parsed(text, "a.zip")
+    (tmp_path / series.BUNDLED).write_text(text)
+    assert bundle._series(tmp_path / "metrics.json") is None
+    made = synthetic.records(synthetic.DEVICES[:1], synthetic.SMALL_GRID)[:1]
+    assert table_of_readings.table([(tmp_path / "metrics.json", made[0])]).empty
+
+
+def test_trackers_get_the_readings_of_each_epoch():
+    record = synthetic.records(synthetic.DEVICES[:1])[0]
+    record["windows"][0]["readings"] = {"gpu_celsius": {"mean": 61.5, "maximum": 63.0}}
+    assert tracking.epochs(record)[0][1]["hardware/gpu_celsius"] == 61.5

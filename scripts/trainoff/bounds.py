@@ -91,6 +91,8 @@ BUNDLE_FILES = _bound("bundle", "files in it", 100_000, "files")
 BUNDLE_MEMBER_BYTES = _bound("bundle", "one file in it", 32 * MIB, "bytes")
 BUNDLE_UNPACKED_BYTES = _bound("bundle", "all files in it", 1 * GIB, "bytes")
 BUNDLE_NAME = _bound("bundle", "name of a file in it", 400, "characters")
+SERIES_BYTES = _bound("series of readings", "text of one run", 16 * MIB, "bytes")
+BUNDLE_SERIES_BYTES = _bound("bundle", "all series of readings in it", 128 * MIB, "bytes")
 BUNDLE_LOG_BYTES = _bound("bundle", "the end of a log", 256 * KIB, "bytes")
 # Counted before JSON is parsed, which takes many times its size in memory.
 JSON_CONTAINERS = _bound("record or table of contents", "objects and lists", 700_000, "objects and lists")

@@ -1,8 +1,8 @@
 """Bundles: the runs of one project folder in a zip, for machines that share no disk.
 
 A bundle holds bundle.json (schemas/bundle.schema.json), which lists every other file with its hash, and of each run its
-record and the end of its log. Hashes tell damage, not forgery. Nothing is unpacked: a reader takes known names alone,
-reads them in place and believes nothing that it has not checked.
+record, the end of its log and its series of readings. Hashes tell damage, not forgery. Nothing is unpacked: a reader takes
+known names alone, reads them in place and believes nothing that it has not checked.
 """
 
 import functools
@@ -19,13 +19,13 @@ from pathlib import Path
 
 import jsonschema
 
-from trainoff import bounds, records
+from trainoff import bounds, records, series
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import claims
 from trainoff.files import whole
 
 FORMAT = "trainoff bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "bundle.json"
 SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "bundle.schema.json"
 
@@ -33,7 +33,9 @@ SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "bundle.schema.json"
 # than file systems take, and the whole fits into a sentence.
 DEVICE = "[a-z0-9][a-z0-9_-]{0,99}"
 STEP = r"/[a-z_]{1,40}~[A-Za-z0-9._+-]{1,100}"
-NAME = re.compile(rf"(runs/{DEVICE}({STEP})+/(metrics\.json|train\.log)|parity/{DEVICE}({STEP})+/probe\.json)\Z")
+NAME = re.compile(
+    rf"(runs/{DEVICE}({STEP})+/(metrics\.json|train\.log|readings\.csv)|parity/{DEVICE}({STEP})+/probe\.json)\Z"
+)
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 ENTRY = b"PK\x01\x02"
 LARGEST_INTEGER = 2**63 - 1  # what a table's column holds
@@ -88,7 +90,8 @@ def write(path, manifest, files):
     """
     manifest = {
         "format": FORMAT,
-        "bundle_version": VERSION,
+        # As the earliest version that can be read: series came with the second.
+        "bundle_version": VERSION if any(name.endswith(f"/{series.BUNDLED}") for name in files) else 1,
         "protocol_version": records.PROTOCOL_VERSION,
         "schema_version": records.SCHEMA_VERSION,
         **manifest,
@@ -131,7 +134,8 @@ def read_manifest(path):
 def read(path):
     """Yields (name, content) of every file of the bundle at `path` but its table of contents, each checked.
 
-    Content is the record for metrics.json and probe.json, text for train.log. Raises UserError at the first departure.
+    Content is the record for metrics.json and probe.json, text for train.log and readings.csv. Raises UserError at the first
+    departure.
     """
     with _opened(path) as archive:
         manifest = _manifest_of(archive, path)
@@ -149,6 +153,9 @@ def read(path):
                 )
             if name.endswith("/train.log"):
                 yield name, content.decode("utf-8", "replace")
+                continue
+            if name.endswith(f"/{series.BUNDLED}"):
+                yield name, _checked_series(content, f"{path}: {name}")
                 continue
             if name.endswith("/metrics.json"):
                 record = checked_record(content, f"{path}: {name}")
@@ -193,6 +200,17 @@ def checked_record(content, where):
     records.check(record, where, remedy="make the bundle anew where it comes from")
     claims.check(record, where)
     return record
+
+
+def _checked_series(content, where):
+    """The text of a series of readings. Raises UserError for one that is too large or holds anything else."""
+    if len(content) > bounds.SERIES_BYTES:
+        raise UserError(
+            f"{where}: is larger than {bounds.SERIES_BYTES >> 20} MiB. Expected readings of one run; make the bundle anew."
+        )
+    text = content.decode("utf-8", "replace")
+    series.parsed(text, where)
+    return text
 
 
 def require_device(record, listed, where):

@@ -50,6 +50,7 @@ def epochs(record):
     for window in record["windows"]:
         values = {key: window[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")}
         values["images_per_second"] = window["images"] / window["seconds"]
+        values |= {f"hardware/{name}": reading["mean"] for name, reading in window.get("readings", {}).items()}
         if window.get("energy_joules") is not None:
             values["hardware/watts"] = window["energy_joules"] / window["seconds"]
             values["joules_per_image"] = window["energy_joules"] / window["images"]

@@ -358,3 +358,19 @@ def to_accuracy_notes(runs, curves, devices):
         if missing:
             notes.append(f"{numbers.listing(missing)}: no {words}.")
     return notes
+
+
+def readings_title(runs, devices):
+    """The finding of the figure of readings. runs: {device: rows of one run's series}; devices: palette.Device with one."""
+    parts = []
+    for device in devices:
+        own = runs[device.name]
+        hottest = next((own[name].max() for name in ("gpu_celsius", "cpu_celsius") if own[name].notna().any()), None)
+        watts = next((own[name].mean() for name in ("gpu_watts", "package_watts") if own[name].notna().any()), None)
+        told = [] if hottest is None else [f"up to {hottest:.0f} °C"]
+        told += [] if watts is None else [f"{numbers.significant(watts)} W on average"]
+        if told:
+            parts.append(f"{device.label} {' and '.join(told)}")
+    if not parts:
+        return "These machines tell neither temperature nor power"
+    return "; ".join(parts[:3]) if len(parts) <= 3 else f"Readings of {len(parts)} devices over their longest runs"

@@ -129,6 +129,13 @@ FIGURES = {
         ("runs", "windows"),
         needs="sustained",
     ),
+    "readings": Figure(
+        "Hardware readings over a run",
+        "Speed, power, clock and temperature by the second: whether a device kept its pace, and what it took.",
+        "Runs",
+        ("readings",),
+        needs="readings",
+    ),
     "cold_start": Figure(
         "Cold start",
         "Seconds from the start of the process to the end of the first training step.",

@@ -44,8 +44,10 @@ SCRIPTS = (
     "money.js",
     "page.js",
 )
-# Tables that the page does not carry: they only serve to make others, or have a row per epoch.
-NOT_CARRIED = ("windows", "energy_windows")
+# Tables that the page does not carry: they only serve to make others, or have a row per epoch or second.
+NOT_CARRIED = ("windows", "energy_windows", "readings")
+# Without any of these a series tells nothing that the record does not.
+HARDWARE = ("gpu_watts", "package_watts", "gpu_mhz", "cpu_mhz", "gpu_celsius", "cpu_celsius")
 ACCURACY_NOTE = (
     "Accuracy: with random starting weights and few epochs the last layer alone stays near chance, on every device; it shows "
     "whether a device learns, not how good the model can become."
@@ -207,6 +209,7 @@ def tells(name, frames):
         "cost": costs[["owned_per_training", "rented_per_training"]].notna().any(axis=None),
         "rent": frames["break_even"]["rented_per_training"].notna().any(),
         "failures": (runs["status"] != "ok").any(),
+        "readings": "readings" in frames and frames["readings"][list(HARDWARE)].notna().any(axis=None),
         "sustained": name == "sustained" and len(sustained.table(runs, frames["windows"])) > 0,
         "estimates": "estimates" in frames and (frames["estimates"]["status"] == "estimated").any(),
     }

@@ -63,12 +63,23 @@ class Journal:
 
     def add_readings(self, taken):
         """Gives every window `readings`: mean and maximum of what the machine said of itself while it lasted."""
+        for window, start, end in self._on_the_clock():
+            if found := taken.between(start, end):
+                window["readings"] = found
+
+    def _on_the_clock(self):
+        """[(window, start, end on the monotonic clock)]"""
+        found = []
         for event in self.events:
             if event["event"] == "window" and "at" in event:
-                window = event["window"]
-                ended = event["at"] - window["validation_seconds"]
-                if found := taken.between(ended - window["seconds"], ended):
-                    window["readings"] = found
+                ended = event["at"] - event["window"]["validation_seconds"]
+                found.append((event["window"], ended - event["window"]["seconds"], ended))
+        return found
+
+    @property
+    def epochs(self):
+        """[(number, start, end on the monotonic clock)] of the windows."""
+        return [(window["epoch"], start, end) for window, start, end in self._on_the_clock()]
 
     @property
     def windows(self):

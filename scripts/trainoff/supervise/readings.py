@@ -67,18 +67,26 @@ class Readings:
             if values
         }
 
-    def write(self, path):
-        """Writes the series to `path` (CSV, gzip): seconds since the first sample, and the readings."""
+    def write(self, path, epochs=()):
+        """Writes the series to `path` (CSV, gzip): seconds since the first sample, the epoch on the clock, and the readings.
+
+        epochs: (number, start, end) of each on the monotonic clock; between them stands no epoch.
+        """
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         kept = [
             place for place in range(len(self.names)) if any(values[place] is not None for _, values in self.samples)
         ]
-        table.writerow(["seconds", *(self.names[place] for place in kept)])
+        table.writerow(["seconds", "epoch", *(self.names[place] for place in kept)])
         first = self.samples[0][0] if self.samples else 0.0
         for at, values in self.samples:
+            epoch = next((number for number, start, end in epochs if start <= at <= end), "")
             table.writerow(
-                [f"{at - first:.1f}", *("" if values[place] is None else f"{values[place]:.6g}" for place in kept)]
+                [
+                    f"{at - first:.1f}",
+                    epoch,
+                    *("" if values[place] is None else f"{values[place]:.6g}" for place in kept),
+                ]
             )
         with whole(path) as temporary, gzip.GzipFile(temporary, "wb", mtime=0) as file:
             file.write(text.getvalue().encode())
