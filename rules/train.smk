@@ -54,7 +54,14 @@ onstart:
         print(
             f"{one_line(config['title'])} ({one_line(EXPERIMENT_FILES)}): {len(to_train)} of {len(RUNS)} runs to train, on "
             f"{', '.join(device['name'] for device in DEVICES)}",
-            *CHOICE.lines,
+            *(
+                CHOICE.lines
+                or (
+                    choosing.foreseen(DEVICES)
+                    if workflow.executor_plugin.name == "local"
+                    else []
+                )
+            ),
             sep="\n  ",
             file=sys.stderr,
         )

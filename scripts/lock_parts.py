@@ -46,26 +46,6 @@ def parts_of(entries, nvidia, system="Linux"):
     return parts
 
 
-def obstacles(entries, gpus, builds):
-    """{name of a device: why its framework cannot train on its NVIDIA GPU}, for those of which that is known before they start.
-
-    gpus: those that may be used; builds: of the frameworks (gpu_support).
-    """
-    by_framework = {build.framework: build for build in builds}
-    found = {}
-    for entry in entries:
-        if entry["accelerator"] == "cuda" and entry["index"] < len(gpus):
-            build = by_framework.get(entry["backend"])
-            reason = (
-                gpu_support.obstacle(build, gpus[entry["index"]])
-                if build
-                else f"there is no {gpu_support.NAMES[entry['backend']]} for NVIDIA GPUs on this processor"
-            )
-            if reason:
-                found[entry["name"]] = reason
-    return found
-
-
 def is_installed(part):
     """Whether some version of a part is in .venv (locks/install.sh leaves a stamp)."""
     return any((ROOT / ".venv").glob(f".stamp-{part}-[0-9]*"))
@@ -82,7 +62,7 @@ def main(config_files, names):
     choice = choosing.of(found) if config["devices"] == "auto" else choosing.NONE
     entries = experiment.devices(config, catalog, lambda: choosing.entries(choice, catalog))
     builds = gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow())
-    known = obstacles(entries, found.gpus, builds)
+    known = choosing.unserved(entries, found.gpus, builds)
     for name, reason in known.items():
         print(f"{name}: {reason}. Nothing is installed for it; its runs will be unavailable.", file=sys.stderr)
     entries = [entry for entry in entries if entry["name"] not in known]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import lock_parts
-from trainoff import choosing, devices, gpu_support, machine, nvidia
+from trainoff import choosing, devices, experiment, gpu_support, machine, nvidia
 from trainoff.errors import UserError
 from trainoff.measure.backends import torch as torch_backend
 
@@ -28,6 +28,12 @@ def emulated(tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     numbers = itertools.count()
     return lambda told: emulation.emulate(told, tmp_path / f"root{next(numbers)}", monkeypatch)
+
+
+def devices_of(name):
+    """The entry of the catalog as an experiment has it."""
+    (entry,) = experiment.devices({"devices": [name]}, emulation.CATALOG, list)
+    return entry
 
 
 @pytest.mark.parametrize("name", emulation.MACHINES)
@@ -124,6 +130,19 @@ def test_nothing_is_installed_for_a_gpu_that_a_named_framework_does_not_serve(em
     said = capsys.readouterr()
     assert said.out == "torch\n", "TensorFlow's libraries would only overwrite PyTorch's"
     assert "cuda: there is no TensorFlow for NVIDIA GPUs on this processor" in said.err
+
+
+def test_a_start_says_which_gpu_a_named_device_is_and_what_will_be_unavailable(emulated):
+    named = [devices_of(name) for name in ("cpu", "cuda", "cuda-torch")]
+    emulated(emulation.MACHINES["V100"])
+    tensorflow, torch = choosing.foreseen(named)
+    assert tensorflow == "Tesla V100-SXM2-16GB (16 GB, compute capability 7.0, driver 550.54.15) → cuda"
+    assert torch.endswith(
+        "→ cuda-torch: unavailable, PyTorch 2.13.0 has no kernels for compute capability 7.0 (7.5 to 12.0)"
+    )
+    emulated(emulation.MACHINES["RTX 3080, driver updated and not restarted"])
+    assert all("version mismatch" in line for line in choosing.foreseen(named))
+    assert choosing.foreseen(named[:1]) == ()
 
 
 def test_make_names_the_parts_and_says_what_it_found(emulated, monkeypatch, capsys):

@@ -193,6 +193,40 @@ def _names(gpus):
     ]
 
 
+def unserved(entries, gpus, builds):
+    """{name of a device: why its framework cannot train on its NVIDIA GPU}, for those whose GPU is there.
+
+    gpus: those that may be used; builds: gpu_support.builds for the processor.
+    """
+    by_framework = {build.framework: build for build in builds}
+    found = {}
+    for entry in entries:
+        if entry["accelerator"] == "cuda" and entry["index"] < len(gpus):
+            build = by_framework.get(entry["backend"])
+            reason = f"there is no {NAMES[entry['backend']]} for NVIDIA GPUs on this processor"
+            if build:
+                reason = obstacle(build, gpus[entry["index"]])
+            if reason:
+                found[entry["name"]] = reason
+    return found
+
+
+def foreseen(entries):
+    """One line per device of an experiment that names its devices: which GPU it is, or why its runs will be unavailable."""
+    if all(entry["accelerator"] != "cuda" for entry in entries):
+        return ()
+    found = machine.read()
+    gpus = found.gpus
+    why = unserved(entries, gpus, gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow()))
+    lines = []
+    for entry in entries:
+        if entry["accelerator"] == "cuda":
+            name, index = entry["name"], entry["index"]
+            there = f"{_words(gpus[index])} → {name}" if index < len(gpus) else f"{name}: {machine.unusable(found)}"
+            lines.append(f"{there}: unavailable, {why[name]}" if name in why else there)
+    return tuple(lines)
+
+
 def of(found):
     """The Choice for a machine.Machine, with the builds as they are pinned, or installed."""
     return choose(found, gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow()))
