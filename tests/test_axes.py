@@ -2,15 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import project
 import pytest
 import yaml
+from test_bundles import EXPERIMENT, Machine
 
 from trainoff import axes, experiment, experiment_checks, records
 from trainoff.errors import UserError
-from trainoff.exchange import tracking
+from trainoff.exchange import bundles, tracking
 from trainoff.workflow import keeping, validity
 
 LATER = axes.Axis("warmth", "Warmth", {"enum": ["cold", "hot"]}, "str", usual="cold", before="cold")
@@ -95,6 +97,27 @@ def test_a_record_in_which_an_axis_was_a_setting_stays_valid(optimizer, tmp_path
     turns = {"run": run, "identity": {"device": identity, "baseline": identity}}
     path.write_text(json.dumps(turns))
     assert records.parse(path)["run"]["optimizer"] == optimizer
+
+
+def test_a_bundle_from_before_the_optimizer_was_an_axis_is_read_as_what_it_was(tmp_path):
+    """Its experiment and its records hold the optimizer as a setting, and their paths do not name it."""
+    told = EXPERIMENT | {"training": EXPERIMENT["training"] | {"optimizer": "sgd"}}
+    there, here = Machine(tmp_path / "there", ["cuda"], told), Machine(tmp_path / "here", ["cpu"])
+    for path in there.metrics:
+        record = json.loads(path.read_text())
+        del record["run"]["optimizer"]
+        software = {"tensorflow": "2.19.1"}
+        hashes = {f"{part}_sha256": record["provenance"]["images_sha256"] for part in ("code", "images", "prepared")}
+        kept = {key: told["protocol"][key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")}
+        kept |= told["training"] | {"software": software}
+        path.write_text(json.dumps(record | {"identity": hashes | kept}))
+    with pytest.MonkeyPatch.context() as patched:  # as the version of then wrote them
+        patched.setattr(records, "parse", lambda path: json.loads(Path(path).read_text()))
+        bundle = there.bundle()
+    assert not any("optimizer~" in name for name in bundles.read_manifest(bundle)["files"])
+    _, runs = here.tables(bundle)
+    assert dict(zip(runs["device"], runs["optimizer"], strict=True)) == {"cpu": "adam", "cuda": "sgd"}
+    assert runs["settings"].nunique() == 1, "the optimizer is told by the axis"
 
 
 def test_an_experiment_that_names_the_optimizer_as_a_setting_is_told_where_it_is_now():
