@@ -99,6 +99,7 @@ def test_a_plain_fit_is_timed_and_imported_and_marked_wherever_it_is_shown(tmp_p
     assert first["memory"]["peak_bytes"] > 100e6
 
     text, frames = shown(tmp_path, survey.devices)
+    assert '"code": "own_script"' in frames["comparison"]["reason"].iloc[0]
     runs = frames["runs"]
     assert runs["device"].nunique() == 2
     assert set(runs["own_script"]) == {WORK} and set(frames["comparison"]["verdict"]) != {"not_comparable"}

@@ -68,7 +68,8 @@ def _short(value):
 
 def caveats(sides):
     """What a reader must know beside a verdict."""
-    found = []
+    own = [device for cell, device in sides if any(not pd.isna(run.get("own_script")) for run in cell["used"])]
+    found = [reason("own_script", devices=own)] if own else []
     single = {
         device: cell["rate"] for cell, device in sides if len(cell["rate"].runs) == 1 and cell["rate"].run_variance
     }

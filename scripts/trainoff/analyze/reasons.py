@@ -17,6 +17,7 @@ FIELDS = {
     "fewer_replicates": ("device", "used", "planned", "counts"),
     "busy": ("device", "busy", "runs"),
     "other_code": (),
+    "own_script": ("devices",),
     "mismatch": ("device", "checks"),
     "some_compared": ("compared", "total"),
     "some_single": ("single", "compared"),

@@ -15,6 +15,7 @@ SENTENCES = {
     "fewer_replicates": "{device}: {used} of {planned} replicates ({counts})",
     "busy": "{device}: other programs kept the machine busy during {busy} of {runs} runs",
     "other_code": "measured by different versions of the training code",
+    "own_script": "{devices}: timed in own scripts, so that the work is the same is their users' word",
     "mismatch": "{device}: does not train the same as the reference ({checks})",
     "some_compared": "{compared} of {total} configurations can be compared",
     "some_single": "{single} of {compared} are of a single run of a device",
