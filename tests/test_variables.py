@@ -43,6 +43,7 @@ HARMLESS = {
     "CUDA_HOME": "/opt/cuda",
     "TORCH_HOME": "/data/torch",
     "TRAINOFF_ANYTHING": "1",
+    "TF_CLI_CONFIG_FILE": "/etc/terraform.rc",
 }
 CPU = RUN["device"]
 

@@ -54,6 +54,17 @@ PASSED_ON = {
     "PYTHONIOENCODING",
     "PYTHONUNBUFFERED",
 }
+# Terraform's, which begin as TensorFlow's do.
+OTHERS = (
+    "TF_CLI_",
+    "TF_VAR_",
+    "TF_LOG",
+    "TF_DATA_DIR",
+    "TF_WORKSPACE",
+    "TF_IN_AUTOMATION",
+    "TF_INPUT",
+    "TF_PLUGIN_CACHE_DIR",
+)
 # Set anew for every process that trains, or by Snakemake for its jobs: a user's own are replaced and not told of.
 SET_HERE = {
     "CUDA_VISIBLE_DEVICES",
@@ -76,7 +87,7 @@ KERAS_DOWNLOADS = ("models", "datasets")
 
 def changes_work(name):
     """Whether a variable changes how fast or what a training computes, as far as its name tells."""
-    return bool(_CHANGES_WORK.match(name)) and name not in PASSED_ON
+    return bool(_CHANGES_WORK.match(name)) and name not in PASSED_ON and not name.startswith(OTHERS)
 
 
 def left_out(environment):
