@@ -3,6 +3,8 @@
 import os
 import random
 import shutil
+import subprocess
+import sys
 
 import project
 import pytest
@@ -88,6 +90,25 @@ def test_nothing_changed_nothing_to_do(same, clone):
     for folder in (same, clone):
         change(folder, "title", project.TINY["title"])
         assert project.planned(folder) == {}
+
+
+COPIES = {
+    "cp -r": "cp -r {source}/results {target}/results",
+    "rsync -a": "rsync -a {source}/results {target}/",
+    "tar": "tar -C {source} -cf - results | tar -C {target} -xf -",
+    # Unpacked without times: everything is as old as its place in the archive.
+    "zip": "cd {source} && {python} -m zipfile -c {target}/z results && {python} -m zipfile -e {target}/z {target}",
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_results_are_finished_however_they_were_copied(way, finished, tmp_path):
+    if shutil.which(way.split()[0]) is None and way != "zip":
+        pytest.skip(f"{way.split()[0]} is not installed")
+    folder = project.make(tmp_path / "there")
+    command = COPIES[way].format(source=finished, target=folder, python=sys.executable)
+    subprocess.run(command, shell=True, check=True)
+    assert project.planned(folder) == {}
 
 
 def test_the_order_of_an_experiment_is_no_change(clone):
