@@ -117,7 +117,7 @@ slurm: environment
 	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
 test: development
-	@$(in_venv) python -m pytest $(ARGS)
+	@$(in_venv) python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: development
 	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py tests/test_examples.py $(ARGS)
