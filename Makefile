@@ -120,7 +120,7 @@ test: development
 	@$(in_venv) python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: development
-	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py tests/test_examples.py $(ARGS)
+	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py tests/test_examples.py tests/test_notebook.py $(ARGS)
 
 test-browser: development
 	@$(in_venv) python -m pytest -m slow tests/test_browser.py $(ARGS)
