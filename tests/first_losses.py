@@ -5,6 +5,7 @@
 As a run is trained, on eight made-up images: a window of one step each. A JSON object {setting: [losses]}.
 """
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -75,6 +76,23 @@ def losses(framework, backend, folder, settings):
     return first + [event["window"]["loss"] for event in events if event["event"] == "window"]
 
 
+def time_own_fit(folder):
+    """A plain `fit` on these images, timed as in a script of the user's own: leaves a bundle in `folder`/timings."""
+    import keras
+
+    from trainoff import Timer
+
+    sys.path.insert(0, str(folder))
+    import small
+
+    images, labels = (np.load(folder / f"train_{what}.npy") for what in ("images", "labels"))
+    model = small.build(images.shape[1:], 3)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    timer = Timer(folder / "timings", work="eight images", batch_size=4)
+    held_back = images, labels
+    model.fit(images, labels, batch_size=4, epochs=3, validation_data=held_back, callbacks=[timer], verbose=0)
+
+
 def main(framework, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +111,8 @@ def main(framework, folder):
     backend = backends.load(framework)
     backend.start("cpu", 1)
     print(json.dumps({json.dumps(settings): losses(framework, backend, folder, settings) for settings in SETTINGS}))
+    with contextlib.redirect_stdout(sys.stderr):
+        time_own_fit(folder)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from test_train import learnt
 
 import pin_environments
 from trainoff import devices
+from trainoff.exchange import bundles
 from trainoff.report import gallery
 from trainoff.workflow import keeping
 from trainoff.workflow.imports import own_modules
@@ -306,7 +307,10 @@ def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(py
 
 @pytest.mark.slow
 def test_settings_of_the_training_mean_the_same_on_three_frameworks(pythons, tmp_path):
-    """The first losses under every optimizer and schedule, with accumulation, decay and mirrored images: equal up to rounding."""
+    """The first losses under every optimizer and schedule, with accumulation, decay and mirrored images: equal up to rounding.
+
+    And a plain `fit` of the user's own is timed on each.
+    """
     found = {}
     for framework, environment in (("tensorflow", "tensorflow-cpu"), ("torch", "torch"), ("jax", "jax")):
         told = os.environ | {"KERAS_BACKEND": framework, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
@@ -314,6 +318,10 @@ def test_settings_of_the_training_mean_the_same_on_three_frameworks(pythons, tmp
         done = subprocess.run(command, capture_output=True, text=True, env=told)
         assert done.returncode == 0, f"{framework}: {done.stderr}"
         found[framework] = json.loads(done.stdout)
+        (bundle,) = (tmp_path / framework / "timings").glob("*.zip")
+        (record,) = (one for name, one in bundles.read(bundle) if name.endswith("metrics.json"))
+        assert (record["device"]["backend"], record["status"]) == (framework, "ok")
+        assert len(record["windows"]) == 3 and record["windows"][-1]["val_accuracy"] is not None
     reference = found["tensorflow"]
     for framework, losses in found.items():
         assert len({tuple(one) for one in losses.values()}) == len(losses), f"{framework}: a setting does nothing"
