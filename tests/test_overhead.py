@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from trainoff.analyze import overhead
+from trainoff.report import findings, palette
 
 FIXED = {
     "model": "mobilenetv2",
@@ -39,3 +40,16 @@ def test_the_device_with_more_overhead_wins_from_where_the_lines_cross():
     assert (row["wins"], row["from_batch_size"]) == ("gpu", 31)
     alike = pd.concat([rates("cpu", 0.01, 0.004), rates("gpu", 0.01, 0.004)])
     assert overhead.crossings(overhead.table(alike), [("cpu", "gpu")]).empty
+
+
+def test_the_heading_tells_no_overhead_that_could_be_none():
+    devices = [palette.Device(name, label, "#000", "o", "cpu") for name, label in (("cpu", "CPU"), ("gpu", "GPU"))]
+    clear, unclear = rates("cpu", 0.03, 0.002), rates("gpu", 0.001, 0.002, spread=1.5)
+    fitted = overhead.table(pd.concat([clear, unclear]))
+    none = pd.DataFrame(columns=overhead.CROSSING_COLUMNS)
+    title = findings.step_time_title(fitted, none, devices)
+    assert title == "Overhead of a step: CPU 30 ms; too small to tell on GPU"
+    assert "noise" in findings.step_time_title(fitted[fitted["device"] == "gpu"], none, devices[1:])
+    both = overhead.table(pd.concat([rates("cpu", 0.01, 0.004), rates("gpu", 0.1, 0.001)]))
+    title = findings.step_time_title(both, overhead.crossings(both, [("cpu", "gpu")]), devices)
+    assert title == "GPU is faster than CPU from batch size 31 on"

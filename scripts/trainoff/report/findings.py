@@ -325,11 +325,14 @@ def step_time_title(overhead, crossings, devices):
         row = max(changes, key=lambda row: row["from_batch_size"])
         loser = row["baseline"] if row["wins"] == row["device"] else row["device"]
         return f"{labels[row['wins']]} is faster than {labels[loser]} from batch size {row['from_batch_size']} on"
-    middle = overhead.groupby("device")["overhead_seconds"].median()
-    parts = [
-        f"{label} {max(0.0, 1000 * middle[name]):.2g} ms" for name, label in labels.items() if name in middle.index
-    ]
-    return f"Overhead of a step: {numbers.listing(parts[:4])}"
+    middle = overhead.groupby("device")[["overhead_seconds", "overhead_low"]].median()
+    told = {name: 1000 * row["overhead_seconds"] for name, row in middle.iterrows() if row["overhead_low"] > 0}
+    if not told:
+        return "The overhead of a step is too small to tell from noise"
+    parts = [f"{label} {told[name]:.2g} ms" for name, label in labels.items() if name in told]
+    hidden = [label for name, label in labels.items() if name not in told]
+    rest = f"; too small to tell on {numbers.listing(hidden[:3])}" if hidden else ""
+    return f"Overhead of a step: {numbers.listing(parts[:4])}{rest}"
 
 
 def to_accuracy_title(curves, devices):
