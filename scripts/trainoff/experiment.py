@@ -137,6 +137,7 @@ def with_decided(config, decided):
 
 
 def _combinations(grid):
+    grid = axes.default_grid() | grid
     return [
         dict(zip(axes.names(), values, strict=True))
         for values in itertools.product(*(grid[axis] for axis in axes.names()))
