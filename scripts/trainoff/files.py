@@ -51,26 +51,25 @@ def sha256_of_all(paths):
     return digest.hexdigest()
 
 
-class Hashes:
-    """SHA-256 of large files, noted in a file so that a file that did not change is read once.
+class Notes:
+    """Values by key that are kept in a JSON file between starts, since making them again takes time.
 
-    notes: path of the file; it may be missing or damaged, and it need not be written.
+    path: of the file; it may be missing or damaged, and it need not be written.
     """
 
-    def __init__(self, notes):
-        self._path = Path(notes)
+    def __init__(self, path):
+        self._path = Path(path)
         self._new = False
         try:
-            self._noted = json.loads(self._path.read_text(encoding="utf-8"))
+            noted = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self._noted = {}
+            noted = None
+        self._noted = noted if isinstance(noted, dict) else {}
 
-    def sha256(self, path):
-        """SHA-256 of the file's bytes. The system sets a file's ctime, so that no copy can bring an older one's."""
-        stat = os.stat(path)
-        key = f"{os.path.abspath(path)} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-        if key not in self._noted:
-            self._noted[key] = sha256(path)
+    def of(self, key, make, is_valid):
+        """The value noted under a key; what `make()` gives where there is none, or one that is not valid."""
+        if not is_valid(self._noted.get(key)):
+            self._noted[key] = make()
             self._new = True
         return self._noted[key]
 
@@ -79,6 +78,16 @@ class Hashes:
         if self._new:
             with contextlib.suppress(OSError):
                 write_text(self._path, json.dumps(self._noted))
+
+
+class Hashes(Notes):
+    """SHA-256 of large files, noted so that a file that did not change is read once."""
+
+    def sha256(self, path):
+        """SHA-256 of the file's bytes. The system sets a file's ctime, so that no copy can bring an older one's."""
+        stat = os.stat(path)
+        key = f"{os.path.abspath(path)} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        return self.of(key, lambda: sha256(path), lambda noted: isinstance(noted, str))
 
 
 def _umask():

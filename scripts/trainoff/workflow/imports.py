@@ -4,7 +4,6 @@ The digest is of syntax trees without comments and docstrings, so that only a ch
 """
 
 import ast
-import contextlib
 import functools
 import hashlib
 import json
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from trainoff.files import write_text
+from trainoff.files import Notes
 from trainoff.syntax import meaning
 
 PACKAGE = "trainoff"
@@ -52,21 +51,8 @@ def measured_modules(scripts, backend, more=()):
     return [room / f"{name}.py" for name in (*MEASURED, *more, "backends/__init__", f"backends/{backend}")]
 
 
-class Digests:
-    """Digests and imports of code, noted in a file by content, since parsing all modules takes most of a second.
-
-    notes: path of the file; it may be missing or damaged, and it need not be written.
-    """
-
-    def __init__(self, notes):
-        self._path = Path(notes)
-        self._new = False
-        try:
-            self._noted = json.loads(self._path.read_text(encoding="utf-8"))
-            if not isinstance(self._noted, dict):
-                self._noted = {}
-        except (OSError, ValueError):
-            self._noted = {}
+class Digests(Notes):
+    """Digests and imports of code, noted by content, since parsing all modules takes most of a second."""
 
     def of_script(self, script):
         """SHA-256 of the meaning of a script and of all modules of the package that it imports."""
@@ -87,12 +73,6 @@ class Digests:
             named[f"{folder}/{path.name}"] = digest if equal == "new" else equal
         return _digest(named)
 
-    def save(self):
-        """Writes what was newly parsed; a folder that cannot be written to only costs time."""
-        if self._new:
-            with contextlib.suppress(OSError):
-                write_text(self._path, json.dumps(self._noted))
-
     def of_file(self, path):
         """SHA-256 of the meaning of one Python file."""
         return self._of(str(path))["meaning"]
@@ -102,12 +82,11 @@ class Digests:
         """{"meaning": its digest, "imports": names that it imports} of one Python file."""
         with open(path, "rb") as file:
             source = file.read()
-        key = hashlib.sha256(source).hexdigest()
-        noted = self._noted.get(key)
-        if not (isinstance(noted, dict) and noted.keys() == {"meaning", "imports"}):
-            self._noted[key] = {"meaning": meaning(source), "imports": imported_names(source)}
-            self._new = True
-        return self._noted[key]
+        return self.of(
+            hashlib.sha256(source).hexdigest(),
+            lambda: {"meaning": meaning(source), "imports": imported_names(source)},
+            lambda noted: isinstance(noted, dict) and noted.keys() == {"meaning", "imports"},
+        )
 
 
 def _digest(named):
