@@ -167,3 +167,10 @@ def test_one_replicate_is_said_and_several_are_not():
 )
 def test_ratios_have_sensible_digits(value, text):
     assert numbers.ratio(value) == text
+
+
+def test_a_ratio_that_can_be_chance_names_no_winner(tmp_path):
+    devices = [synthetic.DEVICES[0], synthetic.DEVICES[3]]  # the second is about as fast as the first
+    tables = synthetic.results(tmp_path, devices, synthetic.records(devices))
+    title = json.loads(draw("ratio", tables, devices, tmp_path)["facts"].read_text(encoding="utf-8"))["title"]
+    assert title.startswith("No winner between ")

@@ -126,13 +126,14 @@ def verdicts(tables, pair):
     """{quantity: Verdict} of a Pair. tables: the tables rates, overall and costs by name."""
     row = of_pair(tables["overall"][tables["overall"]["subset"] == "all"], pair).to_dict("records")[0]
     return {
-        "speed": _speed(row, pair),
+        "speed": speed(row, pair),
         "energy": _energy(row, pair, tables["rates"]),
         "money": _money(pair, tables["costs"], row),
     }
 
 
-def _speed(row, pair):
+def speed(row, pair):
+    """The Verdict on the speed of a Pair. row: its row of the table `overall`, seen from its device."""
     total = int(row["configurations_total"])
     if not row["configurations_compared"]:
         return Verdict("speed", "unknown", total=total, reasons={pair.device: "not_comparable"})

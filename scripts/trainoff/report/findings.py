@@ -5,6 +5,7 @@ import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
+from trainoff.analyze import pairs
 from trainoff.analyze.cells import COUNTED_WORDS
 
 
@@ -121,12 +122,16 @@ def ratio_title(overall, baseline, devices):
         return f"No configuration can be compared with {baseline.label}"
     parts = []
     for row in found:
-        label = labels[row["device"]]
-        if row["ratio"] >= 1:
-            parts.append(f"{label} is {numbers.ratio(row['ratio'])} as fast as {baseline.label}")
+        verdict = pairs.speed(row, pairs.Pair(row["device"], baseline.name))
+        winner, loser = ({**labels, baseline.name: baseline.label}[name] for name in (verdict.winner, verdict.loser))
+        if verdict.outcome == "wins":
+            parts.append(f"{winner} is {numbers.ratio(verdict.ratio)} as fast as {loser}")
+        elif verdict.outcome == "equivalent":
+            parts.append(f"{winner} and {loser} are equally fast")
         else:
-            parts.append(f"{baseline.label} is {numbers.ratio(1 / row['ratio'])} as fast as {label}")
-    return "; ".join(parts[:3]) + (" and more" if len(parts) > 3 else "")
+            parts.append(f"no winner between {winner} and {loser}")
+    title = "; ".join(parts[:3]) + (" and more" if len(parts) > 3 else "")
+    return title.replace("no winner", "No winner", 1) if title.startswith("no winner") else title
 
 
 def ratio_notes(comparison, overall):
