@@ -68,24 +68,6 @@ rule one:
         "touch {output}"
 """
 
-# Runs the script of one job as Snakemake does.
-RUN_JOB = """
-import json, os, runpy, sys
-
-
-class Named(dict):
-    __getattr__ = dict.__getitem__
-
-    def __getitem__(self, key):
-        return super().__getitem__(str(key))
-
-
-job = json.load(open("jobs.json"))[int(sys.argv[1])]
-sys.path.append("scripts")
-parts = {part: Named(job[part]) for part in ("input", "output", "params", "wildcards", "resources", "log")}
-runpy.run_path(job["script"], {"snakemake": type("Snakemake", (), parts)}, "__main__")
-"""
-
 
 def many_configurations(runs):
     """An experiment of about so many runs that grows by one configuration when it grows by one value of an axis.
@@ -266,7 +248,7 @@ def measure_steps(runs):
     folder = FOLDER / f"steps-{runs}"
     make_project(folder, many_devices(runs))
     finish(folder, "--configfile", "scale.yaml")
-    (folder / "run_job.py").write_text(RUN_JOB)
+    shutil.copyfile(ROOT / "benchmarks/run_job.py", folder / "run_job.py")
     found = {}
     for number, job in enumerate(json.loads((folder / "jobs.json").read_text())):
         if not job["script"].startswith(("scripts/fetch_", "scripts/prepare_", "scripts/describe_")):

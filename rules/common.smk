@@ -34,7 +34,7 @@ from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
 from trainoff.workflow import imports, isolation, locking
 from trainoff.supervise import progress, slurm, supervise
-from trainoff.workflow import keeping, validity
+from trainoff.workflow import announcing, keeping, validity
 from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
 from trainoff.prepare import survey

@@ -205,9 +205,9 @@ def judge_runs():
 # Judged once, by the process that plans.
 VERDICTS = judge_runs() if workflow.is_main_process else {}
 METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
-for line in validity.plan_lines(VERDICTS.values()):
+for line in announcing.plan_lines(VERDICTS.values()):
     print(one_line(line, 1000), file=sys.stderr)
-shared = validity.shared_folder(RESULTS, config, VERDICTS.values())
+shared = announcing.shared_folder(RESULTS, config, VERDICTS.values())
 if shared:
     print(one_line(shared, 1000), file=sys.stderr)
 

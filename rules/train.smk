@@ -43,7 +43,7 @@ onstart:
     METADATA.drop(to_run)
     to_train = [job.output.metrics for job in to_run if job.rule.name == TRAIN]
     with disk_faults_told():
-        validity.note_experiment(RESULTS, config)
+        announcing.note_experiment(RESULTS, config)
         progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
     if any(map(os.path.isfile, to_train)):
         print(

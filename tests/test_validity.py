@@ -8,7 +8,7 @@ from project import ROOT
 
 from trainoff import experiment, records
 from trainoff.errors import UserError
-from trainoff.workflow import keeping, validity
+from trainoff.workflow import announcing, keeping, validity
 
 MODELS = {"mobilenetv2": {"application": "MobileNetV2", "module": "mobilenet_v2"}}
 CONFIG = {
@@ -176,14 +176,14 @@ def test_a_record_of_an_earlier_version_is_compared_as_far_as_it_goes():
         assert str(validity.first_change(old, *wanted_of(config))) == words
     assert validity.first_change(old, *wanted_of(changed("protocol", warm_up_epochs=2))) is None
     assert "tensorflow" in str(validity.first_change(old, *wanted_of(versions=VERSIONS | {"tensorflow": "2.20.0"})))
-    (line,) = validity.plan_lines([validity.Verdict(True, old=True)])
+    (line,) = announcing.plan_lines([validity.Verdict(True, old=True)])
     assert "1 finished run kept" in line and "the measured code" in line
 
 
 def test_the_plan_counts_runs_by_what_changed():
     change = validity.Change("dropout", "0.4", "0.1")
     verdicts = [validity.Verdict(False, change)] * 3 + [validity.Verdict(True), validity.Verdict(False)]
-    assert validity.plan_lines(verdicts) == ["3 finished runs will be trained again: dropout 0.4 → 0.1"]
+    assert announcing.plan_lines(verdicts) == ["3 finished runs will be trained again: dropout 0.4 → 0.1"]
 
 
 def test_superseded_records_keep_their_place_and_never_meet(tmp_path):

@@ -1,0 +1,53 @@
+"""What a start says of the runs in a results folder before it begins."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from trainoff.errors import one_line
+from trainoff.files import write_text
+from trainoff.workflow import validity
+
+
+def shared_folder(results, config, verdicts):
+    """A sentence where a start would train runs of another experiment again that uses the same folder; else None."""
+    note = _experiment_of(results)
+    here = {"title": config["title"], "dataset": config["dataset"]["name"]}
+    if not note or not any(verdict.change for verdict in verdicts) or note == here:
+        return None
+    return (
+        f"{results}/ holds runs of another experiment ({one_line(note.get('title'), most=80)}, {note.get('dataset')}). To keep "
+        "both, give this one a folder of its own: pathvars: {results: results/my-experiment}. Records that are replaced move to "
+        f"{results}/superseded."
+    )
+
+
+def note_experiment(results, config):
+    """Notes whose results a folder holds, for shared_folder."""
+    here = {"title": config["title"], "dataset": config["dataset"]["name"]}
+    if _experiment_of(results) != here:
+        write_text(Path(results, "runs", ".experiment.json"), json.dumps(here) + "\n")
+
+
+def _experiment_of(results):
+    try:
+        note = json.loads(Path(results, "runs", ".experiment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None
+
+
+def plan_lines(verdicts):
+    """What to tell before a start, a line each: how many finished runs are trained again and why. verdicts: Verdicts."""
+    counts = Counter(str(verdict.change) for verdict in verdicts if verdict.change)
+    lines = [
+        f"{number} finished run{'s' if number > 1 else ''} will be trained again: {change}"
+        for change, number in counts.most_common()
+    ]
+    old = sum(verdict.old and verdict.finished for verdict in verdicts)
+    if old:
+        lines.append(
+            f"{old} finished run{'s' if old > 1 else ''} kept from an earlier version, whose records do not hold "
+            f"{' and '.join(validity.NOT_HELD)}: that much was not compared. To train them again: snakemake --forcerun train"
+        )
+    return lines
