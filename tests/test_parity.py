@@ -158,7 +158,7 @@ def test_the_reference_is_the_cpu_on_tensorflow():
     gpu = {**cpu, "name": "cuda", "accelerator": "cuda"}
     again = {**cpu, "name": "cpu-again"}
     grid = {"model": ["mobilenetv2"], "precision": ["mixed_float16"], "xla": [False], "img_dim": [128, 96]}
-    config = {"grid": grid, "seed": 7}
+    config = {"grid": grid, "seed": 7, "training": {}}
 
     def probed(devices):
         reference = experiment.reference(devices, CATALOG)

@@ -95,8 +95,7 @@ def _digest(named):
 
 @functools.cache
 def _same_code():
-    # Of libyaml where there is one, which takes a tenth of the time.
-    return yaml.load(SAME_CODE.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.safe_load(SAME_CODE.read_text(encoding="utf-8"))
 
 
 # An import of the package, wherever it stands in a file; the names may be in brackets over several lines.
