@@ -55,11 +55,11 @@ def words(decision, minutes):
     if not decision.open:
         return "Every pair is decided; nothing to add."
     if not decision.added:
-        pairs = numbers.count(decision.open, "pair")
+        pairs = numbers.count(decision.open, "open pair")
         if decision.cheapest is None:
-            return f"{pairs} undecided, and up to {ahead.MOST_REPLICATES} more replicates would decide none."
+            return f"{pairs}: up to {ahead.MOST_REPLICATES} more replicates would not decide one."
         return (
-            f"{pairs} undecided, and {minutes:g} minutes are too few to decide one. "
+            f"{pairs}: less than is needed to decide one fits into {minutes:g} min. "
             f"Give it more: make decide MINUTES={max(1, round(decision.cheapest + 0.5))}"
         )
     return (
