@@ -87,7 +87,13 @@ def what_reruns():
 
 def _rerun_rows():
     for key, change, rules, trained, note in what_reruns():
-        trains = "" if not trained else "new runs" if key.startswith(("grid", "replicates", "more_replicates", "devices")) else "all runs"
+        trains = (
+            ""
+            if not trained
+            else "new runs"
+            if key.startswith(("grid", "replicates", "more_replicates", "devices"))
+            else "all runs"
+        )
         yield [f"`{key}`", _value(change), note or trains, ", ".join(f"`{name}`" for name in rules)]
 
 

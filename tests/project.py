@@ -76,7 +76,12 @@ def planned(folder, *arguments, **options):
     """What Snakemake would do in `folder` now: {rule: number of jobs}."""
     done = snakemake(folder, "--dry-run", *arguments, **options)
     assert done.returncode == 0, done.stdout
-    jobs, rows = {}, iter(done.stdout.splitlines())
+    return jobs_in(done.stdout)
+
+
+def jobs_in(said):
+    """{rule: number of jobs} of what Snakemake says in a dry run."""
+    jobs, rows = {}, iter(said.splitlines())
     for line in rows:
         if line.split() == ["job", "count"]:
             next(rows)

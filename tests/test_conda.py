@@ -13,6 +13,7 @@ from pathlib import Path
 
 import project
 import pytest
+from test_reruns import TABLE, change, expected
 
 from trainoff import records
 
@@ -120,6 +121,19 @@ def test_again_there_is_nothing_to_do_with_conda_and_without(finished_with_conda
     shutil.rmtree(folder / ".snakemake/metadata")
     assert "Nothing to be done" in with_conda(finished_with_conda, "--dry-run")
     assert project.planned(folder) == {}
+
+
+def test_a_changed_key_runs_the_same_again_as_without_conda(finished_with_conda):
+    folder, _ = finished_with_conda
+    different = {}
+    for key, (value, rules, trained, _) in TABLE.items():
+        change(folder, key, value)
+        jobs = project.jobs_in(with_conda(finished_with_conda, "--dry-run"))
+        jobs.pop("all", None)
+        if jobs != expected(rules, trained):
+            different[key] = jobs
+    change(folder, "title", project.TINY["title"])
+    assert not different
 
 
 def test_a_dockerfile_holds_the_environments_of_all_devices(finished_with_conda):
