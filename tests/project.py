@@ -8,7 +8,9 @@ import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+import numpy as np
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -32,6 +34,16 @@ def make(folder, experiment=TINY):
     shutil.copytree(ROOT, folder, ignore=ignored)
     (folder / "tiny.yaml").write_text(yaml.safe_dump(experiment))
     return folder
+
+
+def make_images(folder, classes):
+    """Fills `folder` with PNG images of noise. classes: {name of the class: how many}."""
+    generator = np.random.default_rng(0)
+    for name, number in classes.items():
+        (folder / name).mkdir(parents=True)
+        for place in range(number):
+            pixels = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{place}.png")
 
 
 # What must not be found in anything that a sweep writes.

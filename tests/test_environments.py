@@ -262,6 +262,8 @@ def verdicts_of(table):
 FIRST_LOSSES = 5e-6
 # Every framework on the CPU. One thread for PyTorch, whose threads wait for each other on a busy machine.
 THREE = project.TINY | {
+    "dataset": {"name": "folder", "path": "my images"},
+    "images": {"train": None, "validation": None},
     "devices": [
         "cpu-tensorflow",
         {
@@ -281,11 +283,12 @@ THREE = project.TINY | {
 
 @pytest.mark.slow
 def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(pythons, tmp_path):
-    """Without a conda client: every script runs in its environment's pins alone, from the images to the report.
+    """Without a conda client: every script runs in its environment's pins alone, from a folder of images to the report.
 
     Trained again, every framework gives the same losses to the bit, as `deterministic: true` says.
     """
     folder = project.make(tmp_path / "trainoff", THREE)
+    project.make_images(folder / "my images", {"apple": 60, "pear": 60, "quince": 60})
     jobs = listed_jobs(folder)
     assert set(pythons) == {job["environment"] for job in jobs}
     records = run_jobs(folder, jobs, pythons, lambda job: True)

@@ -4,11 +4,9 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import project
 import pytest
 import yaml
-from PIL import Image
 
 from trainoff import records
 
@@ -40,12 +38,7 @@ def test_text_is_classified_and_told_in_samples(tmp_path):
 @pytest.mark.slow
 def test_uneven_noise_in_a_folder_does_not_converge(tmp_path):
     folder = project.make(tmp_path / "trainoff")
-    generator = np.random.default_rng(0)
-    for name, number in {"Äpfel und Birnen": 90, "猫": 10}.items():
-        (folder / "my images" / name).mkdir(parents=True)
-        for place in range(number):
-            pixels = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / "my images" / name / f"{place}.png")
+    project.make_images(folder / "my images", {"Äpfel und Birnen": 90, "猫": 10})
     (folder / "my images" / "猫" / "notes.txt").write_text("no image")
     experiment = LESS | {
         "pathvars": {"results": "results/own"},
