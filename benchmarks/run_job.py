@@ -16,4 +16,5 @@ with open("jobs.json", encoding="utf-8") as file:
     job = json.load(file)[int(sys.argv[1])]
 sys.path.append("scripts")
 parts = {part: Named(job[part]) for part in ("input", "output", "params", "wildcards", "resources", "log")}
-runpy.run_path(job["script"], {"snakemake": type("Snakemake", (), parts)}, "__main__")
+# The rules of figures name their script by a param.
+runpy.run_path(job["script"].format(params=parts["params"]), {"snakemake": type("Snakemake", (), parts)}, "__main__")

@@ -324,11 +324,15 @@ FROM_SLURM = {
 }
 
 
-# What is measured runs in the environment of its device. Snakemake asks for it per job even where conda is not used: then one
-# answer does for all. --containerize collects the environments of the runs, and takes no function for what they do not need.
+# What is measured runs in the environment of its device. Snakemake asks for it per job even where conda is not used: then
+# trainings, of which there are thousands, name none, unless something is told of the environments. --containerize collects the
+# environments of the runs, and takes no function for what they do not need.
 ONE_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
 CONTAINERIZES = any(word.startswith("--containerize") for word in sys.argv)
-TRAIN_ENV = env_of if WITH_CONDA or CONTAINERIZES else ONE_ENV
+TELLS_ENVIRONMENTS = {"--lint", "--report"} & {word.split("=")[0] for word in sys.argv}
+TRAIN_ENV = (
+    env_of if WITH_CONDA or CONTAINERIZES else ONE_ENV if TELLS_ENVIRONMENTS else None
+)
 MEASURED_ENV = env_of if WITH_CONDA and not CONTAINERIZES else ONE_ENV
 
 

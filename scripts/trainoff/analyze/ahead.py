@@ -14,6 +14,8 @@ COLUMNS = [*AXES, "device", "baseline", "source", "more_replicates", "minutes", 
 EPOCH_COLUMNS = [*AXES, "device", "start_seconds", "epoch_seconds", "epoch_spread", "run_spread", "best_epochs"]
 # More replicates than this are not proposed: something else than patience is wanted.
 MOST_REPLICATES = 10
+# As many entries as one decision adds to an experiment, whose file has limits (trainoff.bounds).
+MOST_ENTRIES = 500
 # Standard errors between the estimate and what it is told from: two-sided and one-sided 95 %, with room for a bad draw.
 APART, WITHIN = 2.2, 1.9
 
@@ -78,7 +80,7 @@ def decide(found, runs, turns_minutes, budget):
     those are paid for.
     """
     replicates = found.dropna(subset=["more_replicates", "minutes"]).sort_values("minutes", kind="stable")
-    chosen = replicates[replicates["minutes"].cumsum() <= budget]
+    chosen = replicates[replicates["minutes"].cumsum() <= budget].head(MOST_ENTRIES)
     spent = float(chosen["minutes"].sum())
     turns = found[(found["source"] == "turns") & found["minutes"].notna()].sort_values("minutes", kind="stable")
     choices = []

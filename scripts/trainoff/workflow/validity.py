@@ -133,7 +133,8 @@ def settings_of(record):
 def judge(path, run, wanted, retry=()):
     """The Verdict on the record at `path`. run, wanted: as `identity` takes and gives them. retry: statuses to run again."""
     try:
-        record = json.loads(Path(path).read_bytes())
+        with open(path, "rb") as file:
+            record = json.loads(file.read())
     except FileNotFoundError:
         return Verdict(False)
     except (OSError, ValueError, RecursionError):
