@@ -42,6 +42,7 @@ HARMLESS = {
     "LD_LIBRARY_PATH": "/opt/cuda/lib64",
     "CUDA_HOME": "/opt/cuda",
     "TORCH_HOME": "/data/torch",
+    "PYTHON": "python3.12",
     "TRAINOFF_ANYTHING": "1",
     "TF_CLI_CONFIG_FILE": "/etc/terraform.rc",
 }
@@ -62,7 +63,7 @@ def test_what_changes_work_does_not_reach_a_child_and_what_says_where_things_are
     assert HARMLESS.items() <= there.items()
 
 
-def test_names_of_what_is_left_out_without_what_is_set_anew():
+def test_names_of_what_is_left_out_without_what_is_set_here():
     assert variables.left_out(HARMFUL | HARMLESS | {"OMP_NUM_THREADS": "1", "KERAS_HOME": "/x"}) == sorted(HARMFUL)
     assert "TF_ENABLE_ONEDNN_OPTS" in variables.sentence(["TF_ENABLE_ONEDNN_OPTS"])
     assert variables.sentence([]) == ""

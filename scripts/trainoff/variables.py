@@ -46,6 +46,7 @@ PASSED_ON = {
     "CUDA_MPS_PIPE_DIRECTORY",
     "CUDA_MPS_LOG_DIRECTORY",
     "TORCH_HOME",
+    "PYTHON",  # of make: which Python makes .venv
     "PYTHONHOME",
     "PYTHONNOUSERSITE",
     "PYTHONPYCACHEPREFIX",
@@ -65,7 +66,7 @@ OTHERS = (
     "TF_INPUT",
     "TF_PLUGIN_CACHE_DIR",
 )
-# Set anew for every process that trains, or by Snakemake for its jobs: a user's own are replaced and not told of.
+# Set for every process that trains, or by Snakemake for its jobs. A user's own values are replaced without a message.
 SET_HERE = {
     "CUDA_VISIBLE_DEVICES",
     "CUDA_DEVICE_ORDER",
@@ -91,7 +92,7 @@ def changes_work(name):
 
 
 def left_out(environment):
-    """Names of the variables of `environment` that are not passed on and not set anew either, sorted."""
+    """Names of the variables of `environment` that are neither passed on nor replaced, sorted."""
     return sorted(name for name in environment if changes_work(name) and name not in SET_HERE)
 
 
