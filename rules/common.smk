@@ -94,6 +94,11 @@ def project(path):
 
 # The files that the experiment is merged from; what a later one says counts.
 EXPERIMENT_FILES = " + ".join(map(os.path.relpath, workflow.configfiles))
+# The experiment's own file, as `make report CONFIG=` takes it; None for the default experiment and for files elsewhere.
+OWN_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
+CONFIG_FILE = (
+    OWN_FILES[0] if len(OWN_FILES) == 1 and not OWN_FILES[0].startswith("..") else None
+)
 if workflow.modifier.path_modifier.modifies_prefixes:
     raise WorkflowError(
         "module trainoff: prefix and replace_prefix are not possible, since finished runs are found by their paths. Instead set "
@@ -156,7 +161,7 @@ try:
     experiment_checks.check_devices(DEVICES, config, SCHEMA, MODELS)
     # What costs rest on; no training depends on it.
     ASSUMPTIONS = cost.assumptions(config, DEVICES, CATALOG)
-    # The device that the others are held to; not always one of the experiment's.
+    # The device that the others are compared with; not always one of the experiment's.
     REFERENCE = experiment.reference(DEVICES, CATALOG)
     SURVEY = merging.survey(config["imports"], DEVICES, REFERENCE, ORIGIN_FILE)
     experiment_checks.check_compared(config, SURVEY.devices, CATALOG)

@@ -77,6 +77,7 @@ rule write_report:
         devices=FIGURE_DEVICES,
         pair=PAIR,
         assumptions=ASSUMPTIONS,
+        config_file=CONFIG_FILE,
         settings=without_folders(
             {
                 key: value

@@ -13,19 +13,30 @@ from trainoff.report.gallery import FIGURES
 from trainoff.workflow.script import logged
 
 
-def main(tables, figures, title, devices, settings, parts, published, output, assumptions, pair):
+def main(tables, figures, title, devices, settings, parts, published, output, assumptions, pair, config_file=None):
     """Writes the page to `output`.
 
     tables: paths by name (Parquet). figures: {name: {"svg", "narrow" or None, "facts"}} of paths. devices: dicts with name,
     label and accelerator in the order of the experiment. settings: the experiment's keys. parts: folder of the template, style
     and scripts. published: path of the catalogue. assumptions: of trainoff.analyze.cost. pair: {"compare", "baseline"}.
+    config_file: see trainoff.report.estimates.next_steps.
     """
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}
     # What wall meters and declared powers say of a run stands in a table of its own.
     frames["runs"] = efficiency.with_energy(frames["runs"], frames["energy"])
     drawn = {name: _read(paths) for name, paths in figures.items()}
     text = page.render(
-        frames, drawn, title, devices, settings, Path(output).parent, parts, assumptions, pair, others.read(published)
+        frames,
+        drawn,
+        title,
+        devices,
+        settings,
+        Path(output).parent,
+        parts,
+        assumptions,
+        pair,
+        others.read(published),
+        config_file,
     )
     write_text(output, text)
 
@@ -54,4 +65,5 @@ if __name__ == "__main__":
             output=snakemake.output.page,
             assumptions=snakemake.params.assumptions,
             pair=snakemake.params.pair,
+            config_file=snakemake.params.config_file,
         )

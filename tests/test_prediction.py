@@ -12,7 +12,7 @@ import yaml
 import estimate_devices
 import plot_estimates
 from trainoff import numbers
-from trainoff.analyze import anchors, cost, estimates, hardware, networks, prediction, published
+from trainoff.analyze import anchors, cost, estimates, hardware, networks, prediction, published, tables
 from trainoff.errors import UserError
 from trainoff.report import estimates as words
 from trainoff.report import page, palette
@@ -261,3 +261,14 @@ def test_prices_in_another_currency_without_a_rate_are_unknown(sheets):
     config["money"]["currency"] = "EUR"
     found = cost.of_hardware({"m3-max": sheets["m3-max"]}, config, {})
     assert found["m3-max"] == {"purchase": None, "rental": None}
+
+
+def test_next_steps_name_the_experiment_and_all_the_minutes_that_they_take():
+    devices = synthetic.DEVICES[:1]
+    found = [(f"{rank}.json", one) for rank, one in enumerate(synthetic.records(devices))]
+    runs = tables.run_table(found).assign(accelerator="cpu")
+    steps = words.next_steps(runs, {"turns": {"minutes": 4}}, "presets/mine.yaml")
+    assert all("CONFIG=presets/mine.yaml" in step["command"] for step in steps)
+    assert steps[0]["minutes"].endswith("and up to 32 min of turns"), "8 configurations"
+    steps = words.next_steps(runs, {"turns": False})
+    assert "turns" not in steps[0]["minutes"] and not any("CONFIG" in step["command"] for step in steps)

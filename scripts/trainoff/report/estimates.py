@@ -1,5 +1,7 @@
 """Estimated speeds in words, and the answer of a page that measured one device only; no ratio mixes both kinds."""
 
+import math
+
 import pandas as pd
 
 from trainoff import configurations as naming
@@ -21,7 +23,7 @@ METHOD = (
 )
 
 
-def view(frames, published, devices, settings):
+def view(frames, published, devices, settings, config_file=None):
     """What the part of the page says, as plain values; None where there is nothing to say.
 
     frames: tables runs, rates, estimates and training_runs. published: the catalog's table, for the anchors' sources. devices:
@@ -55,7 +57,7 @@ def view(frames, published, devices, settings):
             for configuration in configurations
         ],
         "labels": list(dict.fromkeys(estimates["label"])),
-        "steps": next_steps(frames["runs"], settings) if len(devices) == 1 else [],
+        "steps": next_steps(frames["runs"], settings, config_file) if len(devices) == 1 else [],
         "method": METHOD,
     }
 
@@ -207,8 +209,11 @@ def _cells(estimates, configuration):
     ]
 
 
-def next_steps(runs, settings):
-    """What to do next with one device measured: [{text, command, minutes}]. Minutes come from how long the sweep took here."""
+def next_steps(runs, settings, config_file=None):
+    """What to do next with one device measured: [{text, command, minutes}]. Minutes come from how long the sweep took here.
+
+    runs: the table. config_file: the experiment's file as `make report CONFIG=` takes it, None for the default experiment.
+    """
     took = _minutes(runs)
     kind = next(iter(runs["accelerator"].dropna()), "cpu")
     second = {"cuda": "cuda cuda-torch", "metal": "metal mps-torch"}.get(kind, "cpu-tensorflow cpu-torch")
@@ -218,9 +223,11 @@ def next_steps(runs, settings):
         if took
         else "twice as long, and some minutes to install it"
     )
+    if settings.get("turns"):
+        configurations = len(runs[list(naming.AXES)].drop_duplicates())
+        both += f", and up to {math.ceil(settings['turns']['minutes'] * configurations)} min of turns"
     twice = f"about {max(1, round(2 * took))} min" if took else "twice as long as the first time"
-    config = settings.get("config") or ""
-    chosen = f" CONFIG={config}" if config else ""
+    chosen = f" CONFIG={config_file}" if config_file else ""
     elsewhere = "Measure a GPU: start this where there is one, such as a notebook, and copy results/bundle.zip into imports/ here"
     return [
         {

@@ -54,12 +54,13 @@ ACCURACY_NOTE = (
 )
 
 
-def render(frames, figures, title, devices, settings, folder, parts, assumptions, pair, published):
+def render(frames, figures, title, devices, settings, folder, parts, assumptions, pair, published, config_file=None):
     """The page as text.
 
     frames: tables by name. figures: {name: {"svg", "narrow" or None: text, "facts": dict}}. devices: dicts with name, label and
     accelerator. settings: keys of the experiment. folder: where the page will be. parts: the folder of the template, styles and
     scripts. assumptions: of analyze.cost. pair: {"compare", "baseline"} of the experiment. published: the catalogue's table.
+    config_file: the experiment's file for commands, None for the default experiment.
     """
     frames = frames | {"runs": rows.in_order(frames["runs"], folder)}
     frames["costs"] = explore.beside(frames["rates"], frames["costs"])
@@ -81,7 +82,7 @@ def render(frames, figures, title, devices, settings, folder, parts, assumptions
         "main_figures": [one for name, one in told.items() if FIGURES[name].main],
         "more_figures": [one for name, one in told.items() if not FIGURES[name].main],
         "money": spending,
-        "estimates": estimates.view(frames, published, ranked, settings),
+        "estimates": estimates.view(frames, published, ranked, settings, config_file),
         "economy_method": f"{efficiency.METHOD} {cost.METHOD}",
         "assumptions": economy.assumption_lines(assumptions, list(labels), labels),
         "constant": naming.constant_text(configurations),
