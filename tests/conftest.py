@@ -13,6 +13,7 @@ import project
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+from machine import Machine
 
 settings.register_profile(
     "default", max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -73,3 +74,15 @@ def trainings(pid):
 def copy(finished, tmp_path):
     """A copy of the finished experiment to change; file times are kept."""
     return shutil.copytree(finished, tmp_path / "trainoff", symlinks=True)
+
+
+@pytest.fixture
+def here(tmp_path):
+    """This machine, with runs on its CPU."""
+    return Machine(tmp_path / "here", ["cpu"])
+
+
+@pytest.fixture
+def there(tmp_path):
+    """Another machine, with runs on two GPUs, one of which failed."""
+    return Machine(tmp_path / "there", ["cuda", "v100"], failures={2: "crashed"})

@@ -8,7 +8,7 @@ import pandas as pd
 import project
 import pytest
 import yaml
-from test_bundles import EXPERIMENT, Machine
+from machine import EXPERIMENT, Machine
 
 from trainoff import axes, experiment, experiment_checks, records
 from trainoff.errors import UserError

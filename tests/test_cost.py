@@ -7,197 +7,19 @@ import pandas as pd
 import pytest
 import synthetic
 import yaml
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from project import ROOT
-from test_experiment import CATALOG, DEFAULT, SCHEMA, check, merged
+from test_experiment import CATALOG, DEFAULT
 
-import compute_cost as costs_script
 import plot_break_even
 import plot_cost
 import plot_efficiency
 import plot_energy
-from trainoff import experiment, experiment_checks, records
+from trainoff import experiment, records
 from trainoff.analyze import cost, efficiency, noise, pairs
-from trainoff.errors import UserError
 from trainoff.report import economy, figures, palette, words
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
-
-
-def test_a_kilowatt_for_an_hour_is_a_kilowatt_hour():
-    joules = 1000 * 3600
-    assert cost.electricity(joules, 0.3) == pytest.approx(0.3)
-    assert cost.carbon_grams(joules, 380) == pytest.approx(380)
-    assert cost.electricity(None, 0.3) is None and cost.electricity(joules, None) is None
-    assert cost.electricity(joules, 0) == 0, "free electricity is a price"
-
-
-def test_owning_spreads_the_price_over_the_hours_of_training():
-    assert cost.owning_per_second(PURCHASE) * 3600 == pytest.approx(1)
-    # Half an hour of training at 200 W, at 0.5 per kWh.
-    assert cost.owned(1800, 200 * 1800, PURCHASE, 0.5) == pytest.approx(0.5 + 0.05)
-    assert cost.owned(1800, None, PURCHASE, 0.5) is None
-    assert cost.owned(1800, 1.0, None, 0.5) is None
-
-
-def test_renting_bills_the_least_time_where_a_device_is_rented_for_that_work():
-    rental = {"per_hour": 1.083, "minimum_hours": 24}
-    assert cost.rented(1800, rental) == pytest.approx(1.083 / 2)
-    assert cost.rented(1800, rental, whole=True) == pytest.approx(1.083 * 24)
-    assert cost.rented(30 * 3600, rental, whole=True) == pytest.approx(1.083 * 30)
-    assert cost.rented(1800, None) is None
-
-
-@given(
-    st.floats(10, 1e5),
-    st.floats(0.01, 50),
-    st.sampled_from([0, 1, 24]),
-    st.floats(60, 1e5),
-    st.floats(60, 1e5),
-    st.floats(1e3, 1e9),
-)
-def test_break_even_is_the_smallest_number_that_trying_all_finds(
-    amount, per_hour, least, own_seconds, rent_seconds, joules
-):
-    purchase = {"amount": amount, "lifetime_years": 3, "utilisation": 0.3}
-    rental = {"per_hour": per_hour, "minimum_hours": least}
-    owner = {"seconds": own_seconds, "joules": joules, "purchase": purchase}
-    room = cost.most_trainings(own_seconds)
-    assume(room < 5000)
-    tried = next(
-        (
-            number
-            for number in range(1, room + 1)
-            if cost.owned_in_month(number, joules, purchase, 0.2) <= cost.rented_in_month(number, rent_seconds, rental)
-        ),
-        None,
-    )
-    found, reason = cost.break_even(owner, {"seconds": rent_seconds, "rental": rental}, 0.2)
-    assert found == tried or abs(found - tried) <= 1  # one where rounding decides
-    assert (found is None) == bool(reason)
-
-
-@pytest.mark.parametrize(
-    "accuracies, epochs",
-    [
-        ([0.5, 0.7, 0.8], 2),
-        ([0.7, 0.6, 0.8], 3),
-        ([0.7, 0.7, 0.6], 0),
-        ([0.1, math.nan, 0.9], 3),
-        ([], 0),
-    ],
-)
-def test_the_target_is_reached_where_the_accuracy_stays_above_it(accuracies, epochs):
-    assert costs_script.epochs_to_accuracy(accuracies, 0.7) == epochs
-
-
-def one(seconds, joules=100.0, reached=True):
-    return {"reached": reached, "seconds": seconds, "joules": joules, "images": 640, "epochs": 4}
-
-
-def test_runs_that_never_reach_the_target_count_as_endless():
-    never = one(math.inf, None, reached=False)
-    assert costs_script.typical([one(10), one(20), one(30)], 0.7)["seconds"] == 20
-    assert costs_script.typical([one(10), one(20), never], 0.7)["seconds"] == 20
-    assert costs_script.typical([one(10), never, never], 0.7)["seconds"] is None
-    assert costs_script.typical([one(10), never], 0.7)["seconds"] is None
-    assert costs_script.typical([one(10, 50.0), one(20, 90.0), never], 0.7)["joules"] == 90
-    assert costs_script.typical([one(10, None), one(20, 90.0)], 0.7)["joules"] is None
-    assert costs_script.typical([], 0.7)["seconds"] is None
-
-
-# Prices and what else the experiment says.
-
-
-@pytest.mark.parametrize(
-    "changes, key, words",
-    [
-        (
-            {"money": {"prices": {"cpu": {"rental": {"per_hour": 1, "currency": "USD", "date": "2026"}}}}},
-            "money.prices.cpu",
-            "source",
-        ),
-        (
-            {"money": {"prices": {"cpu": {"rental": {"per_hour": 1, "source": "abc", "date": "2026"}}}}},
-            "money.prices.cpu",
-            "currency",
-        ),
-        (
-            {
-                "money": {
-                    "prices": {"cpu": {"rental": {"per_hour": -1, "currency": "USD", "source": "abc", "date": "2026"}}}
-                }
-            },
-            "money.prices.cpu",
-            "-1",
-        ),
-        ({"money": {"electricity": {"per_kwh": -0.1}}}, "money.electricity.per_kwh", "0 or more"),
-        ({"money": {"electricity": {"date": 2026}}}, "money.electricity.date", "in quotes"),
-        ({"money": {"utilisation": 25}}, "money.utilisation", "up to 1"),
-        ({"money": {"lifetime_years": 0}}, "money.lifetime_years", "Years"),
-        ({"money": {"currency": "dollars"}}, "money.currency", "Three capital letters"),
-        ({"energy": {"carbon": {"grams_per_kwh": 380, "date": "2026"}}}, "energy.carbon", "source"),
-        ({"energy": {"declared": {"cpu": {"watts": 65}}}}, "energy.declared.cpu", "scope"),
-        (
-            {"energy": {"declared": {"cpu": {"watts": 0, "scope": "gpu", "source": "abc", "date": "2026"}}}},
-            "energy.declared.cpu.watts",
-            "above 0",
-        ),
-        ({"energy": {"wall_meters": [{"devices": ["cpu"]}]}}, "energy.wall_meters.0", "file"),
-        ({"energy": {"idle_seconds": 5}}, "energy.idle_seconds", "at least 18"),
-        ({"target_accuracy": 70}, "target_accuracy", "up to 1"),
-    ],
-)
-def test_mistakes_in_prices_and_powers_are_named(changes, key, words):
-    with pytest.raises(UserError) as caught:
-        check(merged(changes))
-    assert str(caught.value).startswith(f"config.yaml: {key}"), caught.value
-    assert words in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_the_catalogue_is_held_to_its_schema():
-    experiment_checks.check_catalog(CATALOG, SCHEMA)
-    wrong = copy.deepcopy(CATALOG)
-    del wrong["v100"]["prices"]["rental"]["source"]
-    with pytest.raises(UserError, match="catalog/devices.yaml: v100: prices.rental: 'source' is a required"):
-        experiment_checks.check_catalog(wrong, SCHEMA)
-
-
-def assumptions(**money):
-    config = merged({"money": money})
-    check(config)
-    return cost.assumptions(config, experiment.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]), CATALOG)
-
-
-def test_prices_come_from_the_experiment_before_the_catalogue():
-    found = assumptions(
-        prices={
-            "cuda": "h100",
-            "cpu": {"purchase": {"amount": 500, "currency": "USD", "source": "a shop", "date": "2025"}},
-        }
-    )
-    assert found["devices"]["cuda"]["rental"]["per_hour"] == CATALOG["h100"]["prices"]["rental"]["per_hour"]
-    assert found["devices"]["cuda"]["rental"]["source"] and found["devices"]["cuda"]["purchase"] is None
-    assert (
-        found["devices"]["cpu"]["purchase"] | {"amount": 500.0, "lifetime_years": 4, "utilisation": 0.25}
-        == found["devices"]["cpu"]["purchase"]
-    )
-    assert found["devices"]["m1-mini"]["purchase"]["verified"] is False
-    with pytest.raises(UserError, match="no prices of 'cpu'"):
-        assumptions(prices={"cuda": "cpu"})
-
-
-def test_currencies_are_mixed_by_a_given_rate_only():
-    euros = {"purchase": {"amount": 500, "currency": "EUR", "source": "a shop", "date": "2025"}}
-    with pytest.raises(UserError, match="in EUR and the report in USD"):
-        assumptions(prices={"cpu": euros})
-    found = assumptions(prices={"cpu": euros}, exchange={"EUR": {"rate": 1.1, "source": "a bank", "date": "2026-01"}})
-    assert found["devices"]["cpu"]["purchase"]["amount"] == pytest.approx(550)
-
-
-# Whole experiments: cpu has no meter, cuda an NVIDIA counter, metal Apple's.
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import zeus.device.gpu
 import zeus.device.gpu.nvidia
 import zeus.device.soc
 from project import ROOT
+from test_train import RUN
 
 from trainoff import devices, nvidia
 from trainoff.files import write_text
@@ -291,7 +292,7 @@ def test_idle_power_is_measured_once_in_a_session(monkeypatch, tmp_path):
     assert ask(seconds=0)["watts"] is None and len(measured) == 1
     monkeypatch.setattr(idling.psutil, "boot_time", lambda: 0.0)
     ask()
-    assert len(measured) == 2, "the machine was started anew"
+    assert len(measured) == 2, "the machine was restarted"
 
 
 def test_the_idle_process_runs_and_says_why_there_is_nothing(tmp_path, monkeypatch):
@@ -301,3 +302,34 @@ def test_the_idle_process_runs_and_says_why_there_is_nothing(tmp_path, monkeypat
     monkeypatch.setattr(devices, "require", lambda accelerator, index: None)
     found = idling.of_session(tmp_path, device, 18, tmp_path / "log", lambda words: None)
     assert found["watts"] is None and found["reason"]
+
+
+def test_the_counter_is_read_around_the_clock(monkeypatch):
+    """Synchronise, counter, clock, train, synchronise, clock, counter, validate: nothing but training is timed."""
+    from trainoff.measure import protocol
+
+    order = []
+    parts = {
+        "backend": types.SimpleNamespace(
+            synchronize=lambda model: order.append("synchronize"), peak_memory=lambda model: None
+        ),
+        "meter": types.SimpleNamespace(
+            start=lambda: order.append("meter"), stop=lambda seconds: (order.append("meter"), (seconds * 70, None))[1]
+        ),
+    }
+    clock = iter(range(100))
+    monkeypatch.setattr(
+        protocol, "time", types.SimpleNamespace(perf_counter=lambda: (order.append("clock"), next(clock))[1])
+    )
+    events = []
+    windows = protocol.Windows(RUN, {}, report=events.append, **parts)
+    windows._validate = lambda: (order.append("validate"), {"loss": 1.0, "accuracy": 0.5})[1]
+    windows.on_epoch_begin(0)
+    order.append("train")
+    windows.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5})
+    expected = ["synchronize", "meter", "clock", "train", "synchronize", "clock", "meter"]
+    assert order[:7] == expected and order[7:] == ["clock", "validate", "clock"]
+    (event,) = [event for event in events if "window" in event]
+    assert (
+        event["window"]["energy_joules"] == 70 * event["window"]["seconds"] and event["window"]["energy_reason"] is None
+    )

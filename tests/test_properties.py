@@ -21,8 +21,8 @@ import synthetic
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
+from machine import EXPERIMENT, Machine, entry
 from project import ROOT
-from test_bundles import EXPERIMENT, Machine, entry
 from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 
 import aggregate_runs

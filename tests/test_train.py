@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import psutil
 import pytest
-import yaml
 from project import ROOT
 
 import prepare_images
@@ -322,55 +321,6 @@ def test_calibrated_random_features_differ_from_image_to_image(data):
     assert spread(calibrated) > 100 * spread(raw)
 
 
-@pytest.mark.parametrize(
-    "application, module, multiply_adds",
-    [
-        ("MobileNetV2", "mobilenet_v2", 300e6),  # Sandler et al. 2018, table 4
-        ("ResNet50", "resnet", 3.8e9),  # He et al. 2015, table 1
-    ],
-)
-def test_operations_are_counted_as_the_papers_count_them(application, module, multiply_adds):
-    from trainoff.measure import models
-
-    architecture = {"application": application, "module": module}
-    model, _ = models.build(architecture, (224, 224, 3), "uint8", 1000, 0.0, True, None, 0)
-    assert models.flops_per_image(model) == pytest.approx(2 * multiply_adds, rel=0.06)
-
-
-MODELS = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
-
-
-def test_the_catalogue_holds_every_classifier_of_keras():
-    import keras
-
-    classifiers = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert {entry["application"] for entry in MODELS.values()} == classifiers
-    assert list(MODELS) == [entry["application"].lower() for entry in MODELS.values()]
-    for entry in MODELS.values():
-        assert hasattr(getattr(keras.applications, entry["module"]), "preprocess_input")
-
-
-@pytest.mark.parametrize(
-    "name, img_dim", [("mobilenetv2", 96), ("mobilenetv2", 100), ("mobilenet", 128), ("vgg16", 64)]
-)
-def test_weights_are_fetched_from_where_keras_fetches_them(name, img_dim, monkeypatch):
-    import keras
-    from keras.src.utils import file_utils
-
-    class Fetched(Exception):
-        pass
-
-    def get_file(fname, origin, **options):
-        raise Fetched(origin)
-
-    monkeypatch.setattr(file_utils, "get_file", get_file)
-    published = MODELS[name]["weights"]
-    size = img_dim if img_dim in published["sizes"] else published["default_size"]
-    with pytest.raises(Fetched) as asked:
-        getattr(keras.applications, MODELS[name]["application"])(include_top=False, input_shape=(img_dim, img_dim, 3))
-    assert str(asked.value) == published["url"].format(size=size)
-
-
 # A training whose processor's counter is a file; everything else is as always, zeus and its watching process included.
 METERED_CHILD = """
 import sys
@@ -420,32 +370,3 @@ def test_a_counter_is_read_while_the_run_trains(data, tmp_path, monkeypatch):
     assert record["energy"]["mean_watts"] == pytest.approx(50, rel=0.3)
     left = [process.pid for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(tmp_path)]
     assert left == [os.getpid()], "only this process is still in that folder"
-
-
-def test_the_counter_is_read_around_the_clock(monkeypatch):
-    """Synchronise, counter, clock, train, synchronise, clock, counter, validate: nothing but training is timed."""
-    from trainoff.measure import protocol
-
-    order = []
-    parts = {
-        "backend": SimpleNamespace(
-            synchronize=lambda model: order.append("synchronize"), peak_memory=lambda model: None
-        ),
-        "meter": SimpleNamespace(
-            start=lambda: order.append("meter"), stop=lambda seconds: (order.append("meter"), (seconds * 70, None))[1]
-        ),
-    }
-    clock = iter(range(100))
-    monkeypatch.setattr(protocol, "time", SimpleNamespace(perf_counter=lambda: (order.append("clock"), next(clock))[1]))
-    events = []
-    windows = protocol.Windows(RUN, {}, report=events.append, **parts)
-    windows._validate = lambda: (order.append("validate"), {"loss": 1.0, "accuracy": 0.5})[1]
-    windows.on_epoch_begin(0)
-    order.append("train")
-    windows.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5})
-    expected = ["synchronize", "meter", "clock", "train", "synchronize", "clock", "meter"]
-    assert order[:7] == expected and order[7:] == ["clock", "validate", "clock"]
-    (event,) = [event for event in events if "window" in event]
-    assert (
-        event["window"]["energy_joules"] == 70 * event["window"]["seconds"] and event["window"]["energy_reason"] is None
-    )
