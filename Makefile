@@ -176,7 +176,7 @@ environment:
 development: environment
 	@locks/install.sh dev
 
-# Base first: the other parts are held to its versions.
+# Base first: the other parts follow its versions.
 lock:
 	@for part in base build dev cuda torch torch-cpu jax jax-cuda slurm trackers conda; do \
 	    UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \

@@ -110,9 +110,9 @@ def ratios_of(rates):
 
 
 def ratio_of(bound, configurations):
-    """A ratio over configurations, each given as its pairs, held to `bound`: the geometric mean of their medians.
+    """A ratio over configurations, each given as its pairs, compared with `bound`: the geometric mean of their medians.
 
-    Bootstrapped by drawing pairs anew within each configuration.
+    Bootstrapped by drawing pairs again within each configuration.
     """
 
     def mean_of_medians(*samples, axis=-1):

@@ -4,8 +4,8 @@
     python benchmarks/own_data.py --images 500 --photos 50 --minutes 0.1    # a first look
 
 Makes the images, prepares them by the project's own steps from a folder, and takes windows of the same training in turns on
-the prepared folder and on a prepared archive in CIFAR-10's layout. Writes results/benchmarks/own_data.json. A bound is missed
-when the whole interval of its ratio lies below it, or when preparing leaves cores idle; the exit status is then 1.
+the prepared folder and on a prepared archive in CIFAR-10's layout. Writes results/benchmarks/own_data.json. The exit status
+is 1 if the whole interval of a ratio lies below its bound, or if preparing leaves cores idle.
 """
 
 import argparse

@@ -46,7 +46,7 @@ rule fetch_weights:
         "../envs/analysis.yaml"
     params:
         url=url_of_weights,
-        # Outlives the download, so that a later one is held to the first.
+        # Outlives the download, so that a later one is compared with the first.
         hashes="results/downloads/weights/sha256.json",
     script:
         "../scripts/fetch_weights.py"

@@ -10,7 +10,7 @@ from trainoff.workflow.script import logged
 def main(probes, runs, reference, csv, parquet, imported=None):
     """Writes the parity table. probes: paths of probe.json files; runs: path of the table of runs (parquet).
 
-    imported: folder of records of other machines, None without any. Their devices are held to the reference of their own
+    imported: folder of records of other machines, None without any. Their devices are compared with the reference of their own
     machine, and that to `reference`.
     """
     machines = {reference: [parity.read(path) for path in probes]}

@@ -19,7 +19,7 @@ def words(since, results):
         return f"Report: {report}"
     with open(Path(results, "tables/runs.csv"), encoding="utf-8", newline="") as file:
         runs = sum(1 for _ in csv.DictReader(file))
-    return f"Everything was finished already: {runs} runs, nothing done anew.\nReport: {report}"
+    return f"Everything was finished already: {runs} runs, nothing was run again.\nReport: {report}"
 
 
 def results_of(configs):

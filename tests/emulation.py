@@ -1,6 +1,6 @@
 """Emulated machines: made-up programs and files in place of a machine's own, by tests/machines.yaml.
 
-Run, it writes the table in docs/devices.md anew.
+Run, it writes the table in docs/devices.md again.
 """
 
 import os

@@ -234,7 +234,7 @@ def corrupted_array(folder):
     expect(code != 0 and not run_files(folder)[1].exists(), "a run was trained on damaged images")
     expect("--forcerun prepare_images" in words, f"no sentence:\n{words}")
     expect(run_to_end(folder, "--forcerun", "prepare_images")[0] == 0, "what the sentence says did not help")
-    return "noticed before training (one bit of 300,000 bytes); made anew as the sentence says"
+    return "noticed before training (one bit of 300,000 bytes); made again as the sentence says"
 
 
 def out_of_memory(folder):

@@ -93,7 +93,7 @@ def test_a_job_takes_what_its_start_chose_though_the_driver_fails_meanwhile(emul
     chosen = choosing.here()
     monkeypatch.setattr(nvidia, "listing", lambda: nvidia.Listing((), "it fails"))
     assert choosing.here(decide=False).picks == chosen.picks
-    assert [pick.name for pick in choosing.here().picks] == ["cpu"], "another start chooses anew"
+    assert [pick.name for pick in choosing.here().picks] == ["cpu"], "another start chooses again"
 
 
 def test_pytorch_s_own_list_is_asked_when_it_starts():

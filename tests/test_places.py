@@ -118,7 +118,7 @@ def test_parts_whose_libraries_lie_in_the_same_folder_take_turns(place, tmp_path
     assert install("cuda")[0] == "12"
     assert install("torch") == ["13", "build = 'gpu'\n"]
     assert install("torch") == ["13", "build = 'gpu'\n"]
-    assert install("cuda")[0] == "12", "installed anew, not taken for what is there"
+    assert install("cuda")[0] == "12", "installed again, not taken for what is there"
 
 
 def test_jobs_start_under_a_path_with_spaces(tmp_path):

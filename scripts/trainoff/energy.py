@@ -1,7 +1,7 @@
 """What the windows of one run say about its energy. Standard library only: the training process itself calls it.
 
 Joules are watts times seconds; a window's figure is over exactly the images and seconds of that window. A change to this
-file trains every run anew.
+file trains every run again.
 """
 
 import statistics

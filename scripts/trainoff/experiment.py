@@ -192,7 +192,7 @@ def settings(config):
 
 
 def reference(devices, catalog):
-    """The device entry that the others are held to: TensorFlow on a CPU, of the experiment or else of the catalogue."""
+    """The device entry that the others are compared with: TensorFlow on a CPU, of the experiment or else of the catalogue."""
     for device in devices:
         if (device["backend"], device["accelerator"]) == ("tensorflow", "cpu"):
             return device

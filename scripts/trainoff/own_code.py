@@ -36,7 +36,7 @@ def require_unchanged(architecture):
     if _entry("models", source)["sha256"] != architecture["sha256"]:
         raise UserError(
             f"{next(iter(source.values()))} was changed since this start was planned, so its runs would be of two models. "
-            "Start again: what the old one trained is trained anew."
+            "Start again: what the old one trained is trained again."
         )
 
 

@@ -39,7 +39,7 @@ FINAL_ACCURACY = 0.02
 LEAST_REPLICATES = 3
 LEVEL = 0.05
 
-# Runs that may be held to each other: the same configuration of the same work.
+# Runs that may be compared with each other: the same configuration of the same work.
 SAME_WORK = [*AXES, "protocol_version", "dataset_sha256", "images_sha256", "weights_sha256"]
 
 METHOD = (
@@ -90,8 +90,8 @@ def read(path):
 def table(probes, runs, reference):
     """One row per device, model, precision, XLA or not, and check, with the columns COLUMNS.
 
-    probes: records as `read` gives; runs: the table of runs; reference: name of the device that all are held to, whose
-    own float32 is not held to itself.
+    probes: records as `read` gives; runs: the table of runs; reference: name of the device that all are compared with, whose
+    own float32 is not compared with itself.
     """
     known = {tuple(one["run"][key] for key in ("device", "model", "precision", "xla")): one for one in probes}
     rows = []
@@ -125,7 +125,7 @@ def table(probes, runs, reference):
 def table_of_machines(machines, runs, reference):
     """The table over several machines; machines: {name of a machine's reference: its probes}.
 
-    Every machine's devices are held to its own reference, and that, where it can be, to `reference`, this machine's.
+    Every machine's devices are compared with its own reference, and that, where it can be, to `reference`, this machine's.
     """
     tables = []
     for own, probes in machines.items():
@@ -181,7 +181,7 @@ def _compare(probe, reference, what, tolerance, unit):
 
 
 def _obstacle(probe, reference, what):
-    """Why two probes cannot be held to each other, "" when they can."""
+    """Why two probes cannot be compared with each other, "" when they can."""
     if reference is None:
         return "the reference was not probed"
     for one, words in ((probe, "the probe"), (reference, "the reference's probe")):
@@ -265,7 +265,7 @@ class Standing:
         if self.table is None:
             return "not_needed"
         verdicts = {row["check"]: row["verdict"] for row in self.rows.get((device, model, precision, bool(xla)), [])}
-        # The reference of another machine is held to this machine's, and has rows too.
+        # The reference of another machine is compared with this machine's, and has rows too.
         if not verdicts and device in self.references and (precision, bool(xla)) == REFERENCE_SETTING:
             return "same"
         if "departs" in verdicts.values():

@@ -171,7 +171,7 @@ def read(path):
 
 
 def run_table(found, folder=None):
-    """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed anew from the windows.
+    """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed again from the windows.
 
     folder: where the results are; the table names records by their paths in it, so that it tells no other folder. None for
     paths as they are.

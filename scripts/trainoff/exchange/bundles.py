@@ -144,12 +144,12 @@ def read(path):
             if name.endswith("/train.log") and listed["bytes"] > bounds.BUNDLE_LOG_BYTES:
                 raise UserError(
                     f"{path}: {name} is larger than {bounds.BUNDLE_LOG_BYTES >> 10} KiB. Expected the last lines of a log; make "
-                    "the bundle anew."
+                    "the bundle again."
                 )
             content = _member(archive, path, name)
             if len(content) != listed["bytes"] or hashlib.sha256(content).hexdigest() != listed["sha256"]:
                 raise UserError(
-                    f"{path}: {name} is not what was bundled: its hash does not fit. Copy the bundle again, or make it anew."
+                    f"{path}: {name} is not what was bundled: its hash does not fit. Copy the bundle again, or make it again."
                 )
             if name.endswith("/train.log"):
                 yield name, content.decode("utf-8", "replace")
@@ -162,7 +162,7 @@ def read(path):
                 if name != f"{run_folder(record['run'])}/metrics.json" or record["run"]["device"] not in devices:
                     raise UserError(
                         f"{path}: {name} holds another run than its name says. Expected a bundle as trainoff writes it; "
-                        "make it anew."
+                        "make it again."
                     )
                 require_device(record, devices[record["run"]["device"]], f"{path}: {name}")
             else:
@@ -173,7 +173,7 @@ def read(path):
                 if len({len(row) for row in record["logits"] or ()}) > 1:
                     raise UserError(
                         f"{path}: {name}: logits: rows of several lengths. Expected a bundle as trainoff writes it; make it "
-                        "anew."
+                        "again."
                     )
                 if name != probe_name(record["run"]) or record["run"]["device"] not in {
                     *devices,
@@ -181,7 +181,7 @@ def read(path):
                 }:
                     raise UserError(
                         f"{path}: {name} holds another probe than its name says. Expected a bundle as trainoff writes "
-                        "it; make it anew."
+                        "it; make it again."
                     )
             yield name, record
 
@@ -192,12 +192,12 @@ def checked_record(content, where):
     if content.count(b'"epoch"') > bounds.RECORD_EPOCHS:
         raise UserError(
             f"{where}: holds more than {bounds.RECORD_EPOCHS:,} epochs. Expected a record as a training writes it; make the "
-            "bundle anew where it comes from."
+            "bundle again where it comes from."
         )
     record = parsed(content, where)
     if isinstance(record, dict | list):
         claims.require_few_keys(record, where)
-    records.check(record, where, remedy="make the bundle anew where it comes from")
+    records.check(record, where, remedy="make the bundle again where it comes from")
     claims.check(record, where)
     return record
 
@@ -206,7 +206,7 @@ def _checked_series(content, where):
     """The text of a series of readings. Raises UserError for one that is too large or holds anything else."""
     if len(content) > bounds.SERIES_BYTES:
         raise UserError(
-            f"{where}: is larger than {bounds.SERIES_BYTES >> 20} MiB. Expected readings of one run; make the bundle anew."
+            f"{where}: is larger than {bounds.SERIES_BYTES >> 20} MiB. Expected readings of one run; make the bundle again."
         )
     text = content.decode("utf-8", "replace")
     series.parsed(text, where)
@@ -220,7 +220,7 @@ def require_device(record, listed, where):
         if found is not None and listed.get(key) is not None and found != listed[key]:
             raise UserError(
                 f"{where}: device.{own}: it ran on {one_line(found, 60)}, its bundle lists {one_line(listed[key], 60)} for this "
-                "device. Expected one chip per device of a machine; give each a name of its own, and make the bundle anew."
+                "device. Expected one chip per device of a machine; give each a name of its own, and make the bundle again."
             )
 
 
@@ -232,7 +232,7 @@ def _check_probe_size(record, where):
     if len(sizes) > bounds.PROBE_ROWS or sum(sizes) > bounds.PROBE_VALUES:
         raise UserError(
             f"{where}: holds more than {bounds.PROBE_ROWS:,} rows of outputs or {bounds.PROBE_VALUES:,} values. Expected a "
-            "bundle as trainoff writes it; make it anew."
+            "bundle as trainoff writes it; make it again."
         )
 
 
@@ -284,23 +284,23 @@ def _manifest_of(archive, path):
     _check_schema(manifest, f"{path}: {MANIFEST}")
     if manifest["id"] != id_of(manifest):
         raise UserError(
-            f"{path}: {MANIFEST} is not what was bundled: its hash does not fit. Copy the bundle again, or make it anew."
+            f"{path}: {MANIFEST} is not what was bundled: its hash does not fit. Copy the bundle again, or make it again."
         )
     if {*names} != {MANIFEST, *manifest["files"]}:
         odd = min({*names} ^ {MANIFEST, *manifest["files"]})
         raise UserError(
             f"{path}: {odd[:200]!r} is listed and missing, or there and not listed. Expected a bundle as trainoff writes it; "
-            "make it anew."
+            "make it again."
         )
     if manifest["reference"] is None and any(name.startswith("parity/") for name in names):
         raise UserError(
-            f"{path}: holds probes and names no reference. Expected a bundle as trainoff writes it; make it anew."
+            f"{path}: holds probes and names no reference. Expected a bundle as trainoff writes it; make it again."
         )
     if not any(name.endswith("/metrics.json") for name in names):
         raise UserError(f"{path}: holds no run. Train something there first, then bundle again.")
     names_of_devices = [device["name"] for device in manifest["devices"]]
     if len(set(names_of_devices)) < len(names_of_devices):
-        raise UserError(f"{path}: lists a device twice. Expected a bundle as trainoff writes it; make it anew.")
+        raise UserError(f"{path}: lists a device twice. Expected a bundle as trainoff writes it; make it again.")
     return manifest
 
 
@@ -327,7 +327,7 @@ def _check_entries(entries, path):
             seen.add(entry.filename)
             continue
         raise UserError(
-            f"{path}: {entry.filename[:200]!r} {reason}. Nothing of this archive was used; make the bundle anew."
+            f"{path}: {entry.filename[:200]!r} {reason}. Nothing of this archive was used; make the bundle again."
         )
     if len(entries) > bounds.BUNDLE_FILES or sum(entry.file_size for entry in entries) > bounds.BUNDLE_UNPACKED_BYTES:
         raise UserError(
@@ -342,7 +342,7 @@ def _member(archive, path, name):
         return archive.read(name)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise UserError(
-            f"{path}: {name} is damaged ({one_line(error)}). Copy the bundle again, or make it anew."
+            f"{path}: {name} is damaged ({one_line(error)}). Copy the bundle again, or make it again."
         ) from error
 
 
@@ -392,5 +392,5 @@ def _check_schema(value, where, part=None):
     if error is not None:
         key = one_line(".".join(str(step) for step in error.absolute_path), most=200) or "it"
         raise UserError(
-            f"{where}: {key}: {one_line(error.message)}. Expected a bundle as trainoff writes it; make it anew."
+            f"{where}: {key}: {one_line(error.message)}. Expected a bundle as trainoff writes it; make it again."
         )

@@ -36,7 +36,7 @@ def check(record, where):
     """Raises UserError for a valid record that is too large, holds impossible numbers or times, or contradicts its epochs."""
     for key, words in _faults(record):
         raise UserError(
-            f"{where}: {one_line(key, 100)}: {one_line(words)}. Expected a record as a training writes it; make the bundle anew "
+            f"{where}: {one_line(key, 100)}: {one_line(words)}. Expected a record as a training writes it; make the bundle again "
             "where it comes from."
         )
 
@@ -49,7 +49,7 @@ def require_few_keys(value, where):
         if isinstance(part, dict) and len(part) > bounds.RECORD_KEYS:
             raise UserError(
                 f"{where}: an object with more than {bounds.RECORD_KEYS} keys. Expected a record as a training writes it; make "
-                "the bundle anew where it comes from."
+                "the bundle again where it comes from."
             )
         todo += [one for one in (part.values() if isinstance(part, dict) else part) if isinstance(one, dict | list)]
 

@@ -49,7 +49,7 @@ class Survey:
 def survey(places, devices, reference, origin_file):
     """The Survey of an experiment.
 
-    places: its key `imports`. devices: its own entries. reference: the entry that they are held to. origin_file: holds
+    places: its key `imports`. devices: its own entries. reference: the entry that they are compared with. origin_file: holds
     this folder's name to others.
     """
     manifests = {}
@@ -82,7 +82,7 @@ def require_one_chip(manifests):
                 raise UserError(
                     f"{other} and {path} come from one project folder ({manifest['origin']}), and its device {device['name']} is "
                     f"{one_line(first, 60)} in one and {one_line(chip, 60)} in the other. Expected one chip: was the folder "
-                    "copied to another machine? Delete results/.origin there, and make its bundle anew."
+                    "copied to another machine? Delete results/.origin there, and make its bundle again."
                 )
 
 
@@ -164,7 +164,7 @@ def settings_text(experiment, where="the experiment"):
     text = validity.words_of_settings(values)
     if len(text) > LONGEST_SETTINGS:
         raise UserError(
-            f"{where}: the training settings are {len(text):,} characters long. Expected a few; make the bundle anew."
+            f"{where}: the training settings are {len(text):,} characters long. Expected a few; make the bundle again."
         )
     return text
 
@@ -293,7 +293,7 @@ def _own_record(run, where, read, results):
     raise UserError(
         f"{where}: is in the name of this project folder (results/.origin), which has no such run. Expected runs that are here; "
         "was this folder, or results/.origin, copied? Delete results/.origin on one of the machines and make its bundle "
-        "anew, or take this one out of imports."
+        "again, or take this one out of imports."
     )
 
 

@@ -23,7 +23,7 @@ def name(record):
 
 
 def identity(record):
-    """16 hexadecimal digits: the same for the same run, another one when it was trained anew."""
+    """16 hexadecimal digits: the same for the same run, another one when it was trained again."""
     facts = {**record["run"], "started_at": record["provenance"]["started_at"]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -25,6 +25,6 @@ def check_prepared(files, facts):
                 else f"holds other data than {rule} wrote there"
             )
             raise UserError(
-                f"{os.path.relpath(Path(paths[0]).parent)} {what}. Start once with --forcerun {rule} to make it anew; finished "
+                f"{os.path.relpath(Path(paths[0]).parent)} {what}. Start once with --forcerun {rule} to make it again; finished "
                 "runs are kept."
             )

@@ -43,7 +43,7 @@ class Ending:
 
 
 class ControllerGone(UserError):
-    """Whoever started this job was killed: nobody waits for its result, and the next start will do it anew."""
+    """Whoever started this job was killed: nobody waits for its result, and the next start will do it again."""
 
 
 def name_controller():
