@@ -176,14 +176,17 @@ def test_what_cannot_be_estimated_is_refused_with_what_would_help(tmp_path, shee
         ({}, "estimated", None),
     ],
 )
-def test_the_standing_of_a_configuration(change, status, reason, predictor, sheets, counts):
+def test_the_standing_of_a_configuration(change, status, reason, sheets, counts):
     values = {"model": "mobilenetv2", "batch_size": 32, "img_dim": 96, "trainable": True, "precision": "float32"}
     row = values | {"backend": "tensorflow", "device": "v100", "device_memory_gb": 16, "xla": False} | change
     work = counts.work(row["model"], row["img_dim"])
-    query = work and anchors.observation(estimates._query(row, sheets["v100"]), sheets["v100"], "cuda", work)
-    own = predictor.table[predictor.table["device"] == "v100"]
-    row |= estimates._memory(row, work)
-    assert estimates._standing(row, own, work, query) == {"status": status, "reason": reason}
+    task = work and anchors.observation(estimates._query(row, sheets["v100"]), sheets["v100"], "cuda", work)
+    row |= estimates._memory(row, work) | {"anchors": 1}
+    assert estimates._standing(row, False, work, task) == {"status": status, "reason": reason}
+    assert estimates._standing(row, True, work, task)["status"] == "measured"
+    if reason is None:
+        found = estimates._standing(row | {"anchors": 0}, False, work, task)
+        assert found == {"status": "refused", "reason": "no_anchor"}
 
 
 def test_a_run_on_a_device_becomes_its_best_anchor(tmp_path, sheets):
@@ -249,7 +252,7 @@ def test_sources_that_contradict_each_other_widen_the_interval(predictor, timing
         row["images_per_second"], row["images_per_second"] * 0.99, row["images_per_second"] * 1.01, {}
     )
     query = row.to_dict() | {"batch_size": 256}
-    wide = estimates._widened(found, query, table, query)
+    wide = estimates._widened(found, estimates.Known(table).quoted(query))
     same = table[(table["device"] == "a100") & (table["model"] == "resnet50") & (table["software"] == "torch")]
     same = same[(same["precision"] == "mixed_float16") & same["batch_size"].between(128, 512)]["images_per_second"]
     if same.nunique() > 1:

@@ -120,11 +120,11 @@ def epochs(rates, runs, windows):
     T. Kalibera and R. Jones (2013), Rigorous benchmarking in reasonable time, section 6: the square root of
     start seconds / epoch seconds × variance between epochs / variance between processes.
     """
-    counted = windows[~windows["warm_up"].astype(bool)]
+    counted, runs = _by_result(windows[~windows["warm_up"].astype(bool)]), _by_result(runs)
     rows = []
     for row in rates.dropna(subset="images_per_second").to_dict("records"):
-        own = _of(counted, row)
-        starts = _of(runs, row)[["import_seconds", "build_seconds", "first_step_seconds"]].sum(axis=1, min_count=3)
+        own, its_runs = (groups[_key(row, row["device"])] for groups in (counted, runs))
+        starts = its_runs[["import_seconds", "build_seconds", "first_step_seconds"]].sum(axis=1, min_count=3)
         logs = own["images_per_second"].map(math.log)
         within = logs - logs.groupby(own["replicate"]).transform("mean")
         degrees = len(own) - own["replicate"].nunique()
@@ -144,11 +144,9 @@ def epochs(rates, runs, windows):
     return pd.DataFrame(rows, columns=EPOCH_COLUMNS).astype({"best_epochs": "Int64"})
 
 
-def _of(table, row):
-    chosen = table["device"] == row["device"]
-    for axis in AXES:
-        chosen &= table[axis] == row[axis]
-    return table[chosen]
+def _by_result(table):
+    """{(device, axes): rows of the table}."""
+    return dict(iter(table.groupby(["device", *AXES], sort=False)))
 
 
 def _key(row, device):

@@ -1,5 +1,6 @@
 """Tables of estimates: every configuration on every device of `predict:`, and what one training takes on all devices."""
 
+import collections
 import itertools
 
 import pandas as pd
@@ -68,28 +69,57 @@ def estimate(rates, runs, wanted, hardware, counts, published, timings):
     quoted, _ = anchors.published(published, hardware, counts)
     measured = anchors.measured(rates, runs, hardware, counts)
     observed = pd.concat([table for table in (quoted, measured) if len(table)], ignore_index=True)
+    known = Known(observed)
     backend = _backend(runs)
     rows, queries, pending = [], [], []
     for configuration, key in itertools.product(all_configurations(runs), wanted):
         values, sheet = dict(zip(AXES, configuration, strict=True)), hardware[key]
         work = counts.work(values["model"], values["img_dim"])
         row = values | {"device": key, "label": sheet["label"], "device_class": sheet["class"], "backend": backend}
-        own = observed[observed["device"] == key]
+        own = known.anchors.get(key, [])
         row |= {"anchors": len(own), "device_memory_gb": sheet["memory_gb"]}
-        row |= {"newest": str(own["date"].max()) if len(own) else None}
-        query = work and anchors.observation(_query(row, sheet), sheet, sheet["class"], work)
+        row |= {"newest": max((anchor["date"] for anchor in own), default=None)}
+        query = _query(row, sheet)
+        task = work and anchors.observation(query, sheet, sheet["class"], work)
         row |= _memory(row, work)
-        row |= _standing(row, own, work, query)
+        row |= _standing(row, known.is_measured(query), work, task)
         rows.append(row)
         if row["status"] == "estimated":
-            queries.append(query)
+            queries.append(task)
             pending.append(row)
     if queries:
         predictor = Predictor(observed, timings)
         for row, query, found in zip(pending, queries, predictor.estimate(pd.DataFrame(queries)), strict=True):
             row |= {"images_per_second": found.images_per_second}
-            row |= _widened(found, row, observed, query) | {"nearest": _nearest(found, row, observed)}
+            row |= _widened(found, known.quoted(query)) | {"nearest": _nearest(found, known.anchors[row["device"]])}
     return tables.frame(rows, COLUMNS)
+
+
+class Known:
+    """The observations, by what they are asked for. anchors: {device: [row]}, each a dict with its place `row` in the table."""
+
+    CONDITIONS = ("device", "model", "img_dim", "precision", "trainable", "software")
+
+    def __init__(self, observed):
+        self.anchors, self._quoted, self._measured = {}, collections.defaultdict(list), set()
+        for place, anchor in zip(observed.index, observed.to_dict("records"), strict=True):
+            self.anchors.setdefault(anchor["device"], []).append(anchor | {"row": place})
+            if anchor["kind"] == "quoted":
+                self._quoted[self._conditions(anchor)].append(anchor)
+            if anchor["kind"] == "measured":
+                self._measured.add((anchor["batch_size"], *self._conditions(anchor)))
+
+    def _conditions(self, row):
+        return tuple(row[column] for column in self.CONDITIONS)
+
+    def is_measured(self, query):
+        """Whether there is a measurement of just what a query asks for."""
+        return (query["batch_size"], *self._conditions(query)) in self._measured
+
+    def quoted(self, query):
+        """Published observations of a query's conditions at about its batch, so that a sweep over batches is no contradiction."""
+        batch = query["batch_size"]
+        return [row for row in self._quoted[self._conditions(query)] if batch / 2 <= row["batch_size"] <= batch * 2]
 
 
 def _backend(runs):
@@ -121,52 +151,41 @@ def _memory(row, work):
     return {"memory_gb": usual, "memory_gb_least": least}
 
 
-def _standing(row, own, work, query):
-    """status and reason of a row: whether it can be estimated."""
-    at = own[(own["kind"] == "measured") & own["batch_size"].eq(row["batch_size"]) & own["img_dim"].eq(row["img_dim"])]
-    at = at[at["model"].eq(row["model"]) & at["trainable"].eq(row["trainable"]) & at["precision"].eq(row["precision"])]
-    software = anchors.software_of_run(row["backend"], row["xla"])
-    if at["software"].eq(software).any():
+def _standing(row, is_measured, work, task):
+    """status and reason of a row: whether it can be estimated. task: of anchors.observation, None where it has none."""
+    if is_measured:
         return {"status": "measured", "reason": None}
     if work is None:
         return {"status": "refused", "reason": "not_counted"}
-    if query is None:
+    if task is None:
         return {"status": "refused", "reason": "precision"}
-    if own.empty:
+    if not row["anchors"]:
         return {"status": "refused", "reason": "no_anchor"}
     if row["memory_gb_least"] > row["device_memory_gb"]:
         return {"status": "too_large", "reason": "memory"}
     return {"status": "estimated", "reason": None}
 
 
-def _widened(found, row, observed, query):
+def _widened(found, quoted):
     """The interval of an Estimate, widened so far that it holds published figures of its conditions that contradict each other.
 
-    Those differ in what sources do not state. At the same batch, so that a sweep over batches is no contradiction.
+    Those differ in what sources do not state. quoted: the published observations of its conditions.
     """
-    columns = ("device", "model", "img_dim", "precision", "trainable", "software")
-    same = observed
-    for column in columns:
-        same = same[same[column] == query[column]]
-    same = same[
-        same["kind"].eq("quoted") & same["batch_size"].between(query["batch_size"] / 2, query["batch_size"] * 2)
-    ]
-    if same["source"].nunique() < 2:
+    if len({row["source"] for row in quoted}) < 2:
         return {"low": found.low, "high": found.high, "contradiction": None}
-    speeds = same["images_per_second"]
+    speeds = [row["images_per_second"] for row in quoted]
     return {
-        "low": min(found.low, speeds.min()),
-        "high": max(found.high, speeds.max()),
-        "contradiction": speeds.max() / speeds.min(),
+        "low": min(found.low, *speeds),
+        "high": max(found.high, *speeds),
+        "contradiction": max(speeds) / min(speeds),
     }
 
 
-def _nearest(found, row, observed):
+def _nearest(found, anchors_of_device):
     """The anchors of the device that weigh most, as ids."""
-    own = [name for name in found.weights if observed.at[name, "device"] == row["device"]]
-    own = own or list(observed.index[observed["device"] == row["device"]])
-    ranked = sorted(own, key=lambda name: -abs(found.weights.get(name, 0)))
-    return ";".join(dict.fromkeys(observed.at[name, "id"] for name in ranked[:NAMED]))
+    weighing = [anchor for anchor in anchors_of_device if anchor["row"] in found.weights]
+    ranked = sorted(weighing or anchors_of_device, key=lambda anchor: -abs(found.weights.get(anchor["row"], 0)))
+    return ";".join(dict.fromkeys(anchor["id"] for anchor in ranked[:NAMED]))
 
 
 def training_runs(table, rates, labels, prices, assumptions, training):
@@ -185,14 +204,13 @@ def training_runs(table, rates, labels, prices, assumptions, training):
     for row in table[table["status"] == "estimated"].to_dict("records"):
         speeds = [row["images_per_second"], row["low"], row["high"]]
         rows.append(_training(row, "estimated", {row["device"]: row["label"]}, speeds, None, prices, power, training))
+    together = collections.defaultdict(list)
     for row in rows:
-        row |= {"currency": assumptions["currency"]}
-        row |= _break_even(row, [other for other in rows if _same(row, other)], prices)
+        together[tuple(row[axis] for axis in AXES)].append(row)
+    for others in together.values():
+        for row in others:
+            row |= {"currency": assumptions["currency"]} | _break_even(row, others, prices)
     return tables.frame(rows, TRAINING_COLUMNS)
-
-
-def _same(row, other):
-    return all(row[axis] == other[axis] for axis in AXES)
 
 
 def _training(row, kind, labels, speeds, joules, prices, power, training):

@@ -193,6 +193,10 @@ def _far(scales):
     return (scales.far_intensity, scales.far_image, scales.far_precision, scales.far_batch, 1.0)
 
 
+# So many queries at once: what they have in common with each other takes a matrix.
+PART = 100
+
+
 class Predictor:
     """Estimates from observations. `stretch`: by class of device, what makes of a standard deviation half an interval."""
 
@@ -207,9 +211,8 @@ class Predictor:
         """(mean, standard deviation) of the logarithm of seconds per image, and the weights of the anchors per query."""
         between = covariance(queries, self.table, self.scales)
         weights = between @ self.inverse
-        prior = np.array(
-            [covariance(queries.iloc[[i]], queries.iloc[[i]], self.scales)[0, 0] for i in range(len(queries))]
-        )
+        parts = [queries.iloc[start : start + PART] for start in range(0, len(queries), PART)]
+        prior = np.concatenate([np.diag(covariance(part, part, self.scales)) for part in parts])
         variance = prior + self.scales.noise**2 - np.einsum("ij,ij->i", weights, between)
         mean = law(self.coefficients, Terms.of(queries)) + weights @ self.missed
         return mean, np.sqrt(np.maximum(variance, self.scales.noise**2)), weights

@@ -1,5 +1,6 @@
 """Estimated speeds in words, and the answer of a page that measured one device only; no ratio mixes both kinds."""
 
+import collections
 import math
 
 import pandas as pd
@@ -38,22 +39,20 @@ def view(frames, published, devices, settings, config_file=None):
         return None
     lead = _lead(configurations, frames["rates"])
     shown = naming.varying_axes(configurations)
-    rows = [row for row in estimates.to_dict("records") if row["status"] != "measured"]
+    rows, trained = _by_configuration(estimates), _by_configuration(trainings)
     return {
         "single": len(devices) == 1,
         "configuration": naming.label(lead, shown) or naming.constant_text(configurations),
         "training": training_text(training),
         "here": [
-            _training_row(row)
-            for row in _of(trainings, lead)
-            if row["kind"] == "measured" and numbers.known(row["seconds"])
+            _training_row(row) for row in trained[lead] if row["kind"] == "measured" and numbers.known(row["seconds"])
         ],
         "estimated": [
-            _estimate_row(row, trainings, published) for row in _of(estimates, lead) if row["status"] == "estimated"
+            _estimate_row(row, trained[lead], published) for row in rows[lead] if row["status"] == "estimated"
         ],
-        "refused": _refusals([row for row in rows if naming.configuration_of(row) == lead]),
+        "refused": _refusals(rows[lead]),
         "all": [
-            {"name": naming.label(configuration, shown) or "the only one", "cells": _cells(estimates, configuration)}
+            {"name": naming.label(configuration, shown) or "the only one", "cells": _cells(rows[configuration])}
             for configuration in configurations
         ],
         "labels": list(dict.fromkeys(estimates["label"])),
@@ -68,8 +67,12 @@ def _lead(configurations, rates):
     return next((one for one in configurations if one in measured), configurations[0])
 
 
-def _of(table, configuration):
-    return [row for row in table.to_dict("records") if naming.configuration_of(row) == configuration]
+def _by_configuration(table):
+    """{configuration: rows of the table}, [] for one without rows."""
+    found = collections.defaultdict(list)
+    for row in table.to_dict("records"):
+        found[naming.configuration_of(row)].append(row)
+    return found
 
 
 def training_text(training):
@@ -136,11 +139,7 @@ def _break_even(row):
 
 
 def _estimate_row(row, trainings, published):
-    training = next(
-        one
-        for one in _of(trainings, naming.configuration_of(row))
-        if one["kind"] == "estimated" and one["device"] == row["device"]
-    )
+    training = next(one for one in trainings if one["kind"] == "estimated" and one["device"] == row["device"])
     return {
         "label": row["label"],
         "speed": rough(row["images_per_second"]),
@@ -197,7 +196,8 @@ def _refusals(rows):
     return found
 
 
-def _cells(estimates, configuration):
+def _cells(rows):
+    """What the table of all configurations says of one on every device, from its estimates."""
     return [
         {
             "estimated": f"about {rough(row['images_per_second'])}",
@@ -205,7 +205,7 @@ def _cells(estimates, configuration):
             "too_large": "does not fit",
         }.get(row["status"], "no estimate")
         + (f" ({rough(row['low'])} to {rough(row['high'])})" if row["status"] == "estimated" else "")
-        for row in _of(estimates, configuration)
+        for row in rows
     ]
 
 
