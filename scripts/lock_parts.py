@@ -9,10 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
+import platformdirs
 import yaml
 from snakemake.utils import update_config
 
-from trainoff import choosing, experiment, experiment_file, gpu_support, machine
+from trainoff import choosing, disks, experiment, experiment_file, gpu_support, machine
 from trainoff.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -46,12 +47,22 @@ def parts_of(entries, nvidia, system="Linux"):
     return parts
 
 
+def check_disks():
+    """Raises DiskFault where Snakemake cannot start: it keeps notes in the project and copies of scripts in the user's cache."""
+    cache = Path(platformdirs.user_cache_dir("snakemake", "snakemake"))
+    for folder, what in ((ROOT, "the project"), (cache, "Snakemake's cache; XDG_CACHE_HOME=/path puts it elsewhere")):
+        there = next(place for place in (folder, *folder.parents) if place.is_dir())
+        if words := disks.fault_of(there):
+            raise disks.DiskFault(words, f"{there}, for {what}")
+
+
 def is_installed(part):
     """Whether some version of a part is in .venv (locks/install.sh leaves a stamp)."""
     return any((ROOT / ".venv").glob(f".stamp-{part}-[0-9]*"))
 
 
 def main(config_files, names):
+    check_disks()
     config = {}
     for path in config_files:
         update_config(config, experiment_file.read(path))

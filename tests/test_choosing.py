@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import lock_parts
-from trainoff import choosing, devices, experiment, gpu_support, machine, nvidia
+from trainoff import choosing, devices, disks, experiment, gpu_support, machine, nvidia
 from trainoff.errors import UserError
 from trainoff.measure.backends import torch as torch_backend
 
@@ -157,6 +157,17 @@ def test_make_names_the_parts_and_says_what_it_found(emulated, monkeypatch, caps
     emulated(emulation.MACHINES["RTX 3080, driver updated and not restarted"])
     lock_parts.main([ROOT / "config.yaml"], [])
     assert "version mismatch" in capsys.readouterr().err, "as long as it fails"
+
+
+@pytest.mark.parametrize("named", ["project", "cache"])
+def test_a_full_disk_ends_make_in_a_sentence_where_snakemake_would_end_in_a_traceback(named, tmp_path, monkeypatch):
+    full = {"project": ROOT, "cache": tmp_path}[named]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(disks, "fault_of", lambda folder: "No space left on device" if folder == full else None)
+    with pytest.raises(
+        disks.DiskFault, match=f"No space left on device .*{re.escape(str(full))}, for .*{named}.*Make room"
+    ):
+        lock_parts.main([ROOT / "config.yaml"], [])
 
 
 def test_a_laptop_records_that_it_ran_on_battery(emulated, monkeypatch):
