@@ -14,7 +14,7 @@ from PIL import Image
 
 from trainoff.errors import UserError
 from trainoff.files import Hashes
-from trainoff.prepare import folders, pixels
+from trainoff.prepare import folders, parallel, pixels
 
 
 def picture(seed, size=(20, 10)):
@@ -180,6 +180,20 @@ def test_files_that_are_no_images_are_named_and_counted(tmp_path):
     _, splits, notes = load(own, tmp_path, on_bad_image="skip")
     assert notes["skipped_images"] == 6
     assert sum(len(labels) for _, labels in splits.values()) == 8
+
+
+def test_many_files_are_decoded_by_processes_as_few_are_by_threads(tmp_path, monkeypatch):
+    own = fill(tmp_path / "own", {"a": 20, "b": 20})
+    (own / "a" / "text.png").write_bytes(b"no image")
+    _, few, notes = load(own, tmp_path, on_bad_image="skip")
+    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 1)
+    _, many, same_notes = load(own, tmp_path, on_bad_image="skip")
+    assert notes == same_notes and notes["skipped_images"] == 1
+    for split in few:
+        for threads, processes in zip(few[split], many[split], strict=True):
+            np.testing.assert_array_equal(threads, processes)
+    with pytest.raises(UserError, match=r"a/text\.png is none of"):
+        load(own, tmp_path)
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,6 +4,7 @@ What is there is told at every start from names and bytes alone (`index`); image
 (`load`). Order and split follow from pixels, so that neither names nor file times change what is trained on.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ import numpy as np
 
 from trainoff import bounds
 from trainoff.errors import UserError, one_line
-from trainoff.prepare.parallel import in_order
+from trainoff.prepare.parallel import in_order, in_processes
 
 TRAIN = "train"
 # The folder of validation images goes by several names.
@@ -161,21 +162,10 @@ class Rows:
 
 def decode(files, img_dim, fit, workers, staging, tick):
     """The Rows of all files that are images. staging: a folder for as many bytes; tick: called once per file."""
-    # Pillow is not needed to tell what a folder holds.
-    from trainoff.prepare import pixels
-
-    def one(file):
-        if not _is_plain(file.path):
-            return "is no file, or a link to none"
-        try:
-            image = pixels.read(file.path)
-        except pixels.BadImage as error:
-            return str(error)
-        return pixels.digest(image), pixels.square(image, img_dim, fit).tobytes()
-
+    one = functools.partial(_decoded, img_dim=img_dim, fit=fit)
     store = tempfile.TemporaryFile(dir=staging)  # noqa: SIM115 (the array keeps it open)
     rows = Rows(None, [], [], [])
-    for file, result in zip(files, in_order(one, files, workers), strict=True):
+    for file, result in zip(files, in_processes(one, [file.path for file in files], workers), strict=True):
         tick()
         if isinstance(result, str):
             rows.bad.append((file.path, result))
@@ -188,6 +178,20 @@ def decode(files, img_dim, fit, workers, staging, tick):
     shape = (len(rows.files), img_dim, img_dim, 3)
     rows.images = np.memmap(store, np.uint8, "r", shape=shape) if rows.files else np.empty(shape, np.uint8)
     return rows
+
+
+def _decoded(path, img_dim, fit):
+    """(digest, bytes at img_dim × img_dim) of the image in a file, or in words why it gives none."""
+    # Pillow is not needed to tell what a folder holds.
+    from trainoff.prepare import pixels
+
+    if not _is_plain(path):
+        return "is no file, or a link to none"
+    try:
+        image = pixels.read(path)
+    except pixels.BadImage as error:
+        return str(error)
+    return pixels.digest(image), pixels.square(image, img_dim, fit).tobytes()
 
 
 def load(found, folder, img_dim, fit, on_bad_image, validation_fraction, workers, staging, tick=lambda: None):
