@@ -86,7 +86,9 @@ def timed_prepare(name, count):
     make_folder(source, shape, suffix, count)
     dataset = {"name": "folder", "path": str(source)}
     before, started, used = conditions.read(), time.perf_counter(), _processor_seconds()
-    found = survey.survey(dataset, Hashes(FOLDER / name / "hashes.json"), devices.usable_threads())
+    hashes = Hashes(survey.NOTES)
+    found = survey.survey(dataset, hashes, devices.usable_threads())
+    hashes.save()
     paths = prepare(dataset, found.identity, None, img_dim, FOLDER / name / "prepared")
     seconds, used = time.perf_counter() - started, _processor_seconds() - used
     cores, usable = used / seconds, devices.usable_threads()

@@ -80,10 +80,12 @@ def _load(made_from, dataset, source, img_dim, staging, workers, bar):
         return *datasets.load_cifar10(source, dataset.get("sha256")), {}
     if name == "cifar100":
         return *datasets.load_cifar100(source, dataset.get("labels", "fine"), dataset.get("sha256")), {}
-    _check_unchanged(made_from, dataset, workers)
+    hashes = Hashes(survey.NOTES)
     if name == "arrays":
+        _check_unchanged(made_from, dataset, hashes.sha256(dataset["path"]))
         return *arrays.load(source, staging, bar), {}
-    found = folders.index(dataset["path"], Hashes(survey.NOTES), workers)
+    found = folders.index(dataset["path"], hashes, workers)
+    _check_unchanged(made_from, dataset, found.sha256)
     with bar(total=len(found.files), desc="reading images") as read:
         splits, notes = folders.load(
             found,
@@ -99,9 +101,8 @@ def _load(made_from, dataset, source, img_dim, staging, workers, bar):
     return splits, found.classes, notes
 
 
-def _check_unchanged(made_from, dataset, workers):
-    now = survey.survey(dataset, Hashes(survey.NOTES), workers)
-    if now.identity["files_sha256"] != made_from["files_sha256"]:
+def _check_unchanged(made_from, dataset, files_sha256):
+    if files_sha256 != made_from["files_sha256"]:
         raise UserError(
             f"dataset.path: {dataset['path']} has changed since the start. Start again once it stays as it is."
         )

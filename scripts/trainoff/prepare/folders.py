@@ -26,6 +26,7 @@ TRAIN = "train"
 VALIDATION = ("validation", "valid", "val", "test")
 LAYOUT = "Expected one folder per class with its images inside, or such folders in train/ and validation/"
 NAMED = 5  # files that a message names
+FILES_AT_ONCE = 64  # that a thread hashes
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def index(folder, hashes, workers):
     labels = {name: label for label, name in enumerate(names)}
     found = [(split, labels[name], path) for split, name, place in places for path in _files_below(place)]
     _check_complete(folder, names, found)
-    digests = in_order(lambda place: _sha256(place[-1], hashes), found, workers)
+    digests = in_order(lambda place: _sha256(place[-1], hashes), found, workers, FILES_AT_ONCE)
     files = [File(*place, sha256) for place, sha256 in zip(found, digests, strict=True)]
     lines = sorted(json.dumps([file.split, names[file.label], file.sha256]) for file in files)
     return Index(names, files, hashlib.sha256("\n".join(lines).encode()).hexdigest())

@@ -9,23 +9,28 @@ AHEAD_PER_WORKER = 4
 WORTH_PROCESSES = 500
 
 
-def in_order(function, items, workers):
-    """Yields function(item) for every item, in order, computed by `workers` threads; an error is raised where it belongs.
+def in_order(function, items, workers, at_once=1):
+    """Yields function(item) for every item of a sequence, in order, computed by threads; an error is raised where it belongs.
 
-    For work that leaves Python's lock for long: hashing and reading large files, resizing many images at a time. Only a few
-    results wait at a time, so that memory does not grow with the number of items.
+    For work that leaves Python's lock for long: hashing and reading large files, resizing many images at a time. at_once: how
+    many items a thread does before it hands over results, where an item is little work. Only a few results wait at a time, so
+    that memory does not grow with the number of items.
     """
+
+    def do(start):
+        return [function(item) for item in items[start : start + at_once]]
+
     with ThreadPoolExecutor(workers) as pool:
-        items = iter(items)
+        starts = iter(range(0, len(items), at_once))
         waiting = collections.deque(
-            pool.submit(function, item) for item in itertools.islice(items, workers * AHEAD_PER_WORKER)
+            pool.submit(do, start) for start in itertools.islice(starts, workers * AHEAD_PER_WORKER)
         )
         try:
             while waiting:
-                result = waiting.popleft().result()
-                for item in itertools.islice(items, 1):
-                    waiting.append(pool.submit(function, item))
-                yield result
+                results = waiting.popleft().result()
+                for start in itertools.islice(starts, 1):
+                    waiting.append(pool.submit(do, start))
+                yield from results
         finally:
             for future in waiting:
                 future.cancel()
@@ -34,7 +39,7 @@ def in_order(function, items, workers):
 def in_processes(function, items, workers):
     """The same by processes, for many small items, most of whose time is Python's own: threads would wait for its lock.
 
-    function, items and results are handed over by pickling; items: a sequence.
+    function, items and results are handed over by pickling.
     """
     if workers == 1 or len(items) < WORTH_PROCESSES:
         return in_order(function, items, workers)
