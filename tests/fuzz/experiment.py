@@ -105,9 +105,9 @@ def restructured(random):
         if kind == 0:
             del parent[last]
         elif kind == 1 and isinstance(parent, dict):
-            parent[text_of(random, WORDS)] = random.choice(VALUES)
+            parent[text_of(random, WORDS)] = copy.deepcopy(random.choice(VALUES))
         else:
-            parent[last] = random.choice([*VALUES, text_of(random, WORDS)])
+            parent[last] = copy.deepcopy(random.choice([*VALUES, text_of(random, WORDS)]))
     dump = random.choice([json.dumps, yaml.safe_dump, lambda value: yaml.safe_dump(value, allow_unicode=True)])
     return dump(value)
 
