@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import synthetic
 from test_report import page
-from test_train import RUN, data  # noqa: F401 (a fixture)
+from test_train import RUN, data, job_on  # noqa: F401 (a fixture)
 
 import compare_concurrency as packing_script
 import train_together
@@ -19,11 +19,7 @@ from trainoff.supervise import metering
 
 
 def test_a_real_pack_of_two_trains_side_by_side(data, tmp_path):  # noqa: F811
-    files, folder = data
-    logs = [tmp_path / f"{place}.log" for place in range(2)]
-    record = train_together.pack(
-        RUN, 2, files, folder / "images.json", tmp_path / "pack.json", logs, 10, lambda words: None
-    )
+    record = train_together.pack(job_on(data, tmp_path / "pack.json"), RUN, 2)
     assert record["status"] == "ok", record["trainings"]
     assert packing.read(tmp_path / "pack.json") == record
     assert record["images_per_second"] == pytest.approx(sum(record["run_images_per_second"]))
