@@ -14,7 +14,7 @@ import yaml
 
 from trainoff import configurations as naming
 from trainoff import numbers, records, units
-from trainoff.analyze import cost, efficiency, packing, pairs, parity, stats, sustained
+from trainoff.analyze import cost, efficiency, pairs, parity, stats, sustained
 from trainoff.report import (
     carried,
     economy,
@@ -22,6 +22,7 @@ from trainoff.report import (
     explore,
     findings,
     money,
+    packs,
     palette,
     pictures,
     rows,
@@ -95,7 +96,7 @@ def render(frames, figures, title, devices, settings, folder, parts, assumptions
         "best": rows.best_rows(shown_frames["best"], chosen.baseline, ranked) if chosen else [],
         "parity": rows.parity_rows(frames.get("parity"), labels),
         "parity_method": parity.METHOD,
-        **packing.in_words(frames.get("packing"), frames.get("makespan"), labels),
+        **packs.in_words(frames.get("packing"), frames.get("makespan"), labels),
         "runs": rows.run_rows(shown_frames["runs"], ranked),
         "with_energy": bool(runs["joules_per_image"].notna().any()),
         "with_memory": bool(runs["peak_memory_bytes"].notna().any()),
