@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from trainoff import energy, numbers, records
 from trainoff.analyze import cost, stats
 from trainoff.analyze.reasons import decoded, reason
+from trainoff.analyze.tables import ENERGY_KEYS
 
 SCOPE_WORDS = {
     "gpu": "the GPU alone",
@@ -31,12 +32,7 @@ RATE_COLUMNS = [
     "joules_per_image",
     "joules_per_image_low",
     "joules_per_image_high",
-    "joules_per_image_above_idle",
-    "mean_watts",
-    "idle_watts",
-    "energy_scope",
-    "energy_source",
-    "energy_reason",
+    *ENERGY_KEYS[1:],
     "joules_per_image_with_processor",
 ]
 RATIO_COLUMNS = [

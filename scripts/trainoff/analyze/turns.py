@@ -10,12 +10,12 @@ import pandas as pd
 
 from trainoff import duel, records
 from trainoff.analyze import reasons, stats
+from trainoff.configurations import AXES
 from trainoff.errors import UserError, one_line
 
 SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "turns.schema.json"
-CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
 COLUMNS = [
-    *CONFIGURATION,
+    *AXES,
     "device",
     "baseline",
     "status",
@@ -77,7 +77,7 @@ def _row(record, equivalence):
     sides = [side for session in sessions for side in session["sides"].values()]
     waiting = [side["waiting_cores"] for side in sides if side.get("waiting_cores") is not None]
     row = {
-        **{key: record["run"][key] for key in CONFIGURATION},
+        **{key: record["run"][key] for key in AXES},
         **{key: record[key] for key in ("device", "baseline", "status", "failed")},
         "reason": reasons.recorded(record["message"]),
         "verdict": "not_comparable",
