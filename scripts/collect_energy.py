@@ -47,6 +47,9 @@ def apply(runs, windows, wall_meters, declared):
         found, reason = energy.summarise(readings, source, scope, idle)
         if found is None and run["status"] != "ok" and not readings:
             reason = reasons.reason("no_window")
+        elif reason not in {reading["energy_reason"] for reading in readings}:
+            # What is said of the run itself is a sentence, as in its record.
+            reason = reasons.recorded(reason)
         found = found or {}
         run_rows.append(
             {

@@ -242,6 +242,14 @@ def test_a_device_without_runs_and_one_in_two_files_are_refused(records):
         applied(records, wall_meters=[entry, entry])
 
 
+def test_a_run_whose_windows_do_not_count_says_so(records):
+    for record in records:
+        for window in record["windows"]:
+            window["warm_up"] = True
+    found, _ = applied(records)
+    assert set(found["energy"]["energy_reason"]) == {reasons.recorded("No window was counted.")}
+
+
 def test_a_run_without_windows_says_so():
     found, _ = applied(synthetic.records(DEVICES[:1], synthetic.SMALL_GRID, failures={0: "crashed"}))
     assert found["energy"]["energy_reason"].tolist() == [

@@ -8,8 +8,8 @@ import json
 
 from trainoff.errors import one_line
 
-# {code: its fields}. device, devices: names. counts: {status: number of runs}. file: name of a wall meter's file. seconds: as
-# they are. why: a list of reasons.
+# {code: its fields}. device, devices: names. counts: {status: number of runs}. file: name of a wall meter's file. why: a list of
+# reasons.
 FIELDS = {
     # A sentence that a record holds, of the process that was there.
     "recorded": ("words",),
@@ -53,7 +53,7 @@ FIELDS = {
     "rent_below_electricity": (),
     "no_room": ("trainings", "room"),
     "untrained_alone": ("missing", "total"),
-    # Does a device train the same? side: "device" or "reference". points, spread: of percent.
+    # Does a device train the same? side: "device" or "reference". points, spread: in percent of the images.
     "reference_not_probed": (),
     "probe_failed": ("side", "status", "message"),
     "other_inputs": (),
