@@ -201,7 +201,7 @@ def target_lines(costs, devices):
         own = costs[costs["device"] == device.name]
         reached = own.dropna(subset="seconds_to_accuracy")
         if not len(reached):
-            counts = numbers.listing(dict.fromkeys(map(_reached, own.to_dict("records"))))
+            counts = numbers.listing(dict.fromkeys(map(_reached, own.dropna(subset="runs_reached").to_dict("records"))))
             lines.append(
                 f"{device.label} did not reach {target} validation accuracy (runs that did, by configuration: {counts})."
             )
@@ -219,7 +219,8 @@ def target_lines(costs, devices):
 
 
 def _reached(row):
-    return f"{row['runs_reached']} of {row['runs']}"
+    """How many runs reached the target: "2 of 3". Counts are floats where rows without costs stand beside."""
+    return f"{row['runs_reached']:.0f} of {row['runs']:.0f}"
 
 
 def carbon_lines(costs, devices):
