@@ -53,7 +53,7 @@ def reference():
         "`owned_reason`, `rented_reason` and `implausible`: a JSON object with a `code` and the fields of that code, several "
         "separated by `; `. The page says them in these words. Where a process failed (`runs`, `packing`, `limits`), `reason` "
         "is the message in its record; `estimates_table` and `training_runs` hold bare codes.",
-        _table(["code", "fields", "in words"], _reason_rows()),
+        _table(["code", "in words", "fields"], _reason_rows()),
         "## Limits of what is read",
         "Files that somebody else made are read up to these limits (`scripts/trainoff/bounds.py`); beyond them they are "
         "refused in a sentence. [SECURITY.md](../SECURITY.md) says what is promised.",
@@ -186,7 +186,7 @@ def _captions():
 
 def _reason_rows():
     for code, fields in reasons.FIELDS.items():
-        yield [f"`{code}`", ", ".join(f"`{name}`" for name in fields), f"`{SENTENCES[code]}`"]
+        yield [f"`{code}`", f"`{SENTENCES[code]}`", ", ".join(f"`{name}`" for name in fields)]
 
 
 def _table(head, rows):

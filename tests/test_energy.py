@@ -252,7 +252,7 @@ def test_a_run_whose_windows_do_not_count_says_so(records):
 
 def test_a_run_without_windows_says_so():
     found, _ = applied(synthetic.records(DEVICES[:1], synthetic.SMALL_GRID, failures={0: "crashed"}))
-    assert found["energy"]["energy_reason"].tolist() == [
+    assert set(found["energy"]["energy_reason"]) == {
         reasons.reason("no_window"),
         reasons.recorded(synthetic.NO_METER),
-    ]
+    }
