@@ -5,8 +5,9 @@ from datetime import datetime
 import pandas as pd
 
 from trainoff import energy, numbers, records
-from trainoff.analyze import tables, wall_meter
+from trainoff.analyze import reasons, tables, wall_meter
 from trainoff.errors import UserError
+from trainoff.report.reasons import without_device
 from trainoff.workflow.script import logged
 
 RUN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in [*records.RUN_KEYS, *tables.ENERGY_KEYS]}
@@ -45,7 +46,10 @@ def apply(runs, windows, wall_meters, declared):
         readings, source, scope, idle = _readings(run, own.get(key, []), meters.get(run["device"]), declared)
         found, reason = energy.summarise(readings, source, scope, idle)
         if found is None and run["status"] != "ok" and not readings:
-            reason = "The run ended before a window was timed."
+            reason = reasons.reason("no_window")
+        elif reason not in {reading["energy_reason"] for reading in readings}:
+            # What is said of the run itself is a sentence, as in its record.
+            reason = reasons.recorded(reason)
         found = found or {}
         run_rows.append(
             {
@@ -76,7 +80,7 @@ class WallMeter:
             start, end = (wall_meter.moment(entry["idle"][name], zone) for name in ("from", "to"))
             joules, reason = wall_meter.window(self.trace, start, end - start, self.most_gap_seconds)
             if reason:
-                raise UserError(f"energy.wall_meters: idle from {entry['idle']['from']}: {reason}")
+                raise UserError(f"energy.wall_meters: idle from {entry['idle']['from']}: {without_device(reason)}")
             self.idle_watts = joules / (end - start)
 
     def check(self, windows):
@@ -87,7 +91,7 @@ class WallMeter:
     def read(self, row):
         """(joules, reason) of a window."""
         if not numbers.known(row["started_at"]):
-            return None, "When its windows were timed was not recorded, so no wall meter can be laid over them."
+            return None, reasons.reason("no_window_times")
         return wall_meter.window(self.trace, moment(row["started_at"]), row["seconds"], self.most_gap_seconds)
 
 

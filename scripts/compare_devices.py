@@ -12,11 +12,11 @@ from trainoff import records
 from trainoff.analyze import efficiency, noise, overall, parity, stats, tables
 from trainoff.analyze import turns as turning
 from trainoff.analyze.obstacles import caveats, either, flag, obstacles, status_counts
+from trainoff.configurations import AXES
 from trainoff.workflow.script import logged
 
-CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
 RATE_COLUMNS = [
-    *CONFIGURATION,
+    *AXES,
     "device",
     "images_per_second",
     "ci_low",
@@ -33,7 +33,7 @@ RATE_COLUMNS = [
     *efficiency.RATE_COLUMNS,
 ]
 COMPARISON_COLUMNS = [
-    *CONFIGURATION,
+    *AXES,
     "device",
     "baseline",
     "images_per_second",
@@ -60,12 +60,12 @@ COMPARISON_COLUMNS = [
 ]
 # How a device computes, which the lane "each at its best" leaves to the device. The other axes are the work itself.
 SETTING = ["precision", "xla"]
-WORK = [axis for axis in CONFIGURATION if axis not in SETTING]
+WORK = [axis for axis in AXES if axis not in SETTING]
 PARITY_AXES = ["model", *SETTING]
 BEST_COLUMNS = [
     *WORK,
     *(f"{side}{axis}" for side in ("", "baseline_") for axis in SETTING),
-    *(column for column in COMPARISON_COLUMNS if column not in CONFIGURATION),
+    *(column for column in COMPARISON_COLUMNS if column not in AXES),
 ]
 
 
@@ -122,7 +122,7 @@ def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None,
             assumptions,
             found.get((configuration, device, baseline)),
         )
-        | dict(zip(CONFIGURATION, configuration, strict=True))
+        | dict(zip(AXES, configuration, strict=True))
         for configuration in configurations
         for baseline, device in pairs
     ]
@@ -141,7 +141,7 @@ def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None,
 def _turns(table):
     """{(configuration, device, baseline): row} of the table of turns, of those that gave a ratio."""
     rows = [] if table is None else table.dropna(subset="ratio").to_dict("records")
-    return {(tuple(row[axis] for axis in CONFIGURATION), row["device"], row["baseline"]): row for row in rows}
+    return {(tuple(row[axis] for axis in AXES), row["device"], row["baseline"]): row for row in rows}
 
 
 def gather(runs, windows, drawn, kinds):
@@ -156,7 +156,7 @@ def gather(runs, windows, drawn, kinds):
         rates.setdefault(tuple(key), []).append(value)
     cells = {}
     for run in runs.to_dict("records"):
-        key = tuple(run[name] for name in CONFIGURATION), run["device"]
+        key = tuple(run[name] for name in AXES), run["device"]
         cell = cells.setdefault(key, {"runs": [], "used": [], "rates": [], "rate": None})
         cell["runs"].append(run)
         own = rates.get(tuple(run[name] for name in records.RUN_KEYS))
@@ -204,7 +204,7 @@ def rate_table(cells, configurations, devices, standing):
         cell = cells.get((configuration, device))
         rate = cell["rate"] if cell else None
         low, high = _interval(rate)
-        axes = dict(zip(CONFIGURATION, configuration, strict=True))
+        axes = dict(zip(AXES, configuration, strict=True))
         rows.append(
             axes
             | {
@@ -318,7 +318,7 @@ def compare_best(cells, pairs, standing, assumptions):
     """
     settings = {}
     for (configuration, device), cell in cells.items():
-        axes = dict(zip(CONFIGURATION, configuration, strict=True))
+        axes = dict(zip(AXES, configuration, strict=True))
         settings.setdefault((tuple(axes[axis] for axis in WORK), device), []).append((axes, cell))
     if all(len(candidates) == 1 for candidates in settings.values()):
         return []

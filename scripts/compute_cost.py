@@ -7,6 +7,7 @@ import pandas as pd
 
 from trainoff import numbers, records
 from trainoff.analyze import cost, tables
+from trainoff.analyze.reasons import reason
 from trainoff.configurations import AXES
 from trainoff.workflow.script import logged
 
@@ -24,13 +25,13 @@ COLUMNS = {key: tables.RUN_COLUMNS[key] for key in AXES} | {
     "owned_per_training": "float64",
     "rented_per_training": "float64",
     "electricity_per_training": "float64",
-    "training": "str",
     "seconds_per_training": "float64",
     "joules_per_training": "float64",
     "seconds_to_accuracy": "float64",
     "joules_to_accuracy": "float64",
     "target_accuracy": "float64",
-    "reached": "str",
+    "runs": "int64",
+    "runs_reached": "int_or_none",
     "grams_co2e_per_1000_images": "float64",
     "grams_co2e_per_training": "float64",
     "energy_scope": "str",
@@ -76,9 +77,10 @@ def costs(runs, windows, rates, energy_windows, assumptions, target):
     for rate in rates.to_dict("records"):
         facts = assumptions["devices"].get(rate["device"], {"purchase": None, "rental": None})
         cell = trainings.get((*(rate[axis] for axis in AXES), rate["device"]), [])
-        training = typical(cell, target)
+        training = typical(cell)
         per_image = _per_image(rate, facts, price_per_kwh)
         images = training["images_per_epoch"] or math.nan
+        has_speed = numbers.known(rate["images_per_second"])
         rows.append(
             {axis: rate[axis] for axis in AXES}
             | {
@@ -92,21 +94,23 @@ def costs(runs, windows, rates, energy_windows, assumptions, target):
                 ),
                 "rented_per_training": cost.rented(training["seconds"], facts["rental"], whole=True),
                 "electricity_per_training": cost.electricity(training["joules"], price_per_kwh),
-                "training": training["words"],
                 "seconds_per_training": training["seconds"],
                 "joules_per_training": training["joules"],
                 "seconds_to_accuracy": training["seconds"] if target is not None else None,
                 "joules_to_accuracy": training["joules"] if target is not None else None,
                 "target_accuracy": target,
-                "reached": f"{sum(one['reached'] for one in cell)} of {len(cell)}" if target is not None else None,
+                "runs": len(cell),
+                "runs_reached": sum(one["reached"] for one in cell) if target is not None else None,
                 "grams_co2e_per_1000_images": cost.carbon_grams(
                     numbers.known_or_none(1000 * rate["joules_per_image"]), grams_per_kwh
                 ),
                 "grams_co2e_per_training": cost.carbon_grams(training["joules"], grams_per_kwh),
                 "energy_scope": rate["energy_scope"],
                 "energy_source": rate["energy_source"],
-                "owned_reason": _owned_reason(rate, facts, price_per_kwh),
-                "rented_reason": _rented_reason(rate, facts),
+                "owned_reason": cost.owning_unknown(
+                    rate["device"], has_speed, facts["purchase"], price_per_kwh, numbers.known(rate["joules_per_image"])
+                ),
+                "rented_reason": cost.renting_unknown(rate["device"], has_speed, facts["rental"]),
             }
         )
     return tables.frame(rows, COLUMNS)
@@ -134,11 +138,9 @@ def break_even(table, assumptions):
             seconds = [numbers.known_or_none(one["seconds_per_training"]) for one in (owned, rented)]
             joules = numbers.known_or_none(owned["joules_per_training"])
             if None in seconds or joules is None or price_per_kwh is None:
-                rows.append(
-                    row | {"reason": "the time of a training, its energy or the price of electricity is unknown"}
-                )
+                rows.append(row | {"reason": reason("unknown_part")})
                 continue
-            trainings, reason = cost.break_even(
+            trainings, obstacle = cost.break_even(
                 {"seconds": seconds[0], "joules": joules, "purchase": purchase},
                 {"seconds": seconds[1], "rental": rental},
                 price_per_kwh,
@@ -151,7 +153,7 @@ def break_even(table, assumptions):
                     "electricity_per_training": cost.electricity(joules, price_per_kwh),
                     "rented_per_training": cost.rented(seconds[1], rental),
                     "minimum_rent": rental["per_hour"] * rental["minimum_hours"],
-                    "reason": reason,
+                    "reason": obstacle,
                 }
             )
     return tables.frame(rows, BREAK_EVEN_COLUMNS)
@@ -207,10 +209,10 @@ def epochs_to_accuracy(accuracies, target):
     return end
 
 
-def typical(trainings, target):
+def typical(trainings):
     """The training in the middle of those of a cell; one that did not reach its end counts as endless, never dropped.
 
-    Returns seconds and joules (medians; None where that middle has no end or no figure), images_per_epoch, words.
+    Returns seconds and joules (medians; None where that middle has no end or no figure), images_per_epoch.
     """
     seconds = _median([one["seconds"] for one in trainings])
     # Energy is that of runs that reached the end; unknown as soon as one of them has none.
@@ -221,7 +223,6 @@ def typical(trainings, target):
         "seconds": seconds,
         "joules": _median(joules + [math.inf] * (len(trainings) - len(joules))) if known else None,
         "images_per_epoch": images[0] if images else None,
-        "words": "all epochs" if target is None else f"to {numbers.percent(target)} validation accuracy",
     }
 
 
@@ -242,22 +243,6 @@ def _per_image(rate, facts, price_per_kwh):
         result["owned", end] = math.nan if owned is None else owned
         result["rented", end] = math.nan if rented is None else rented
     return result
-
-
-def _owned_reason(rate, facts, price_per_kwh):
-    if not numbers.known(rate["images_per_second"]):
-        return "no training speed"
-    if not facts["purchase"]:
-        return "no price of purchase"
-    if price_per_kwh is None:
-        return "no price of electricity"
-    return None if numbers.known(rate["joules_per_image"]) else "no figure of energy"
-
-
-def _rented_reason(rate, facts):
-    if not numbers.known(rate["images_per_second"]):
-        return "no training speed"
-    return None if facts["rental"] else "no price of rent"
 
 
 def _median(values):

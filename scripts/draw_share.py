@@ -4,26 +4,25 @@ import json
 import textwrap
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff.files import whole, write_text
 from trainoff.report import page, palette, saving
+from trainoff.report.study import read
 from trainoff.workflow.script import logged
 
 WIDTH, HEIGHT, DPI = 12.0, 6.3, 100
 
 
-def main(tables, title, devices, assumptions, pair, picture, entry):
-    """Writes the files `picture` (PNG) and `entry` (JSON). tables: paths by name (Parquet); the rest as for the page."""
-    frames = {name: pd.read_parquet(path) for name, path in tables.items() if path}
-    answer = page.answer(frames, devices, assumptions, pair)
+def main(results, picture, entry):
+    """Writes the files `picture` (PNG) and `entry` (JSON). results: trainoff.report.study.Study."""
+    answer = page.answer(results)
     saving.use_style()
     with whole(picture) as temporary:
-        drawn = draw(title, answer)
+        drawn = draw(results.title, answer)
         drawn.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(drawn)
-    write_text(entry, json.dumps(summary(frames, title, answer), indent=1, ensure_ascii=False) + "\n")
+    write_text(entry, json.dumps(summary(results, answer), indent=1, ensure_ascii=False) + "\n")
 
 
 def draw(title, answer):
@@ -58,9 +57,9 @@ def _write(place, x, y, text, size, width, lines, color=palette.INK, weight="nor
     place.text(x, y, "\n".join(wrapped), fontsize=size, va="top", ha="left", color=color, fontweight=weight, **look)
 
 
-def summary(frames, title, answer):
+def summary(study, answer):
     """What a gallery lists of this report: verdicts, and each device's fastest configuration of every model."""
-    runs, rates = frames["runs"], frames["rates"].dropna(subset="images_per_second")
+    runs, rates = study.frames["runs"], study.frames["rates"].dropna(subset="images_per_second")
     varying = [axis for axis in naming.READING_ORDER if axis != "model"]
     results = []
     for device in answer["ranked"]:
@@ -81,7 +80,7 @@ def summary(frames, title, answer):
                 }
             )
     return {
-        "title": title,
+        "title": study.title,
         "summary": answer["summary"],
         "verdicts": [tile["sentence"] for tile in answer["tiles"]],
         "results": results,
@@ -90,12 +89,11 @@ def summary(frames, title, answer):
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        main(
+        results = read(
             {name: snakemake.input.get(name) for name in snakemake.params.tables},
-            snakemake.params.title,
-            snakemake.params.devices,
-            snakemake.params.assumptions,
-            snakemake.params.pair,
-            snakemake.output.picture,
-            snakemake.output.entry,
+            title=snakemake.params.title,
+            devices=snakemake.params.devices,
+            assumptions=snakemake.params.assumptions,
+            pair=snakemake.params.pair,
         )
+        main(results, snakemake.output.picture, snakemake.output.entry)

@@ -1,33 +1,32 @@
 """Finds the largest value of one axis at which a device trains a model, by bisection over supervised trials."""
 
-import json
-
 from trainoff import records
-from trainoff.files import write_text
 from trainoff.measure import limiting
 from trainoff.supervise import conditions
-from trainoff.supervise.launch import device_facts, launch
-from trainoff.workflow.script import logged
+from trainoff.supervise.job import of_rule
+from trainoff.supervise.launch import device_facts, launch, software_facts
 
 SCHEMA_VERSION = 1
 
 
-def limit(run, output, log, timeout_minutes, say):
+def limit(job, run):
     """Searches and writes what was found, whatever happened in the trials; returns it.
 
-    run: see experiment.limit_trials. output: path to write. log: path for the trials' output. say: called with one line
-    of text for the person who waits.
+    job: trainoff.supervise.job.Job. run: see experiment.limit_trials.
     """
     imported = {}
 
     def attempt(value):
         before = conditions.read().swapped_bytes
-        outcome = launch(limiting.__name__, run | {run["axis"]: value}, {}, log, timeout_minutes, lambda words: None)
+        # Not job.launch: a trial that SLURM ends with the job is not the result of the job.
+        outcome = launch(
+            limiting.__name__, run | {run["axis"]: value}, job.files, job.log, job.timeout_minutes, lambda words: None
+        )
         imported.update(outcome.journal.last("imported"))
         trained = outcome.journal.last("trained")
         swapped = max(0, conditions.read().swapped_bytes - before)
         status, message = judged(outcome.status, outcome.message, swapped)
-        say(f"{run['device']['name']}, {run['model']}: {run['axis']} {value}: {status}")
+        job.say(f"{run['device']['name']}, {run['model']}: {run['axis']} {value}: {status}")
         return {
             "value": value,
             "status": status,
@@ -42,8 +41,8 @@ def limit(run, output, log, timeout_minutes, say):
         "run": {key: value for key, value in run.items() if key != "values"} | {"device": run["device"]["name"]},
         **search(run["values"], attempt),
     }
-    found |= {"device": device_facts(run["device"], imported), "software": imported.get("software", {"python": None})}
-    write_text(output, json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    found |= {"device": device_facts(run["device"], imported), "software": software_facts(imported)}
+    job.write(found)
     return found
 
 
@@ -82,11 +81,5 @@ def search(values, attempt):
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]) as terminal:
-        limit(
-            run=snakemake.params.run,
-            output=snakemake.output.limit,
-            log=snakemake.log[0],
-            timeout_minutes=snakemake.resources.timeout_minutes,
-            say=lambda words: terminal.write(f"{words}\n"),
-        )
+    with of_rule(snakemake, snakemake.output.limit) as _job:
+        limit(_job, snakemake.params.run)

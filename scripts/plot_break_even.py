@@ -68,10 +68,7 @@ def draw(break_even, assumptions, devices):
             axes.annotate(f"{int(count):,}", (count, y), (0, 7), textcoords="offset points", ha="center", zorder=5)
     axes.set_xlabel("runs per month (logarithmic)")
     axes.set_ylabel(f"{assumptions['currency']} per month (log)")
-    figures.plain_log_axis(axes)
-    figures.plain_log_axis(axes, "y")
-    axes.grid(axis="both", zorder=0)
-    axes.set_axisbelow(True)
+    figures.plain_log_axes(axes)
     return page.figure
 
 

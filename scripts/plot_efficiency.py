@@ -61,10 +61,7 @@ def draw(rates, devices):
             )
     axes.set_xlabel("mean power in watts (logarithmic), of what each device's figure is about")
     axes.set_ylabel("training images per second (log)")
-    figures.plain_log_axis(axes)
-    figures.plain_log_axis(axes, "y")
-    axes.grid(axis="both", zorder=0)
-    axes.set_axisbelow(True)
+    figures.plain_log_axes(axes)
     return page.figure
 
 

@@ -1,43 +1,36 @@
 """Lets two devices of this machine take turns at one configuration and records what happened, whatever that was."""
 
 import dataclasses
-import json
 import random
 import time
-from pathlib import Path
 
 from trainoff import duel, records
-from trainoff.files import write_text
 from trainoff.supervise import conditions, progress, turning
-from trainoff.supervise.launch import device_facts, host_facts, prepared_files
+from trainoff.supervise.job import of_rule
+from trainoff.supervise.launch import device_facts, host_facts
 from trainoff.supervise.prepared import check_prepared
 from trainoff.workflow import validity
-from trainoff.workflow.script import logged
 
 SCHEMA_VERSION = 1
 
 
-def turns(
-    runs, files, image_facts, weight_facts, identity, settings, output, logs, timeout_minutes, quiet_minutes, say
-):
+def turns(job, runs, identity, settings, quiet_minutes):
     """Measures and writes the record; returns it.
 
-    runs: {"device", "baseline"}: each as scripts/train.py takes it. files: paths by name. image_facts, weight_facts: JSON files
-    beside them. identity: {side: what identifies its training}. settings: slice_seconds, minutes, equivalence. output: path to
-    write. logs: {side: path}. timeout_minutes: for the start of a training. quiet_minutes: how long to wait, at most, for
-    other programs to leave the machine. say: called with one line of text.
+    job: trainoff.supervise.job.Job; each side has a log of its own beside the job's. runs: {"device", "baseline"}: each as
+    scripts/train.py takes it. identity: {side: what identifies its training}. settings: slice_seconds, minutes, equivalence.
+    quiet_minutes: how long to wait, at most, for other programs to leave the machine.
     """
-    facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
-    check_prepared(files, facts)
-    runs = {side: run | {"classes": len(facts["class_names"])} for side, run in runs.items()}
+    check_prepared(job.files, job.facts)
+    runs = {side: job.with_classes(run) for side, run in runs.items()}
     names = {side: run["device"]["name"] for side, run in runs.items()}
-    say(f"turns of {names['device']} and {names['baseline']}: {progress.describe(runs['device'])}")
-    load, waited = conditions.wait_for_quiet(60 * quiet_minutes, say, conditions.read())
+    job.say(f"turns of {names['device']} and {names['baseline']}: {progress.describe(runs['device'])}")
+    load, waited = conditions.wait_for_quiet(60 * quiet_minutes, job.say, conditions.read())
     before, started = conditions.read(), time.monotonic()
+    logs = {side: str(job.folder / f"{side}.log") for side in duel.SIDES}
     # Fixed, so that the same turns can be taken again.
-    sessions = turning.take_turns(
-        runs, files, logs, settings, timeout_minutes, random.Random(runs["device"]["seed"]), say
-    )
+    generator = random.Random(runs["device"]["seed"])
+    sessions = turning.take_turns(runs, job.files, logs, settings, job.timeout_minutes, generator, job.say)
     seconds = time.monotonic() - started
     standing = duel.stand(list(map(duel.logs_of, sessions)), settings["equivalence"])
     failed = sessions[-1]["status"] != "ok"
@@ -60,25 +53,22 @@ def turns(
         "conditions": conditions.describe(load, waited, before, conditions.read()),
         "devices": {side: device_facts(runs[side]["device"], {"device": {}}) for side in runs},
         "host": host_facts(),
-        "identity": {side: validity.of_record(identity[side], facts, imported[side]) for side in runs},
+        "identity": {side: validity.of_record(identity[side], job.facts, imported[side]) for side in runs},
     }
-    write_text(output, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    say(f"ended as {record['status']}: {record['message']}" if failed else f"after {seconds:.0f} s: {standing.verdict}")
+    job.write(record)
+    if failed:
+        job.say_failure(record["status"], record["message"])
+    else:
+        job.say(f"after {seconds:.0f} s: {standing.verdict}")
     return record
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]) as terminal:
+    with of_rule(snakemake, snakemake.output.turns) as _job:
         turns(
-            runs=snakemake.params.runs,
-            files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
-            image_facts=snakemake.input.image_facts,
-            weight_facts=snakemake.input.weight_facts,
-            identity=snakemake.params.identity,
-            settings=snakemake.params.settings,
-            output=snakemake.output.turns,
-            logs={side: str(Path(snakemake.log[0]).with_name(f"{side}.log")) for side in duel.SIDES},
-            timeout_minutes=snakemake.resources.timeout_minutes,
-            quiet_minutes=snakemake.resources.wait_for_quiet_minutes,
-            say=lambda words: terminal.write(f"{words}\n"),
+            _job,
+            snakemake.params.runs,
+            snakemake.params.identity,
+            snakemake.params.settings,
+            snakemake.resources.wait_for_quiet_minutes,
         )

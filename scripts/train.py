@@ -1,75 +1,52 @@
 """Trains one configuration on one device in a child process and records what happened, whatever that was."""
 
+import dataclasses
 import fcntl
-import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from trainoff import convergence, energy, records, series
 from trainoff.measure import child
-from trainoff.supervise import conditions, idling, progress, slurm, supervise
-from trainoff.supervise.launch import device_facts, host_facts, launch, prepared_files, recovered, says_no_speed
+from trainoff.supervise import conditions, idling, progress, supervise
+from trainoff.supervise.job import of_rule
+from trainoff.supervise.launch import device_facts, host_facts, says_no_speed, software_facts
 from trainoff.supervise.prepared import check_prepared
 from trainoff.windows import summarise
 from trainoff.workflow import keeping, validity
-from trainoff.workflow.script import logged
 
 # How often a run is trained that is stopped (by a signal, or with the machine) in every epoch that counts.
 ATTEMPTS_IF_STOPPED = 3
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
 
 
-def train(
-    run,
-    files,
-    image_facts,
-    weight_facts,
-    identity,
-    metrics,
-    log,
-    timeout_minutes,
-    wait_for_quiet_minutes,
-    idle_seconds,
-    sequence_file,
-    say,
-    start=1,
-    earlier_log=(),
-):
+def train(job, run, identity, wait_for_quiet_minutes, idle_seconds, sequence_file):
     """Runs one training to its end and writes its metrics record.
 
-    run: dict of built-in values, all that the training depends on (see `run_of` in rules/finished.smk).
-    files: paths by name, as trainoff.measure.protocol.train takes them. image_facts, weight_facts: JSON files beside them.
-    identity: what identifies the run besides its axes (see trainoff.workflow.validity). metrics: path to write.
-    log: path for the child's output.
+    job: trainoff.supervise.job.Job. run: dict of built-in values, all that the training depends on (see `run_of` in
+    rules/finished.smk). identity: what identifies the run besides its axes (see trainoff.workflow.validity).
     wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
     idle_seconds: how long the idle device's power is measured, once per session and where it has a meter.
-    say: called with one line of text for the person who waits. start: which start of this job it is, from 1;
-    earlier_log: last lines of the log of the one before.
+    sequence_file: path of the count of runs that the results folder has started.
     Raises UserError when prepared images or weights are not what they were when they were made.
     """
     started_at, started = datetime.now(UTC), time.monotonic()
     # The look at the machine goes on while the prepared files are read.
     first_look = conditions.read()
-    facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
-    check_prepared(files, facts)
+    facts = job.facts
+    check_prepared(job.files, facts)
     sequence = _next_in_sequence(sequence_file)
-    run = run | {"classes": len(facts["class_names"])}
+    run = job.with_classes(run)
     chance = convergence.chance_of(facts["class_counts"])
-    load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, say, first_look)
-    idle = idling.of_session(Path(sequence_file).parent / ".idle", run["device"], idle_seconds, log, say)
+    load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, job.say, first_look)
+    idle = idling.of_session(Path(sequence_file).parent / ".idle", run["device"], idle_seconds, job.log, job.say)
     before = conditions.read()
 
     def attempt(learning_rate):
-        journal = slurm.begin(folder)
-        return launch(child.__name__, run | {"learning_rate": learning_rate}, files, log, timeout_minutes, say, journal)
+        return job.launch(child.__name__, run | {"learning_rate": learning_rate})
 
-    folder = Path(metrics).parent
-    ended = slurm.ended(folder, start)
-    if ended:
-        attempts = [(run["learning_rate"], recovered(folder / slurm.JOURNAL, *ended, list(earlier_log)), None)]
-    else:
-        attempts = _attempts(run, attempt, say, chance)
+    ended = job.ended()
+    attempts = [(run["learning_rate"], ended, None)] if ended else _attempts(run, attempt, job.say, chance)
     surroundings = conditions.describe(load, waited, before, conditions.read())
     record = _record(run, attempts, idle)
     record["training"] |= {"classes": run["classes"], "chance_accuracy": chance.accuracy, "chance_loss": chance.loss}
@@ -87,27 +64,24 @@ def train(
     record["identity"] = validity.of_record(identity, facts, record["software"])
     last = attempts[-1][1]
     if last.readings is not None:
-        last.readings.write(folder / series.OWN, last.journal.epochs)
+        last.readings.write(job.folder / series.OWN, last.journal.epochs)
     else:  # those of a record that is replaced
-        (folder / series.OWN).unlink(missing_ok=True)
+        (job.folder / series.OWN).unlink(missing_ok=True)
     # Twice: should Snakemake end before it knows of the record, the next start deletes its output.
-    records.write(folder / keeping.KEPT, record)
-    records.write(metrics, record)
+    records.write(job.folder / keeping.KEPT, record)
+    records.write(job.record, record)
     return record
 
 
-def train_once(run, image_facts, weight_facts, identity, metrics, **others):
+def train_once(job, run, identity, **others):
     """As `train`, unless a job of an earlier start, or an earlier try of this one, has finished the run by now."""
     supervise.controller()  # raises ControllerGone
-    facts = json.loads(Path(image_facts).read_text()) | json.loads(Path(weight_facts).read_text())
-    with keeping.one_at_a_time(Path(metrics).parent):
-        record = keeping.finished_meanwhile(metrics, run, identity, facts)
+    with keeping.one_at_a_time(job.folder):
+        record = keeping.finished_meanwhile(job.record, run, identity, job.facts)
         if record is not None:
-            records.write(metrics, record)
+            records.write(job.record, record)
             return record
-        return train(
-            run=run, image_facts=image_facts, weight_facts=weight_facts, identity=identity, metrics=metrics, **others
-        )
+        return train(job, run, identity, **others)
 
 
 def _attempts(run, attempt, say, chance):
@@ -206,7 +180,7 @@ def _record(run, attempts, idle):
         "energy_reason": energy_reason,
         "device": device_facts(run["device"], imported),
         "host": host_facts(),
-        "software": imported.get("software", {"python": None}),
+        "software": software_facts(imported),
     }
 
 
@@ -225,26 +199,18 @@ def _next_in_sequence(path):
 
 
 if __name__ == "__main__":
-    _earlier_log = supervise.tail(snakemake.log[0])
+    _metrics = snakemake.output.metrics
     _results = Path(snakemake.params.progress_file).parents[1]
-    with logged(snakemake.log[0], before=lambda: keeping.supersede(snakemake.output.metrics, _results)) as terminal:
-        _progress = progress.Progress(snakemake.params.progress_file, snakemake.output.metrics, terminal)
+    with of_rule(snakemake, _metrics, before=lambda: keeping.supersede(_metrics, _results)) as _job:
+        _progress = progress.Progress(snakemake.params.progress_file, _metrics, _job.terminal)
         _progress.begin(snakemake.params.run)
         _progress.end(
             train_once(
-                run=snakemake.params.run,
-                files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
-                image_facts=snakemake.input.image_facts,
-                weight_facts=snakemake.input.weight_facts,
-                identity=snakemake.params.identity,
-                metrics=snakemake.output.metrics,
-                log=snakemake.log[0],
-                timeout_minutes=snakemake.resources.timeout_minutes,
+                dataclasses.replace(_job, say=_progress.say),
+                snakemake.params.run,
+                snakemake.params.identity,
                 wait_for_quiet_minutes=snakemake.resources.wait_for_quiet_minutes,
                 idle_seconds=snakemake.resources.idle_seconds,
                 sequence_file=snakemake.params.sequence_file,
-                say=_progress.say,
-                start=snakemake.resources.start,
-                earlier_log=_earlier_log,
             )
         )

@@ -1,7 +1,6 @@
 """Trains several runs of one configuration at once on one device and records how fast they were together."""
 
 import dataclasses
-import json
 import shutil
 import subprocess
 import tempfile
@@ -12,11 +11,10 @@ from pathlib import Path
 import psutil
 
 from trainoff import records, units
-from trainoff.files import write_text
 from trainoff.measure import packed
 from trainoff.supervise import metering, slurm
-from trainoff.supervise.launch import device_facts, launch, prepared_files, recovered
-from trainoff.workflow.script import logged
+from trainoff.supervise.job import of_rule
+from trainoff.supervise.launch import device_facts, launch
 
 SCHEMA_VERSION = 1
 POLL_SECONDS = 0.05
@@ -26,32 +24,31 @@ MEMORY_SECONDS = 1.0
 ATTEMPTS_IF_STOPPED = 3
 
 
-def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, start=1):
+def pack(job, run, at_once):
     """Trains `at_once` runs beside each other and writes the record, whatever happened; returns it.
 
-    run: as scripts/train.py takes it; each training gets a seed of its own, as replicates do. files: paths by name.
-    image_facts: JSON file beside them. output: path to write. logs: paths, one per training. timeout_minutes: for all.
-    start: as scripts/train.py takes it.
+    job: trainoff.supervise.job.Job; each training has a log of its own beside the job's. run: as scripts/train.py takes it;
+    each training gets a seed of its own, as replicates do.
     """
-    facts = json.loads(Path(image_facts).read_text())
-    run = run | {"classes": len(facts["class_names"])}
+    run = job.with_classes(run)
     size = f", {run['img_dim']} px" if run["img_dim"] else ""
-    say(f"{at_once} at once of {run['model']}, batch {run['batch_size']}{size} on {run['device']['name']}")
+    job.say(f"{at_once} at once of {run['model']}, batch {run['batch_size']}{size} on {run['device']['name']}")
     started = time.monotonic()
-    ended = slurm.ended(Path(output).parent, start)
+    ended = job.ended()
     if ended:
         energy = dict.fromkeys(("joules", "reason", "source", "scope"))
         memory = dict.fromkeys(("memory_bytes", "device_memory_bytes"))
-        outcomes = [recovered(Path(output).with_name(slurm.JOURNAL), *ended, [])] * at_once
+        outcomes = [ended] * at_once
     else:
-        slurm.begin(Path(output).parent)
+        slurm.begin(job.folder)
+        logs = [job.folder / f"train-{place + 1}.log" for place in range(at_once)]
         for _ in range(ATTEMPTS_IF_STOPPED):
             started = time.monotonic()
             with metering.metered(run["device"]) as energy:
-                outcomes, memory = together(run, at_once, files, logs, timeout_minutes)
+                outcomes, memory = together(run, at_once, job.files, logs, job.timeout_minutes)
             if not any(outcome.suspended_seconds for outcome in outcomes):
                 break
-            say("the trainings were stopped, or the machine was")
+            job.say("the trainings were stopped, or the machine was")
     outcomes = [without_speed(outcome) if outcome.suspended_seconds else outcome for outcome in outcomes]
     seconds = time.monotonic() - started
     failures = [outcome for outcome in outcomes if outcome.status != "ok"]
@@ -77,11 +74,11 @@ def pack(run, at_once, files, image_facts, output, logs, timeout_minutes, say, s
         ],
         "device": device_facts(run["device"], outcomes[0].journal.last("imported")),
     }
-    write_text(output, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    job.write(record)
     if rates:
-        say(f"{sum(rates):.0f} {units.samples(run['img_dim'])}/s together")
+        job.say(f"{sum(rates):.0f} {units.samples(run['img_dim'])}/s together")
     else:
-        say(f"ended as {record['status']}: {record['reason']}")
+        job.say_failure(record["status"], record["reason"])
     return record
 
 
@@ -187,17 +184,5 @@ def multi_process_service(accelerator):
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]) as terminal:
-        pack(
-            run=snakemake.params.run,
-            at_once=snakemake.params.at_once,
-            files=prepared_files(snakemake.input.image_facts, snakemake.input.weight_facts),
-            image_facts=snakemake.input.image_facts,
-            output=snakemake.output.pack,
-            logs=[
-                Path(snakemake.log[0]).with_name(f"train-{place + 1}.log") for place in range(snakemake.params.at_once)
-            ],
-            timeout_minutes=snakemake.resources.timeout_minutes,
-            say=lambda words: terminal.write(f"{words}\n"),
-            start=snakemake.resources.start,
-        )
+    with of_rule(snakemake, snakemake.output.pack) as _job:
+        pack(_job, snakemake.params.run, snakemake.params.at_once)

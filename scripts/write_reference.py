@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from trainoff import axes, bounds, records
-from trainoff.analyze import tables
+from trainoff.analyze import reasons, tables
+from trainoff.report.reasons import SENTENCES
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs/reference.md"
@@ -47,6 +48,12 @@ def reference():
         ", ".join(f"`{name}`" for name in tables.RUN_COLUMNS) + ".",
         "### Columns of windows.csv",
         ", ".join(f"`{name}`" for name in tables.WINDOW_COLUMNS) + ".",
+        "### Reasons",
+        "Why a figure is missing, or what to keep in mind, stands in the columns `reason`, `energy_reason`, `cost_reason`, "
+        "`owned_reason`, `rented_reason` and `implausible`: a JSON object with a `code` and the fields of that code, several "
+        "separated by `; `. The page says them in these words. Where a process failed (`runs`, `packing`, `limits`), `reason` "
+        "is the message in its record; `estimates_table` and `training_runs` hold bare codes.",
+        _table(["code", "in words", "fields"], _reason_rows()),
         "## Limits of what is read",
         "Files that somebody else made are read up to these limits (`scripts/trainoff/bounds.py`); beyond them they are "
         "refused in a sentence. [SECURITY.md](../SECURITY.md) says what is promised.",
@@ -175,6 +182,11 @@ def _captions():
         text = path.read_text(encoding="utf-8").replace("``", "`")
         rows.append([f"`{path.stem}`", " ".join(re.split(r"\n\s*\n", text)[0].split())])
     return [row for row in rows if row[0] != "`workflow`"]
+
+
+def _reason_rows():
+    for code, fields in reasons.FIELDS.items():
+        yield [f"`{code}`", f"`{SENTENCES[code]}`", ", ".join(f"`{name}`" for name in fields)]
 
 
 def _table(head, rows):

@@ -43,20 +43,18 @@ def killed_training(folder):
 
 def killed_snakemake(folder):
     """SIGKILL of Snakemake"""
-    sweep = start(folder)
-    training = training_of(sweep)
-    sweep.kill()
-    sweep.wait()
-    psutil.wait_procs([training], timeout=30)
-    expect(not training.is_running(), "the training outlived the sweep")
-    return "the training ended by itself; the next start went on"
+    return _killed(folder, os.kill)
 
 
 def killed_group(folder):
     """SIGKILL of the whole process group"""
+    return _killed(folder, os.killpg)
+
+
+def _killed(folder, kill):
     sweep = start(folder)
     training = training_of(sweep)
-    os.killpg(sweep.pid, signal.SIGKILL)
+    kill(sweep.pid, signal.SIGKILL)
     sweep.wait()
     psutil.wait_procs([training], timeout=30)
     expect(not training.is_running(), "the training outlived the sweep")

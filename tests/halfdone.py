@@ -62,9 +62,9 @@ def run_files(folder):
     return [runs / f"batch_size~{size}" / rest for size in EXPERIMENT["grid"]["batch_size"]]
 
 
-def start(folder, *arguments, **variables):
-    """Starts the sweep in a process group of its own, its output in sweep.log."""
-    with open(folder / "sweep.log", "a") as log:
+def start(folder, *arguments, log=None, **variables):
+    """Starts the sweep in a process group of its own, its output in sweep.log, or in the file `log`."""
+    with open(log or folder / "sweep.log", "a") as log:
         return subprocess.Popen(
             project.command(*arguments, "--", *TABLES),
             cwd=folder,

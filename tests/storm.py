@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 
+import halfdone
 import pandas as pd
 import project
 import psutil
@@ -26,7 +27,6 @@ AXES = ["batch_size", "trainable", "replicate", "seed"]
 PLACES = ["results", "TMPDIR", "HOME"]
 PARTS = ["child", "supervisor", "snakemake", "all"]
 KEPT = "results/runs/**/.finished.json"
-TABLES = ["results/tables/runs.csv", "results/tables/windows.csv"]
 # In place of what trains and what makes weights; as a run's own record says, what it learns follows from its seed alone.
 PROTOCOL = """
 import random
@@ -85,15 +85,7 @@ class Sweep:
     def __init__(self, folder, *arguments, **variables):
         self.log = folder.with_suffix(".log")
         self.before = len(self.log.read_bytes()) if self.log.exists() else 0
-        with open(self.log, "a") as log:
-            self.process = subprocess.Popen(
-                project.command(*arguments, "--", *TABLES),
-                cwd=folder,
-                env=project.environment() | variables,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = halfdone.start(folder, *arguments, log=self.log, **variables)
 
     def said(self):
         return self.log.read_bytes()[self.before :].decode(errors="replace")
@@ -214,7 +206,7 @@ def finish(folder, seen, **variables):
     now = {path: path.read_bytes() for path in folder.glob("results/runs/**/metrics.json")}
     assert now == seen, "a run was lost or trained again"
     assert not list(folder.glob(KEPT)), "copies of records were left behind"
-    assert project.planned(folder, "--", *TABLES) == {}, "something is left to do"
+    assert project.planned(folder, "--", *halfdone.TABLES) == {}, "something is left to do"
 
 
 def learned(folder):

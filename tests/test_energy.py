@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import collect_energy as energies
 from trainoff import energy
-from trainoff.analyze import tables, wall_meter
+from trainoff.analyze import reasons, tables, wall_meter
 from trainoff.errors import UserError
+from trainoff.report.reasons import without_device
 
 DEVICES = synthetic.DEVICES[:3]
 
@@ -83,12 +84,16 @@ def test_energy_adds_up_and_lies_between_the_extremes(readings, places):
 def test_windows_that_the_file_cannot_tell_have_a_reason():
     steady = trace([60.0] * 200)
     start = steady.times[0]
-    assert "does not cover" in wall_meter.window(steady, start - 1, 100)[1]
-    assert "does not cover" in wall_meter.window(steady, start + 150, 100)[1]
-    assert "59 readings" in wall_meter.window(steady, start + 0.5, 58.9)[1]
-    assert "0 W during training" in wall_meter.window(trace([0.0] * 200), start + 1, 100)[1]
+
+    def said(found, at, seconds):
+        return without_device(wall_meter.window(found, at, seconds)[1])
+
+    assert "meter.csv does not cover" in said(steady, start - 1, 100)
+    assert "does not cover" in said(steady, start + 150, 100)
+    assert "59 readings in a window of 59 s; at least 60" in said(steady, start + 0.5, 58.9)
+    assert "0 W during training" in said(trace([0.0] * 200), start + 1, 100)
     gap = wall_meter.Trace("meter.csv", np.delete(steady.times, slice(50, 60)), np.delete(steady.watts, slice(50, 60)))
-    assert "gap of 11.0 s" in wall_meter.window(gap, start + 5, 150)[1]
+    assert "gap of 11.0 s in the window; the limit is 5 s" in said(gap, start + 5, 150)
     assert wall_meter.window(gap, start + 5, 150, most_gap_seconds=12)[0] == pytest.approx(60 * 150)
     assert wall_meter.window(gap, start + 62, 100)[1] is None, "the gap lies outside"
 
@@ -199,7 +204,7 @@ def test_counters_stand_and_unknown_stays_unknown(records):
     assert table.loc["cuda", "mean_watts"].tolist() == pytest.approx([300, 300], rel=0.02)
     assert set(table.loc["cuda", "idle_watts"]) == {40}
     assert table.loc["cpu", "joules_per_image"].isna().all() and set(table.loc["cpu", "energy_reason"]) == {
-        synthetic.NO_METER
+        reasons.recorded(synthetic.NO_METER)
     }
     windows = found["energy_windows"]
     assert (windows["energy_joules"].isna() == windows["energy_reason"].notna()).all()
@@ -237,6 +242,17 @@ def test_a_device_without_runs_and_one_in_two_files_are_refused(records):
         applied(records, wall_meters=[entry, entry])
 
 
+def test_a_run_whose_windows_do_not_count_says_so(records):
+    for record in records:
+        for window in record["windows"]:
+            window["warm_up"] = True
+    found, _ = applied(records)
+    assert set(found["energy"]["energy_reason"]) == {reasons.recorded("No window was counted.")}
+
+
 def test_a_run_without_windows_says_so():
     found, _ = applied(synthetic.records(DEVICES[:1], synthetic.SMALL_GRID, failures={0: "crashed"}))
-    assert sorted(found["energy"]["energy_reason"]) == ["The run ended before a window was timed.", synthetic.NO_METER]
+    assert set(found["energy"]["energy_reason"]) == {
+        reasons.reason("no_window"),
+        reasons.recorded(synthetic.NO_METER),
+    }

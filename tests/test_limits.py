@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import collect_limits
 import find_limit
+from trainoff.supervise.job import Job
 
 
 @given(st.integers(1, 200), st.integers(-5, 250))
@@ -68,7 +69,7 @@ def test_a_memory_limit_is_found(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (14 * 2**30, before[1]))
     try:
-        find_limit.limit(run, tmp_path / "limit.json", tmp_path / "log", 5, print)
+        find_limit.limit(Job(tmp_path / "limit.json", tmp_path / "log", timeout_minutes=5, say=print), run)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     found = json.loads((tmp_path / "limit.json").read_text())

@@ -121,7 +121,7 @@ def test_own_scripts_of_other_words_and_the_pipeline_are_not_compared(tmp_path):
     _, frames = shown(tmp_path, [*survey.devices, synthetic.DEVICES[0]], piped)
     comparison = frames["comparison"]
     assert len(comparison) == 3 and set(comparison["verdict"]) == {"not_comparable"}
-    assert all("training settings" in reason for reason in comparison["reason"])
+    assert all('"what": "settings"' in reason for reason in comparison["reason"])
 
 
 def test_a_bundle_whose_records_do_not_say_so_is_refused(tmp_path):

@@ -8,22 +8,19 @@ import pandas as pd
 import pytest
 import synthetic
 from test_report import page
-from test_train import RUN, data  # noqa: F401 (a fixture)
+from test_train import RUN, data, job_on  # noqa: F401 (a fixture)
 
 import compare_concurrency as packing_script
 import train_together
 from trainoff.analyze import packing
 from trainoff.errors import UserError
 from trainoff.measure import packed
+from trainoff.report import packs
 from trainoff.supervise import metering
 
 
 def test_a_real_pack_of_two_trains_side_by_side(data, tmp_path):  # noqa: F811
-    files, folder = data
-    logs = [tmp_path / f"{place}.log" for place in range(2)]
-    record = train_together.pack(
-        RUN, 2, files, folder / "images.json", tmp_path / "pack.json", logs, 10, lambda words: None
-    )
+    record = train_together.pack(job_on(data, tmp_path / "pack.json"), RUN, 2)
     assert record["status"] == "ok", record["trainings"]
     assert packing.read(tmp_path / "pack.json") == record
     assert record["images_per_second"] == pytest.approx(sum(record["run_images_per_second"]))
@@ -121,12 +118,12 @@ def test_the_makespan_takes_the_best_number_for_each_configuration():
     spans = packing.makespans(packing.table(PACKS), 3, ASSUMPTIONS).set_index("device")
     gpu = spans.loc["gpu"]
     assert (gpu["runs"], gpu["one_at_a_time_seconds"], gpu["packed_seconds"]) == (6, 270, 210)
-    assert gpu["at_once"] == "1 or 2" and gpu["ratio"] == pytest.approx(270 / 210)
+    assert gpu["at_once"] == "1, 2" and gpu["ratio"] == pytest.approx(270 / 210)
     assert (gpu["one_at_a_time_joules"], gpu["packed_joules"]) == (27000, 22500)
     assert (gpu["one_at_a_time_rented"], gpu["packed_rented"]) == pytest.approx((2.7, 2.1))
     assert math.isnan(gpu["packed_owned"])
     cpu = spans.loc["cpu"]
-    assert cpu["reason"] == "1 of 2 configurations did not train even alone" and math.isnan(cpu["packed_joules"])
+    assert cpu["reason"] == '{"code": "untrained_alone", "missing": 1, "total": 2}' and math.isnan(cpu["packed_joules"])
     assert cpu["packed_seconds"] == 550 * 3
 
 
@@ -145,13 +142,14 @@ def test_records_become_tables(tmp_path):
 
 def test_the_report_shows_both_tables_in_words():
     table = packing.table(PACKS)
-    said = packing.in_words(table, packing.makespans(table, 3, ASSUMPTIONS), {"gpu": "A GPU"})
+    said = packs.in_words(table, packing.makespans(table, 3, ASSUMPTIONS), {"gpu": "A GPU"})
     assert said["makespan_headings"] == ["Energy, alone and packed", "Cost, rented, alone and packed"]
     cpu, gpu = said["makespans"]
-    assert gpu["label"] == "A GPU" and gpu["further"] == ["27.0 kJ, 22.5 kJ", "2.70 USD, 2.10 USD"]
+    assert gpu["label"] == "A GPU" and gpu["at_once"] == "1 or 2"
+    assert gpu["further"] == ["27.0 kJ, 22.5 kJ", "2.70 USD, 2.10 USD"]
     assert cpu["further"] == ["not measured, not measured"] * 2
     assert [pack["status_text"] for pack in said["packs"]].count("out of memory") == 2
-    assert packing.in_words(None, None, {}) == {"makespans": [], "makespan_headings": [], "packs": []}
+    assert packs.in_words(None, None, {}) == {"makespans": [], "makespan_headings": [], "packs": []}
 
 
 def test_the_page_tells_how_long_the_whole_sweep_takes(tmp_path):

@@ -14,6 +14,7 @@ import check_parity as script
 from trainoff import experiment
 from trainoff.analyze import parity
 from trainoff.errors import UserError
+from trainoff.report.reasons import without_device
 
 GENERATOR = np.random.default_rng(1)
 LAYERS = [GENERATOR.normal(0, 1 / 6, (40, 40)) for _ in range(12)]
@@ -76,13 +77,18 @@ def test_what_is_no_number_departs():
     logits[0][0] = None
     found = outputs(logits)
     assert found.verdict == "departs" and math.isinf(found.measured)
-    assert "not finite" in found.reason
+    assert said(found) == "1 of 320 values are not finite"
     found = parity.compare_losses(probe("cuda", losses=[3.2, 2.2, None, None, None]), probe())
-    assert found.verdict == "departs" and "3 of 5" in found.reason
+    assert found.verdict == "departs" and "3 of 5" in said(found)
+
+
+def said(finding):
+    return without_device(finding.reason)
 
 
 def test_other_shapes_depart():
-    assert outputs(network(relu)[:, :9]).verdict == "departs"
+    found = outputs(network(relu)[:, :9])
+    assert found.verdict == "departs" and said(found) == "values of shape 32 × 9, the reference has 32 × 10"
 
 
 @pytest.mark.parametrize(
@@ -101,16 +107,25 @@ def test_first_losses(losses, verdict):
     "own, reference, words",
     [
         (probe("cuda"), None, "was not probed"),
-        (probe("cuda", status="crashed", logits=None, failure={"message": "SIGSEGV"}), probe(), "crashed: SIGSEGV"),
-        (probe("cuda"), probe(status="timed_out", logits=None, failure={"message": "late"}), "reference's probe ended"),
+        (
+            probe("cuda", status="crashed", logits=None, failure={"message": "SIGSEGV"}),
+            probe(),
+            "device failed (crashed): SIGSEGV",
+        ),
+        (
+            probe("cuda"),
+            probe(status="timed_out", logits=None, failure={"message": "late"}),
+            "reference failed (timed out)",
+        ),
         (probe("cuda", inputs={**INPUTS, "weights_sha256": "d"}), probe(), "other images or weights"),
+        (probe("cuda", logits=None), probe(), "it holds no values"),
         (probe("cuda"), probe(logits=[[None] * 10] * 32), "reference itself"),
     ],
 )
 def test_what_cannot_be_compared_is_not_judged(own, reference, words):
     found = parity.compare_outputs(own, reference)
     assert found.verdict == "not_judged"
-    assert words in found.reason
+    assert words in said(found)
 
 
 CELL = ("mobilenetv2",)
@@ -126,20 +141,20 @@ def accuracies(*values):
         ([0.9, 0.91], [0.9, 0.91, 0.9], "not_judged", "needs 3 replicates"),
         ([0.900, 0.902, 0.901], [0.901, 0.899, 0.902], "same", ""),
         ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], "same", ""),
-        ([0.80, 0.81, 0.79], [0.90, 0.91, 0.90], "departs", "lower by"),
+        ([0.80, 0.81, 0.79], [0.90, 0.91, 0.90], "departs", "-10.3 ± "),
         ([0.7, 0.9, 0.8], [0.75, 0.85, 0.9], "not_judged", "more replicates"),
     ],
 )
 def test_final_accuracy(device, reference, verdict, words):
     found = parity.compare_accuracies(accuracies(*device), accuracies(*reference))
     assert found.verdict == verdict
-    assert words in found.reason
+    assert words in said(found) and bool(words) == bool(found.reason)
 
 
 def test_a_fault_on_one_configuration_is_not_averaged_away():
     good = {(number,): np.asarray([0.9, 0.901, 0.899]) for number in range(8)}
     found = parity.compare_accuracies({**good, (5,): np.asarray([0.85, 0.851, 0.85])}, good)
-    assert found.verdict == "departs" and "one of 8" in found.reason
+    assert found.verdict == "departs" and "one of 8" in said(found)
 
 
 def test_equal_devices_are_seldom_said_to_depart():
@@ -244,7 +259,8 @@ def test_a_device_that_computes_something_else_carries_the_flag_everywhere(probe
     tampered.write_text(json.dumps(record))
     table, comparison, text = follow(tmp_path, [probes[0], tampered])
     assert "departs" in set(table["verdict"])
-    assert "not compared" in table.set_index("check")["reason"]["final_accuracy"]
+    assert table.set_index("check")["reason"]["final_accuracy"] == '{"code": "computes_otherwise"}'
+    assert "not compared: the device computes something else" in text
     assert set(comparison["parity"]) == {"departs"}
     assert comparison["reason"].str.contains('"code": "mismatch", "device": "cpu-again"').all()
     assert comparison["verdict"].isin(["faster", "slower", "equivalent", "undecided"]).all(), "the speed was dropped"

@@ -16,6 +16,7 @@ from trainoff.analyze import anchors, cost, estimates, hardware, networks, predi
 from trainoff.errors import UserError
 from trainoff.report import estimates as words
 from trainoff.report import page, palette
+from trainoff.report.study import Study
 
 ROOT = Path(__file__).parents[1]
 CATALOG = {
@@ -105,6 +106,10 @@ def test_memory_tells_what_does_not_fit(counts):
     assert half[1] < usual and frozen[1] < 0.3 * usual
 
 
+# What a study needs that nothing of this is about.
+TOLD = {"title": "A title", "devices": [], "assumptions": {}, "pair": {}}
+
+
 def markup(found):
     """{"answer", "section"}: what the page says on its first screen and in the section."""
     environment = page.environment(ROOT / "report/page")
@@ -141,7 +146,7 @@ def test_one_device_gets_an_answer_for_six_others(tmp_path, sheets, figures_of_o
     assert list(table["device"]) == config["predict"] and set(table["status"]) == {"estimated"}
     assert (table["low"] < table["images_per_second"]).all() and (table["images_per_second"] < table["high"]).all()
     assert (table["anchors"] > 0).all() and table["nearest"].str.len().gt(0).all() and table["newest"].notna().all()
-    html = markup(words.view(frames, figures_of_others, devices, {}))
+    html = markup(words.view(Study(frames, published=figures_of_others, **TOLD), devices))
     assert html["answer"].count("<em>estimated</em>") == 6 and html["answer"].count('class="measured"') == 1
     assert "<details><summary>" in html["answer"] and "https://" in html["answer"], "the anchors are one click away"
     assert html["answer"].count("<pre") == 3 and "make bundle" in html["answer"] and "CIFAR-10" in html["answer"]
@@ -161,7 +166,7 @@ def test_what_cannot_be_estimated_is_refused_with_what_would_help(tmp_path, shee
     table = frames["estimates"].set_index("device")
     assert table.at["m4-max", "status"] == "refused" and table.at["m4-max", "reason"] == "no_anchor"
     assert not numbers.known(table.at["m4-max", "images_per_second"]), "unknown is null"
-    html = markup(words.view(frames, figures_of_others, devices, {}))
+    html = markup(words.view(Study(frames, published=figures_of_others, **TOLD), devices))
     assert "No estimate" in html["answer"] and "make bundle" in html["answer"]
     with pytest.raises(UserError, match="rtx 9999"):
         hardware.check(["rtx 9999"], sheets)

@@ -91,13 +91,13 @@ def one(seconds, joules=100.0, reached=True):
 
 def test_runs_that_never_reach_the_target_count_as_endless():
     never = one(math.inf, None, reached=False)
-    assert costs_script.typical([one(10), one(20), one(30)], 0.7)["seconds"] == 20
-    assert costs_script.typical([one(10), one(20), never], 0.7)["seconds"] == 20
-    assert costs_script.typical([one(10), never, never], 0.7)["seconds"] is None
-    assert costs_script.typical([one(10), never], 0.7)["seconds"] is None
-    assert costs_script.typical([one(10, 50.0), one(20, 90.0), never], 0.7)["joules"] == 90
-    assert costs_script.typical([one(10, None), one(20, 90.0)], 0.7)["joules"] is None
-    assert costs_script.typical([], 0.7)["seconds"] is None
+    assert costs_script.typical([one(10), one(20), one(30)])["seconds"] == 20
+    assert costs_script.typical([one(10), one(20), never])["seconds"] == 20
+    assert costs_script.typical([one(10), never, never])["seconds"] is None
+    assert costs_script.typical([one(10), never])["seconds"] is None
+    assert costs_script.typical([one(10, 50.0), one(20, 90.0), never])["joules"] == 90
+    assert costs_script.typical([one(10, None), one(20, 90.0)])["joules"] is None
+    assert costs_script.typical([])["seconds"] is None
 
 
 # Prices and what else the experiment says.

@@ -14,7 +14,7 @@ from test_figures import FIGURES, draw
 
 import write_report
 from trainoff import numbers
-from trainoff.report import rows, unusual
+from trainoff.report import rows, study, unusual
 from trainoff.report.carried import column, frame, plain
 from trainoff.report.carried import values as restored
 
@@ -42,18 +42,17 @@ def page(folder, devices, records, title="A title", drawn=(), change=None, pair=
             files["svg"].write_text('<svg xmlns="http://www.w3.org/2000/svg"><text id="a">figure</text></svg>')
             files["facts"].write_text(json.dumps({"title": "A finding", "subtitle": "", "notes": []}))
             made[name] = files | ({"narrow": files["svg"]} if entry.main else {})
-    write_report.main(
+    results = study.read(
         tables,
-        {name: {part: files.get(part) for part in ("svg", "narrow", "facts")} for name, files in made.items()},
-        title,
-        devices,
-        SETTINGS,
-        PROJECT / "report/page",
         PROJECT / "catalog/published.csv",
-        folder / "report.html",
-        synthetic.ASSUMPTIONS,
-        pair,
+        title=title,
+        devices=devices,
+        assumptions=synthetic.ASSUMPTIONS,
+        pair=pair,
+        settings=SETTINGS,
     )
+    figures = {name: {part: files.get(part) for part in ("svg", "narrow", "facts")} for name, files in made.items()}
+    write_report.main(results, figures, PROJECT / "report/page", folder / "report.html")
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}
     return (folder / "report.html").read_text(encoding="utf-8"), frames
 

@@ -58,9 +58,13 @@ def expected(rules, trained):
 
 @pytest.mark.parametrize("key", TABLE)
 def test_a_changed_key_runs_again_what_depends_on_it_and_nothing_else(key, clone):
+    runs_what_is_said(clone, key)
+
+
+def runs_what_is_said(folder, key):
     value, rules, trained, _ = TABLE[key]
-    change(clone, key, value)
-    planned = project.planned(clone)
+    change(folder, key, value)
+    planned = project.planned(folder)
     planned.pop("all", None)
     assert planned == expected(rules, trained)
 
@@ -69,11 +73,7 @@ def test_a_changed_key_runs_again_what_depends_on_it_and_nothing_else(key, clone
     "key", ["title", "training.dropout", "seed", "protocol.warm_up_epochs", "protocol.timeout_minutes"]
 )
 def test_so_it_is_in_the_folder_itself(key, same):
-    value, rules, trained, _ = TABLE[key]
-    change(same, key, value)
-    planned = project.planned(same)
-    planned.pop("all", None)
-    assert planned == expected(rules, trained)
+    runs_what_is_said(same, key)
 
 
 def test_every_key_of_the_default_experiment_is_in_the_table():

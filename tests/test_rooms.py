@@ -11,8 +11,9 @@ RESTS_ON = {
     "": set(),
     "measure": {""},
     "prepare": {""},
-    "supervise": {"", "measure"},
     "workflow": {""},
+    # How a script ends that a rule has started (trainoff.workflow.script) is the same for measured processes.
+    "supervise": {"", "measure", "workflow"},
     "analyze": {""},
     "exchange": {"", "workflow"},
     "report": {"", "analyze"},

@@ -9,6 +9,7 @@ from test_report import Outline
 
 import draw_share
 import share_report
+from trainoff.report import study
 
 ASKED = {"compare": None, "baseline": None}
 TABLES = ("runs", "windows", "energy_windows", "rates", "overall", "costs")
@@ -21,15 +22,9 @@ def published(folder, title, speed_up=1.0):
     for window in (window for record in made for window in record["windows"]):
         window["seconds"] /= speed_up
     tables = synthetic.results(folder, devices, made)
-    draw_share.main(
-        {name: tables[name] for name in TABLES},
-        title,
-        devices,
-        synthetic.ASSUMPTIONS,
-        ASKED,
-        folder / "share.png",
-        folder / "share.json",
-    )
+    told = {"title": title, "devices": devices, "assumptions": synthetic.ASSUMPTIONS, "pair": ASKED}
+    results = study.read({name: tables[name] for name in TABLES}, **told)
+    draw_share.main(results, folder / "share.png", folder / "share.json")
     (folder / "report.html").write_text("<!doctype html><title>a report</title>")
     return folder
 

@@ -24,6 +24,7 @@ from trainoff import devices, records
 from trainoff.errors import UserError
 from trainoff.files import write_text
 from trainoff.measure import child
+from trainoff.supervise.job import Job
 
 ARCHITECTURE = {"application": "MobileNetV2", "module": "mobilenet_v2"}
 CPU = {"name": "cpu", "backend": "tensorflow", "accelerator": "cpu", "index": 0, "threads": None}
@@ -81,25 +82,27 @@ def data(tmp_path_factory):
     return {name: str(path) for name, path in outputs.items()}, folder
 
 
+def job_on(data, record, say=lambda words: None, timeout_minutes=10):
+    """The Job that writes to the path `record` what comes of a training on the data."""
+    files, folder = data
+    facts = {}
+    for name in ("images", "weights"):
+        facts |= json.loads((folder / f"{name}.json").read_text())
+    return Job(record, record.with_suffix(".log"), timeout_minutes, say, files, facts)
+
+
 def run(data, tmp_path, say=lambda words: None, timeout_minutes=10, **changes):
     """Trains and returns the record that was written."""
-    files, folder = data
-    metrics = tmp_path / "metrics.json"
+    job = job_on(data, tmp_path / "metrics.json", say, timeout_minutes)
     train.train(
-        run=RUN | changes,
-        files=files,
-        image_facts=folder / "images.json",
-        weight_facts=folder / "weights.json",
-        identity=IDENTITY,
-        metrics=metrics,
-        log=tmp_path / "train.log",
-        timeout_minutes=timeout_minutes,
+        job,
+        RUN | changes,
+        IDENTITY,
         wait_for_quiet_minutes=0,
         idle_seconds=21,
         sequence_file=tmp_path / "sequence",
-        say=say,
     )
-    return records.read(metrics)
+    return records.read(job.record)
 
 
 def training_process():

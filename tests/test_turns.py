@@ -15,7 +15,7 @@ import synthetic
 
 import compare_devices
 from trainoff import duel, experiment
-from trainoff.analyze import turns
+from trainoff.analyze import reasons, turns
 from trainoff.measure import turning as steps
 from trainoff.supervise import turning
 from trainoff.workflow import validity
@@ -267,7 +267,11 @@ def test_the_table_of_turns_decides_the_comparison():
 
 def test_turns_that_failed_have_a_row_and_no_ratio():
     row = turns.table([record(status="crashed")], 0.05).iloc[0]
-    assert (row["verdict"], row["failed"], row["reason"]) == ("not_comparable", "laptop", "It fell over.")
+    assert (row["verdict"], row["failed"], row["reason"]) == (
+        "not_comparable",
+        "laptop",
+        reasons.recorded("It fell over."),
+    )
     assert pd.isna(row["ratio"])
 
 

@@ -37,6 +37,11 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_json(path, value):
+    """Writes a record to `path`, whole or not at all; raises ValueError for a number that is not finite, which JSON lacks."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
 def sha256(path):
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
     with open(path, "rb") as file:

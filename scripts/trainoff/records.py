@@ -10,7 +10,7 @@ import fastjsonschema
 
 from trainoff import axes
 from trainoff.errors import UserError, one_line
-from trainoff.files import write_text
+from trainoff.files import write_json
 
 SCHEMA_VERSION = 1
 # Raised when windows of the old and the new way of timing (trainoff.measure.protocol) must not be compared.
@@ -87,7 +87,7 @@ def check(record, where, remedy="delete the file to run this training again"):
 def write(path, record):
     """Writes a valid record to `path`, whole or not at all."""
     check(record, path)
-    write_text(path, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_json(path, record)
 
 
 def read(path):

@@ -6,6 +6,7 @@ amounts are in the experiment's currency. The method in words is METHOD.
 
 import math
 
+from trainoff.analyze.reasons import reason
 from trainoff.errors import UserError, one_line
 
 JOULES_PER_KWH = 3.6e6
@@ -55,6 +56,24 @@ def rented(seconds, rental, whole=False):
     return rental["per_hour"] * (max(hours, rental["minimum_hours"]) if whole else hours)
 
 
+def owning_unknown(device, has_speed, purchase, price_per_kwh, has_energy):
+    """Why the cost of owning the device (a name) is unknown, as a reason; None where it is known."""
+    if not has_speed:
+        return reason("no_speed", device=device)
+    if not purchase:
+        return reason("no_purchase_price", device=device)
+    if price_per_kwh is None:
+        return reason("no_electricity_price")
+    return None if has_energy else reason("no_energy_reading", device=device)
+
+
+def renting_unknown(device, has_speed, rental):
+    """Why the cost of renting the device (a name) is unknown, as a reason; None where it is known."""
+    if not has_speed:
+        return reason("no_speed", device=device)
+    return None if rental else reason("no_rent_price", device=device)
+
+
 def owned_in_month(trainings, joules, purchase, price_per_kwh):
     """Cost of a month with so many trainings on a device that is owned; the price is due whether it trains or not."""
     power = electricity(joules, price_per_kwh)
@@ -81,18 +100,18 @@ def break_even(owner, renter, price_per_kwh):
     """
     fixed = owned_in_month(0, owner["joules"], owner["purchase"], price_per_kwh)
     if fixed is None or renter["rental"] is None:
-        return None, "a price or the energy is unknown"
+        return None, reason("unknown_part")
     power = electricity(owner["joules"], price_per_kwh)
     per_training = rented(renter["seconds"], renter["rental"])
     room = most_trainings(owner["seconds"])
     if fixed + power <= rented_in_month(1, renter["seconds"], renter["rental"]):
-        return (1, None) if room else (None, "one training takes longer than a month")
+        return (1, None) if room else (None, reason("longer_than_a_month"))
     if per_training <= power:
-        return None, "the rent of a training is below the electricity of one that is owned"
+        return None, reason("rent_below_electricity")
     # Where the least time billed makes no difference any more: if it did, owning would have won with one training.
     trainings = math.ceil(fixed / (per_training - power))
     if trainings > room:
-        return None, f"that would take {trainings:,} trainings a month, and a month has room for {room:,}"
+        return None, reason("no_room", trainings=trainings, room=room)
     return trainings, None
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from trainoff import energy, numbers, records
 from trainoff.analyze import cost, stats
-from trainoff.analyze.reasons import reason
+from trainoff.analyze.reasons import decoded, reason
+from trainoff.analyze.tables import ENERGY_KEYS
 
 SCOPE_WORDS = {
     "gpu": "the GPU alone",
@@ -31,12 +32,7 @@ RATE_COLUMNS = [
     "joules_per_image",
     "joules_per_image_low",
     "joules_per_image_high",
-    "joules_per_image_above_idle",
-    "mean_watts",
-    "idle_watts",
-    "energy_scope",
-    "energy_source",
-    "energy_reason",
+    *ENERGY_KEYS[1:],
     "joules_per_image_with_processor",
 ]
 RATIO_COLUMNS = [
@@ -91,7 +87,7 @@ class Energy:
         return 1 / high, 1 / low
 
 
-UNKNOWN = Energy(None, None, None, "Nothing measured it.")
+UNKNOWN = Energy(None, None, None, reason("unread"))
 
 
 def read(table, windows):
@@ -126,7 +122,7 @@ def of_runs(runs, found, kind):
         )
     kinds = {(row["energy_scope"], row["energy_source"]) for row, _ in known}
     if len(kinds) > 1:
-        return Energy(None, None, None, f"Its runs were measured in different ways: {_kinds(kinds)}.")
+        return Energy(None, None, None, reason("mixed_readings", readings=sorted(map(list, kinds))))
     ((scope, source),) = kinds
     return Energy(
         stats.rate([windows for _, windows in known], kind),
@@ -173,7 +169,7 @@ def energy_ratio(device, baseline, names):
     """(stats.Ratio of the joules per image, None), or (None, reason). device, baseline: Energy; names: theirs, in order."""
     for one, name in zip((device, baseline), names, strict=True):
         if one.rate is None:
-            return None, reason("no_energy", device=name, recorded=str(one.reason))
+            return None, reason("no_energy", device=name, why=decoded(one.reason))
         if one.source not in energy.MEASURED:
             return None, reason("declared_energy", device=name)
         if one.rate.variance is None:
@@ -196,11 +192,9 @@ def cost_columns(sides, names, assumptions, speed):
     sides: (stats.Rate, Energy) of the device and of the baseline. assumptions: of trainoff.analyze.cost. speed: stats.Ratio.
     """
     facts = [assumptions["devices"].get(name, {"purchase": None, "rental": None}) for name in names]
-    reasons = [
-        reason("no_rent_price", device=name) for name, one in zip(names, facts, strict=True) if not one["rental"]
-    ]
+    reasons = [cost.renting_unknown(name, True, one["rental"]) for name, one in zip(names, facts, strict=True)]
     values = dict.fromkeys(RATIO_COLUMNS[4:-1], math.nan)
-    if not reasons:
+    if not any(reasons):
         prices = facts[0]["rental"]["per_hour"] / facts[1]["rental"]["per_hour"]
         low, high = speed.interval
         values |= {"cost_ratio": prices / speed.ratio, "cost_low": prices / high, "cost_high": prices / low}
@@ -216,11 +210,10 @@ def cost_columns(sides, names, assumptions, speed):
         }
     else:
         reasons += [
-            reason("no_electricity" if one["purchase"] else "no_purchase_price", device=name)
-            for name, one, end in zip(names, facts, ends, strict=True)
-            if end is None
+            cost.owning_unknown(name, True, one["purchase"], per_kwh, found.rate is not None)
+            for name, one, (_, found) in zip(names, facts, sides, strict=True)
         ]
-    return values | {"cost_reason": "; ".join(reasons)}
+    return values | {"cost_reason": "; ".join(dict.fromkeys(filter(None, reasons)))}
 
 
 def owned_per_image(rate, found, purchase, per_kwh):
@@ -288,7 +281,3 @@ def _median(values):
 def _geometric(values):
     values = list(values)
     return statistics.geometric_mean(values) if values else math.nan
-
-
-def _kinds(kinds):
-    return ", ".join(sorted(f"{scope} ({source})" for scope, source in kinds))

@@ -10,14 +10,14 @@ import pandas as pd
 
 from trainoff.analyze.reasons import reason
 
-# What must be equal for two rates to be of the same work, in words. A hash decides where there is one, else the name.
+# What must be equal for two rates to be of the same work. A hash decides where there is one, else the name.
 SAME_WORK = {
-    "protocol version": ["protocol_version"],
+    "protocol": ["protocol_version"],
     "determinism": ["deterministic"],
     "dataset": ["dataset_sha256", "dataset"],
-    "prepared images": ["images_sha256"],
-    "starting weights": ["weights_sha256", "weights"],
-    "training settings": ["settings"],
+    "images": ["images_sha256"],
+    "weights": ["weights_sha256", "weights"],
+    "settings": ["settings"],
 }
 
 

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainoff import configurations as naming
-from trainoff import numbers
-from trainoff.analyze import cells as words_of
 from trainoff.analyze import cost
+from trainoff.analyze.reasons import reason
 from trainoff.configurations import AXES
 from trainoff.errors import UserError, one_line
 
@@ -119,9 +117,9 @@ def makespans(packs, replicates, assumptions):
                 "configurations": len(measured),
                 "runs": len(measured) * replicates,
                 "ratio": alone["seconds"] / packed["seconds"] if measured else None,
-                "at_once": " or ".join(map(str, sorted({int(best["at_once"]) for _, best in measured}))),
+                "at_once": ", ".join(map(str, sorted({int(best["at_once"]) for _, best in measured}))),
                 "currency": assumptions["currency"],
-                "reason": f"{missing} of {len(cells)} configurations did not train even alone" if missing else "",
+                "reason": reason("untrained_alone", missing=missing, total=len(cells)) if missing else "",
             }
             | {f"one_at_a_time_{key}": value for key, value in alone.items()}
             | {f"packed_{key}": value for key, value in packed.items()}
@@ -155,60 +153,3 @@ def _best(cell):
 
 def _cell(pack):
     return tuple(pack["run"][key] for key in ("device", *AXES))
-
-
-# Columns of the makespan that the report shows where anything is known of them, each one at a time and packed.
-FURTHER = {"joules": "Energy", "rented": "Cost, rented", "owned": "Cost, owned"}
-
-
-def in_words(packs, spans, labels):
-    """What the report shows of both tables: {"makespans", "makespan_headings", "packs"}, empty without tables.
-
-    labels: {device: label}. Columns of which nothing is known are left out.
-    """
-    if packs is None or spans is None:
-        return {"makespans": [], "makespan_headings": [], "packs": []}
-    known = [what for what in FURTHER if spans[f"one_at_a_time_{what}"].notna().any()]
-    configurations = naming.all_configurations(packs)
-    varying = naming.varying_axes(configurations)
-    return {
-        "makespan_headings": [f"{FURTHER[what]}, alone and packed" for what in known],
-        "makespans": [
-            row
-            | {
-                "label": labels.get(row["device"], row["device"]),
-                "further": [_further(row, what) for what in known],
-            }
-            for row in spans.to_dict("records")
-        ],
-        "packs": [
-            row
-            | {
-                "label": labels.get(row["device"], row["device"]),
-                "name": naming.label(naming.configuration_of(row), varying) or "the one configuration",
-                "memory_text": _memory_text(row),
-                "status_text": words_of.status_text(row["status"]),
-            }
-            for row in packs.to_dict("records")
-        ],
-    }
-
-
-def _further(row, what):
-    """One kind of figure of a sweep, one at a time and packed: "3.2 kJ, 2.9 kJ"."""
-    values = row[f"one_at_a_time_{what}"], row[f"packed_{what}"]
-    if what == "joules":
-        return ", ".join(map(energy_text, values))
-    return ", ".join(f"{value:,.2f} {row['currency']}" if numbers.known(value) else numbers.UNKNOWN for value in values)
-
-
-def energy_text(joules):
-    """An amount of energy: 3.2 kJ, 1.4 kWh."""
-    if not numbers.known(joules):
-        return numbers.UNKNOWN
-    return f"{numbers.significant(joules / 1e3)} kJ" if joules < 3.6e6 else f"{numbers.significant(joules / 3.6e6)} kWh"
-
-
-def _memory_text(row):
-    parts = [("", row["memory_bytes"]), (" on the device", row["device_memory_bytes"])]
-    return ", ".join(numbers.gibibytes(value) + where for where, value in parts if numbers.known(value)) or "unknown"

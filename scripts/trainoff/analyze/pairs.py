@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from trainoff import configurations, numbers
+from trainoff.analyze.reasons import decoded
 from trainoff.energy import MEASURED
 
 # Columns of the tables comparison, best and overall that turn over with the sides of a pair: (ratio, low, high).
@@ -255,10 +256,10 @@ def cheaper_way(costs):
 
 def _no_cost(costs):
     """The code of why a device has no cost."""
-    for way in WAYS:
-        reasons = set(costs[f"{way}_reason"].dropna())
-        if "no figure of energy" in reasons:
-            return "no_energy"
+    texts = {text for way in WAYS for text in costs[f"{way}_reason"].dropna()}
+    codes = {one["code"] for text in texts for one in decoded(text)}
+    if "no_energy_reading" in codes:
+        return "no_energy"
     return "no_price" if len(costs) else "no_run"
 
 

@@ -61,7 +61,7 @@ class Finding:
     """What one check found. measured and tolerance are in the same unit; measured is NaN when nothing was."""
 
     verdict: str  # same, departs or not_judged
-    reason: str
+    reason: str  # of trainoff.analyze.reasons; "" where there is nothing to say
     measured: float = math.nan
     tolerance: float = math.nan
 
@@ -106,7 +106,7 @@ def table(probes, runs, reference):
         if device != reference:
             if "departs" in {finding.verdict for finding in findings.values()}:
                 findings["final_accuracy"] = Finding(
-                    "not_judged", "not compared: the device computes something else", tolerance=FINAL_ACCURACY
+                    "not_judged", reason("computes_otherwise"), tolerance=FINAL_ACCURACY
                 )
             else:
                 own = runs[(runs["model"] == model) & (runs["precision"] == precision) & (runs["xla"] == xla)]
@@ -166,30 +166,30 @@ def _compare(probe, reference, what, tolerance, unit):
     expected = np.asarray(reference[what], dtype=float)  # None becomes NaN
     found = np.asarray(probe[what], dtype=float)
     if not np.isfinite(expected).all():
-        return Finding("not_judged", "the reference itself gives values that are not finite", tolerance=tolerance)
+        return Finding("not_judged", reason("reference_not_finite"), tolerance=tolerance)
     if found.shape != expected.shape:
-        return Finding("departs", f"{found.shape} values, the reference has {expected.shape}", tolerance=tolerance)
-    if not np.isfinite(found).all():
-        return Finding(
-            "departs", f"{np.sum(~np.isfinite(found))} of {found.size} values are not finite", math.inf, tolerance
-        )
+        shapes = {"shape": found.shape, "expected": expected.shape}
+        return Finding("departs", reason("other_shape", **shapes), tolerance=tolerance)
+    wrong = int(np.sum(~np.isfinite(found)))
+    if wrong:
+        return Finding("departs", reason("not_finite", values=wrong, total=found.size), math.inf, tolerance)
     scale = np.maximum(unit(expected), np.finfo("float32").tiny)
     measured = float(np.max(np.abs(found - expected) / scale))
     if measured > tolerance:
-        return Finding("departs", "differs by more than rounding explains", measured, tolerance)
+        return Finding("departs", reason("beyond_rounding"), measured, tolerance)
     return Finding("same", "", measured, tolerance)
 
 
 def _obstacle(probe, reference, what):
-    """Why two probes cannot be compared with each other, "" when they can."""
+    """Why two probes cannot be compared with each other, as a reason; "" when they can."""
     if reference is None:
-        return "the reference was not probed"
-    for one, words in ((probe, "the probe"), (reference, "the reference's probe")):
+        return reason("reference_not_probed")
+    for side, one in (("device", probe), ("reference", reference)):
         if one[what] is None:
-            message = (one["failure"] or {}).get("message") or "it holds no values"
-            return f"{words} ended as {one['status']}: {message}"
+            message = one_line((one["failure"] or {}).get("message") or "", 1000)
+            return reason("probe_failed", side=side, status=one["status"], message=message)
     if probe["inputs"] != reference["inputs"]:
-        return "probed with other images or weights than the reference"
+        return reason("other_inputs")
     return ""
 
 
@@ -208,21 +208,22 @@ def compare_accuracies(device, reference):
     told by their mean, since single configurations seldom have the replicates for it.
     """
 
-    def unjudged(reason, measured=math.nan):
-        return Finding("not_judged", reason, measured, FINAL_ACCURACY)
+    def unjudged(why, measured=math.nan):
+        return Finding("not_judged", why, measured, FINAL_ACCURACY)
 
     shared = device.keys() & reference.keys()
     if not shared:
-        return unjudged("the device and the reference share no configuration with a final accuracy")
+        return unjudged(reason("no_common_accuracy"))
     enough = [key for key in sorted(shared) if min(len(device[key]), len(reference[key])) >= LEAST_REPLICATES]
     if not enough:
-        return unjudged(f"needs {LEAST_REPLICATES} replicates on both sides")
+        return unjudged(reason("too_few_replicates", needed=LEAST_REPLICATES))
     differences = [_difference(device[key], reference[key]) for key in enough]
     for mean, variance, degrees in differences:
         spread = _quantile(degrees, LEVEL / len(enough)) * math.sqrt(variance)
         if abs(mean) - spread > FINAL_ACCURACY:
-            words = f"{'higher' if mean > 0 else 'lower'} by {100 * abs(mean):.1f} ± {100 * spread:.1f} points"
-            return Finding("departs", f"{words} on one of {len(enough)} configurations", mean, FINAL_ACCURACY)
+            return Finding(
+                "departs", reason("other_accuracy", **_points(mean, spread), total=len(enough)), mean, FINAL_ACCURACY
+            )
     mean = math.fsum(one for one, _, _ in differences) / len(enough)
     parts = [(variance / len(enough) ** 2, degrees) for _, variance, degrees in differences]
     variance = math.fsum(part for part, _ in parts)
@@ -230,7 +231,12 @@ def compare_accuracies(device, reference):
     spread = _quantile(variance**2 / below if below else 1, LEVEL) * math.sqrt(variance)
     if abs(mean) + spread <= FINAL_ACCURACY:
         return Finding("same", "", mean, FINAL_ACCURACY)
-    return unjudged(f"{100 * mean:+.1f} ± {100 * spread:.1f} points: more replicates would tell", mean)
+    return unjudged(reason("open_accuracy", **_points(mean, spread)), mean)
+
+
+def _points(mean, spread):
+    """A difference and its spread in percent of the images."""
+    return {"points": round(100 * mean, 2), "spread": round(100 * spread, 2)}
 
 
 def _difference(device, reference):

@@ -5,6 +5,8 @@ For records of others, whose epochs nobody can check, and for machines whose clo
 
 from datetime import datetime
 
+from trainoff.analyze.reasons import reason
+
 # Pixels trained per second. The fastest known figure is 4e8 (MobileNetV3 small, 224 px, RTX 3090; timm's results, 2022), a
 # training of the last layer is about five times as fast, and the fastest chips of today ten times; a processor reaches 5e8.
 PIXELS_PER_SECOND = {"cpu": 1e10, "metal": 1e10, "mps": 1e10, "cuda": 1e11}
@@ -21,22 +23,22 @@ SLACK_SECONDS, SLACK = 5.0, 0.02
 
 
 def doubt(record, images_per_second):
-    """Why a record cannot be what it says, in a few words; None for one that can. images_per_second: over its counted epochs."""
+    """Why a record cannot be what it says, as a reason; None for one that can. images_per_second: over its counted epochs."""
     run, accelerator = record["run"], record["device"]["accelerator"]
     operations = (record.get("model") or {}).get("flops_per_image", 0) * PASSES[run["trainable"]]
     energy = record["energy"] or {}
     if images_per_second is not None:
         if images_per_second * run["img_dim"] ** 2 > PIXELS_PER_SECOND[accelerator]:
-            return "faster by orders than any device known"
+            return reason("beyond_speed")
         if images_per_second * operations > OPERATIONS_PER_SECOND[accelerator]:
-            return "more operations per second than any device has"
+            return reason("beyond_operations")
     if energy:
         if not WATTS[0] <= energy["mean_watts"] <= WATTS[1]:
-            return "a power that no device draws while it trains"
+            return reason("beyond_power")
         if operations and energy["joules_per_image"] < JOULES_PER_OPERATION * operations:
-            return "less energy by orders than any device known"
+            return reason("below_energy")
     if _seconds(record) > _elapsed(record) * (1 + SLACK) + SLACK_SECONDS:
-        return "epochs that take longer than the run"
+        return reason("longer_than_the_run")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Why a comparison has no ratio, or what must be known beside it: codes with fields, as the tables carry them.
+"""Why a figure is missing, or what must be known beside it: codes with fields, as the tables carry them.
 
 A reason is a JSON object with a `code` and the fields of that code; trainoff.report.reasons says it. In a table, the reasons of
 a row follow each other, separated by "; ".
@@ -6,8 +6,14 @@ a row follow each other, separated by "; ".
 
 import json
 
-# {code: its fields}. device, devices: names. counts: {status: number of runs}.
+from trainoff.errors import one_line
+
+# {code: its fields}. device, devices: names. counts: {status: number of runs}. file: name of a wall meter's file. why: a list of
+# reasons.
 FIELDS = {
+    # A sentence that a record holds, of the process that was there.
+    "recorded": ("words",),
+    # Speeds of two devices.
     "no_run": ("device",),
     "no_run_finished": ("device", "counts"),
     "no_epoch_counted": ("device",),
@@ -22,13 +28,50 @@ FIELDS = {
     "some_compared": ("compared", "total"),
     "some_single": ("single", "compared"),
     "some_mismatch": ("mismatched", "compared"),
-    "no_energy": ("device", "recorded"),
+    "few_pairs": (),
+    # Energy.
+    "unread": (),
+    "mixed_readings": ("readings",),
+    "no_window": (),
+    "no_window_times": (),
+    "meter_elsewhere": ("file",),
+    "meter_gap": ("file", "seconds", "limit_seconds"),
+    "meter_sparse": ("file", "count", "seconds", "needed"),
+    "meter_zero": ("file",),
+    "no_energy": ("device", "why"),
     "declared_energy": ("device",),
     "one_energy_reading": ("device",),
     "other_scope": ("devices", "scopes", "sources"),
+    # Cost.
+    "no_speed": ("device",),
     "no_rent_price": ("device",),
     "no_purchase_price": ("device",),
-    "no_electricity": ("device",),
+    "no_electricity_price": (),
+    "no_energy_reading": ("device",),
+    "unknown_part": (),
+    "longer_than_a_month": (),
+    "rent_below_electricity": (),
+    "no_room": ("trainings", "room"),
+    "untrained_alone": ("missing", "total"),
+    # Does a device train the same? side: "device" or "reference". points, spread: in percent of the images.
+    "reference_not_probed": (),
+    "probe_failed": ("side", "status", "message"),
+    "other_inputs": (),
+    "reference_not_finite": (),
+    "not_finite": ("values", "total"),
+    "other_shape": ("shape", "expected"),
+    "beyond_rounding": (),
+    "computes_otherwise": (),
+    "no_common_accuracy": (),
+    "too_few_replicates": ("needed",),
+    "other_accuracy": ("points", "spread", "total"),
+    "open_accuracy": ("points", "spread"),
+    # A record that cannot be what it says.
+    "beyond_speed": (),
+    "beyond_operations": (),
+    "beyond_power": (),
+    "below_energy": (),
+    "longer_than_the_run": (),
 }
 
 
@@ -37,6 +80,11 @@ def reason(code, **fields):
     if code not in FIELDS or set(fields) != set(FIELDS[code]):
         raise ValueError(f"{code}: fields {sorted(fields)}; expected {sorted(FIELDS.get(code, ()))}")
     return json.dumps({"code": code, **fields}, ensure_ascii=False)
+
+
+def recorded(words):
+    """The reason of a sentence that a record holds; None for none."""
+    return reason("recorded", words=one_line(words, 1000)) if words else None
 
 
 def decoded(text):

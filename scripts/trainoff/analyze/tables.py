@@ -5,7 +5,7 @@ import os
 import pandas as pd
 
 from trainoff import axes, errors, records, windows
-from trainoff.analyze import plausibility
+from trainoff.analyze import plausibility, reasons
 from trainoff.errors import UserError, bounded
 from trainoff.files import whole, write_text
 
@@ -187,11 +187,17 @@ def window_table(found):
     """One row per window, with the columns WINDOW_COLUMNS, of [(path, record)]."""
     return _frame_of(
         found,
-        lambda _, record: [
-            {**record["run"], **window, "images_per_second": windows.rate(window)} for window in record["windows"]
-        ],
+        lambda _, record: [{**record["run"], **_window_row(window)} for window in record["windows"]],
         WINDOW_COLUMNS,
     )
+
+
+def _window_row(window):
+    return {
+        **window,
+        "images_per_second": windows.rate(window),
+        "energy_reason": reasons.recorded(window.get("energy_reason")),
+    }
 
 
 def files(output, *names):
@@ -274,7 +280,7 @@ def _run_row(path, record):
         "package_watts": _package_watts(record["windows"]),
         "energy_scope": energy.get("scope"),
         "energy_source": energy.get("source"),
-        "energy_reason": record.get("energy_reason"),
+        "energy_reason": reasons.recorded(record.get("energy_reason")),
         "device_name": device["name"],
         "backend": device["backend"],
         "accelerator": device["accelerator"],

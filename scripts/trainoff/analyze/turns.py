@@ -9,13 +9,13 @@ import jsonschema
 import pandas as pd
 
 from trainoff import duel, records
-from trainoff.analyze import stats
+from trainoff.analyze import reasons, stats
+from trainoff.configurations import AXES
 from trainoff.errors import UserError, one_line
 
 SCHEMA_PATH = Path(__file__).parents[3] / "schemas" / "turns.schema.json"
-CONFIGURATION = [key for key in records.RUN_KEYS if key not in ("device", "replicate", "seed")]
 COLUMNS = [
-    *CONFIGURATION,
+    *AXES,
     "device",
     "baseline",
     "status",
@@ -77,9 +77,9 @@ def _row(record, equivalence):
     sides = [side for session in sessions for side in session["sides"].values()]
     waiting = [side["waiting_cores"] for side in sides if side.get("waiting_cores") is not None]
     row = {
-        **{key: record["run"][key] for key in CONFIGURATION},
+        **{key: record["run"][key] for key in AXES},
         **{key: record[key] for key in ("device", "baseline", "status", "failed")},
-        "reason": record["message"],
+        "reason": reasons.recorded(record["message"]),
         "verdict": "not_comparable",
         "pairs": sum(pair["counted"] for pair in pairs),
         "suspended_pairs": sum(not pair["counted"] for pair in pairs),
@@ -94,7 +94,7 @@ def _row(record, equivalence):
         return row
     standing = duel.stand(list(map(duel.logs_of, sessions)), equivalence)
     if standing.low is None:
-        return row | {"reason": "too few pairs of slices count"}
+        return row | {"reason": reasons.reason("few_pairs")}
     more = duel.more_pairs(standing, equivalence)
     seconds_per_pair = sum(side["seconds"] for pair in pairs for side in (pair["device"], pair["baseline"])) / len(
         pairs

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trainoff import bounds
+from trainoff.analyze.reasons import reason
 from trainoff.errors import UserError, one_line
 from trainoff.privacy import name_of
 
@@ -147,24 +148,20 @@ def joules_between(trace, start, end):
 
 
 def window(trace, start, seconds, most_gap_seconds=MOST_GAP_SECONDS):
-    """(joules, None) drawn in the `seconds` from `start`; (None, reason in a sentence) where the file cannot tell."""
+    """(joules, None) drawn in the `seconds` from `start`; (None, reason) where the file cannot tell."""
     end = start + seconds
     if start < trace.times[0] or end > trace.times[-1]:
-        return None, f"The wall meter's file {trace.name} does not cover the whole window."
+        return None, reason("meter_elsewhere", file=trace.name)
     first, last = np.searchsorted(trace.times, [start, end])
     gap = float(np.diff(trace.times[max(first - 1, 0) : last + 1]).max())
     if gap > most_gap_seconds:
-        return None, (
-            f"The wall meter's file {trace.name} has a gap of {gap:.1f} s in the window; the limit is {most_gap_seconds:g} s."
-        )
-    if last - first < LEAST_SAMPLES:
-        return None, (
-            f"The wall meter's file {trace.name} has {last - first} readings in a window of {seconds:.0f} s; at least "
-            f"{LEAST_SAMPLES} are needed. Raise protocol.images_per_epoch, or read the meter more often."
-        )
+        return None, reason("meter_gap", file=trace.name, seconds=round(gap, 1), limit_seconds=most_gap_seconds)
+    count = int(last - first)
+    if count < LEAST_SAMPLES:
+        return None, reason("meter_sparse", file=trace.name, count=count, seconds=round(seconds), needed=LEAST_SAMPLES)
     joules = joules_between(trace, start, end)
     if joules <= 0:
-        return None, f"The wall meter's file {trace.name} says 0 W during training: a fault of the meter, not a result."
+        return None, reason("meter_zero", file=trace.name)
     return joules, None
 
 

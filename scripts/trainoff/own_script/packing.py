@@ -1,6 +1,5 @@
 """A training of a script of the user's own as a record in a bundle, which an experiment imports."""
 
-import importlib.metadata
 import itertools
 import platform
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 from trainoff import axes, devices, records, windows
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
+from trainoff.packages import installed_version
 from trainoff.privacy import private
 
 NO_ENERGY = "The timer of an own script reads no energy."
@@ -118,7 +118,7 @@ def _record(work, run, facts, listed, times, replicate):
         "device": facts["device"],
         "host": devices.describe_host(),
         "conditions": {"busy": None, "other_cores_before": None, "other_cores_during": None, "waited_seconds": 0},
-        "software": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "software": {"python": platform.python_version(), **{name: installed_version(name) for name in PACKAGES}},
         "provenance": {
             "started_at": times[0],
             "finished_at": times[1],
@@ -126,10 +126,3 @@ def _record(work, run, facts, listed, times, replicate):
             **dict.fromkeys(("code_sha256", "dataset_sha256", "weights_sha256", "config_sha256")),
         },
     }
-
-
-def _version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -5,8 +5,9 @@ import math
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import cost
-from trainoff.analyze.efficiency import SCOPE_WORDS, SOURCE_WORDS
+from trainoff.analyze.efficiency import SCOPE_WORDS, SOURCE_WORDS, UNKNOWN
 from trainoff.energy import MEASURED
+from trainoff.report.reasons import without_device
 
 WAY_WORDS = {"owned": "bought", "rented": "rented"}
 
@@ -65,8 +66,8 @@ def unknown_energy(rates, devices):
         own = rates[rates["device"] == device.name]
         if len(own) and own["joules_per_image"].isna().all():
             reasons = own["energy_reason"].dropna()
-            reason = reasons.mode().iloc[0] if len(reasons) else "Nothing measured it."
-            notes.append(f"{device.label}: energy unknown. {reason}")
+            reason = reasons.mode().iloc[0] if len(reasons) else UNKNOWN.reason
+            notes.append(f"{device.label}: energy unknown. {without_device(reason)}")
     return notes
 
 
@@ -113,18 +114,18 @@ def cost_title(costs, devices):
 def cost_notes(costs, devices, assumptions):
     """What costs rest on, and why others are missing."""
     notes = assumption_lines(assumptions, [device.name for device in devices], {one.name: one.label for one in devices})
-    training = costs["training"].dropna().unique()
-    if len(training):
+    if len(costs):
+        target = costs["target_accuracy"].dropna()
+        end = f"to {numbers.percent(target.iloc[0])} validation accuracy" if len(target) else "all epochs"
         notes.insert(
-            0,
-            f"A run: cold start and timed epochs, {training[0]}. Prices are quoted, with their source; they are no results.",
+            0, f"A run: cold start and timed epochs, {end}. Prices are quoted, with their source; they are no results."
         )
     for device in devices:
         own = costs[costs["device"] == device.name]
         columns = [own.loc[own[f"{way}_per_training"].isna(), f"{way}_reason"].dropna() for way in ("owned", "rented")]
         reasons = dict.fromkeys(column.mode().iloc[0] for column in columns if len(column))
         if reasons:
-            notes.append(f"{device.label}: {numbers.listing(reasons)}.")
+            notes.append(f"{device.label}: {numbers.listing(dict.fromkeys(map(without_device, reasons)))}.")
     unreached = costs[costs["target_accuracy"].notna() & costs["seconds_to_accuracy"].isna()]
     if len(unreached):
         notes.append(
@@ -185,7 +186,7 @@ def break_even_notes(table, labels):
     rows = table[table["reason"].notna()].to_dict("records")
     return [
         f"{labels.get(row['owned_device'], row['owned_device'])} bought against "
-        f"{labels.get(row['rented_device'], row['rented_device'])} rented: {row['reason']}."
+        f"{labels.get(row['rented_device'], row['rented_device'])} rented: {without_device(row['reason'])}."
         for row in rows[:4]
     ]
 
@@ -200,7 +201,7 @@ def target_lines(costs, devices):
         own = costs[costs["device"] == device.name]
         reached = own.dropna(subset="seconds_to_accuracy")
         if not len(reached):
-            counts = numbers.listing(own["reached"].dropna().unique())
+            counts = numbers.listing(dict.fromkeys(map(_reached, own.dropna(subset="runs_reached").to_dict("records"))))
             lines.append(
                 f"{device.label} did not reach {target} validation accuracy (runs that did, by configuration: {counts})."
             )
@@ -208,13 +209,18 @@ def target_lines(costs, devices):
         best = reached.loc[reached["seconds_to_accuracy"].idxmin()]
         line = (
             f"{device.label} reached {target} validation accuracy after {numbers.seconds(best['seconds_to_accuracy'])} "
-            f"({best['reached']} runs)"
+            f"({_reached(best)} runs)"
         )
         if numbers.known(best["joules_to_accuracy"]):
             about = _about(best["energy_scope"], best["energy_source"])
             line += f" and {numbers.significant(best['joules_to_accuracy'])} J ({about})"
         lines.append(f"{line}; {len(reached)} of {numbers.count(len(own), 'configuration')} reached it.")
     return lines
+
+
+def _reached(row):
+    """How many runs reached the target: "2 of 3". Counts are floats where rows without costs stand beside."""
+    return f"{row['runs_reached']:.0f} of {row['runs']:.0f}"
 
 
 def carbon_lines(costs, devices):

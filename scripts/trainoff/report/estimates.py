@@ -24,13 +24,13 @@ METHOD = (
 )
 
 
-def view(frames, published, devices, settings, config_file=None):
+def view(study, devices):
     """What the part of the page says, as plain values; None where there is nothing to say.
 
-    frames: tables runs, rates, estimates and training_runs. published: the catalog's table, for the anchors' sources. devices:
-    palette.Device of the measured ones. settings: the experiment's keys.
+    study: trainoff.report.study.Study with the catalog's figures, for the anchors' sources. devices: palette.Device of the
+    measured ones.
     """
-    training = settings.get("training_run")
+    frames, training = study.frames, study.settings.get("training_run")
     estimates, trainings = frames.get("estimates"), frames.get("training_runs")
     if estimates is None or (estimates.empty and not training):
         return None
@@ -48,7 +48,7 @@ def view(frames, published, devices, settings, config_file=None):
             _training_row(row) for row in trained[lead] if row["kind"] == "measured" and numbers.known(row["seconds"])
         ],
         "estimated": [
-            _estimate_row(row, trained[lead], published) for row in rows[lead] if row["status"] == "estimated"
+            _estimate_row(row, trained[lead], study.published) for row in rows[lead] if row["status"] == "estimated"
         ],
         "refused": _refusals(rows[lead]),
         "all": [
@@ -56,7 +56,7 @@ def view(frames, published, devices, settings, config_file=None):
             for configuration in configurations
         ],
         "labels": list(dict.fromkeys(estimates["label"])),
-        "steps": next_steps(frames["runs"], settings, config_file) if len(devices) == 1 else [],
+        "steps": next_steps(frames["runs"], study.settings, study.config_file) if len(devices) == 1 else [],
         "method": METHOD,
     }
 

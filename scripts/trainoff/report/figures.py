@@ -340,6 +340,14 @@ def write_beside(axes, x, y, text):
     )
 
 
+def plain_log_axes(axes):
+    """Finishes a panel with two logarithmic axes: plain numbers at their ticks, a grid behind all that is drawn."""
+    plain_log_axis(axes)
+    plain_log_axis(axes, "y")
+    axes.grid(axis="both", zorder=0)
+    axes.set_axisbelow(True)
+
+
 def plain_log_axis(axes, which="x"):
     """Writes the ticks of a logarithmic axis, "x" or "y", as plain numbers, as many as it has room for."""
     axis = axes.xaxis if which == "x" else axes.yaxis

@@ -7,11 +7,15 @@ from trainoff.report import economy, words
 PARTS = ("import_seconds", "build_seconds", "first_step_seconds")
 
 
-def section(runs, windows, energy_windows, costs, assumptions, devices):
+def section(study, devices):
     """What the page shows: lines, rows, break_even and the numbers for its sliders; None where no device has a price.
 
-    devices: those of the figures, by speed. assumptions: of trainoff.analyze.cost.
+    study: trainoff.report.study.Study. devices: those of the figures, by speed.
     """
+    assumptions = study.assumptions
+    runs, windows, energy_windows, costs = (
+        study.frames[name] for name in ("runs", "windows", "energy_windows", "costs")
+    )
     known = [device for device in devices if _prices(assumptions, device.name)]
     if not known:
         return None

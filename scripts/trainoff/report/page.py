@@ -4,6 +4,7 @@ The same tables, figures and settings give the same page: every time in it comes
 """
 
 import base64
+import dataclasses
 import hashlib
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 
 from trainoff import configurations as naming
 from trainoff import numbers, records, units
-from trainoff.analyze import cost, efficiency, packing, pairs, parity, stats, sustained
+from trainoff.analyze import cost, efficiency, pairs, parity, stats, sustained
 from trainoff.report import (
     carried,
     economy,
@@ -22,6 +23,7 @@ from trainoff.report import (
     explore,
     findings,
     money,
+    packs,
     palette,
     pictures,
     rows,
@@ -54,27 +56,25 @@ ACCURACY_NOTE = (
 )
 
 
-def render(frames, figures, title, devices, settings, folder, parts, assumptions, pair, published, config_file=None):
+def render(study, figures, folder, parts):
     """The page as text.
 
-    frames: tables by name. figures: {name: {"svg", "narrow" or None: text, "facts": dict}}. devices: dicts with name, label and
-    accelerator. settings: keys of the experiment. folder: where the page will be. parts: the folder of the template, styles and
-    scripts. assumptions: of analyze.cost. pair: {"compare", "baseline"} of the experiment. published: the catalogue's table.
-    config_file: the experiment's file for commands, None for the default experiment.
+    study: trainoff.report.study.Study. figures: {name: {"svg", "narrow" or None: text, "facts": dict}}. folder: where the page
+    will be. parts: the folder of the template, styles and scripts.
     """
-    frames = frames | {"runs": rows.in_order(frames["runs"], folder)}
-    frames["costs"] = explore.beside(frames["rates"], frames["costs"])
-    context = answer(frames, devices, assumptions, pair)
+    study = _in_order(study, folder)
+    frames = study.frames
+    context = answer(study)
     ranked, chosen = context["ranked"], context["chosen"]
     runs = frames["runs"]
     configurations = naming.all_configurations(runs)
     shown_frames, note = excerpt(frames, configurations)
     told = {name: card(name, one) for name, one in figures.items() if tells(name, frames)}
-    spending = money.section(runs, frames["windows"], frames["energy_windows"], frames["costs"], assumptions, ranked)
+    spending = money.section(study, ranked)
     labels = {device.name: device.label for device in ranked}
     script = "\n".join(Path(parts, name).read_text(encoding="utf-8") for name in SCRIPTS).replace("</", "<\\/")
     context |= {
-        "title": title,
+        "title": study.title,
         "style": markupsafe.Markup(Path(parts, "page.css").read_text(encoding="utf-8").replace("</", "<\\/")),
         "script": markupsafe.Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -82,9 +82,9 @@ def render(frames, figures, title, devices, settings, folder, parts, assumptions
         "main_figures": [one for name, one in told.items() if FIGURES[name].main],
         "more_figures": [one for name, one in told.items() if not FIGURES[name].main],
         "money": spending,
-        "estimates": estimates.view(frames, published, ranked, settings, config_file),
+        "estimates": estimates.view(study, ranked),
         "economy_method": f"{efficiency.METHOD} {cost.METHOD}",
-        "assumptions": economy.assumption_lines(assumptions, list(labels), labels),
+        "assumptions": economy.assumption_lines(study.assumptions, list(labels), labels),
         "constant": naming.constant_text(configurations),
         "trained_with": findings.trained_with(runs),
         "accuracy_note": ACCURACY_NOTE,
@@ -95,7 +95,7 @@ def render(frames, figures, title, devices, settings, folder, parts, assumptions
         "best": rows.best_rows(shown_frames["best"], chosen.baseline, ranked) if chosen else [],
         "parity": rows.parity_rows(frames.get("parity"), labels),
         "parity_method": parity.METHOD,
-        **packing.in_words(frames.get("packing"), frames.get("makespan"), labels),
+        **packs.in_words(frames.get("packing"), frames.get("makespan"), labels),
         "runs": rows.run_rows(shown_frames["runs"], ranked),
         "with_energy": bool(runs["joules_per_image"].notna().any()),
         "with_memory": bool(runs["peak_memory_bytes"].notna().any()),
@@ -103,36 +103,44 @@ def render(frames, figures, title, devices, settings, folder, parts, assumptions
         "failed": int((runs["status"] != "ok").sum()),
         "excerpt": note,
         "devices": rows.device_rows(runs, ranked),
-        "settings": rows.flat(settings),
+        "settings": rows.flat(study.settings),
         "method": stats.METHOD,
         "versions": rows.version_rows(runs),
         "hashes": rows.hash_rows(runs),
-        "published": rows.published_rows(published),
+        "published": rows.published_rows(study.published),
         "reproduce": words.reproduce(runs),
         "experiment_text": yaml.safe_dump(
-            {"title": title, "devices": [device["name"] for device in devices], **settings},
+            {"title": study.title, "devices": [device["name"] for device in study.devices], **study.settings},
             sort_keys=False,
             allow_unicode=True,
             width=110,
         ),
-        "data": carried.embedded(data(frames, ranked, title, context, spending)),
+        "data": carried.embedded(data(study, context, spending)),
         "view": carried.embedded(explore.view(runs, frames["rates"], ranked, frames["costs"])),
     }
     context["contents"] = contents(context)
     return units.worded(environment(parts).get_template("page.html.j2").render(context), runs["img_dim"])
 
 
-def answer(frames, devices, assumptions, pair):
+def _in_order(study, folder):
+    """The Study with its runs in the order of their start and a row of costs beside each of rates."""
+    frames = study.frames
+    runs, costs = rows.in_order(frames["runs"], folder), explore.beside(frames["rates"], frames["costs"])
+    return dataclasses.replace(study, frames=frames | {"runs": runs, "costs": costs})
+
+
+def answer(study):
     """What the first screen says: {"question", "tiles", "more_lines", "warnings", "matrix", "ranked", "by_name", "chosen", …}."""
+    frames = study.frames
     runs, rates, overall, costs = (frames[name] for name in ("runs", "rates", "overall", "costs"))
-    shown = palette.devices_in(devices, runs)
+    shown = palette.devices_in(study.devices, runs)
     kinds = {device.name: device.accelerator for device in shown}
     kinds |= runs.dropna(subset="accelerator").groupby("device")["accelerator"].first().to_dict()
     by_name = {device.name: device for device in shown}
     ranked = [by_name[name] for name in pairs.by_speed(rates, by_name, kinds)]
-    chosen = pairs.chosen([device.name for device in ranked], **pair)
+    chosen = pairs.chosen([device.name for device in ranked], **study.pair)
     labels = {device.name: device.label for device in shown}
-    currency = assumptions["currency"]
+    currency = study.assumptions["currency"]
     if chosen:
         found = pairs.verdicts(frames, chosen)
         tiles = [words.verdict(one, labels, currency) for one in found.values()]
@@ -241,12 +249,12 @@ def excerpt(frames, configurations):
     )
 
 
-def data(frames, devices, title, context, spending):
-    """What the page carries for programs and for its own script."""
-    runs = frames["runs"]
+def data(study, context, spending):
+    """What the page carries for programs and for its own script. context: of `answer`; spending: of money.section."""
+    runs = study.frames["runs"]
     return {
-        "title": title,
-        "devices": [{"name": device.name, "label": device.label} for device in devices],
+        "title": study.title,
+        "devices": [{"name": device.name, "label": device.label} for device in context["ranked"]],
         "verdicts": [verdict.__dict__ for verdict in context["verdicts"].values()],
         "money": spending and spending["facts"],
         "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
@@ -257,7 +265,7 @@ def data(frames, devices, title, context, spending):
         },
         "hashes": {column: sorted(runs[column].dropna().unique().tolist()) for column in rows.HASHES},
         "method": stats.METHOD,
-        "tables": carried.tables({name: table for name, table in frames.items() if name not in NOT_CARRIED}),
+        "tables": carried.tables({name: table for name, table in study.frames.items() if name not in NOT_CARRIED}),
     }
 
 

@@ -2,31 +2,76 @@
 
 from trainoff import numbers
 from trainoff.analyze import reasons
-from trainoff.analyze.cells import COUNTED_WORDS
+from trainoff.analyze.cells import COUNTED_WORDS, STATUS_WORDS
 from trainoff.analyze.efficiency import SCOPE_WORDS, SOURCE_WORDS
 
+# {code: what is said}; before it stands the device that the reason is about.
 SENTENCES = {
-    "no_run": "{device}: no run of this configuration",
-    "no_run_finished": "{device}: no run finished ({counts})",
-    "no_epoch_counted": "{device}: every epoch is warm-up",
-    "one_epoch_counted": "{device}: a single epoch was counted, so its noise is unknown",
+    "recorded": "{words}",
+    "no_run": "no run of this configuration",
+    "no_run_finished": "no run finished ({counts})",
+    "no_epoch_counted": "every epoch is warm-up",
+    "one_epoch_counted": "a single epoch was counted, so its noise is unknown",
     "other_work": "not the same {what}: {sides}",
     "one_run": "a single run of {devices}: run-to-run variation is assumed ({spreads}), not measured",
-    "fewer_replicates": "{device}: {used} of {planned} replicates ({counts})",
-    "busy": "{device}: other programs kept the machine busy during {busy} of {runs} runs",
+    "fewer_replicates": "{used} of {planned} replicates ({counts})",
+    "busy": "other programs kept the machine busy during {busy} of {runs} runs",
     "other_code": "measured by different versions of the training code",
     "own_script": "{devices}: timed in own scripts, so that the work is the same is their users' word",
-    "mismatch": "{device}: does not train the same as the reference ({checks})",
+    "mismatch": "does not train the same as the reference ({checks})",
     "some_compared": "{compared} of {total} configurations can be compared",
     "some_single": "{single} of {compared} are of a single run of a device",
     "some_mismatch": "{mismatched} of {compared} are of a device that does not train the same as the reference",
-    "no_energy": "{device}: {recorded}",
-    "declared_energy": "{device}: its energy is declared, not measured",
-    "one_energy_reading": "{device}: a single epoch was read, so its noise is unknown",
+    "few_pairs": "too few pairs of slices count",
+    "unread": "Nothing measured it.",
+    "mixed_readings": "Its runs were measured in different ways: {readings}.",
+    "no_window": "The run ended before a window was timed.",
+    "no_window_times": "When its windows were timed was not recorded, so no wall meter can be laid over them.",
+    "meter_elsewhere": "The wall meter's file {file} does not cover the whole window.",
+    "meter_gap": "The wall meter's file {file} has a gap of {seconds:.1f} s in the window; the limit is {limit_seconds:g} s.",
+    "meter_sparse": "The wall meter's file {file} has {count} readings in a window of {seconds:.0f} s; at least {needed} are "
+    "needed. Raise protocol.images_per_epoch, or read the meter more often.",
+    "meter_zero": "The wall meter's file {file} says 0 W during training: a fault of the meter, not a result.",
+    "no_energy": "{why}",
+    "declared_energy": "its energy is declared, not measured",
+    "one_energy_reading": "a single epoch was read, so its noise is unknown",
     "other_scope": "the readings cover different parts: {scopes}",
-    "no_rent_price": "{device}: no price of rent",
-    "no_purchase_price": "{device}: no price of purchase",
-    "no_electricity": "{device}: no energy reading, or no price of electricity",
+    "no_speed": "no training speed",
+    "no_rent_price": "no price of rent",
+    "no_purchase_price": "no price of purchase",
+    "no_electricity_price": "no price of electricity",
+    "no_energy_reading": "no energy reading",
+    "unknown_part": "the time of a training, its energy or a price is unknown",
+    "longer_than_a_month": "one training takes longer than a month",
+    "rent_below_electricity": "the rent of a training is below the electricity of one that is owned",
+    "no_room": "that would take {trainings:,} trainings a month, and a month has room for {room:,}",
+    "untrained_alone": "{missing} of {total} configurations did not train even alone",
+    "reference_not_probed": "the reference was not probed",
+    "probe_failed": "the probe of the {side} failed ({status}): {message}",
+    "other_inputs": "probed with other images or weights than the reference",
+    "reference_not_finite": "the reference itself gives values that are not finite",
+    "not_finite": "{values} of {total} values are not finite",
+    "other_shape": "values of shape {shape}, the reference has {expected}",
+    "beyond_rounding": "differs by more than rounding explains",
+    "computes_otherwise": "not compared: the device computes something else",
+    "no_common_accuracy": "the device and the reference share no configuration with a final accuracy",
+    "too_few_replicates": "needs {needed} replicates on both sides",
+    "other_accuracy": "{points:+.1f} ± {spread:.1f} points on one of {total} configurations",
+    "open_accuracy": "{points:+.1f} ± {spread:.1f} points: more replicates would tell",
+    "beyond_speed": "faster by orders than any device known",
+    "beyond_operations": "more operations per second than any device has",
+    "beyond_power": "a power that no device draws while it trains",
+    "below_energy": "less energy by orders than any device known",
+    "longer_than_the_run": "epochs that take longer than the run",
+}
+# What must be equal for two rates to be of the same work (trainoff.analyze.obstacles.SAME_WORK).
+WORK_WORDS = {
+    "protocol": "protocol version",
+    "determinism": "determinism",
+    "dataset": "dataset",
+    "images": "prepared images",
+    "weights": "starting weights",
+    "settings": "training settings",
 }
 
 
@@ -35,30 +80,51 @@ def text(column, labels):
     return "; ".join(sentence(one, labels) for one in reasons.decoded(column))
 
 
-def sentence(one, labels):
-    """One reason in words."""
+def without_device(column, labels=None):
+    """The same for a row that names its device: "no run of this configuration; …"."""
+    return "; ".join(_said(one, labels or {}) for one in reasons.decoded(column))
 
+
+def sentence(one, labels):
+    """One reason in words, after the device that it is about."""
+    about = f"{labels.get(one['device'], one['device'])}: " if "device" in one else ""
+    return about + _said(one, labels)
+
+
+def _said(one, labels):
     def label(name):
         return labels.get(name, name)
 
     said = dict(one)
     for key, change in {
-        "device": label,
         "devices": lambda names: numbers.listing([label(name) for name in names]),
         "counts": _counts,
         "spreads": lambda spreads: numbers.listing([f"{spread:.0%}" for spread in dict.fromkeys(spreads)]),
         "checks": lambda checks: numbers.listing([check.replace("_", " ") for check in checks]),
+        "what": lambda what: WORK_WORDS.get(what, what),
         "sides": lambda sides: ", ".join(f"{label(name)} {', '.join(values)}" for name, values in sides.items()),
+        "readings": lambda readings: numbers.listing([_reading(*reading) for reading in readings]),
+        "why": lambda why: "; ".join(_said(one, labels) for one in why),
+        "status": lambda status: STATUS_WORDS.get(status, status),
+        "message": lambda message: message or "it holds no values",
+        "shape": _shape,
+        "expected": _shape,
     }.items():
         if key in said:
             said[key] = change(said[key])
     if one["code"] == "other_scope":
         parts = zip(one["devices"], one["scopes"], one["sources"], strict=True)
-        said["scopes"] = ", ".join(
-            f"{label(name)} {SCOPE_WORDS.get(scope, scope)} by {SOURCE_WORDS.get(source, source)}"
-            for name, scope, source in parts
-        )
+        said["scopes"] = ", ".join(f"{label(name)} {_reading(scope, source)}" for name, scope, source in parts)
     return SENTENCES[one["code"]].format(**said)
+
+
+def _reading(scope, source):
+    """What a reading is about and whose it is: "the GPU alone by NVIDIA's counter"."""
+    return f"{SCOPE_WORDS.get(scope, scope)} by {SOURCE_WORDS.get(source, source)}"
+
+
+def _shape(shape):
+    return " × ".join(map(str, shape))
 
 
 def _counts(counts):

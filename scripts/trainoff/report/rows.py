@@ -242,6 +242,7 @@ def parity_rows(table, labels):
         row["precision"] += ", XLA" if row.get("xla") else ""
         row["check"] = row["check"].replace("_", " ").capitalize()
         row["verdict_text"] = words.PARITY_WORDS[row["verdict"]]
+        row["reason_text"] = reasons.without_device(row["reason"])
     return rows
 
 
@@ -271,7 +272,7 @@ def _flags(run):
     flags = ["own script"] if numbers.known(run["own_script"]) else []
     flags += [name for name in ("unstable", "busy") if run[name] or False]
     if numbers.known(run["implausible"]):
-        flags.append(f"implausible: {run['implausible']}")
+        flags.append(f"implausible: {reasons.without_device(run['implausible'])}")
     if numbers.known(run["throttled"]) and run["throttled"]:
         flags.append("throttled")
     if numbers.known(run["swapped_bytes"]) and run["swapped_bytes"] > SWAPPING_BYTES:

@@ -1,6 +1,7 @@
 """What is unusual about results, in a sentence each, with the command or key that cures it."""
 
 from trainoff import numbers
+from trainoff.report.reasons import without_device
 
 
 def warnings(runs, rates, devices, standing):
@@ -45,7 +46,7 @@ def _implausible(runs, labels):
     names = numbers.listing(labels.get(name, name) for name in dict.fromkeys(doubted["device"]))
     return {
         "text": f"{len(doubted)} of {numbers.count(len(runs), 'run')}, on {names}, cannot be as recorded and are marked "
-        f"implausible: {doubted['implausible'].iloc[0]}.",
+        f"implausible: {without_device(doubted['implausible'].iloc[0])}.",
         "cure": "results from people whom you trust",
     }
 

@@ -8,6 +8,7 @@ from trainoff import numbers
 from trainoff.analyze.efficiency import SCOPE_WORDS
 from trainoff.energy import MEASURED
 from trainoff.report.economy import WAY_WORDS
+from trainoff.report.reasons import without_device
 
 VERDICT_WORDS = {
     "faster": "faster",
@@ -163,7 +164,7 @@ def _energy_reason(code):
         "not_comparable": "No configuration has a reading on both devices.",
         "unread": "",
     }
-    return known.get(code, str(code))
+    return known.get(code, without_device(code))
 
 
 def _covers(one):
@@ -284,7 +285,7 @@ def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="me
 
 def _no_energy(rates):
     told = rates["energy_reason"].dropna()
-    return f"Energy was not measured. {told.mode().iloc[0] if len(told) else ''}".strip()
+    return f"Energy was not measured. {without_device(told.mode().iloc[0]) if len(told) else ''}".strip()
 
 
 # --- The head of the page -------------------------------------------------------------------------------------------

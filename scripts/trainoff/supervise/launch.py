@@ -209,13 +209,6 @@ def _require_disks(results, ending, words):
         raise disks.DiskFault(told)
 
 
-def prepared_files(image_facts, weight_facts):
-    """Paths of the prepared files by name, which are in the folders of the facts about them."""
-    images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
-    names = ["train_images", "train_labels", "validation_images", "validation_labels"]
-    return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}
-
-
 def recovered(journal, status, message, log_tail):
     """The Outcome of a child that ended with its supervisor, from the journal that it kept at the path `journal`."""
     kept = Journal(journal, say=lambda words: None)
@@ -237,6 +230,11 @@ def device_facts(device, imported):
         "threads": threads,
         **imported.get("device", {}),
     }
+
+
+def software_facts(imported):
+    """The `software` part of a record, {package: version}. imported: as `device_facts` takes it."""
+    return imported.get("software", {"python": None})
 
 
 def host_facts():

@@ -7,6 +7,13 @@ from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
 
 
+def prepared_files(image_facts, weight_facts):
+    """Paths of the prepared files by name, which are in the folders of the facts about them."""
+    images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
+    names = ["train_images", "train_labels", "validation_images", "validation_labels"]
+    return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}
+
+
 def check_prepared(files, facts):
     """Raises UserError when a prepared file differs from what was written, since a run must not train on damaged data.
 

@@ -54,10 +54,15 @@ def event_words(event, img_dim=None):
     return None
 
 
+def failure_words(status, message):
+    """How something ended that did not end well: "timed out: The run took longer than …"."""
+    return f"{status.replace('_', ' ')}: {message}"
+
+
 def outcome_words(record):
     """How a run ended, from its record: "finished at 71 images/s" or "crashed: …"."""
     if record["status"] != "ok":
-        return f"{record['status'].replace('_', ' ')}: {record['failure']['message']}"
+        return failure_words(record["status"], record["failure"]["message"])
     rate = record["throughput"]["images_per_second"]
     stopped = record.get("conditions", {}).get("suspended_seconds")
     words = "finished" if rate is None else f"finished at {rate:.0f} {units.samples(record['run']['img_dim'])}/s"

@@ -8,6 +8,7 @@ from trainoff import choosing, devices, gpu_support
 from trainoff.devices import DeviceUnavailable
 from trainoff.gpu_support import NAMES as PACKAGES
 from trainoff.nvidia import numbers as _numbers
+from trainoff.packages import installed_version
 
 # Compute capabilities that number formats need (NVIDIA, CUDA C++ Programming Guide, "Arithmetic Instructions").
 LEAST_CAPABILITY = {"mixed_float16": (5, 3), "mixed_bfloat16": (8, 0)}
@@ -27,7 +28,7 @@ def require(device, precision):
     gpus = devices.nvidia_gpus() if device["accelerator"] == "cuda" else []
     gpu = gpus[device["index"]] if device["index"] < len(gpus) else None
     own_list = gpu_support.own_list_of_tensorflow() if device["backend"] == "tensorflow" else None
-    problem = find_problem(device, precision, _version, _requirements, gpu, own_list, platform.machine())
+    problem = find_problem(device, precision, installed_version, _requirements, gpu, own_list, platform.machine())
     if problem:
         raise DeviceUnavailable(problem)
 
@@ -164,13 +165,6 @@ def _precision_problem(precision, gpu):
             "device an override in its entry, such as grid: {precision: [float32]}."
         )
     return None
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _requirements(package):

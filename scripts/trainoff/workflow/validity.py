@@ -5,7 +5,6 @@ and without. See docs/method.md, What reruns.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import re
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from trainoff import axes, energy, experiment, networks, records, windows
 from trainoff.errors import UserError, one_line
+from trainoff.packages import installed_version
 from trainoff.privacy import without_folders
 
 # What trains, by backend; of a Python package only the version counts, not which build of it.
@@ -70,7 +70,7 @@ def packages_of(device):
 
 def installed_versions(device):
     """{package: version} of what trains on the device in this Python; None for what is not installed."""
-    return {name: _installed(name) for name in packages_of(device)}
+    return {name: installed_version(name) for name in packages_of(device)}
 
 
 def pinned_versions(device, environment):
@@ -349,13 +349,6 @@ def words_of_settings(settings):
     }
     words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in settings.values())
     return " ".join(sorted(f"{key}={word}" for key, word in zip(settings, words, strict=True)))
-
-
-def _installed(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _public(version):

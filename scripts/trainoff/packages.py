@@ -1,0 +1,11 @@
+"""Python packages that are installed here."""
+
+import importlib.metadata
+
+
+def installed_version(name):
+    """The version of an installed package, such as "2.19.1"; None for what is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,64 @@
+"""What the report shows of several trainings at once: pack by pack, and the whole sweep packed."""
+
+from trainoff import configurations as naming
+from trainoff import numbers
+from trainoff.analyze.cells import status_text
+from trainoff.report.reasons import without_device
+
+# Columns of the makespan that the report shows where anything is known of them, each one at a time and packed.
+FURTHER = {"joules": "Energy", "rented": "Cost, rented", "owned": "Cost, owned"}
+
+
+def in_words(packs, spans, labels):
+    """What the report shows of both tables: {"makespans", "makespan_headings", "packs"}, empty without tables.
+
+    labels: {device: label}. Columns of which nothing is known are left out.
+    """
+    if packs is None or spans is None:
+        return {"makespans": [], "makespan_headings": [], "packs": []}
+    known = [what for what in FURTHER if spans[f"one_at_a_time_{what}"].notna().any()]
+    configurations = naming.all_configurations(packs)
+    varying = naming.varying_axes(configurations)
+    return {
+        "makespan_headings": [f"{FURTHER[what]}, alone and packed" for what in known],
+        "makespans": [
+            row
+            | {
+                "label": labels.get(row["device"], row["device"]),
+                "at_once": row["at_once"].replace(", ", " or "),
+                "reason_text": without_device(row["reason"]),
+                "further": [_further(row, what) for what in known],
+            }
+            for row in spans.to_dict("records")
+        ],
+        "packs": [
+            row
+            | {
+                "label": labels.get(row["device"], row["device"]),
+                "name": naming.label(naming.configuration_of(row), varying) or "the one configuration",
+                "memory_text": _memory_text(row),
+                "status_text": status_text(row["status"]),
+            }
+            for row in packs.to_dict("records")
+        ],
+    }
+
+
+def _further(row, what):
+    """One kind of figure of a sweep, one at a time and packed: "3.2 kJ, 2.9 kJ"."""
+    values = row[f"one_at_a_time_{what}"], row[f"packed_{what}"]
+    if what == "joules":
+        return ", ".join(map(energy_text, values))
+    return ", ".join(f"{value:,.2f} {row['currency']}" if numbers.known(value) else numbers.UNKNOWN for value in values)
+
+
+def energy_text(joules):
+    """An amount of energy: 3.2 kJ, 1.4 kWh."""
+    if not numbers.known(joules):
+        return numbers.UNKNOWN
+    return f"{numbers.significant(joules / 1e3)} kJ" if joules < 3.6e6 else f"{numbers.significant(joules / 3.6e6)} kWh"
+
+
+def _memory_text(row):
+    parts = [("", row["memory_bytes"]), (" on the device", row["device_memory_bytes"])]
+    return ", ".join(numbers.gibibytes(value) + where for where, value in parts if numbers.known(value)) or "unknown"

@@ -1,0 +1,98 @@
+"""A job that starts measured processes: what its rule tells it, how an earlier start of it ended, the record that it writes."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from trainoff.files import write_json
+from trainoff.supervise import progress, slurm, supervise
+from trainoff.supervise.launch import launch, recovered
+from trainoff.supervise.prepared import prepared_files
+from trainoff.workflow.script import logged
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a script is told that starts processes to measure them; see `of_rule`."""
+
+    # Path of the record to write; notes for a later start of the job lie beside it.
+    record: Path
+    # Path for the output of the processes.
+    log: Path
+    # For which each of them may run.
+    timeout_minutes: float
+    # Called with one line of text for the person who waits.
+    say: Callable[[str], None]
+    # Paths of the prepared images and weights by name, as trainoff.measure.protocol.train takes them, and what is recorded
+    # beside them; both empty for a job that makes up what it trains on.
+    files: dict[str, str] = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
+    # Which start of the job this is, from 1, and the last lines of the log of the one before.
+    start: int = 1
+    earlier_log: list[str] = field(default_factory=list)
+    # Where `say` writes; None where nobody looks on.
+    terminal: TextIO | None = None
+
+    @property
+    def folder(self):
+        return Path(self.record).parent
+
+    def with_classes(self, run):
+        """The run with the number of classes of the prepared images."""
+        return run | {"classes": len(self.facts["class_names"])}
+
+    def ended(self):
+        """The Outcome of a process whose SLURM job ended for good before this start; None where there is work to do.
+
+        To be asked once: the note of the earlier job is used up.
+        """
+        ended = slurm.ended(self.folder, self.start)
+        return ended and recovered(self.folder / slurm.JOURNAL, *ended, self.earlier_log)
+
+    def launch(self, module, run):
+        """The Outcome of `python -m module` for the run, whose journal a later start finds should SLURM end this one."""
+        journal = slurm.begin(self.folder)
+        return launch(module, run, self.files, self.log, self.timeout_minutes, self.say, journal)
+
+    def write(self, record):
+        """Writes the record (JSON values, finite numbers), whole or not at all."""
+        write_json(self.record, record)
+
+    def say_failure(self, status, message):
+        self.say(progress.failure_words(status, message))
+
+
+@contextlib.contextmanager
+def of_rule(snakemake, record, before=lambda: None):
+    """Yields the Job of a rule; for the one call in the `if __name__ == "__main__":` block of a script.
+
+    snakemake: what Snakemake gives the script, with the input image_facts and weight_facts where there are any. record: the
+    output to write. Everything the block prints goes to the rule's log, which is read before it is overwritten.
+    before: called between the two. Errors end the script, as trainoff.workflow.script.logged says.
+    """
+    log = snakemake.log[0]
+    earlier_log = supervise.tail(log)
+    facts = [path for name in ("image_facts", "weight_facts") if (path := snakemake.input.get(name))]
+    with logged(log, before) as terminal:
+        yield Job(
+            record=Path(record),
+            log=Path(log),
+            timeout_minutes=snakemake.resources.timeout_minutes,
+            say=lambda words: terminal.write(f"{words}\n"),
+            files=prepared_files(*facts) if facts else {},
+            facts=_merged(facts),
+            start=snakemake.resources.get("start", 1),
+            earlier_log=earlier_log,
+            terminal=terminal,
+        )
+
+
+def _merged(paths):
+    """What several JSON files of facts hold, in one dict."""
+    facts = {}
+    for path in paths:
+        facts |= json.loads(Path(path).read_text(encoding="utf-8"))
+    return facts
