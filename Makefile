@@ -23,11 +23,11 @@ export PYTHONNOUSERSITE := 1
 comma := ,
 space := $() $()
 
-# Ends in --quiet, which takes every word up to `--`.
-snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
+asked = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
     $(if $(DEVICES)$(retry),--config $(if $(DEVICES),'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') \
-        $(retry)) $(ARGS) $(until) \
-    --quiet progress rules host reason
+        $(retry)) $(ARGS) $(until)
+# Ends in --quiet, which takes every word up to `--`.
+snakemake = $(asked) --quiet progress rules host reason
 executor = --cores 1
 
 .PHONY: help report decide retry runs first-gpu-run clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
@@ -91,7 +91,7 @@ runs: until = --until train probe_device
 runs:
 	@locks/install.sh base
 	@$(in_venv); export PATH; \
-	    if $(snakemake) --dry-run 2>&1 | grep 'Nothing to be done' >/dev/null; then exit; fi; \
+	    if planned=$$($(asked) --dry-run 2>&1) && ! echo "$$planned" | grep -Eq '^(train|probe_device) '; then exit; fi; \
 	    $(MAKE) --no-print-directory environment && $(snakemake)
 
 # One framework after another into the same results, since their libraries for GPUs do not fit into one .venv. Then the page and the

@@ -37,7 +37,7 @@ def probe(run, files, backend, report):
 if __name__ == "__main__":
     child.main(sys.argv[1], lambda: probe)
 """
-SNAKEMAKE = "#!python\nimport sys\nfrom snakemake.cli import main\nsys.exit(main())\n"
+PROGRAMS = "[console_scripts]\nsnakemake = snakemake.cli:main\n"
 NVIDIA_SMI = '#!/bin/sh\n[ "$1" = -L ] || echo "GPU-h100, NVIDIA H100 80GB HBM3, 81559, 580.65.06, 9.0, Disabled"\n'
 # What the parts of the locks that bring libraries for GPUs hold: {part: {package: (version, what it asks for)}}.
 PARTS = {
@@ -88,7 +88,7 @@ def machine(tmp_path):
 
     wheels = tmp_path / "wheels"
     lent = packages_of_the_tests(wheels)
-    own = wheel(wheels, "started", "1", {"started-1.data/scripts/snakemake": SNAKEMAKE})
+    own = wheel(wheels, "started", "1", {"started-1.dist-info/entry_points.txt": PROGRAMS})
     base = "".join(f"{name} --hash=sha256:{digest}\n" for name, digest in lent.items())
     (folder / "locks/build.txt").write_text(base)
     (folder / "locks/base.txt").write_text(base + own)
