@@ -67,8 +67,8 @@ def code_on_device(module):
     return lambda wildcards: code_of_training(device_of(wildcards)["backend"], module)
 
 
-def versions_of(wildcards, output):
-    return validity.versions_or_held(versions_on(wildcards.device), output[0])
+def versions_of(wildcards):
+    return versions_on(wildcards.device)
 
 
 @functools.cache
