@@ -23,14 +23,14 @@ export PYTHONNOUSERSITE := 1
 comma := ,
 space := $() $()
 
-# Ends in --quiet, which takes every word up to `--`.
-snakemake = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
+asked = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
     $(if $(DEVICES)$(retry),--config $(if $(DEVICES),'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') \
-        $(retry)) $(ARGS) \
-    --quiet progress rules host reason
+        $(retry)) $(ARGS) $(until)
+# Ends in --quiet, which takes every word up to `--`.
+snakemake = $(asked) --quiet progress rules host reason
 executor = --cores 1
 
-.PHONY: help report decide retry clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
+.PHONY: help report decide retry runs first-gpu-run clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
     benchmark-scale benchmark-prediction counts drills fuzz docs lint lock clean environment development
 
 help:
@@ -39,6 +39,8 @@ help:
 	@echo '                              DEVICES="cpu-tensorflow cpu-torch" for other devices'
 	@echo '  make decide                 measure more where it decides most; MINUTES=15 for how long'
 	@echo '  make retry                  train again what failed; STATUSES="timed_out crashed" for some of it'
+	@echo '  make runs                   only train and probe what is not finished: no tables, no page'
+	@echo '  make first-gpu-run          a first look at an NVIDIA GPU: TensorFlow, PyTorch and JAX on it, a report and a bundle'
 	@echo '  make limits                 find the largest images and batches that each device trains'
 	@echo '  make packing                also report how long the sweep takes with several trainings at once'
 	@echo '  make slurm                  run it on a SLURM cluster (docs/slurm.md)'
@@ -49,7 +51,7 @@ help:
 	@echo '  make gallery FOLDER=x       one page over all reports shared into the folder x'
 	@echo 'Test'
 	@echo '  make test                   run the tests'
-	@echo '  make test-slow              what takes too long for make test: a search for limits, benchmarks in little, the examples'
+	@echo '  make test-slow              what takes too long for make test: limits, benchmarks in little, the examples, a first GPU run'
 	@echo '  make test-browser           open reports in a real browser; needs chromium'
 	@echo '  make test-environments      install each file of envs/ by itself and try it'
 	@echo '  make test-conda             the sweep with snakemake --use-conda'
@@ -83,6 +85,27 @@ decide: environment
 
 retry: retry = 'retry=$(if $(STATUSES),[$(subst $(space),$(comma),$(strip $(STATUSES)))],failed)'
 retry: report
+
+# Nothing is installed where nothing is left to do.
+runs: until = --until train probe_device
+runs:
+	@locks/install.sh base
+	@$(in_venv); export PATH; \
+	    if planned=$$($(asked) --dry-run 2>&1) && ! echo "$$planned" | grep -Eq '^(train|probe_device) '; then exit; fi; \
+	    $(MAKE) --no-print-directory environment && $(snakemake)
+
+# One framework after another into the same results, since their libraries for GPUs do not fit into one .venv. Then the page and the
+# bundle of all, which trains nothing and needs none of these libraries.
+first-gpu-run: CONFIG = presets/first-gpu-run.yaml
+first-gpu-run: DEVICES = cuda cuda-torch cuda-jax
+first-gpu-run:
+	@python=$$(locks/install.sh --python) && "$$python" -E scripts/check_place.py gpu
+	@for device in $(DEVICES); do \
+	    $(MAKE) --no-print-directory runs CONFIG="$(CONFIG)" DEVICES=$$device || exit 1; \
+	done
+	@started=$$(date +%s); $(in_venv); export PATH; \
+	    $(snakemake) -- all bundle && \
+	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
 clean-superseded:
 	rm -rf results/superseded results/*/superseded
@@ -120,7 +143,7 @@ test: development
 	@$(in_venv) python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: development
-	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py tests/test_examples.py tests/test_notebook.py $(ARGS)
+	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py tests/test_examples.py tests/test_notebook.py tests/test_first_gpu_run.py $(ARGS)
 
 test-browser: development
 	@$(in_venv) python -m pytest -m slow tests/test_browser.py $(ARGS)

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Puts one part of the locks into .venv, if it is not there yet: locks/install.sh base | dev | cuda | torch | …
+# locks/install.sh --python only says which Python would make .venv.
 # A finished part leaves a stamp named after its lock, so a changed lock or an interrupted install is done again.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,11 +10,6 @@ part=$1
 stamp_of() {
     echo ".venv/.stamp-$1-$({ pwd; cat locks/build.txt locks/base.txt "locks/$1.txt"; } | cksum | cut -d' ' -f1)"
 }
-
-stamp=$(stamp_of "$part")
-if [ -e "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
-    exit
-fi
 
 # Prints nothing if the Python that runs it fits, else why not. Any Python from 2.7 on can run it.
 check='
@@ -71,6 +67,16 @@ find_python() {
         exit 1
     )
 }
+
+if [ "$part" = --python ]; then
+    find_python
+    exit
+fi
+
+stamp=$(stamp_of "$part")
+if [ -e "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
+    exit
+fi
 
 # pip_install PART, and what starts pip. Without looking for dependencies: a lock names them all.
 pip_install() {

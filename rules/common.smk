@@ -151,7 +151,7 @@ try:
     experiment_checks.check_catalog(CATALOG, SCHEMA)
     # What `devices: auto` stands for here, and why.
     CHOICE = (
-        choosing.here(decide=workflow.is_main_process)
+        choosing.here(RESULTS, decide=workflow.is_main_process)
         if config["devices"] == "auto"
         else choosing.NONE
     )

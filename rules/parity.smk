@@ -16,6 +16,12 @@ PROBES = [
 ]
 
 
+def versions_of_probe(wildcards):
+    """What would probe now; the path is made here, since Snakemake does not compare params that ask for `output`."""
+    path = f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(**wildcards)
+    return validity.versions_or_held(versions_of(wildcards), path)
+
+
 rule probe_device:
     input:
         image_facts=f"{PROBE_IMAGES}/facts.json",
@@ -34,7 +40,7 @@ rule probe_device:
         timeout_minutes=config["protocol"]["timeout_minutes"],
     params:
         code=code_on_device("probing"),
-        versions=versions_of,
+        versions=versions_of_probe,
         run=probe_of,
     script:
         "../scripts/probe_device.py"

@@ -4,6 +4,7 @@ FIGURE_DEVICES = [
     {
         "name": device["name"],
         "label": one_line(device["label"], 80) or device["name"],
+        "backend": device["backend"],
         "accelerator": device["accelerator"],
     }
     for device in SURVEY.devices

@@ -1,8 +1,9 @@
 """Whether a part of the locks can be installed here; locks/install.sh asks before it begins.
 
 python scripts/check_place.py base | cuda | torch | …
+python scripts/check_place.py gpu                        only whether there is an NVIDIA GPU to train on
 
-Says what it adds and, for base, what the machine has to train on. Ends with one sentence and exit code 1 for a folder that cannot
+Says what it adds and, for base, what the machine has to train on. Ends with one sentence and exit code 1 for a place that cannot
 work. Any Python 3.11 or 3.12 runs it: only the standard library is used.
 """
 
@@ -87,6 +88,18 @@ def check_disk(part, folder, temporary, usage=shutil.disk_usage):
             )
 
 
+def require_gpu(found):
+    """Raises Refusal where no framework trains on an NVIDIA GPU of a machine.Machine."""
+    choice = choosing.choose(found, gpu_support.builds(found.processor))
+    if any(pick.like in choosing.ON_NVIDIA.values() for pick in choice.picks):
+        return
+    reasons = "; ".join(line for line in choice.lines if not line.startswith(("CPU", "Apple")))
+    raise Refusal(
+        f"This needs an NVIDIA GPU to train on: {reasons.rstrip('.') or 'nvidia-smi lists none here'}. `make report` trains on "
+        "what there is."
+    )
+
+
 def announcement(part):
     """What is about to be added, in one line."""
     what, installed, _ = PARTS.get(part, (f"the {part} tools", *OTHER))
@@ -96,6 +109,9 @@ def announcement(part):
 
 def main(part):
     """Prints what is added and found; raises Refusal."""
+    if part == "gpu":
+        require_gpu(machine.read())
+        return
     check_folder(ROOT)
     check_disk(part, ROOT, tempfile.gettempdir())
     if part == "base":

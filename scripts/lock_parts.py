@@ -36,7 +36,8 @@ def parts_of(entries, nvidia, system="Linux"):
             "jax": ["jax"],
             "jax-cuda": ["jax-cuda"] if nvidia else ["jax"],
         }.get(entry["env"], [])
-    parts = list(dict.fromkeys(parts))
+    # JAX with NVIDIA's libraries trains on a CPU as well.
+    parts = [part for part in dict.fromkeys(parts) if part != "jax" or "jax-cuda" not in parts]
     together = [APART[part] for part in parts if part in APART]
     if len(together) > 1:
         raise UserError(
@@ -70,7 +71,9 @@ def main(config_files, names):
         config["devices"] = names
     catalog = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
     found = machine.read()
-    choice = choosing.of(found) if config["devices"] == "auto" else choosing.NONE
+    choice = choosing.NONE
+    if config["devices"] == "auto":
+        choice = choosing.of(found, config["pathvars"]["results"])
     entries = experiment.devices(config, catalog, lambda: choosing.entries(choice, catalog))
     builds = gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow())
     known = choosing.unserved(entries, found.gpus, builds)

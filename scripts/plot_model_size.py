@@ -9,7 +9,7 @@ from trainoff.workflow.script import logged
 
 
 def draw(runs, comparison, devices, pair):
-    """The figure; `devices` are dicts with name, label and accelerator. pair: {"compare", "baseline"} of the experiment."""
+    """The figure; `devices` are dicts with name, label, backend, accelerator. pair: {"compare", "baseline"} of the experiment."""
     shown = palette.devices_in(devices, runs)
     if len(shown) < 2:
         return figures.quiet_panel(

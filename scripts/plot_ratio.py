@@ -11,7 +11,7 @@ MEAN = "geometric mean"
 
 
 def draw(rates, comparison, overall, devices, pair):
-    """The figure; `devices` are dicts with name, label and accelerator. pair: {"compare", "baseline"} of the experiment."""
+    """The figure; `devices` are dicts with name, label, backend, accelerator. pair: {"compare", "baseline"} of the experiment."""
     shown = palette.devices_in(devices, rates)
     if len(shown) < 2:
         return figures.quiet_panel(

@@ -10,7 +10,7 @@ from trainoff.workflow.script import logged
 # {heading: columns, of which the first that a device has is shown}
 PANELS = {
     "images per second": ("images_per_second",),
-    "watts": ("gpu_watts", "package_watts"),
+    "watts": ("gpu_watts", "soc_watts", "package_watts"),
     "MHz": ("gpu_mhz", "cpu_mhz"),
     "°C": ("gpu_celsius", "cpu_celsius"),
 }

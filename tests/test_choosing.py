@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import emulation
 import psutil
 import pytest
 
+import check_place
 import lock_parts
 from trainoff import choosing, devices, disks, experiment, gpu_support, machine, nvidia
 from trainoff.errors import UserError
@@ -87,13 +89,72 @@ def test_a_device_that_is_not_there_is_unavailable_for_the_reason_that_auto_give
         assert "does not support yet" in sentence and "driver" not in sentence
 
 
-def test_a_job_takes_what_its_start_chose_though_the_driver_fails_meanwhile(emulated, monkeypatch):
+def test_a_job_takes_what_its_start_chose_though_the_driver_fails_meanwhile(emulated, monkeypatch, tmp_path):
     monkeypatch.setenv(choosing.PASSED_ON, "")
     emulated(emulation.MACHINES["RTX 5090 beside an RTX 4090"])
-    chosen = choosing.here()
+    chosen = choosing.here(tmp_path)
     monkeypatch.setattr(nvidia, "listing", lambda: nvidia.Listing((), "it fails"))
-    assert choosing.here(decide=False).picks == chosen.picks
-    assert [pick.name for pick in choosing.here().picks] == ["cpu"], "another start chooses again"
+    assert choosing.here(tmp_path, decide=False).picks == chosen.picks
+    assert [pick.name for pick in choosing.here(tmp_path).picks] == ["cpu"], "another start chooses again"
+
+
+A100, RTX_4090 = "NVIDIA A100-SXM4-40GB", "NVIDIA GeForce RTX 4090"
+BESIDE = "RTX 4090 beside a GT 1030 that comes first"
+
+
+@pytest.mark.parametrize(
+    "row, held, names",
+    [
+        (BESIDE, {"cuda": (RTX_4090, 24564)}, ["cuda", "cuda-gt-1030"]),
+        (BESIDE, {"cuda": ("NVIDIA GeForce GT 1030", 2048)}, ["cuda-rtx-4090", "cuda"]),
+        (BESIDE, {"cuda": (A100, 40960)}, ["cuda-rtx-4090", "cuda-gt-1030"]),
+        (
+            "RTX 3060 with 8 GB and with 12 GB",
+            {"cuda": ("NVIDIA GeForce RTX 3060", 8192)},
+            ["cuda-rtx-3060-12-gb", "cuda"],
+        ),
+        ("A100", {"cuda": (A100, 40960)}, ["cuda"]),
+        ("A100", {"cuda-a100-sxm4-40gb": (A100, 40960)}, ["cuda-a100-sxm4-40gb"]),
+        ("A100", {"cuda": (RTX_4090, 24564)}, ["cuda-a100-sxm4-40gb"]),
+        ("A100", {"cuda-torch": (RTX_4090, 24564)}, ["cuda"]),
+    ],
+)
+def test_a_gpu_keeps_the_name_that_it_has_runs_under_and_no_other_takes_it(row, held, names, emulated, tmp_path):
+    root = emulated(emulation.MACHINES[row])
+    for name, (gpu, mebibytes) in held.items():
+        facts = [{"name": None, "memory_bytes": None}, {"name": gpu, "memory_bytes": mebibytes * 2**20}]
+        for place, device in enumerate(facts):  # of a run that found no device, and of one that did
+            path = tmp_path / f"results/runs/{name}/model~m/replicate~{place}/metrics.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps({"device": device}))
+    found = machine.read(os.environ, root)
+    choice = choosing.of(found, tmp_path / "results")
+    assert [pick.name for pick in choice.picks] == ["cpu", *names]
+    labels = [entry["label"] for entry in labelled(choice)]
+    assert len({*labels}) == len(labels)
+    gone = {name: gpu for name, (gpu, _) in held.items() if name == "cuda" and name not in names}
+    assert [line for line in choice.lines if line.startswith("runs of")] == [
+        f"runs of {name} → left out: they are of {gpu}, which is not here now" for name, gpu in gone.items()
+    ]
+
+
+@pytest.mark.parametrize("name", emulation.MACHINES)
+def test_a_first_gpu_run_is_refused_where_nothing_trains_on_an_nvidia_gpu(name, emulated):
+    told = emulation.MACHINES[name]
+    found = machine.read(os.environ, emulated(told))
+    trains = any(device.startswith("cuda") for device in told["devices"])
+    with contextlib.nullcontext() if trains else pytest.raises(check_place.Refusal) as refusal:
+        check_place.require_gpu(found)
+    if not trains:
+        said = str(refusal.value)
+        assert said.startswith("This needs an NVIDIA GPU to train on: ") and "\n" not in said and ".." not in said
+        assert "macos" in told or all(words in said for words in told.get("says", []))
+
+
+def labelled(choice):
+    return experiment.devices(
+        {"devices": "auto"}, emulation.CATALOG, lambda: choosing.entries(choice, emulation.CATALOG)
+    )
 
 
 def test_pytorch_s_own_list_is_asked_when_it_starts():

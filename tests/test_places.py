@@ -70,10 +70,11 @@ def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(place
     assert (again.returncode, again.stdout) == (0, "")
 
 
-def wheel(folder, name, version, files):
-    """Writes a package as pip installs it."""
+def wheel(folder, name, version, files, requires=()):
+    """Writes a package as pip installs it; returns its line of a lock."""
     distribution = f"{name.replace('-', '_')}-{version}"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += "".join(f"Requires-Dist: {other}\n" for other in requires)
     contents = files | {
         f"{distribution}.dist-info/METADATA": metadata,
         f"{distribution}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",

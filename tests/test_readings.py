@@ -20,7 +20,7 @@ from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, tracking
 from trainoff.report import rows
-from trainoff.supervise import readings
+from trainoff.supervise import apple, readings
 from trainoff.supervise.launch import Journal
 
 CPU = {"accelerator": "cpu", "index": 0}
@@ -70,7 +70,7 @@ def test_a_gpu_is_read_and_what_it_does_not_tell_is_left_out(driver, tmp_path, m
     assert "gpu_watts" not in known
     schema = json.loads((ROOT / "schemas/metrics.schema.json").read_text())
     described = schema["properties"]["windows"]["items"]["properties"]["readings"]["properties"]
-    assert described.keys() == set(found.names)
+    assert list(described) == list(series.NAMES) and described.keys() == {*found.names, "soc_watts", "thermal_pressure"}
     driver.nvmlInit = driver.nvmlDeviceGetPowerUsage
     assert not [name for name in taken(CUDA).names if name.startswith("gpu")], "a driver that fails"
 
@@ -107,8 +107,10 @@ def test_the_series_is_small_and_reads_as_it_was_taken(tmp_path):
 @pytest.mark.parametrize(
     "changes, flag",
     [
-        ({"readings": 0.2}, "throttled"),
-        ({"readings": 0.01}, None),
+        ({"readings": {"gpu_throttled": {"mean": 0.2, "maximum": 1.0}}}, "throttled"),
+        ({"readings": {"gpu_throttled": {"mean": 0.01, "maximum": 1.0}}}, None),
+        ({"readings": {"thermal_pressure": {"mean": 1.1, "maximum": 2.0}}}, "throttled"),
+        ({"readings": {"thermal_pressure": {"mean": 0.9, "maximum": 1.0}}}, None),
         ({"conditions": {"swapped_bytes_during": 10**9}}, "swapping"),
         ({"host": {"power_source": "battery"}}, "on battery"),
         ({"conditions": {"suspended_seconds": 8.2}}, "stopped for 8 s, not counted"),
@@ -119,8 +121,7 @@ def test_a_run_is_flagged_where_it_is_shown(changes, flag):
     for key in ("conditions", "host"):
         record[key] = record[key] | changes.get(key, {})
     for window in record["windows"]:
-        if share := changes.get("readings"):
-            window["readings"] = {"gpu_throttled": {"mean": share, "maximum": 1.0}}
+        window["readings"] = changes.get("readings", {})
     usual = rows._flags(tables._run_row("m.json", synthetic.records([{"name": "cpu"}])[0]))
     assert [one for one in rows._flags(tables._run_row("m.json", record)) if one not in usual] == (
         [flag] if flag else []
@@ -156,6 +157,75 @@ def test_a_machine_without_counters_of_its_processor_has_no_such_reading(tmp_pat
     locked = rapl(tmp_path / "locked", [1, 1, 1])
     (locked / "intel-rapl:0/energy_uj").unlink()  # as for one that may not read it
     assert readings._package(locked) == {}
+
+
+class Mac:
+    """Stands in for macOS' system library and for Apple's counters (zeus_apple_silicon), in whose place it is put."""
+
+    def __init__(self):
+        self.refuses, self.pressure, self.millijoules = False, 0, {"cpu_total_mj": 5000, "gpu_mj": 900, "ane_mj": None}
+
+    def notify_register_check(self, name, token):
+        assert name == b"com.apple.system.thermalpressurelevel"
+        token._obj.value = 7
+        return int(self.refuses)
+
+    def notify_get_state(self, token, state):
+        assert token.value == 7
+        state._obj.value = self.pressure
+        return int(self.refuses)
+
+    def AppleEnergyMonitor(self):
+        return types.SimpleNamespace(get_cumulative_energy=lambda: types.SimpleNamespace(**self.millijoules))
+
+
+@pytest.fixture
+def mac(monkeypatch):
+    stand_in = Mac()
+    monkeypatch.setattr(apple.ctypes, "CDLL", {apple.SYSTEM_LIBRARY: stand_in}.__getitem__)
+    monkeypatch.setitem(sys.modules, "zeus_apple_silicon", stand_in)
+    monkeypatch.setattr(readings.devices, "is_apple_silicon", lambda: True)
+    return stand_in
+
+
+def test_an_apple_chip_is_read_whatever_device_trains(mac, monkeypatch):
+    monkeypatch.setattr(readings, "INTERVAL_SECONDS", 0.01)
+    with readings.Readings(CPU) as found:
+        while len(found.samples) < 3:
+            mac.millijoules["gpu_mj"] += 0.01
+        mac.pressure = 2
+        while not (known := found.between(0, float("inf")))["thermal_pressure"]["maximum"]:
+            pass
+    assert known["thermal_pressure"]["maximum"] == series.HEAVY and known["soc_watts"]["maximum"] > 0
+
+
+def test_the_power_of_an_apple_chip_is_that_of_its_parts_between_two_looks(mac, monkeypatch):
+    clock = iter([0.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    monkeypatch.setattr(apple.time, "monotonic", lambda: next(clock))
+    read = apple.sources()["soc_watts"]
+    assert read() is None, "nothing was drawn yet"
+    mac.millijoules = {"cpu_total_mj": 25_000, "gpu_mj": 40_900, "ane_mj": None}
+    assert read() == pytest.approx((20 + 40) / 2)
+    assert read() is None, "counters that stand still"
+    mac.millijoules = {"cpu_total_mj": 26_000, "gpu_mj": 41_900, "ane_mj": 70_000}
+    assert read() is None, "a part that was not counted before"
+    mac.millijoules = {"cpu_total_mj": 27_000, "gpu_mj": 42_900, "ane_mj": 71_000}
+    assert read() == pytest.approx(3)
+    mac.millijoules = {"cpu_total_mj": 0, "gpu_mj": 0, "ane_mj": 0}
+    assert read() is None, "counters that ran backwards"
+
+
+def test_what_a_mac_does_not_tell_is_left_out_and_ends_no_run(mac, monkeypatch):
+    read = apple.sources()["thermal_pressure"]
+    mac.pressure = 5  # no level that macOS names
+    assert read() is None
+    mac.pressure, mac.refuses = 1, True
+    assert read() is None
+    assert list(apple.sources()) == ["soc_watts"], "refused from the start"
+    monkeypatch.setitem(sys.modules, "zeus_apple_silicon", None)
+    assert apple.sources() == {}
+    monkeypatch.undo()
+    assert apple.sources() == {} or sys.platform == "darwin"
 
 
 def with_series(path, record, watts=300.0):

@@ -226,3 +226,14 @@ def test_tables_mark_warm_up_as_the_experiment_has_it_and_refuse_other_runs(tmp_
     record["identity"]["dropout"] = 0.1
     with pytest.raises(UserError, match="metrics.json: is not the run that is wanted: dropout 0.1 → 0.4"):
         ready(0, "metrics.json", record)
+
+
+def test_what_is_not_installed_computes_nothing_again(tmp_path):
+    path = tmp_path / "probe.json"
+    versions = {"torch": None, "keras": "3.15.1"}
+    assert validity.versions_or_held(versions, path) == versions, "there is no probe yet"
+    path.write_text('{"software": {"torch": "2.13.0", "keras": "3.14.0"}}')
+    assert validity.versions_or_held(versions, path) == {"torch": "2.13.0", "keras": "3.15.1"}
+    assert validity.versions_or_held({"torch": "2.14.0"}, path) == {"torch": "2.14.0"}
+    path.write_text("[]")
+    assert validity.versions_or_held(versions, path) == versions

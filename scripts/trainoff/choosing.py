@@ -1,21 +1,29 @@
 """What `devices: auto` stands for: from a machine and the builds of the frameworks, both plain values, to a choice.
 
-The CPU, and one device per distinct GPU, each on a framework whose pinned build serves it. Only the standard library is used,
-since `make` asks before anything is installed.
+The CPU, and one device per distinct GPU, each on a framework whose pinned build serves it. The CPU trains on TensorFlow, the
+reference, and also on the GPUs' framework where that is another one, so that a comparison of the two is one of devices. Only the
+standard library is used, since `make` asks before anything is installed.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainoff import gpu_support, machine
+from trainoff.errors import one_line
 from trainoff.gpu_support import NAMES, obstacle
 from trainoff.nvidia import is_slice, numbers
 
 # The device of catalog/devices.yaml that computes with a framework on an NVIDIA GPU, by order of preference.
 ON_NVIDIA = {"tensorflow": "cuda", "torch": "cuda-torch", "jax": "cuda-jax"}
+ON_CPU = {"tensorflow": "cpu", "torch": "cpu-torch", "jax": "cpu-jax"}
+# How many records are looked through for one that names its GPU: those of runs that found no device do not.
+LOOKED_THROUGH = 20
 # Environment variable with the picks of the start that a job works for.
 PASSED_ON = "TRAINOFF_AUTO"
 # What PyTorch 2.13 asks for.
@@ -44,13 +52,20 @@ class Choice:
 NONE = Choice((), ())
 
 
-def choose(found, builds):
-    """The Choice for a machine.Machine. builds: gpu_support.builds for its processor."""
+def choose(found, builds, measured=None):
+    """The Choice for a machine.Machine. builds: gpu_support.builds for its processor. measured: of measured_gpus."""
     lines = ["CPU → cpu (TensorFlow)"]
     picks = [Pick("cpu", "cpu")]
-    for part in (_apple(found), _nvidia(found, builds)):
+    for part in (_apple(found), _nvidia(found, builds, measured or {})):
         picks += part.picks
         lines += part.lines
+    also = next((framework for framework in ("torch", "jax") if picks[-1].like == ON_NVIDIA[framework]), None)
+    if also:
+        # First, so that it is the one that the others take turns with.
+        picks.insert(0, Pick(ON_CPU[also], ON_CPU[also]))
+        lines.insert(
+            0, f"CPU → {ON_CPU[also]} ({NAMES[also]}): the GPU's framework, so that the two compare as devices"
+        )
     if found.failure:
         lines.append(f"NVIDIA GPU → left out: {found.failure}")
     lines += [
@@ -91,7 +106,20 @@ def _apple(found):
     )
 
 
-def _nvidia(found, builds):
+def measured_gpus(results):
+    """{device: (name, memory in bytes) of its GPU} of the runs on NVIDIA GPUs that lie in the folder `results`."""
+    found = {}
+    for folder in Path(results, "runs").glob("cuda*"):
+        for path in itertools.islice(folder.rglob("metrics.json"), LOOKED_THROUGH):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                facts = json.loads(path.read_text(encoding="utf-8"))["device"]
+                if facts["name"]:
+                    found[folder.name] = facts["name"], facts["memory_bytes"]
+                    break
+    return found
+
+
+def _nvidia(found, builds, measured):
     gpus = found.gpus
     lines = _hidden(found, gpus)
     if found.jetson:
@@ -111,15 +139,17 @@ def _nvidia(found, builds):
     served = {indices[0]: _served(gpus[indices[0]], builds) for indices in groups}
     chosen = _frameworks({index: frameworks for index, frameworks in served.items() if frameworks})
     several = sum(framework is not None for framework in chosen.values()) > 1
-    names = _names([gpus[indices[0]] for indices in groups])
+    shorts = _names([gpus[indices[0]] for indices in groups])
     picks = []
-    for indices, short in zip(groups, names, strict=True):
+    for indices, short in zip(groups, shorts, strict=True):
         index, gpu = indices[0], gpus[indices[0]]
         framework = chosen.get(index)
-        lines.append(f"{_words(gpu)} → {_outcome(gpu, served[index], framework, builds, short, several)}")
-        if framework:
-            picks.append(_pick(framework, index, short if several else None))
+        pick = framework and _pick(framework, index, gpu, short, several, measured)
+        lines.append(f"{_words(gpu)} → {_outcome(gpu, served[index], framework, builds, pick)}")
+        picks += [pick] if pick else []
         lines += [f"{gpus[equal]['name']} → left out: equal to GPU {index}" for equal in indices[1:] if framework]
+    for like in {pick.like for pick in picks} & measured.keys() - {pick.name for pick in picks}:
+        lines.append(f"runs of {like} → left out: they are of {one_line(measured[like][0], 80)}, which is not here now")
     return Choice(tuple(picks), tuple(lines))
 
 
@@ -148,14 +178,20 @@ def _frameworks(served):
     return {index: first if first in frameworks else None for index, frameworks in served.items()}
 
 
-def _pick(framework, index, short):
+def _pick(framework, index, gpu, short, several, measured):
+    """The Pick of a GPU. It keeps the name that it has runs under, so that they stay in the experiment when GPUs come and go.
+
+    short: its model; several: whether other GPUs are chosen too; measured: of measured_gpus.
+    """
     like = ON_NVIDIA[framework]
-    name = f"{like}-{re.sub('[^a-z0-9]+', '-', short.lower()).strip('-')}" if short else like
-    return Pick(name, like, index, short)
+    by_model = f"{like}-{re.sub('[^a-z0-9]+', '-', short.lower()).strip('-')}"
+    held = [name for name in (like, by_model) if measured.get(name) == (gpu["name"], gpu["memory_bytes"])]
+    name = (held or [by_model if several or like in measured else like])[0]
+    return Pick(name, like, index, short if several or name == by_model else None)
 
 
-def _outcome(gpu, served, framework, builds, short, several):
-    """What becomes of a GPU, in words. served: frameworks that could; framework: the chosen one or None."""
+def _outcome(gpu, served, framework, builds, pick):
+    """What becomes of a GPU, in words. served: frameworks that could; framework, pick: the chosen ones or None."""
     reasons = {build.framework: obstacle(build, gpu) for build in builds}
     if not served:
         return "left out: " + (
@@ -166,13 +202,12 @@ def _outcome(gpu, served, framework, builds, short, several):
             f"left out: it needs {NAMES[served[0]]}, whose GPU libraries do not fit beside those of the larger GPU. "
             f"Measure it alone: CUDA_VISIBLE_DEVICES={gpu['uuid']}"
         )
-    name = _pick(framework, 0, short if several else None).name
     if framework != served[0]:
         why = "one framework for all GPUs that are compared"
     else:
         preferred = list(ON_NVIDIA)[: list(ON_NVIDIA).index(framework)]
         why = "; ".join(reasons.get(other) or f"no {NAMES[other]} for GPUs on this processor" for other in preferred)
-    return f"{name} ({NAMES[framework]})" + (f": {why}" if why else "")
+    return f"{pick.name} ({NAMES[framework]})" + (f": {why}" if why else "")
 
 
 def _words(gpu):
@@ -227,20 +262,21 @@ def foreseen(entries):
     return tuple(lines)
 
 
-def of(found):
-    """The Choice for a machine.Machine, with the builds as they are pinned, or installed."""
-    return choose(found, gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow()))
+def of(found, results):
+    """The Choice for a machine.Machine, with the builds as they are pinned, or installed. results: folder."""
+    builds = gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow())
+    return choose(found, builds, measured_gpus(results) if found.gpus else None)
 
 
-def here(decide=True):
+def here(results, decide=True):
     """The Choice on this machine, passed on to the jobs that this process starts.
 
-    decide: False in a job, which takes over what its start chose, be it that the driver fails meanwhile or that the job runs on
-    another machine.
+    results: the experiment's folder. decide: False in a job, which takes over what its start chose, be it that the driver fails
+    meanwhile or that the job runs on another machine.
     """
     passed_on = os.environ.get(PASSED_ON)
     if passed_on and not decide:
         return Choice(tuple(Pick(**pick) for pick in json.loads(passed_on)), ())
-    choice = of(machine.read())
+    choice = of(machine.read(), results)
     os.environ[PASSED_ON] = json.dumps([dataclasses.asdict(pick) for pick in choice.picks])
     return choice

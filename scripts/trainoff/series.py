@@ -19,6 +19,8 @@ NAMES = (
     "swap_used_bytes",
     "on_battery",
     "package_watts",
+    "soc_watts",
+    "thermal_pressure",
     "gpu_percent",
     "gpu_mhz",
     "gpu_memory_mhz",
@@ -28,6 +30,10 @@ NAMES = (
     "gpu_memory_used_bytes",
     "gpu_throttled",
 )
+
+# Levels of the reading thermal_pressure, from 0, as macOS names them; from HEAVY on the system slows the chip down.
+THERMAL_LEVELS = ("nominal", "moderate", "heavy", "trapping", "sleeping")
+HEAVY = THERMAL_LEVELS.index("heavy")
 
 
 def text_of(metrics):

@@ -76,10 +76,11 @@ def by_speed(rates, devices, accelerators):
     )
 
 
-def chosen(ranked, compare=None, baseline=None):
+def chosen(ranked, frameworks, compare=None, baseline=None):
     """The Pair that is asked for, None with a single device.
 
-    ranked: names by `by_speed`. compare: two names. baseline: with whom the best of the others is compared.
+    ranked: names by `by_speed`. frameworks: {name: its framework}. compare: two names. baseline: with whom the best of the others
+    is compared. Without either, the first with the next on its framework, where there is one: then it is devices that differ.
     """
     here = [name for name in compare or [] if name in ranked]
     if len(here) == 2:
@@ -88,7 +89,9 @@ def chosen(ranked, compare=None, baseline=None):
         return None
     if baseline in ranked:
         return Pair(next(name for name in ranked if name != baseline), baseline)
-    return Pair(*ranked[:2])
+    first, *others = ranked
+    alike = [name for name in others if frameworks.get(name) == frameworks.get(first)]
+    return Pair(first, (alike or others)[0])
 
 
 def turned(table):

@@ -4,7 +4,7 @@ import os
 
 import pandas as pd
 
-from trainoff import axes, errors, records, windows
+from trainoff import axes, errors, records, series, windows
 from trainoff.analyze import plausibility, reasons
 from trainoff.errors import UserError, bounded
 from trainoff.files import whole, write_text
@@ -332,13 +332,16 @@ def _package_watts(windows):
 
 
 def _throttled(windows):
-    """Whether the device slowed itself down for more than a twentieth of the counted epochs' readings; None where not read."""
-    shares = [
-        window["readings"]["gpu_throttled"]["mean"]
-        for window in windows
-        if not window["warm_up"] and "gpu_throttled" in window.get("readings", {})
-    ]
-    return sum(shares) / len(shares) > THROTTLED_SHARE if shares else None
+    """Whether the device slowed itself down in the counted epochs; None where nothing told of it.
+
+    An NVIDIA GPU: for more than a twentieth of the readings. An Apple chip: under heavy thermal pressure at any time.
+    """
+    counted = [window.get("readings", {}) for window in windows if not window["warm_up"]]
+    shares = [readings["gpu_throttled"]["mean"] for readings in counted if "gpu_throttled" in readings]
+    levels = [readings["thermal_pressure"]["maximum"] for readings in counted if "thermal_pressure" in readings]
+    if not shares and not levels:
+        return None
+    return sum(shares) > THROTTLED_SHARE * len(shares) or max(levels, default=0) >= series.HEAVY
 
 
 def _without_impossible_windows(path):

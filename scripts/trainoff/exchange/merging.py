@@ -137,7 +137,7 @@ def all_devices(own, manifests, names):
             if label in labels:
                 label = f"{given} ({manifest['origin']})"
             labels.add(label)
-            entries[name] = {"name": name, "label": label, "accelerator": device["accelerator"]}
+            entries[name] = {"name": name, "label": label, **{key: device[key] for key in ("backend", "accelerator")}}
     return sorted(entries.values(), key=lambda device: (device["accelerator"] != "cpu", device["name"]))
 
 

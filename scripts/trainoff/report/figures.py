@@ -60,7 +60,9 @@ def asked(devices, table, pair):
     """
     by_name = {device.name: device for device in devices}
     ranked = pairs.by_speed(table, by_name, {device.name: device.accelerator for device in devices})
-    return pairs.chosen(ranked, **pair), [by_name[name] for name in ranked]
+    return pairs.chosen(ranked, {device.name: device.backend for device in devices}, **pair), [
+        by_name[name] for name in ranked
+    ]
 
 
 def shorten(text, most):

@@ -374,7 +374,9 @@ def readings_title(runs, devices):
     for device in devices:
         own = runs[device.name]
         hottest = next((own[name].max() for name in ("gpu_celsius", "cpu_celsius") if own[name].notna().any()), None)
-        watts = next((own[name].mean() for name in ("gpu_watts", "package_watts") if own[name].notna().any()), None)
+        watts = next(
+            (own[name].mean() for name in ("gpu_watts", "soc_watts", "package_watts") if own[name].notna().any()), None
+        )
         told = [] if hottest is None else [f"up to {hottest:.0f} °C"]
         told += [] if watts is None else [f"{numbers.significant(watts)} W on average"]
         if told:

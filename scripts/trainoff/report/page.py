@@ -49,7 +49,7 @@ SCRIPTS = (
 # Tables that the page does not carry: they only serve to make others, or have a row per epoch or second.
 NOT_CARRIED = ("windows", "energy_windows", "readings")
 # Without any of these a series tells nothing that the record does not.
-HARDWARE = ("gpu_watts", "package_watts", "gpu_mhz", "cpu_mhz", "gpu_celsius", "cpu_celsius")
+HARDWARE = ("gpu_watts", "soc_watts", "package_watts", "gpu_mhz", "cpu_mhz", "gpu_celsius", "cpu_celsius")
 ACCURACY_NOTE = (
     "Accuracy: with random starting weights and few epochs the last layer alone stays near chance, on every device; it shows "
     "whether a device learns, not how good the model can become."
@@ -134,11 +134,14 @@ def answer(study):
     frames = study.frames
     runs, rates, overall, costs = (frames[name] for name in ("runs", "rates", "overall", "costs"))
     shown = palette.devices_in(study.devices, runs)
-    kinds = {device.name: device.accelerator for device in shown}
-    kinds |= runs.dropna(subset="accelerator").groupby("device")["accelerator"].first().to_dict()
+    kinds, frameworks = (
+        {device.name: getattr(device, column) for device in shown}
+        | runs.dropna(subset=column).groupby("device")[column].first().to_dict()
+        for column in ("accelerator", "backend")
+    )
     by_name = {device.name: device for device in shown}
     ranked = [by_name[name] for name in pairs.by_speed(rates, by_name, kinds)]
-    chosen = pairs.chosen([device.name for device in ranked], **study.pair)
+    chosen = pairs.chosen([device.name for device in ranked], frameworks, **study.pair)
     labels = {device.name: device.label for device in shown}
     currency = study.assumptions["currency"]
     if chosen:

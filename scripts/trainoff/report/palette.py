@@ -48,6 +48,7 @@ class Device:
     colour: str
     mark: str
     accelerator: str = ""
+    backend: str = ""
 
     @property
     def place(self):
@@ -61,16 +62,21 @@ def devices_in(devices, table):
     A device that the experiment does not list (its runs came from elsewhere) follows at the end under its name.
     """
     present = set(table["device"])
-    listed = [(device["name"], clean(device["label"]), device.get("accelerator", "")) for device in devices]
-    extra = sorted(present - {name for name, *_ in listed})
-    everyone = listed + [(name, name, "") for name in extra]
-    places = _places([name for name, *_ in everyone])
+    extra = sorted(present - {device["name"] for device in devices})
+    everyone = [*devices, *({"name": name, "label": name} for name in extra)]
+    places = _places([device["name"] for device in everyone])
     return [
         Device(
-            name, text, COLOURS[places[name]], MARKS[(places[name] + turn // len(COLOURS)) % len(MARKS)], accelerator
+            device["name"],
+            clean(device["label"]),
+            COLOURS[place],
+            MARKS[(place + turn // len(COLOURS)) % len(MARKS)],
+            device.get("accelerator", ""),
+            device.get("backend", ""),
         )
-        for turn, (name, text, accelerator) in enumerate(everyone)
-        if name in present
+        for turn, device in enumerate(everyone)
+        for place in [places[device["name"]]]
+        if device["name"] in present
     ]
 
 

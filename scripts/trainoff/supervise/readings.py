@@ -1,7 +1,8 @@
 """What the machine said of itself once a second while a training ran, read by the process that watches it, never inside it.
 
 Of the host: clock, temperature, load, memory, swap, battery, power of the processor packages. Of an NVIDIA GPU: utilization,
-clocks, temperature, power and its limit, memory, and whether it slowed itself down. What a machine does not tell is left out.
+clocks, temperature, power and its limit, memory, and whether it slowed itself down. Of an Apple chip: power and thermal pressure.
+What a machine does not tell is left out.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import psutil
 from trainoff import devices
 from trainoff.files import whole
 from trainoff.measure import meters
-from trainoff.supervise import conditions
+from trainoff.supervise import apple, conditions
 
 INTERVAL_SECONDS = 1.0
 # Reasons for lower clocks that are no choice of the user's: power cap, hardware, thermal and power-brake slowdown.
@@ -36,6 +37,7 @@ class Readings:
         self._sources = {
             **_host(),
             **_package(meters.RAPL_FOLDER),
+            **(apple.sources() if devices.is_apple_silicon() else {}),
             **(_gpu(device["index"]) if device["accelerator"] == "cuda" else {}),
         }
         self.names, self.samples = list(self._sources), []

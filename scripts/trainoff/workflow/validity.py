@@ -79,6 +79,15 @@ def pinned_versions(device, environment):
     return {name: pins.get(name) for name in packages_of(device)}
 
 
+def versions_or_held(versions, path):
+    """The versions; of packages that are not installed, which compute nothing anew, those in the record at `path`."""
+    try:
+        held = {} if all(versions.values()) else json.loads(Path(path).read_bytes())["software"]
+        return {name: version or held.get(name) for name, version in versions.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return versions
+
+
 def identity(run, config, data, code_sha256, versions):
     """Everything that identifies a run besides its axes, replicate and seed: a flat dict of JSON values.
 
