@@ -71,6 +71,12 @@ def versions_of(wildcards):
     return versions_on(wildcards.device)
 
 
+def versions_of_probe(wildcards):
+    """What would probe now; the path is made here, since Snakemake does not compare params that ask for `output`."""
+    path = f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(**wildcards)
+    return validity.versions_or_held(versions_of(wildcards), path)
+
+
 @functools.cache
 def versions_on(name):
     """{package: version} of what would train now on the device of that name."""

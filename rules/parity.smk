@@ -16,12 +16,6 @@ PROBES = [
 ]
 
 
-def versions_of_probe(wildcards):
-    """What would probe now; the path is made here, since Snakemake does not compare params that ask for `output`."""
-    path = f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(**wildcards)
-    return validity.versions_or_held(versions_of(wildcards), path)
-
-
 rule probe_device:
     input:
         image_facts=f"{PROBE_IMAGES}/facts.json",

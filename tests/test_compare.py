@@ -2,14 +2,17 @@
 
 import math
 import random
+import re
 
 import pandas as pd
 import pytest
 import synthetic
+from test_report import ASKED, page
 
 import aggregate_runs
 import compare_devices
-from trainoff.analyze import parity, reasons, tables
+from trainoff.analyze import pairs, parity, reasons, tables
+from trainoff.report import figures, palette
 from trainoff.report import reasons as sentences
 
 NAMES = ["cpu", "cuda"]
@@ -233,3 +236,33 @@ def test_each_at_its_best_takes_the_fastest_setting_that_trains_the_same():
     assert overall.loc["each at its best", "configurations_total"] == 1
     assert overall.loc["all", "configurations_total"] == 4
     assert compared(synthetic.records(DEVICES))["best"].empty
+
+
+@pytest.mark.parametrize(
+    "ranked, baseline",
+    [
+        (["cuda-torch", "cpu", "cpu-torch"], "cpu-torch"),
+        (["cuda-torch", "metal", "mps-torch", "cpu", "cpu-torch"], "mps-torch"),
+        (["cuda", "cuda-torch", "cuda-jax"], "cuda-torch"),
+        (["cpu-jax", "cpu"], "cpu"),
+    ],
+)
+def test_the_first_pair_is_of_one_framework_where_there_is_such_a_pair(ranked, baseline):
+    frameworks = {name: name.partition("-")[2] or "tensorflow" for name in ranked}
+    assert pairs.chosen(ranked, frameworks) == pairs.Pair(ranked[0], baseline)
+    assert pairs.chosen(ranked, frameworks, compare=ranked[::-1][:2]) == pairs.Pair(*ranked[::-1][:2])
+
+
+def test_the_page_and_its_figures_begin_with_the_same_pair(tmp_path):
+    devices = [
+        {"name": "cpu", "label": "CPU", "backend": "tensorflow", "accelerator": "cpu"},
+        {"name": "laptop", "label": "PyTorch (CPU)", "backend": "torch", "accelerator": "cpu"},
+        {"name": "cuda", "label": "PyTorch (NVIDIA GPU)", "backend": "torch", "accelerator": "cuda"},
+    ]
+    made = synthetic.records(devices, synthetic.SMALL_GRID)
+    for record in made:
+        record["device"]["backend"] = next(one["backend"] for one in devices if one["name"] == record["run"]["device"])
+    text, frames = page(tmp_path, devices, made)
+    assert re.search(r'<h2 id="answer-heading">(.*?)</h2>', text)[1] == "PyTorch (NVIDIA GPU) or PyTorch (CPU)?"
+    shown = palette.devices_in(devices, frames["runs"])
+    assert figures.asked(shown, frames["rates"], ASKED)[0] == pairs.Pair("cuda", "laptop")

@@ -14,8 +14,7 @@ from test_figures import FIGURES, draw
 
 import write_report
 from trainoff import numbers
-from trainoff.analyze import pairs
-from trainoff.report import figures, palette, rows, study, unusual
+from trainoff.report import rows, study, unusual
 from trainoff.report.carried import column, frame, plain
 from trainoff.report.carried import values as restored
 
@@ -180,36 +179,6 @@ def test_accelerators_are_compared_before_cpus_unless_another_pair_is_asked_for(
         text, _ = page(folder, devices, made, pair=ASKED | pair, tables=tables)
         questions.append(re.search(r'<h2 id="answer-heading">(.*?)</h2>', text)[1])
     assert questions == ["NVIDIA GPU or Apple GPU?", "CPU or Apple GPU?", "NVIDIA GPU or CPU?"]
-
-
-@pytest.mark.parametrize(
-    "ranked, baseline",
-    [
-        (["cuda-torch", "cpu", "cpu-torch"], "cpu-torch"),
-        (["cuda-torch", "metal", "mps-torch", "cpu", "cpu-torch"], "mps-torch"),
-        (["cuda", "cuda-torch", "cuda-jax"], "cuda-torch"),
-        (["cpu-jax", "cpu"], "cpu"),
-    ],
-)
-def test_the_first_pair_is_of_one_framework_where_there_is_such_a_pair(ranked, baseline):
-    frameworks = {name: name.partition("-")[2] or "tensorflow" for name in ranked}
-    assert pairs.chosen(ranked, frameworks) == pairs.Pair(ranked[0], baseline)
-    assert pairs.chosen(ranked, frameworks, compare=ranked[::-1][:2]) == pairs.Pair(*ranked[::-1][:2])
-
-
-def test_the_page_and_its_figures_begin_with_the_same_pair(tmp_path):
-    devices = [
-        {"name": "cpu", "label": "CPU", "backend": "tensorflow", "accelerator": "cpu"},
-        {"name": "laptop", "label": "PyTorch (CPU)", "backend": "torch", "accelerator": "cpu"},
-        {"name": "cuda", "label": "PyTorch (NVIDIA GPU)", "backend": "torch", "accelerator": "cuda"},
-    ]
-    made = synthetic.records(devices, synthetic.SMALL_GRID)
-    for record in made:
-        record["device"]["backend"] = next(one["backend"] for one in devices if one["name"] == record["run"]["device"])
-    text, frames = page(tmp_path, devices, made)
-    assert re.search(r'<h2 id="answer-heading">(.*?)</h2>', text)[1] == "PyTorch (NVIDIA GPU) or PyTorch (CPU)?"
-    shown = palette.devices_in(devices, frames["runs"])
-    assert figures.asked(shown, frames["rates"], ASKED)[0] == pairs.Pair("cuda", "laptop")
 
 
 def test_owned_against_rented_is_told_with_both_prices(priced):
