@@ -242,15 +242,17 @@ def test_each_at_its_best_takes_the_fastest_setting_that_trains_the_same():
     "ranked, baseline",
     [
         (["cuda-torch", "cpu", "cpu-torch"], "cpu-torch"),
-        (["cuda-torch", "metal", "mps-torch", "cpu", "cpu-torch"], "mps-torch"),
+        (["cuda-torch", "metal", "mps-torch", "cpu", "cpu-torch"], "metal"),
+        (["cuda-torch", "cpu"], "cpu"),
         (["cuda", "cuda-torch", "cuda-jax"], "cuda-torch"),
         (["cpu-jax", "cpu"], "cpu"),
     ],
 )
-def test_the_first_pair_is_of_one_framework_where_there_is_such_a_pair(ranked, baseline):
+def test_the_first_pair_is_of_two_accelerators_or_of_one_framework_where_there_is_such_a_pair(ranked, baseline):
+    kinds = {name: "cpu" if name.startswith("cpu") else "an accelerator" for name in ranked}
     frameworks = {name: name.partition("-")[2] or "tensorflow" for name in ranked}
-    assert pairs.chosen(ranked, frameworks) == pairs.Pair(ranked[0], baseline)
-    assert pairs.chosen(ranked, frameworks, compare=ranked[::-1][:2]) == pairs.Pair(*ranked[::-1][:2])
+    assert pairs.chosen(ranked, kinds, frameworks) == pairs.Pair(ranked[0], baseline)
+    assert pairs.chosen(ranked, kinds, frameworks, compare=ranked[::-1][:2]) == pairs.Pair(*ranked[::-1][:2])
 
 
 def test_the_page_and_its_figures_begin_with_the_same_pair(tmp_path):

@@ -76,11 +76,12 @@ def by_speed(rates, devices, accelerators):
     )
 
 
-def chosen(ranked, frameworks, compare=None, baseline=None):
+def chosen(ranked, accelerators, frameworks, compare=None, baseline=None):
     """The Pair that is asked for, None with a single device.
 
-    ranked: names by `by_speed`. frameworks: {name: its framework}. compare: two names. baseline: with whom the best of the others
-    is compared. Without either, the first with the next on its framework, where there is one: then it is devices that differ.
+    ranked: names by `by_speed`. accelerators: as it takes them. frameworks: {name: its framework}. compare: two names. baseline:
+    with whom the best of the others is compared. Without either, the two fastest accelerators; where there is one, with the
+    fastest CPU on its framework if there is any, since then it is devices that differ.
     """
     here = [name for name in compare or [] if name in ranked]
     if len(here) == 2:
@@ -90,8 +91,12 @@ def chosen(ranked, frameworks, compare=None, baseline=None):
     if baseline in ranked:
         return Pair(next(name for name in ranked if name != baseline), baseline)
     first, *others = ranked
-    alike = [name for name in others if frameworks.get(name) == frameworks.get(first)]
-    return Pair(first, (alike or others)[0])
+
+    def distance(name):
+        is_cpu = accelerators.get(name) == "cpu"
+        return is_cpu, is_cpu and frameworks.get(name) != frameworks.get(first)
+
+    return Pair(first, min(others, key=distance))
 
 
 def turned(table):

@@ -59,10 +59,9 @@ def asked(devices, table, pair):
     pair: {"compare": two names or None, "baseline": a name or None}.
     """
     by_name = {device.name: device for device in devices}
-    ranked = pairs.by_speed(table, by_name, {device.name: device.accelerator for device in devices})
-    return pairs.chosen(ranked, {device.name: device.backend for device in devices}, **pair), [
-        by_name[name] for name in ranked
-    ]
+    kinds, frameworks = ({device.name: getattr(device, of) for device in devices} for of in ("accelerator", "backend"))
+    ranked = pairs.by_speed(table, by_name, kinds)
+    return pairs.chosen(ranked, kinds, frameworks, **pair), [by_name[name] for name in ranked]
 
 
 def shorten(text, most):

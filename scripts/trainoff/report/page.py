@@ -141,7 +141,7 @@ def answer(study):
     )
     by_name = {device.name: device for device in shown}
     ranked = [by_name[name] for name in pairs.by_speed(rates, by_name, kinds)]
-    chosen = pairs.chosen([device.name for device in ranked], frameworks, **study.pair)
+    chosen = pairs.chosen([device.name for device in ranked], kinds, frameworks, **study.pair)
     labels = {device.name: device.label for device in shown}
     currency = study.assumptions["currency"]
     if chosen:
