@@ -66,7 +66,7 @@ help:
 	@echo '  make benchmark-prediction   the error of estimates for figures that were left out of fitting'
 	@echo 'Maintain'
 	@echo '  make environment            only make .venv; PYTHON=path to choose the Python'
-	@echo '  make docs                   regenerate docs/reference.md'
+	@echo '  make docs                   regenerate docs/reference.md, and the pictures of docs/pages.md where chromium is installed'
 	@echo '  make counts                 count what new models of catalog/models.yaml compute; a minute each'
 	@echo '  make lock                   resolve locks/*.in and envs/*.yaml again; needs uv'
 	@echo '  make clean                  remove .venv; results stay'
@@ -182,8 +182,9 @@ drills: development
 fuzz: development
 	@$(in_venv) python tests/fuzz $(ARGS)
 
-docs: environment
+docs: development
 	@$(in_venv) python scripts/write_reference.py
+	@$(in_venv) python tests/take_pictures.py
 
 lint: development
 	@$(in_venv) ruff check

@@ -76,7 +76,7 @@ rule write_report:
         title=literal(one_line(config["title"])),
         devices=FIGURE_DEVICES,
         pair=PAIR,
-        assumptions=ASSUMPTIONS,
+        assumptions=ASSUMPTIONS | {"devices": PRICES},
         config_file=CONFIG_FILE,
         settings=without_folders(
             {

@@ -14,7 +14,7 @@ PANELS = {
     "MHz": ("gpu_mhz", "cpu_mhz"),
     "°C": ("gpu_celsius", "cpu_celsius"),
 }
-HEIGHT = 1.05
+HEIGHT = 0.85
 
 
 def draw(readings, devices):
@@ -35,8 +35,8 @@ def draw(readings, devices):
         findings.readings_title(runs, shown),
         "",
         [
-            "The longest run of each device. Power, clock and temperature are of the GPU where it tells them, else of the "
-            "processor; gaps in the speed are starts and validation."
+            "Power, clock and temperature are of the GPU where it reports them, else of the processor. Gaps in the speed are "
+            "start-up and validation."
         ],
         (HEIGHT + 0.24) * len(panels) + 0.3,
         key=[(device.colour, "-", device.label) for device in shown],
@@ -46,7 +46,10 @@ def draw(readings, devices):
         for device in shown:
             if device.name in known:
                 own = runs[device.name]
-                axes.plot(own["seconds"], own[known[device.name]], color=device.colour, linewidth=1.2)
+                # Dots, as an epoch may be as short as a reading.
+                axes.plot(
+                    own["seconds"], own[known[device.name]], ".-", color=device.colour, linewidth=1.2, markersize=2.5
+                )
         axes.set_title(heading, loc="left", fontsize=figures.FONT - 1, pad=3)
         axes.set_xlim(0, max(runs[device.name]["seconds"].max() for device in shown) or 1)
         if heading in ("images per second", "watts"):

@@ -38,7 +38,20 @@ DEVICES = [
     {"name": "m3-max", "label": "M3 Max"},
     {"name": "t4", "label": "T4"},
 ]
-SPEED = {"cpu": 1, "cuda": 14, "metal": 4.3, "laptop": 0.98, "h100": 30, "v100": 12, "m3-max": 6, "t4": 7}
+SPEED = {
+    "cpu": 1,
+    "cuda": 14,
+    "metal": 4.3,
+    "laptop": 0.98,
+    "h100": 30,
+    "v100": 12,
+    "m1-mini": 3.2,
+    "m3-max": 6,
+    "t4": 7,
+    "cpu-tensorflow": 1,
+    "cpu-torch": 1.35,
+    "cpu-jax": 0.72,
+}
 
 TABLES = (
     "runs",

@@ -152,7 +152,7 @@ def test_sentences_say_what_the_tables_hold(mixed, walls):
     row = walls["overall"].query("device == 'metal' and baseline == 'cuda' and subset == 'all'").to_dict("records")[0]
     tile = told(walls, "energy")
     size = max(row["energy_ratio"], 1 / row["energy_ratio"])
-    assert tile["value"] == numbers.ratio(size) and f"needs {numbers.ratio(size)} the energy of" in tile["sentence"]
+    assert tile["value"] == numbers.ratio(size) and f"needs {numbers.ratio(size)} as much energy" in tile["sentence"]
     assert "in all 8 configurations; both readings cover the whole machine" in tile["sentence"]
     tile = told(mixed, "energy")
     assert "the whole chip" in tile["sentence"] and "the GPU alone" in tile["sentence"]
@@ -160,6 +160,16 @@ def test_sentences_say_what_the_tables_hold(mixed, walls):
     shown = palette.devices_in(DEVICES, mixed["rates"])
     notes = " ".join(economy.energy_notes(mixed["rates"], shown))
     assert "must not be compared" in notes and f"CPU: energy unknown. {synthetic.NO_METER}" in notes
+
+
+def test_the_amounts_of_the_money_tile_have_its_ratio(tmp_path):
+    """They are of the configurations that both ran."""
+    made_up = synthetic.records(DEVICES, failures={8: "crashed", 12: "crashed"})
+    synthetic.add_energy(made_up, "metal", 30, "ioreport", "soc")
+    tables = {name: pd.read_parquet(path) for name, path in synthetic.results(tmp_path, DEVICES, made_up).items()}
+    found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))["money"]
+    amounts = {name: one["per_1000_images"] for name, one in found.facts.items()}
+    assert found.compared == 6 and amounts[found.loser] / amounts[found.winner] == pytest.approx(found.ratio)
 
 
 def words_of(figure, _):
@@ -209,7 +219,7 @@ def test_readings_of_different_parts_give_an_estimate_that_names_them(mixed):
     assert found.ratio == pytest.approx(10 * 4.3 / 14, rel=0.03)
     tile = words.verdict(found, labels, "USD")
     assert tile["value"].startswith("≥ 3")
-    assert "needs at least 3" in tile["sentence"] and "the GPU alone of NVIDIA GPU" in tile["sentence"]
+    assert "needs at least 3" in tile["sentence"] and "the NVIDIA GPU reading covers the GPU alone" in tile["sentence"]
     assert not tile["settled"] and tile["kind"] == "estimated from readings of different parts"
     turned = pairs.verdicts(mixed, pairs.Pair("cuda", "metal"))["energy"]
     assert (turned.winner, turned.ratio) == ("metal", pytest.approx(found.ratio))
@@ -230,7 +240,7 @@ def test_the_processor_of_a_gpu_s_machine_counts_in_the_estimate(tmp_path):
     assert found.ratio == pytest.approx(400 / 30 * 4.3 / 14, rel=0.03)
     labels = {device["name"]: device["label"] for device in DEVICES}
     sentence = words.verdict(found, labels, "USD")["sentence"]
-    assert "needs about 4" in sentence and "the GPU and the processor package of NVIDIA GPU" in sentence
+    assert "needs about 4" in sentence and "reading covers the GPU and the processor package" in sentence
     # The ratio of what was measured stays unknown.
     assert tables["comparison"]["energy_ratio"].isna().all()
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import take_pictures
 
 import write_reference
 
@@ -45,3 +46,12 @@ def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):(?! [a-z]+ [:?]?=)", makefile, re.MULTILINE)) - {"help", "development"}
     assert targets == set(re.findall(r"@echo '  make ([a-z-]+)", makefile))
+
+
+def test_the_pictures_of_pages_are_those_that_make_docs_takes():
+    text = (ROOT / "docs/pages.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[(.+)\]\(pages/([a-z-]+)\.png\)", text)
+    files = {path.stem: path.stat().st_size for path in take_pictures.FOLDER.iterdir()}
+    assert sorted(name for _, name in shown) == sorted(files) == sorted(take_pictures.PICTURES)
+    assert all(caption.startswith("Made-up figures: ") for caption, _ in shown)
+    assert max(files.values()) < take_pictures.MAX_BYTES

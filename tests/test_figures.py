@@ -1,38 +1,16 @@
 """Figures: drawn for few and many devices, failures in place, the same tables giving the same bytes."""
 
-import importlib
 import json
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 import synthetic
+from pages import draw
 
 from trainoff import configurations, numbers
-from trainoff.report import findings, palette, saving
+from trainoff.report import findings, palette
 from trainoff.report.gallery import FIGURES
-
-PUBLISHED = Path(__file__).parents[1] / "catalog/published.csv"
-OPTIONS = {"assumptions": synthetic.ASSUMPTIONS, "pair": {"compare": None, "baseline": None}}
-
-
-def draw(name, tables, devices, folder):
-    """Draws one figure as its rule does; returns the paths of its files by what they are."""
-    entry = FIGURES[name]
-    outputs = {
-        "svg": folder / f"{name}.svg",
-        **({"narrow": folder / f"{name}-narrow.svg"} if entry.main else {}),
-        "png": folder / f"{name}.png",
-        "facts": folder / f"{name}.json",
-    }
-    saving.figure(
-        importlib.import_module(f"plot_{name}").draw,
-        {table: PUBLISHED if table == "published" else tables.get(table, []) for table in entry.tables},
-        {"devices": devices, **{option: OPTIONS[option] for option in entry.options}},
-        outputs,
-    )
-    return outputs
 
 
 def words(files):
@@ -167,6 +145,14 @@ def test_one_replicate_is_said_and_several_are_not():
 )
 def test_ratios_have_sensible_digits(value, text):
     assert numbers.ratio(value) == text
+
+
+def test_what_rounds_up_has_no_digit_more():
+    assert [numbers.percent(0.9996), numbers.significant(9.996), numbers.significant(0.0999, 2)] == [
+        "100%",
+        "10.0",
+        "0.10",
+    ]
 
 
 def test_a_ratio_that_can_be_chance_names_no_winner(tmp_path):

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from pages import page
 from project import ROOT
-from test_report import Outline, carried, page
+from test_report import Outline, carried
 
 from trainoff import records
 from trainoff.errors import UserError
@@ -105,7 +106,7 @@ def test_a_plain_fit_is_timed_and_imported_and_marked_wherever_it_is_shown(tmp_p
     assert set(runs["own_script"]) == {WORK} and set(frames["comparison"]["verdict"]) != {"not_comparable"}
     said = Outline(text).text
     assert "Desk (own script)" in said and "Laptop (own script)" in said
-    assert f'were timed in own scripts ("{WORK}")' in said and "their users' word" in said
+    assert f'were timed in users\' own scripts ("{WORK}"), which may not do the same work' in said
     assert re.search(r"(Desk|Laptop) \(own script\).{0,80}(as fast as|equally fast)", said), "a verdict names them so"
     assert text.count('<span class="flag">own script</span>') == len(found)
     assert carried(text, "runs")["own_script"].tolist() == [WORK] * 3

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 import synthetic
-from test_report import page
+from pages import page
 from test_train import RUN, data, job_on  # noqa: F401 (a fixture)
 
 import compare_concurrency as packing_script

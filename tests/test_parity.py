@@ -8,7 +8,7 @@ import pandas as pd
 import project
 import pytest
 import synthetic
-from test_report import page
+from pages import page
 
 import check_parity as script
 from trainoff import experiment
@@ -264,7 +264,7 @@ def test_a_device_that_computes_something_else_carries_the_flag_everywhere(probe
     assert set(comparison["parity"]) == {"departs"}
     assert comparison["reason"].str.contains('"code": "mismatch", "device": "cpu-again"').all()
     assert comparison["verdict"].isin(["faster", "slower", "equivalent", "undecided"]).all(), "the speed was dropped"
-    before = text.split("Unusual here")[1].split("</section>")[0]
+    before = text.split("<h3>Caveats</h3>")[1].split("</section>")[0]
     assert "CPU again does not train the same as the reference" in before
     assert "CPU again: does not train the same" in text and "mismatch" in text
     title = text.split('id="figure-learning"')[1].split("</figure>")[0]

@@ -1,50 +1,41 @@
 """Estimates: what the catalog holds, what is refused, how wrong they are, and that they never pass for measurements."""
 
 import math
-from pathlib import Path
 
 import numpy as np
+import pages
 import pandas as pd
 import pytest
 import synthetic
 import yaml
 
-import estimate_devices
 import plot_estimates
 from trainoff import numbers
 from trainoff.analyze import anchors, cost, estimates, hardware, networks, prediction, published, tables
 from trainoff.errors import UserError
 from trainoff.report import estimates as words
-from trainoff.report import page, palette
+from trainoff.report import page, palette, training
 from trainoff.report.study import Study
-
-ROOT = Path(__file__).parents[1]
-CATALOG = {
-    "published": ROOT / "catalog/published.csv",
-    "hardware": ROOT / "catalog/hardware.yaml",
-    "counts": ROOT / "catalog/counts.csv",
-    "timings": ROOT / "catalog/timm-training.csv",
-}
 
 
 @pytest.fixture(scope="module")
 def sheets():
-    return yaml.safe_load(CATALOG["hardware"].read_text(encoding="utf-8"))
+    return yaml.safe_load(pages.CATALOG["hardware"].read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def counts():
-    return networks.read(CATALOG["counts"])
+    return networks.read(pages.CATALOG["counts"])
 
 
 @pytest.fixture(scope="module")
 def figures_of_others():
-    return published.read(CATALOG["published"])
+    return published.read(pages.CATALOG["published"])
 
 
 @pytest.fixture(scope="module")
 def timings():
-    return prediction.as_observations(pd.read_csv(CATALOG["timings"]))
+    return prediction.as_observations(pd.read_csv(pages.CATALOG["timings"]))
 
 
 @pytest.fixture(scope="module")
@@ -106,67 +97,68 @@ def test_memory_tells_what_does_not_fit(counts):
     assert half[1] < usual and frozen[1] < 0.3 * usual
 
 
-# What a study needs that nothing of this is about.
-TOLD = {"title": "A title", "devices": [], "assumptions": {}, "pair": {}}
-
-
-def markup(found):
-    """{"answer", "section"}: what the page says on its first screen and in the section."""
-    environment = page.environment(ROOT / "report/page")
-    answer = environment.get_template("estimates_macros.html.j2").module.elsewhere(found)
-    return {"answer": answer, "section": environment.get_template("estimates.html.j2").render(estimates=found)}
-
-
-def results(folder, devices, wanted, sheets, change=None, training=None, prices=None):
+def results(folder, devices, wanted, change=None, asked=None, prices=None):
     """(tables of the workflow as frames, devices as figures show them); change: applied to the table of runs' records."""
     records = synthetic.records(devices, synthetic.SMALL_GRID | {"trainable": [True]})
     for record in records:
         (change or (lambda one: None))(record)
-    tables = synthetic.results(folder, devices, records)
-    paths = {name: (folder / f"{name}.csv", folder / f"{name}.parquet") for name in ("estimates", "training_runs")}
-    labels = {device["name"]: device["label"] for device in devices}
-    catalog = {name: str(path) for name, path in CATALOG.items()}
-    facts = prices or synthetic.ASSUMPTIONS["devices"]
-    estimate_devices.main(
-        tables["rates"], tables["runs"], catalog, wanted, labels, facts, synthetic.ASSUMPTIONS, training, paths
-    )
-    frames = {name: pd.read_parquet(path) for name, path in tables.items()}
-    frames |= {name: pd.read_parquet(parquet) for name, (_, parquet) in paths.items()}
+    assumptions = synthetic.ASSUMPTIONS | {"devices": prices or synthetic.ASSUMPTIONS["devices"]}
+    paths = synthetic.results(folder, devices, records)
+    paths |= pages.estimates(folder, paths, devices, wanted, assumptions, asked)
+    frames = {name: pd.read_parquet(path) for name, path in paths.items()}
     return frames, palette.devices_in(devices, frames["runs"])
 
 
+def told(frames, assumptions, settings, published):
+    """The Study of these tables, with nothing that times and costs are not about."""
+    return Study(frames, "A title", [], assumptions, pages.ASKED, settings, published)
+
+
+def markup(frames, devices, assumptions, published):
+    """{"answer", "section"}: what the page says of a training on its first screen, for one device, and in its section."""
+    found = training.section(told(frames, assumptions, {}, published), devices)
+    environment = page.environment(pages.ROOT / "report/page")
+    method = {"assumptions": [], "economy_method": "", "estimate_method": words.METHOD}
+    return {
+        "answer": environment.get_template("training_macros.html.j2").module.elsewhere(found),
+        "section": environment.get_template("training.html.j2").render(training=found, **method),
+    }
+
+
 def test_one_device_gets_an_answer_for_six_others(tmp_path, sheets, figures_of_others):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((pages.ROOT / "config.yaml").read_text(encoding="utf-8"))
     known = cost.of_hardware(
-        sheets, config, yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
+        sheets, config, yaml.safe_load((pages.ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
     )
     facts = known | synthetic.ASSUMPTIONS["devices"]
-    frames, devices = results(tmp_path, synthetic.DEVICES[:1], config["predict"], sheets, prices=facts)
+    frames, devices = results(tmp_path, synthetic.DEVICES[:1], config["predict"], prices=facts)
     table = frames["estimates"]
     assert list(table["device"]) == config["predict"] and set(table["status"]) == {"estimated"}
     assert (table["low"] < table["images_per_second"]).all() and (table["images_per_second"] < table["high"]).all()
     assert (table["anchors"] > 0).all() and table["nearest"].str.len().gt(0).all() and table["newest"].notna().all()
-    html = markup(words.view(Study(frames, published=figures_of_others, **TOLD), devices))
+    html = markup(frames, devices, synthetic.ASSUMPTIONS | {"devices": facts}, figures_of_others)
     assert html["answer"].count("<em>estimated</em>") == 6 and html["answer"].count('class="measured"') == 1
-    assert "<details><summary>" in html["answer"] and "https://" in html["answer"], "the anchors are one click away"
+    assert html["answer"].count("anchors</summary>") == 5 and "https://" in html["answer"], (
+        "the anchors are one click away"
+    )
     assert html["answer"].count("<pre") == 3 and "make bundle" in html["answer"] and "CIFAR-10" in html["answer"]
     assert "USD" in html["answer"]
     assert not {"×", "faster", "slower"} & set((html["answer"] + html["section"]).replace("<", " ").split())
 
 
 def test_the_figure_draws_both_kinds_apart(tmp_path, sheets):
-    frames, _ = results(tmp_path, synthetic.DEVICES[:1], ["v100", "m4-max"], sheets)
+    frames, _ = results(tmp_path, synthetic.DEVICES[:1], ["v100", "m4-max"])
     drawn = plot_estimates.draw(frames["estimates"], frames["rates"], synthetic.DEVICES[:1])
     texts = " ".join(text.get_text() for axes in drawn.axes for text in axes.texts)
     assert "about" in texts and "no estimate" in texts and "V100" in drawn.facts["title"]
 
 
 def test_what_cannot_be_estimated_is_refused_with_what_would_help(tmp_path, sheets, figures_of_others):
-    frames, devices = results(tmp_path, synthetic.DEVICES[:1], ["m4-max", "v100"], sheets)
+    frames, devices = results(tmp_path, synthetic.DEVICES[:1], ["m4-max", "v100"])
     table = frames["estimates"].set_index("device")
     assert table.at["m4-max", "status"] == "refused" and table.at["m4-max", "reason"] == "no_anchor"
     assert not numbers.known(table.at["m4-max", "images_per_second"]), "unknown is null"
-    html = markup(words.view(Study(frames, published=figures_of_others, **TOLD), devices))
+    html = markup(frames, devices, synthetic.ASSUMPTIONS, figures_of_others)
     assert "No estimate" in html["answer"] and "make bundle" in html["answer"]
     with pytest.raises(UserError, match="rtx 9999"):
         hardware.check(["rtx 9999"], sheets)
@@ -199,8 +191,8 @@ def test_a_run_on_a_device_becomes_its_best_anchor(tmp_path, sheets):
         if record["run"]["device"] == "cuda":
             record["device"]["name"] = "Tesla T4"
 
-    before, _ = results(tmp_path / "before", synthetic.DEVICES[:1], ["t4", "v100"], sheets)
-    after, _ = results(tmp_path / "after", synthetic.DEVICES[:2], ["t4", "v100"], sheets, change=on_a_t4)
+    before, _ = results(tmp_path / "before", synthetic.DEVICES[:1], ["t4", "v100"])
+    after, _ = results(tmp_path / "after", synthetic.DEVICES[:2], ["t4", "v100"], change=on_a_t4)
     assert list(before["estimates"]["status"]) == ["estimated", "estimated"]
     assert list(after["estimates"]["status"]) == ["measured", "estimated"]
     width = [
@@ -212,7 +204,7 @@ def test_a_run_on_a_device_becomes_its_best_anchor(tmp_path, sheets):
 
 
 def test_a_device_without_a_data_sheet_is_learned_from_its_runs(tmp_path, sheets, counts):
-    frames, _ = results(tmp_path, synthetic.DEVICES[:1], ["v100"], sheets)
+    frames, _ = results(tmp_path, synthetic.DEVICES[:1], ["v100"])
     found = anchors.measured(frames["rates"], frames["runs"], sheets, counts)
     assert list(found["device"]) == ["measured:cpu"] and list(found["device_class"]) == ["cpu"]
 
@@ -237,8 +229,8 @@ def test_drivers_names_are_recognized(name, cores, key, sheets):
 
 def test_a_training_run_becomes_time_and_money(tmp_path, sheets):
     facts = synthetic.ASSUMPTIONS["devices"] | {"v100": synthetic.ASSUMPTIONS["devices"]["cuda"]}
-    training = {"images": 1000, "epochs": 3}
-    frames, _ = results(tmp_path, synthetic.DEVICES[:3], ["v100"], sheets, training=training, prices=facts)
+    asked = {"images": 1000, "epochs": 3}
+    frames, _ = results(tmp_path, synthetic.DEVICES[:3], ["v100"], asked=asked, prices=facts)
     table = frames["training_runs"].set_index("device")
     assert dict(table["kind"]) == {"cpu": "measured", "cuda": "measured", "metal": "measured", "v100": "estimated"}
     assert (table["seconds"] * table["images_per_second"]).to_numpy() == pytest.approx(3000)
@@ -265,7 +257,7 @@ def test_sources_that_contradict_each_other_widen_the_interval(predictor, timing
 
 
 def test_prices_in_another_currency_without_a_rate_are_unknown(sheets):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((pages.ROOT / "config.yaml").read_text(encoding="utf-8"))
     config["money"]["currency"] = "EUR"
     found = cost.of_hardware({"m3-max": sheets["m3-max"]}, config, {})
     assert found["m3-max"] == {"purchase": None, "rental": None}
@@ -280,3 +272,63 @@ def test_next_steps_name_the_experiment_and_all_the_minutes_that_they_take():
     assert steps[0]["minutes"].endswith("and up to 32 min of turns"), "8 configurations"
     steps = words.next_steps(runs, {"turns": False})
     assert "turns" not in steps[0]["minutes"] and not any("CONFIG" in step["command"] for step in steps)
+
+
+NO_PRICES = synthetic.ASSUMPTIONS | {"devices": {}}
+
+
+def test_without_prices_the_page_says_what_a_training_takes_and_what_is_missing(tmp_path, figures_of_others):
+    asked = {"images": 50000, "epochs": 30}
+    frames, devices = results(tmp_path, synthetic.DEVICES[:2], [], asked=asked, prices={"none": None})
+    found = training.section(told(frames, NO_PRICES, {"training_run": asked}, figures_of_others), devices)
+    assert [(row["label"], row["cost"], row["way"]) for row in found["rows"]] == [
+        ("CPU", "", "no price"),
+        ("NVIDIA GPU", "", "no price"),
+    ]
+    assert found["what"] == "30 epochs of 50,000 images"
+    speed = frames["rates"].set_index("device").at["cpu", "images_per_second"]
+    assert found["rows"][0]["time"] == words.duration(30 * 50000 / speed, 3) and found["rows"][0]["time"].endswith(" h")
+    assert found["lines"] == ["CPU and NVIDIA GPU have no price. Add `cpu` to `money.prices`, as docs/energy.md shows."]
+    assert not found["break_even"] and not found["rents"] and not found["buys"]
+    assert training.section(told(frames, NO_PRICES, {}, figures_of_others), devices) is None, "nothing was asked for"
+
+
+def test_the_cost_of_a_bought_device_without_a_reading_leaves_out_electricity(tmp_path, figures_of_others):
+    devices = [device for device in synthetic.DEVICES if device["name"] in ("cuda", "metal")]
+    frames, shown = results(tmp_path, devices, [])
+    found = training.section(told(frames, synthetic.ASSUMPTIONS, {}, figures_of_others), shown)
+    bought = next(row for row in found["rows"] if row["way"].startswith("bought"))
+    assert bought["without_electricity"] and bought["way"] == "bought for 900 USD"
+    assert "The cost of Apple GPU leaves out electricity" in " ".join(found["lines"])
+    assert found["break_even"][0].startswith("Buying Apple GPU pays off above ")
+
+
+def fact(name, way, kind="measured", **more):
+    """A row of training.section's facts: an hour at 3 USD, or 900 USD over 48 months with 0.01 USD of electricity."""
+    prices = {
+        "rented": {"per_hour": 3.0, "cost": 3.0},
+        "bought": {"per_month": 18.75, "cost": 0.1, "electricity": 0.01},
+    }
+    return {"name": name, "label": name, "kind": kind, "way": way, "seconds": 3600.0, **prices[way], **more}
+
+
+def test_break_even_is_told_against_the_cheapest_rented_device():
+    facts = [
+        fact("mac", "bought"),
+        fact("mac", "rented", cost=0.7),
+        fact("v100", "rented"),
+        fact("h100", "rented", cost=2.5),
+        fact("a100", "rented", "estimated", cost=1.0),
+        fact("m3", "bought", "estimated"),
+    ]
+    assert training.break_even_pairs(facts) == [[0, 3], [0, 4], [5, 1]]
+    assert (
+        training.break_even_line(facts[0], facts[3])
+        == "Buying mac pays off above 7 such trainings a month, compared with renting h100."
+    )
+    assert training.break_even_line(facts[0], facts[4]).endswith("compared with renting a100, by estimate.")
+    cheap = fact("spot", "rented", per_hour=0.01)
+    assert "below the electricity of mac" in training.break_even_line(facts[0], cheap)
+    slow = fact("mac", "bought", seconds=14 * 86400.0)
+    told = training.break_even_line(slow, fact("spot", "rented", per_hour=1.0, seconds=3600.0))
+    assert told.endswith("that would take 19 trainings a month, and mac has time for 2.")

@@ -8,8 +8,8 @@ import types
 
 import pytest
 import synthetic
+from pages import draw
 from project import ROOT
-from test_figures import draw
 from test_figures import words as words_of_figure
 
 import aggregate_runs

@@ -8,8 +8,8 @@ import sys
 import project
 import pytest
 import synthetic
-from test_figures import FIGURES, draw, words
-from test_report import page
+from pages import FIGURES, draw, page
+from test_figures import words
 
 import aggregate_runs
 import compare_devices

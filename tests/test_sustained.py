@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import synthetic
 import yaml
+from pages import draw
 from project import ROOT
-from test_figures import draw
 from test_figures import words as words_of_figure
 from test_train import RUN
 from test_train import data as data  # noqa: PLC0414 (a fixture)

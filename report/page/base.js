@@ -20,7 +20,7 @@ const draw = (tag, attributes = {}, ...children) => {
 // Three significant digits, thousands separated, as everywhere on the page.
 const number = (value, most = 3) => {
   if (value === 0) return "0";
-  const rounded = Number(value.toPrecision(most)), digits = Math.max(0, Math.min(12, most - 1 - Math.floor(Math.log10(Math.abs(value)))));
+  const rounded = Number(value.toPrecision(most)), digits = Math.max(0, Math.min(12, most - 1 - Math.floor(Math.log10(Math.abs(rounded)))));
   return rounded.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 };
 const count = (many, noun) => `${many.toLocaleString("en")} ${noun}${many === 1 ? "" : "s"}`;

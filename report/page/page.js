@@ -68,7 +68,7 @@ allRuns(view);
 allRates(view);
 const handles = new Map([...document.querySelectorAll("table.sortable")].map((table) => [table.id, sortable(table)]));
 explore(view, handles.get("all-runs"));
-money();
+training();
 offerFiles();
 markContents();
 addEventListener("hashchange", openTarget);

@@ -21,8 +21,9 @@ def significant(value, digits=3):
         return UNKNOWN
     if value == 0 or math.isinf(value):
         return f"{value:g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     rounded = round(value, digits - 1 - math.floor(math.log10(abs(value))))
+    # Of the rounded value, as 9.996 becomes 10.0.
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{rounded:,.{decimals}f}"
 
 

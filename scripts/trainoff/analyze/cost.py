@@ -15,13 +15,13 @@ HOURS_PER_MONTH = HOURS_PER_YEAR / 12
 SECONDS_PER_HOUR = 3600.0
 
 METHOD = (
-    "Owning: the price of the device, spread evenly over the hours that it trains in its life (lifetime × utilisation), plus "
-    "the electricity of the measured energy. Renting: the price per hour times the time; where there is a least time that is "
-    "billed, a training pays at least that, and 1,000 images and one epoch are counted at the price per hour. A training is "
-    "import, build, first step and all windows; validation is left out. "
-    "Break-even: trainings of a month follow each other in one rental; owning costs the price over the months of its life, "
-    "however much it is used. "
-    "Not counted: other parts of a machine, people, space, cooling, network, storage, what is left of the price at the end."
+    "Buying: the price of the device, spread evenly over the hours that it trains in its life (lifetime × utilization), plus "
+    "the electricity of the measured energy. Renting: the price per hour times the time. Where a minimum time is billed, a "
+    "training pays at least that; 1,000 images and one epoch are counted at the price per hour. A run is import, build, first "
+    "step and all epochs, without validation. "
+    "Break-even: the trainings of a month follow each other in one rental; a bought device costs its price over the months of "
+    "its life, however much it is used. "
+    "Not counted: other parts of a machine, people, space, cooling, network, storage, and resale value."
 )
 
 
@@ -157,7 +157,7 @@ def _with_defaults(prices, money, where):
             "utilisation": money["utilisation"],
             **purchase,
             "amount": converted(purchase["amount"], purchase["currency"], money, f"{where}.purchase"),
-            "listed": f"{purchase['amount']:g} {purchase['currency']}",
+            "listed": f"{purchase['amount']:,.10g} {purchase['currency']}",
         },
         "rental": rental
         and {

@@ -237,7 +237,7 @@ def _money(pair, costs, row):
         for name, way in ways.items()
         if way
     }
-    missing = {name: _no_cost(sides[name]) for name, way in ways.items() if not way}
+    missing = {name: no_cost(sides[name]) for name, way in ways.items() if not way}
     if missing:
         return Verdict("money", "unknown", total=total, facts=facts, reasons=missing)
     axes = list(configurations.AXES)
@@ -252,6 +252,9 @@ def _money(pair, costs, row):
     # The ends of both sides together are wider than a 95 % interval.
     ends = [("middle_other", "middle"), ("low_other", "high"), ("high_other", "low")]
     values = [_geometric(both[above] / both[below]) for above, below in ends]
+    # Of the same configurations as the ratio, so that the two amounts have it.
+    for name, column in ((pair.device, "middle"), (pair.baseline, "middle_other")):
+        facts[name]["per_1000_images"] = _geometric(both[column])
     return _sided("money", pair, values, compared=len(both), total=total, kind="estimated", facts=facts)
 
 
@@ -262,8 +265,8 @@ def cheaper_way(costs):
     return min(known, key=known.get) if known else None
 
 
-def _no_cost(costs):
-    """The code of why a device has no cost."""
+def no_cost(costs):
+    """The code of why a device has no cost: no_price, no_energy or no_run. costs: its rows of the table."""
     texts = {text for way in WAYS for text in costs[f"{way}_reason"].dropna()}
     codes = {one["code"] for text in texts for one in decoded(text)}
     if "no_energy_reading" in codes:

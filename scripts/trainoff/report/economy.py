@@ -1,10 +1,7 @@
 """What the tables say of energy and money in words: titles, notes and the sentences of the answer."""
 
-import math
-
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.analyze import cost
 from trainoff.analyze.efficiency import SCOPE_WORDS, SOURCE_WORDS, UNKNOWN
 from trainoff.energy import MEASURED
 from trainoff.report.reasons import without_device
@@ -265,34 +262,3 @@ def _quoted(one):
     what = f"{one['what']}; " if one.get("what") else ""
     doubt = ", unverified" if one.get("verified") is False else ""
     return f"{what}{one['source']}, {one['date']}{doubt}"
-
-
-def break_even_lines(facts, per_kwh):
-    """From how many runs a month buying one device is cheaper than renting another. facts: rows of trainoff.report.money."""
-    lines = []
-    for bought in [row for row in facts if row["way"] == "bought"]:
-        for rented in [row for row in facts if row["way"] == "rented" and row["name"] != bought["name"]]:
-            lines.append(_break_even_line(bought, rented, per_kwh))
-    return lines
-
-
-def _break_even_line(bought, rented, per_kwh):
-    if None in (bought["run_seconds"], bought["run_joules"], rented["run_seconds"], per_kwh):
-        return f"{bought['label']} bought or {rented['label']} rented: unknown, as time or energy is missing."
-    fixed = bought["purchase"] / (bought["lifetime_hours"] / cost.HOURS_PER_MONTH)
-    power = cost.electricity(bought["run_joules"], per_kwh)
-    rent = rented["per_hour"] * rented["run_seconds"] / cost.SECONDS_PER_HOUR
-    if rent <= power:
-        return (
-            f"{rented['label']} rented stays cheaper: the rent of a run is below the electricity of {bought['label']}."
-        )
-    runs, room = math.ceil(fixed / (rent - power)), cost.most_trainings(bought["run_seconds"])
-    if runs > room:
-        return (
-            f"{rented['label']} rented stays cheaper: buying {bought['label']} would need {numbers.count(runs, 'run')} a month, "
-            f"and it has time for {room:,}."
-        )
-    return (
-        f"Buying {bought['label']} pays off above {numbers.count(runs, 'run')} a month, compared with renting "
-        f"{rented['label']}."
-    )

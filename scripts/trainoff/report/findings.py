@@ -130,7 +130,7 @@ def ratio_title(overall, baseline, devices):
             parts.append(f"{winner} and {loser} are equally fast")
         else:
             parts.append(f"no winner between {winner} and {loser}")
-    title = "; ".join(parts[:3]) + (" and more" if len(parts) > 3 else "")
+    title = "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more" if len(parts) > 3 else "")
     return title.replace("no winner", "No winner", 1) if title.startswith("no winner") else title
 
 
@@ -181,9 +181,10 @@ def last_layer_title(gains, devices):
     if not found:
         return "No device has both: last layer and all weights"
     if len(found) <= 2:
-        parts = [f"{numbers.span(low, high, numbers.ratio)} on {device.label}" for device, low, high, _ in found]
-        first = parts[0].replace(" on ", " the speed of all weights on ", 1)
-        return f"Training only the last layer: {numbers.listing([first, *parts[1:]])}"
+        parts = [
+            f"{numbers.span(low, high, numbers.ratio)} as fast on {device.label}" for device, low, high, _ in found
+        ]
+        return f"Training only the last layer is {numbers.listing(parts)}"
     most, least = max(found, key=lambda one: one[3]), min(found, key=lambda one: one[3])
     return (
         f"Training the last layer alone gains most on {most[0].label} (median {numbers.ratio(most[3])}) "
@@ -382,5 +383,5 @@ def readings_title(runs, devices):
         if told:
             parts.append(f"{device.label} {' and '.join(told)}")
     if not parts:
-        return "These machines tell neither temperature nor power"
+        return "These machines report neither temperature nor power"
     return "; ".join(parts[:3]) if len(parts) <= 3 else f"Readings of {len(parts)} devices over their longest runs"

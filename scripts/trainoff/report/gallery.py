@@ -5,14 +5,17 @@ A figure is an entry here and scripts/plot_<name>.py, whose `draw` takes the ent
 
 from dataclasses import dataclass
 
+# More would make the page long.
+MOST_UNFOLDED = 5
+
 
 @dataclass(frozen=True)
 class Figure:
     """heading: what it is about. caption: one sentence under it, the same for all results. category: for Snakemake's report.
 
     tables: names of results/tables, in what `draw` calls them. options: further arguments of `draw`: devices, and what
-    rules/plot.smk knows by name. main: one of those that the page shows unfolded. needs: what there must be for it to tell
-    anything, a key of trainoff.report.page.TELLS; "" always.
+    rules/plot.smk knows by name. main: the page unfolds the first MOST_UNFOLDED of these that tell anything. needs: what
+    there must be for it to tell anything, a key in trainoff.report.page.tells; "" always.
     """
 
     heading: str
@@ -27,7 +30,7 @@ class Figure:
 FIGURES = {
     "ratio": Figure(
         "Speed ratios",
-        "Each dot is how many times as fast a device trains one configuration as the baseline; right of the line it is faster.",
+        "Each dot is a configuration: how many times as fast the device is as the baseline. Right of the line it is faster.",
         "Speed",
         ("rates", "comparison", "overall"),
         ("pair",),
@@ -49,13 +52,13 @@ FIGURES = {
         ("runs", "windows", "rates"),
         main=True,
     ),
-    "step_time": Figure(
-        "Overhead and time per image",
-        "Seconds per step against the batch size: where a line starts is the overhead of a step, its slope the time per image.",
-        "Speed",
-        ("rates", "overhead", "crossings"),
-        needs="several batch sizes",
+    "readings": Figure(
+        "Hardware readings over a run",
+        "Speed, power, clock and temperature, second by second, over the longest run of each device.",
+        "Runs",
+        ("readings",),
         main=True,
+        needs="readings",
     ),
     "run_matrix": Figure(
         "How every run ended",
@@ -63,6 +66,14 @@ FIGURES = {
         "Runs",
         ("runs",),
         needs="failures",
+        main=True,
+    ),
+    "step_time": Figure(
+        "Overhead and time per image",
+        "Time per step by batch size: a line starts at the overhead of a step, and its slope is the time per image.",
+        "Speed",
+        ("rates", "overhead", "crossings"),
+        needs="several batch sizes",
         main=True,
     ),
     "energy": Figure(
@@ -128,13 +139,6 @@ FIGURES = {
         "Speed",
         ("runs", "windows"),
         needs="sustained",
-    ),
-    "readings": Figure(
-        "Hardware readings over a run",
-        "Speed, power, clock and temperature by the second: whether a device kept its pace, and what it took.",
-        "Runs",
-        ("readings",),
-        needs="readings",
     ),
     "cold_start": Figure(
         "Cold start",

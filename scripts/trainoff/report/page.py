@@ -17,22 +17,23 @@ from trainoff import configurations as naming
 from trainoff import numbers, records, units
 from trainoff.analyze import cost, efficiency, pairs, parity, stats, sustained
 from trainoff.report import (
+    alone,
     carried,
     economy,
     estimates,
     explore,
     findings,
-    money,
     packs,
     palette,
     pictures,
     rows,
     summaries,
+    training,
     turn_words,
     unusual,
     words,
 )
-from trainoff.report.gallery import FIGURES
+from trainoff.report.gallery import FIGURES, MOST_UNFOLDED
 
 # With more, the page holds some rows spread over the grid; its script makes the rest from what is carried.
 MOST_ROWS = 200
@@ -43,9 +44,11 @@ SCRIPTS = (
     "explore_dots.js",
     "explore_lines.js",
     "explore.js",
-    "money.js",
+    "training.js",
     "page.js",
 )
+# Letters of code that fit on a line of a phone.
+MAX_WHOLE_CODE = 30
 # Tables that the page does not carry: they only serve to make others, or have a row per epoch or second.
 NOT_CARRIED = ("windows", "energy_windows", "readings")
 # Without any of these a series tells nothing that the record does not.
@@ -59,8 +62,8 @@ ACCURACY_NOTE = (
 def render(study, figures, folder, parts):
     """The page as text.
 
-    study: trainoff.report.study.Study. figures: {name: {"svg", "narrow" or None: text, "facts": dict}}. folder: where the page
-    will be. parts: the folder of the template, styles and scripts.
+    study: trainoff.report.study.Study, with the prices of estimated devices. figures: {name: {"svg", "narrow" or None: text,
+    "facts": dict}}. folder: where the page will be. parts: the folder of the template, styles and scripts.
     """
     study = _in_order(study, folder)
     frames = study.frames
@@ -69,9 +72,11 @@ def render(study, figures, folder, parts):
     runs = frames["runs"]
     configurations = naming.all_configurations(runs)
     shown_frames, note = excerpt(frames, configurations)
-    told = {name: card(name, one) for name, one in figures.items() if tells(name, frames)}
-    spending = money.section(study, ranked)
+    told = {name: card(name, figures[name]) for name in FIGURES if name in figures and tells(name, frames)}
+    unfolded = [name for name in told if FIGURES[name].main][:MOST_UNFOLDED]
+    trained = training.section(study, ranked)
     labels = {device.name: device.label for device in ranked}
+    priced = labels | dict(frames["estimates"][["device", "label"]].itertuples(index=False))
     script = "\n".join(Path(parts, name).read_text(encoding="utf-8") for name in SCRIPTS).replace("</", "<\\/")
     context |= {
         "title": study.title,
@@ -79,12 +84,13 @@ def render(study, figures, folder, parts):
         "script": markupsafe.Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "labels": labels,
-        "main_figures": [one for name, one in told.items() if FIGURES[name].main],
-        "more_figures": [one for name, one in told.items() if not FIGURES[name].main],
-        "money": spending,
-        "estimates": estimates.view(study, ranked),
+        "main_figures": [told[name] for name in unfolded],
+        "more_figures": [one for name, one in told.items() if name not in unfolded],
+        "training": trained,
+        "more_lines": [*training.answer_line(trained, chosen, study.settings), *context["more_lines"]],
+        "estimate_method": estimates.METHOD,
         "economy_method": f"{efficiency.METHOD} {cost.METHOD}",
-        "assumptions": economy.assumption_lines(study.assumptions, list(labels), labels),
+        "assumptions": economy.assumption_lines(study.assumptions, list(priced), priced),
         "constant": naming.constant_text(configurations),
         "trained_with": findings.trained_with(runs),
         "accuracy_note": ACCURACY_NOTE,
@@ -115,7 +121,7 @@ def render(study, figures, folder, parts):
             allow_unicode=True,
             width=110,
         ),
-        "data": carried.embedded(data(study, context, spending)),
+        "data": carried.embedded(data(study, context, trained)),
         "view": carried.embedded(explore.view(runs, frames["rates"], ranked, frames["costs"])),
     }
     context["contents"] = contents(context)
@@ -150,7 +156,7 @@ def answer(study):
         question = f"{labels[chosen.device]} or {labels[chosen.baseline]}?"
     else:
         found, question = {}, f"{shown[0].label}: speed, energy, cost"
-        tiles = words.alone(shown[0], rates, costs, currency)
+        tiles = alone.tiles(shown[0], rates, costs, currency)
     return {
         "question": question,
         "summary": words.summary(runs, shown),
@@ -159,7 +165,7 @@ def answer(study):
         "more_lines": [
             *turn_words.lines(overall, chosen),
             *turn_words.next_lines(frames.get("next")),
-            *words.sweep_lines(runs, frames["windows"], frames["energy_windows"], chosen, labels, money.sweep),
+            *words.sweep_lines(runs, frames["windows"], frames["energy_windows"], chosen, labels, training.sweep),
             *economy.target_lines(costs, shown),
             *economy.carbon_lines(costs, shown),
             *words.sustained_lines(sustained.ratios(sustained.table(runs, frames["windows"])), labels),
@@ -178,12 +184,11 @@ def contents(context):
     """[(id, name)] of the sections that this page has."""
     listed = [
         ("answer", "Answer", True),
-        ("money", "Buy or rent", context["money"]),
-        ("estimates", "Estimated elsewhere", context["estimates"]),
+        ("training", "Time and cost", context["training"]),
         ("figures", "Figures", True),
         ("numbers", "Numbers", True),
         ("runs", "Every run", True),
-        ("sweep", "At once", context["makespans"]),
+        ("sweep", "Concurrency", context["makespans"]),
         ("method", "Method and files", True),
     ]
     return [(place, name) for place, name, there in listed if there]
@@ -252,14 +257,14 @@ def excerpt(frames, configurations):
     )
 
 
-def data(study, context, spending):
-    """What the page carries for programs and for its own script. context: of `answer`; spending: of money.section."""
+def data(study, context, trained):
+    """What the page carries for programs and for its own script. context: of `answer`; trained: of training.section."""
     runs = study.frames["runs"]
     return {
         "title": study.title,
         "devices": [{"name": device.name, "label": device.label} for device in context["ranked"]],
         "verdicts": [verdict.__dict__ for verdict in context["verdicts"].values()],
-        "money": spending and spending["facts"],
+        "training": trained and trained["facts"],
         "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
         "schema_version": records.SCHEMA_VERSION,
         "versions": {
@@ -295,8 +300,10 @@ def glue(text):
 
 
 def code(text):
-    """Text in which what stands between backticks is code."""
+    """Text in which what stands between backticks is code; what is short stays on one line."""
     parts = str(text).split("`")
+    whole, broken = markupsafe.Markup('<code class="whole">{}</code>'), markupsafe.Markup("<code>{}</code>")
     return markupsafe.Markup("").join(
-        markupsafe.Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+        (whole if len(part) < MAX_WHOLE_CODE else broken).format(part) if place % 2 else part
+        for place, part in enumerate(parts)
     )

@@ -17,7 +17,7 @@ SENTENCES = {
     "fewer_replicates": "{used} of {planned} replicates ({counts})",
     "busy": "other programs kept the machine busy during {busy} of {runs} runs",
     "other_code": "measured by different versions of the training code",
-    "own_script": "{devices}: timed in own scripts, so that the work is the same is their users' word",
+    "own_script": "{devices}: timed in users' own scripts, which may not do the same work",
     "mismatch": "does not train the same as the reference ({checks})",
     "some_compared": "{compared} of {total} configurations can be compared",
     "some_single": "{single} of {compared} are of a single run of a device",

@@ -1,11 +1,11 @@
-"""What is unusual about results, in a sentence each, with the command or key that cures it."""
+"""Caveats of results: what is unusual about them, in a sentence each, and what to do about it."""
 
 from trainoff import numbers
 from trainoff.report.reasons import without_device
 
 
 def warnings(runs, rates, devices, standing):
-    """What is unusual about these results, each with what cures it: [{"text", "cure"}].
+    """What is unusual about these results, each with what to do about it or "": [{"text", "cure"}].
 
     What holds of every default experiment is no warning: it is said once where it matters. standing: parity.Standing.
     """
@@ -34,7 +34,7 @@ def _own_scripts(runs, labels):
     works = numbers.listing(f'"{work}"' for work in dict.fromkeys(own["own_script"]))
     return {
         "text": f"{numbers.listing(labels.get(name, name) for name in names)} {'was' if len(names) == 1 else 'were'} timed in "
-        f"own scripts ({works}). That they did the same work is their users' word; only runs of the same words are compared.",
+        f"users' own scripts ({works}), which may not do the same work; only runs with the same description are compared.",
         "cure": "",
     }
 
@@ -47,7 +47,7 @@ def _implausible(runs, labels):
     return {
         "text": f"{len(doubted)} of {numbers.count(len(runs), 'run')}, on {names}, cannot be as recorded and are marked "
         f"implausible: {without_device(doubted['implausible'].iloc[0])}.",
-        "cure": "results from people whom you trust",
+        "cure": "Import results only from people you trust.",
     }
 
 
@@ -57,7 +57,7 @@ def _failures(runs):
         return None
     return {
         "text": f"{len(failed)} of {numbers.count(len(runs), 'run')} failed; they are listed with their reasons below.",
-        "cure": "make retry",
+        "cure": "`make retry` trains them again.",
     }
 
 
@@ -71,7 +71,7 @@ def _single(rates):
     plural = "a single run" if which.startswith("Each") else "single runs"
     return {
         "text": f"{which} {plural}, so run-to-run variation is assumed, not measured.",
-        "cure": "replicates: 3",
+        "cure": "Set `replicates: 3`.",
     }
 
 
@@ -83,7 +83,7 @@ def _unstable(rates):
     return {
         "text": f"{unstable} of {numbers.count(len(measured), 'result')} are unstable: the speed varied by more than 10% "
         "within a run.",
-        "cure": "protocol.epochs: 8",
+        "cure": "Set `protocol.epochs: 8`.",
     }
 
 
@@ -94,7 +94,7 @@ def _busy(runs):
     return {
         "text": f"{busy} of {numbers.count(len(runs), 'run')} ran while other programs used more than 10% of the machine; their "
         "speed may be too low.",
-        "cure": "protocol.wait_for_quiet_minutes: 30",
+        "cure": "Set `protocol.wait_for_quiet_minutes: 30`.",
     }
 
 
@@ -109,14 +109,14 @@ def _parity(standing, labels, number):
             {
                 "text": f"{numbers.listing(mismatched)} {_does(mismatched)} not train the same as the reference: the speed may "
                 "be that of other work, and the accuracy is not compared.",
-                "cure": "another version of the framework or driver",
+                "cure": "Try another version of the framework or driver.",
             }
         )
     if open_ones:
         found.append(
             {
                 "text": f"Whether {numbers.listing(open_ones)} {_trains(open_ones)} the same as the reference is inconclusive.",
-                "cure": "replicates: 3",
+                "cure": "Set `replicates: 3`.",
             }
         )
     return found
@@ -157,20 +157,20 @@ def _not_learning(runs, labels):
     where = numbers.listing([f"{count} on {labels.get(name, name)}" for name, count in by_device.items()])
     return {
         "text": f"{len(lost)} of {numbers.count(len(ended), 'run')} that train all weights did not learn ({where}): the loss "
-        "hardly fell or the accuracy stayed near chance. Their speed counts all the same.",
-        "cure": "training.on_divergence: {reduce_learning_rate: 0.5, attempts: 2}",
+        "hardly fell or the accuracy stayed near chance. Their speed counts nevertheless.",
+        "cure": "Set `training.on_divergence: {reduce_learning_rate: 0.5, attempts: 2}`.",
     }
 
 
 def _uneven(runs):
-    """Accuracies of uneven classes, which naming the largest class alone makes look good."""
+    """Accuracies of uneven classes, which look good for a model that always predicts the largest one."""
     own = runs.dropna(subset="final_val_balanced_accuracy")
     if own.empty:
         return None
     balanced = own["final_val_balanced_accuracy"]
     chance = own["chance_accuracy"].max()
     return {
-        "text": f"Classes are uneven: naming the largest one alone is right on {numbers.percent(chance)} of the validation "
+        "text": f"Classes are uneven: always predicting the largest one is right for {numbers.percent(chance)} of the validation "
         f"images. Balanced accuracy, the mean over classes, is {numbers.span(balanced.min(), balanced.max(), numbers.percent)}.",
         "cure": "",
     }

@@ -1,11 +1,11 @@
-"""The sentences of the page: verdicts, what is unusual with its cure, and what one device alone shows.
+"""The sentences of the page: verdicts, and what stands around them.
 
 Takes numbers and codes, and the labels of devices. The winner is named, with a ratio of at least 1.
 """
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.analyze.efficiency import SCOPE_WORDS
+from trainoff.analyze.efficiency import SCOPE_WORDS, UNKNOWN
 from trainoff.energy import MEASURED
 from trainoff.report.economy import WAY_WORDS
 from trainoff.report.reasons import without_device
@@ -20,9 +20,10 @@ VERDICT_WORDS = {
 PARITY_WORDS = {"same": "match", "departs": "mismatch", "not_judged": "inconclusive"}
 HEADINGS = {"speed": "Speed", "energy": "Energy", "money": "Money"}
 KIND_WORDS = {"measured": "measured", "estimated": "estimated from prices", "unknown": "unknown"}
-METER_CURE = "Give the file of a wall meter in energy.wall_meters, or watts in energy.declared."
-PRICE_CURE = "Name a price in money.prices, such as `{name}: m1-mini`, or write out purchase or rental."
-REPLICATE_CURE = "Set replicates: 3 and start again; finished runs are kept."
+METER_CURE = "Give the file of a wall meter in `energy.wall_meters`, or watts in `energy.declared`."
+PRICE_CURE = "Add `{name}` to `money.prices`, as docs/energy.md shows."
+REPLICATE_CURE = "Set `replicates: 3` and start again; finished runs are kept."
+WALL_METER_CURE = "A wall meter covers every machine alike: give its file in `energy.wall_meters`."
 
 
 def verdict(found, labels, currency):
@@ -35,7 +36,7 @@ def verdict(found, labels, currency):
     settled = found.outcome == "wins"
     details = [_interval(found)] if found.ratio else []
     if found.compared:
-        details.append(f"{found.compared} of {numbers.count(found.total, 'configuration')}")
+        details.append(counted(found.compared, found.total))
     return {
         "quantity": found.quantity,
         "heading": HEADINGS[found.quantity],
@@ -46,6 +47,13 @@ def verdict(found, labels, currency):
         "kind": KIND_WORDS[found.kind],
         "cure": "",
     } | made
+
+
+def counted(number, total):
+    """So many of all configurations: "all 8 configurations", "7 of 8 configurations", "both configurations"."""
+    if number < total:
+        return f"{number} of {numbers.count(total, 'configuration')}"
+    return {1: "the one configuration", 2: "both configurations"}.get(total, f"all {total:,} configurations")
 
 
 def _interval(found):
@@ -64,11 +72,8 @@ def ratio_interval(low, high):
 def _tail(found):
     """What follows a ratio in a sentence: its interval and the configurations behind it."""
     interval = f" ({_interval(found)})" if _interval(found) else ""
-    if found.compared == found.total:
-        where = "the one configuration" if found.total == 1 else f"all {found.total} configurations"
-    else:
-        where = f"the {found.compared} of {found.total} configurations that can be compared"
-    return interval, where
+    where = counted(found.compared, found.total)
+    return interval, where if found.compared == found.total else f"the {where} that can be compared"
 
 
 def _speed(found, labels, _):
@@ -95,7 +100,7 @@ def _speed(found, labels, _):
     return {
         "claim": claim,
         "sentence": f"{claim}: {winner} measured {numbers.ratio(found.ratio)} as fast as {loser}{interval} over {where}, which "
-        "can be chance.",
+        "may be chance.",
         "cure": REPLICATE_CURE,
     }
 
@@ -110,12 +115,12 @@ def _energy(found, labels, _):
         if found.outcome == "wins":
             return {
                 "claim": f"{winner} needs less energy",
-                "sentence": f"{loser} needs {numbers.ratio(found.ratio)} the energy of {winner} per image{interval}, in {where}; "
-                f"both readings cover {about}.",
+                "sentence": f"{loser} needs {numbers.ratio(found.ratio)} as much energy per image as {winner}{interval}, in "
+                f"{where}; both readings cover {about}.",
             }
         return {
             "claim": "No winner yet",
-            "sentence": f"The energy of {winner} and {loser} differs by less than chance explains{interval}.",
+            "sentence": f"The energy of {winner} and {loser} cannot be told apart{interval}.",
             "cure": REPLICATE_CURE,
         }
     readings = [
@@ -125,17 +130,17 @@ def _energy(found, labels, _):
     codes = set(found.reasons.values())
     if codes == {"other_scope"}:
         return {
-            "value": "Open",
-            "claim": "Readings differ in what they cover",
+            "value": "Unknown",
+            "claim": "Readings cover different parts",
             "details": readings,
-            "sentence": f"Energy cannot be compared: {'; '.join(readings)}.",
-            "cure": "A wall meter covers every machine alike: give its file in energy.wall_meters.",
+            "sentence": f"Energy cannot be compared, as the readings cover different parts: {'; '.join(readings)}.",
+            "cure": WALL_METER_CURE,
             "kind": "measured, not comparable",
         }
     whose = [labels[name] for name, code in found.reasons.items() if code not in ("not_comparable",)]
-    claim = f"Not measured on {numbers.listing(whose)}" if whose else "No common configuration"
+    claim = f"Not measured on {numbers.listing(whose)}" if whose else "Not measured on a common configuration"
     reasons = [_energy_reason(code) for code in dict.fromkeys(found.reasons.values())]
-    text = " ".join([f"Energy: {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
+    text = " ".join([f"Energy was {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
     return {"claim": claim, "details": readings, "sentence": text, "cure": METER_CURE}
 
 
@@ -149,11 +154,10 @@ def _estimated_energy(found, labels):
         "value": f"{'≥' if in_part else '≈'} {times}",
         "claim": f"{winner} needs less energy, by an estimate",
         "details": [f"{labels[name]}: {text}" for name, text in covers.items()]
-        + [f"{found.compared} of {numbers.count(found.total, 'configuration')}"],
-        "sentence": f"{loser} needs {'at least' if in_part else 'about'} {times} the energy of {winner} per image. This is an "
-        f"estimate, since the readings cover different parts: {covers[found.loser]} of {loser}, {covers[found.winner]} of "
-        f"{winner}.",
-        "cure": "A wall meter covers every machine alike: give its file in energy.wall_meters.",
+        + [counted(found.compared, found.total)],
+        "sentence": f"{loser} needs {'at least' if in_part else 'about'} {times} as much energy per image as {winner}. This is "
+        f"an estimate: the {loser} reading covers {covers[found.loser]}, the {winner} reading {covers[found.winner]}.",
+        "cure": WALL_METER_CURE,
         "kind": "estimated from readings of different parts",
     }
 
@@ -161,7 +165,8 @@ def _estimated_energy(found, labels):
 def _energy_reason(code):
     known = {
         "declared": "Its watts are declared, not measured.",
-        "not_comparable": "No configuration has a reading on both devices.",
+        "not_comparable": "",
+        UNKNOWN.reason: "",
         "unread": "",
     }
     return known.get(code, without_device(code))
@@ -180,21 +185,19 @@ def _money(found, labels, currency):
     ]
     if found.outcome == "unknown":
         names = [name for name, code in found.reasons.items() if code != "not_comparable"]
-        needs = {"no_price": "has no price", "no_energy": "has a price but no energy reading", "no_run": "has no run"}
-        parts = [f"{labels[name]} {needs.get(found.reasons[name], 'has no cost')}" for name in names]
-        claim = numbers.listing(parts) if parts else "No configuration has a cost on both devices"
+        claim = no_cost({name: found.reasons[name] for name in names}, labels)
         cure = PRICE_CURE.format(name=names[0]) if names else ""
         if "no_energy" in found.reasons.values():
             cure = METER_CURE
-        return {"claim": claim, "details": each, "sentence": f"Cost: {claim}.", "cure": cure}
+        return {"claim": claim, "details": each, "sentence": f"Cost is unknown: {claim}.", "cure": cure}
     winner, loser = labels[found.winner], labels[found.loser]
     interval, where = _tail(found)
     if found.outcome == "wins":
         return {
             "claim": f"{winner} costs less",
             "details": [*each, *([_range(found)] if _range(found) else [])],
-            "sentence": f"Training on {loser} ({_way(found, found.loser)}) costs {numbers.ratio(found.ratio)} as much as on "
-            f"{winner} ({_way(found, found.winner)}){interval.replace('95% interval', 'range')}, in {where}.",
+            "sentence": f"Training on {loser}, {_way(found, found.loser)}, costs {numbers.ratio(found.ratio)} as much as on "
+            f"{winner}, {_way(found, found.winner)}{interval.replace('95% interval', 'range')}, in {where}.",
         }
     return {
         "claim": "No clear winner",
@@ -204,88 +207,20 @@ def _money(found, labels, currency):
     }
 
 
+def no_cost(reasons, labels):
+    """Why devices have no cost. reasons: {device: code}."""
+    needs = {"no_price": "no price", "no_energy": "a price but no energy reading", "no_run": "no run"}
+    groups = {}
+    for name, code in reasons.items():
+        groups.setdefault(needs.get(code, "no cost"), []).append(labels[name])
+    parts = [
+        f"{numbers.listing(names)} {'has' if len(names) == 1 else 'have'} {need}" for need, names in groups.items()
+    ]
+    return numbers.listing(parts) or "no configuration has a cost on both devices"
+
+
 def _way(found, name):
     return WAY_WORDS[found.facts[name]["way"]]
-
-
-# --- One device alone ----------------------------------------------------------------------------------------------
-
-
-def alone(device, rates, costs, currency):
-    """The three tiles of a page about one device (a palette.Device): what it did, as there is nothing to compare."""
-    speeds = rates["images_per_second"].dropna()
-    joules = 1000 * rates["joules_per_image"].dropna()
-    tiles = [
-        _range_tile(
-            "speed",
-            speeds,
-            "images per second",
-            len(rates),
-            f"{device.label} trains",
-            "No run gave a speed; the failed runs say why.",
-        ),
-        _range_tile(
-            "energy",
-            joules,
-            "J per 1,000 images",
-            len(rates),
-            f"{device.label} needs",
-            _no_energy(rates),
-            METER_CURE,
-        ),
-    ]
-    ways = {way: 1000 * costs[f"{way}_per_1000_images"].dropna() for way in ("owned", "rented")}
-    way = next((way for way, values in ways.items() if len(values)), None)
-    tiles.append(
-        _range_tile(
-            "money",
-            ways[way] if way else speeds.iloc[:0],
-            f"{currency} per million images, {WAY_WORDS[way]}" if way else "",
-            len(rates),
-            f"{device.label} costs",
-            f"Cost: {device.label} has no price, or no energy reading.",
-            PRICE_CURE.format(name=device.name),
-            kind="estimated",
-        )
-    )
-    return tiles
-
-
-def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="measured"):
-    if not len(values):
-        return {
-            "quantity": quantity,
-            "heading": HEADINGS[quantity],
-            "value": "Unknown",
-            "winner": None,
-            "settled": False,
-            "claim": "",
-            "details": [],
-            "kind": KIND_WORDS["unknown"],
-            "sentence": missing,
-            "cure": cure,
-        }
-    value = numbers.span(values.min(), values.max()).replace(" to ", "–")
-    counted = f"{len(values)} of {numbers.count(total, 'configuration')}"
-    return {
-        "quantity": quantity,
-        "heading": HEADINGS[quantity],
-        "value": value,
-        "winner": None,
-        "settled": True,
-        "claim": unit,
-        "details": [counted],
-        "kind": KIND_WORDS[kind],
-        "sentence": f"{start} {value} {unit}, slowest to fastest of {counted}."
-        if quantity == "speed"
-        else f"{start} {value} {unit}, lowest to highest of {counted}.",
-        "cure": "",
-    }
-
-
-def _no_energy(rates):
-    told = rates["energy_reason"].dropna()
-    return f"Energy was not measured. {without_device(told.mode().iloc[0]) if len(told) else ''}".strip()
 
 
 # --- The head of the page -------------------------------------------------------------------------------------------
@@ -307,7 +242,7 @@ def moment(text):
 
 
 def sweep_lines(runs, windows, energy_windows, pair, labels, sweep):
-    """How long all runs of this sweep took on both devices of the pair. sweep: trainoff.report.money.sweep."""
+    """How long all runs of this sweep took on both devices of the pair. sweep: trainoff.report.training.sweep."""
     if pair is None:
         return []
     taken = {name: sweep(runs, windows, energy_windows, name)["seconds"] for name in (pair.device, pair.baseline)}
@@ -368,8 +303,8 @@ def sustained_lines(ratios, labels):
 def excerpt_note(shown, total, runs):
     """What a reader without scripting must know of a page that writes only some configurations row by row."""
     return (
-        f"Rows here: {shown:,} of {total:,} configurations, spread evenly over the grid. Answer and figures are of all "
-        f"{numbers.count(runs, 'run')}; with scripting, so are these tables."
+        f"This table shows {shown:,} of {total:,} configurations, spread evenly over the grid. The answer and the figures cover "
+        f"all {numbers.count(runs, 'run')}; with JavaScript, so does this table."
     )
 
 

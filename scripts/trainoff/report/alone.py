@@ -1,0 +1,85 @@
+"""The tiles of a page about one device: what it did, as there is nothing to compare it with."""
+
+from trainoff import numbers
+from trainoff.analyze import pairs
+from trainoff.report import words
+from trainoff.report.economy import WAY_WORDS
+from trainoff.report.reasons import without_device
+
+
+def tiles(device, rates, costs, currency):
+    """The three tiles of a page about one device (a palette.Device): what it did, as there is nothing to compare."""
+    speeds = rates["images_per_second"].dropna()
+    joules = 1000 * rates["joules_per_image"].dropna()
+    found = [
+        _range_tile(
+            "speed",
+            speeds,
+            "images per second",
+            len(rates),
+            f"{device.label} trains",
+            "No run gave a speed; the failed runs say why.",
+        ),
+        _range_tile(
+            "energy",
+            joules,
+            "J per 1,000 images",
+            len(rates),
+            f"{device.label} needs",
+            _no_energy(rates),
+            words.METER_CURE,
+        ),
+    ]
+    ways = {way: 1000 * costs[f"{way}_per_1000_images"].dropna() for way in ("owned", "rented")}
+    way = next((way for way, values in ways.items() if len(values)), None)
+    reason = pairs.no_cost(costs)
+    found.append(
+        _range_tile(
+            "money",
+            ways[way] if way else speeds.iloc[:0],
+            f"{currency} per million images, {WAY_WORDS[way]}" if way else "",
+            len(rates),
+            f"{device.label} costs",
+            f"Cost is unknown: {words.no_cost({device.name: reason}, {device.name: device.label})}.",
+            words.METER_CURE if reason == "no_energy" else words.PRICE_CURE.format(name=device.name),
+            kind="estimated",
+        )
+    )
+    return found
+
+
+def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="measured"):
+    if not len(values):
+        return {
+            "quantity": quantity,
+            "heading": words.HEADINGS[quantity],
+            "value": "Unknown",
+            "winner": None,
+            "settled": False,
+            "claim": "",
+            "details": [],
+            "kind": words.KIND_WORDS["unknown"],
+            "sentence": missing,
+            "cure": cure,
+        }
+    value = numbers.span(values.min(), values.max()).replace(" to ", "–")
+    counted = words.counted(len(values), total)
+    return {
+        "quantity": quantity,
+        "heading": words.HEADINGS[quantity],
+        "value": value,
+        "winner": None,
+        "settled": True,
+        "claim": unit,
+        "details": [counted],
+        "kind": words.KIND_WORDS[kind],
+        "sentence": f"{start} {value} {unit}, slowest to fastest of {counted}."
+        if quantity == "speed"
+        else f"{start} {value} {unit}, lowest to highest of {counted}.",
+        "cure": "",
+    }
+
+
+def _no_energy(rates):
+    told = rates["energy_reason"].dropna()
+    return f"Energy was not measured. {without_device(told.mode().iloc[0]) if len(told) else ''}".strip()
