@@ -193,11 +193,8 @@ def window_table(found):
 
 
 def _window_row(window):
-    return {
-        **window,
-        "images_per_second": windows.rate(window),
-        "energy_reason": reasons.recorded(window.get("energy_reason")),
-    }
+    told = reasons.recorded(window.get("energy_reason"))
+    return {**window, "images_per_second": windows.rate(window), "energy_reason": told}
 
 
 def files(output, *names):
