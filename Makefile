@@ -66,7 +66,7 @@ help:
 	@echo '  make benchmark-prediction   the error of estimates for figures that were left out of fitting'
 	@echo 'Maintain'
 	@echo '  make environment            only make .venv; PYTHON=path to choose the Python'
-	@echo '  make docs                   regenerate docs/reference.md, and the pictures of docs/pages.md where chromium is installed'
+	@echo '  make docs                   regenerate docs/reference.md, and the pictures in docs/ where chromium is installed'
 	@echo '  make counts                 count what new models of catalog/models.yaml compute; a minute each'
 	@echo '  make lock                   resolve locks/*.in and envs/*.yaml again; needs uv'
 	@echo '  make clean                  remove .venv; results stay'

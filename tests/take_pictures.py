@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/pages.md: the first screens of five pages of made-up runs. `make docs` runs it."""
+"""Takes the pictures in docs/: first screens of five pages of made-up runs, and of the sample report. `make docs` runs it."""
 
 import io
 import shutil
@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/pages"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAX_BYTES = 120_000
+# A page of real runs, and what of it is shown where: {name: what is scrolled to}.
+SAMPLE = ROOT / "docs/sample/report.html"
+SAMPLE_PICTURES = {"report": None, "explore": "#explore-controls"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,12 @@ def main(folder=FOLDER):
     """Writes every picture to `folder`; without a browser it says that they stay as they are."""
     program = chromium()
     if program is None:
-        print(f"The pictures of docs/pages.md were left out: none of {', '.join(BROWSERS)} is on PATH.")
+        print(f"The pictures in docs/ were left out: none of {', '.join(BROWSERS)} is on PATH.")
         return
     import pages
     from playwright.sync_api import sync_playwright
 
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for name in dict.fromkeys(picture.page for picture in PICTURES.values()):
@@ -60,13 +63,17 @@ def main(folder=FOLDER):
             for stem, picture in PICTURES.items():
                 if picture.page == name:
                     save(shot(browser, made / "report.html", picture), folder / f"{stem}.png")
+        for stem, place in SAMPLE_PICTURES.items():
+            save(shot(browser, SAMPLE, Picture(stem), place), folder.parent / f"{stem}.png")
         browser.close()
 
 
-def shot(browser, page, picture):
-    """The first screen of the file `page`, as the bytes of a PNG."""
+def shot(browser, page, picture, place=None):
+    """The first screen of the file `page`, or the one around the element `place`, as the bytes of a PNG."""
     tab = browser.new_page(viewport={"width": picture.width, "height": picture.height}, color_scheme=picture.scheme)
     tab.goto(page.as_uri())
+    if place:
+        tab.locator(place).evaluate("element => window.scrollTo(0, element.getBoundingClientRect().top - 150)")
     content = tab.screenshot()
     tab.close()
     return content

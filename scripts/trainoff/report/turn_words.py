@@ -20,7 +20,7 @@ def lines(overall, chosen):
     ]
     if numbers.known(row["more_minutes"]):
         minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
-        found.append(f"About {minutes} of turns would decide what is undecided: raise turns.minutes, or make decide.")
+        found.append(f"About {minutes} of turns would decide what is undecided: raise `turns.minutes`, or `make decide`.")
     return found
 
 
@@ -33,5 +33,5 @@ def next_lines(table):
     return [
         f"{numbers.count(more, 'more replicate')} of {numbers.count(configurations, 'configuration')} (about "
         f"{numbers.count(max(1, round(minutes)), 'minute')}) would decide {decided} of {numbers.count(undecided, 'open pair')}: "
-        f"make decide MINUTES={math.ceil(minutes)}"
+        f"`make decide MINUTES={math.ceil(minutes)}`."
     ]
