@@ -132,7 +132,7 @@ def _fact(row, way, price):
         "listed": price and price["listed"],
         "images_per_second": row["images_per_second"],
         "seconds": row["seconds"],
-        "seconds_range": [row["seconds_low"], row["seconds_high"]],
+        "seconds_range": [numbers.known_or_none(row[f"seconds_{end}"]) for end in ("low", "high")],
         "cost": row[way] if way else None,
         "electricity": row["owned"] - share if bought and row["with_electricity"] else None,
         "per_hour": price["per_hour"] if rented else None,

@@ -20,7 +20,9 @@ def lines(overall, chosen):
     ]
     if numbers.known(row["more_minutes"]):
         minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
-        found.append(f"About {minutes} of turns would decide what is undecided: raise `turns.minutes`, or `make decide`.")
+        found.append(
+            f"About {minutes} of turns would decide what is undecided: raise `turns.minutes`, or `make decide`."
+        )
     return found
 
 

@@ -5,6 +5,7 @@ Read from stand-ins for Apple's libraries only so far (tests/test_readings.py).
 
 import contextlib
 import ctypes
+import importlib
 import time
 
 from trainoff import series
@@ -60,9 +61,8 @@ class ThermalPressure:
 
 
 def _chip_power():
-    import zeus_apple_silicon
-
-    return ChipPower(zeus_apple_silicon.AppleEnergyMonitor())
+    # Only a Mac has it, with zeus[apple]; as zeus itself imports it.
+    return ChipPower(importlib.import_module("zeus_apple_silicon").AppleEnergyMonitor())
 
 
 def _thermal_pressure():
