@@ -5,7 +5,8 @@
 
 Makes the images, prepares them by the project's own steps from a folder, and takes windows of the same training in turns on
 the prepared folder and on a prepared archive in CIFAR-10's layout. Writes results/benchmarks/own_data.json. The exit status
-is 1 if the whole interval of a ratio lies below its bound, or if preparing leaves cores idle.
+is 1 if the whole interval of a ratio lies below its bound, or if more than a fifth of the
+cores is idle while images are prepared.
 """
 
 import argparse

@@ -74,7 +74,7 @@ def versions_of(wildcards):
 def versions_of_probe(wildcards):
     """What would probe now; the path is made here, since Snakemake does not compare params that ask for `output`."""
     path = f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(**wildcards)
-    return validity.versions_or_held(versions_of(wildcards), path)
+    return validity.versions_or_recorded(versions_of(wildcards), path)
 
 
 @functools.cache

@@ -84,7 +84,7 @@ def test_weights_and_biases_offline_holds_the_runs_and_nothing_of_this_machine(m
     assert len(list(tmp_path.glob("trackers/wandb/offline-run-*"))) == 4, "a run was logged twice"
 
 
-def test_a_run_trained_anew_is_another_run():
+def test_a_run_that_is_trained_again_is_another_run():
     record = synthetic.records(synthetic.DEVICES[:1], synthetic.SMALL_GRID)[0]
     again = {**record, "provenance": record["provenance"] | {"started_at": "2026-02-02T00:00:00Z"}}
     assert tracking.identity(record) != tracking.identity(again)

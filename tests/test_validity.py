@@ -231,9 +231,9 @@ def test_tables_mark_warm_up_as_the_experiment_has_it_and_refuse_other_runs(tmp_
 def test_what_is_not_installed_computes_nothing_again(tmp_path):
     path = tmp_path / "probe.json"
     versions = {"torch": None, "keras": "3.15.1"}
-    assert validity.versions_or_held(versions, path) == versions, "there is no probe yet"
+    assert validity.versions_or_recorded(versions, path) == versions, "there is no probe yet"
     path.write_text('{"software": {"torch": "2.13.0", "keras": "3.14.0"}}')
-    assert validity.versions_or_held(versions, path) == {"torch": "2.13.0", "keras": "3.15.1"}
-    assert validity.versions_or_held({"torch": "2.14.0"}, path) == {"torch": "2.14.0"}
+    assert validity.versions_or_recorded(versions, path) == {"torch": "2.13.0", "keras": "3.15.1"}
+    assert validity.versions_or_recorded({"torch": "2.14.0"}, path) == {"torch": "2.14.0"}
     path.write_text("[]")
-    assert validity.versions_or_held(versions, path) == versions
+    assert validity.versions_or_recorded(versions, path) == versions

@@ -216,7 +216,7 @@ def target_lines(costs, devices):
 
 
 def _reached(row):
-    """How many runs reached the target: "2 of 3". Counts are floats where rows without costs stand beside."""
+    """How many runs reached the target: "2 of 3". Pandas makes the counts floats where other rows have none."""
     return f"{row['runs_reached']:.0f} of {row['runs']:.0f}"
 
 

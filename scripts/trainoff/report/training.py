@@ -128,7 +128,7 @@ def _fact(row, way, price):
         "name": row["device"],
         "label": row["label"],
         "kind": row["kind"],
-        "way": words.WAY_WORDS.get(way),
+        "way": economy.WAY_WORDS.get(way),
         "listed": price and price["listed"],
         "images_per_second": row["images_per_second"],
         "seconds": row["seconds"],
@@ -220,7 +220,7 @@ def _sweep_line(frames, devices, prices, assumptions):
             )
             if amount:
                 parts.append(
-                    f"{economy.money(amount, assumptions['currency'])} on {device.label} ({words.WAY_WORDS[way]})"
+                    f"{economy.money(amount, assumptions['currency'])} on {device.label} ({economy.WAY_WORDS[way]})"
                 )
     return [f"At these prices, this sweep cost {numbers.listing(parts)}."] if parts else []
 

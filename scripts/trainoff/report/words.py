@@ -120,7 +120,7 @@ def _energy(found, labels, _):
             }
         return {
             "claim": "No winner yet",
-            "sentence": f"The energy of {winner} and {loser} cannot be told apart{interval}.",
+            "sentence": f"Whether {winner} or {loser} needs less energy is undecided{interval}.",
             "cure": REPLICATE_CURE,
         }
     readings = [
@@ -202,7 +202,7 @@ def _money(found, labels, currency):
     return {
         "claim": "No clear winner",
         "details": each,
-        "sentence": f"The costs of {winner} and {loser} cannot be told apart{interval.replace('95% interval', 'range')}.",
+        "sentence": f"Whether {winner} or {loser} costs less is undecided{interval.replace('95% interval', 'range')}.",
         "cure": REPLICATE_CURE,
     }
 

@@ -18,7 +18,7 @@ from trainoff.workflow.script import logged
 class Job:
     """What a script is told that starts processes to measure them; see `of_rule`."""
 
-    # Path of the record to write; notes for a later start of the job lie beside it.
+    # Path of the record to write. Its folder also holds what a later start of the job needs to know.
     record: Path
     # Path for the output of the processes.
     log: Path

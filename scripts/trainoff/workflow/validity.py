@@ -79,11 +79,11 @@ def pinned_versions(device, environment):
     return {name: pins.get(name) for name in packages_of(device)}
 
 
-def versions_or_held(versions, path):
-    """The versions; of packages that are not installed, which compute nothing anew, those in the record at `path`."""
+def versions_or_recorded(versions, path):
+    """The versions. A package that is not installed cannot compute anything now: its version is that in the record at `path`."""
     try:
-        held = {} if all(versions.values()) else json.loads(Path(path).read_bytes())["software"]
-        return {name: version or held.get(name) for name, version in versions.items()}
+        recorded = {} if all(versions.values()) else json.loads(Path(path).read_bytes())["software"]
+        return {name: version or recorded.get(name) for name, version in versions.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return versions
 
