@@ -44,6 +44,21 @@ def prepare(folder, path, counts=None):
     )
 
 
+@pytest.mark.parametrize("kind", ["arrays", "folder"])
+def test_data_that_changed_since_the_start_is_not_prepared(kind, tmp_path):
+    dataset = {"name": kind, "path": str(tmp_path / kind)}
+    if kind == "arrays":
+        dataset["path"] = str(write(tmp_path / "own.npz"))
+    else:
+        for name in ("a", "b"):
+            (tmp_path / kind / name).mkdir(parents=True)
+            (tmp_path / kind / name / "0.png").write_bytes(b"it is not looked at")
+            (tmp_path / kind / name / "1.png").write_bytes(name.encode())
+    made_from = {"dataset": kind, "images": {"train": None, "validation": None}, "files_sha256": "0" * 64}
+    with pytest.raises(UserError, match="has changed since the start. Start again once it stays as it is"):
+        prepare_images.prepare_images(made_from, dataset, dataset["path"], 8, {}, tmp_path / "facts.json")
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize(
     "dtype, fed, shape",

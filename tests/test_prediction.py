@@ -274,6 +274,26 @@ def test_next_steps_name_the_experiment_and_all_the_minutes_that_they_take():
     assert "turns" not in steps[0]["minutes"] and not any("CONFIG" in step["command"] for step in steps)
 
 
+def test_a_bought_device_is_compared_with_the_cheapest_rented_one_of_the_same_configuration():
+    axes = {axis: values[0] for axis, values in synthetic.SMALL_GRID.items()}
+    speeds = {32: {"mac": 10.0, "a": 100.0, "b": 50.0}, 64: {"mac": 10.0, "a": 50.0, "b": 100.0}}
+    rates = pd.DataFrame(
+        axes | {"batch_size": size, "device": name, "images_per_second": speed, "ci_low": speed, "ci_high": speed}
+        for size, own in speeds.items()
+        for name, speed in own.items()
+    ).assign(joules_per_image=math.nan)
+    rental = {"per_hour": 1.0, "minimum_hours": 0.0}
+    prices = {name: {"purchase": None, "rental": rental} for name in ("a", "b")}
+    prices["mac"] = {"purchase": {"amount": 900, "lifetime_years": 4, "utilisation": 0.25}, "rental": None}
+    empty = tables.frame([], estimates.COLUMNS)
+    priced = {"currency": "USD", "electricity": None}
+    found = estimates.training_runs(empty, rates, {}, prices, priced, {"images": 36_000, "epochs": 1})
+    own = found[found["device"] == "mac"].set_index("batch_size")
+    assert own["cheapest_rented"].to_dict() == {32: "a", 64: "b"}
+    # 0.1 USD of rent against 18.75 USD a month.
+    assert own["break_even_per_month"].to_dict() == {32: 188, 64: 188}
+
+
 NO_PRICES = synthetic.ASSUMPTIONS | {"devices": {}}
 
 

@@ -92,11 +92,11 @@ def chosen(ranked, accelerators, frameworks, compare=None, baseline=None):
         return Pair(next(name for name in ranked if name != baseline), baseline)
     first, *others = ranked
 
-    def distance(name):
-        is_cpu = accelerators.get(name) == "cpu"
-        return is_cpu, is_cpu and frameworks.get(name) != frameworks.get(first)
+    def is_cpu_on_another_framework(name):
+        return accelerators.get(name) == "cpu" and frameworks.get(name) != frameworks.get(first)
 
-    return Pair(first, min(others, key=distance))
+    # The first of those that are not, since accelerators are ranked before CPUs.
+    return Pair(first, min(others, key=is_cpu_on_another_framework))
 
 
 def turned(table):
