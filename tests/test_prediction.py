@@ -10,7 +10,7 @@ import synthetic
 import yaml
 
 import plot_estimates
-from trainoff import numbers
+from trainoff import configurations, numbers
 from trainoff.analyze import anchors, cost, estimates, hardware, networks, prediction, published, tables
 from trainoff.errors import UserError
 from trainoff.report import estimates as words
@@ -292,6 +292,21 @@ def test_a_bought_device_is_compared_with_the_cheapest_rented_one_of_the_same_co
     assert own["cheapest_rented"].to_dict() == {32: "a", 64: "b"}
     # 0.1 USD of rent against 18.75 USD a month.
     assert own["break_even_per_month"].to_dict() == {32: 188, 64: 188}
+
+
+def test_the_table_of_all_estimates_says_each_where_it_belongs(tmp_path):
+    frames, _ = results(tmp_path, synthetic.DEVICES[:1], ["v100", "m4-max"])
+    small = frames["estimates"].set_index("device").assign(images_per_second=100.0, low=80.0, high=120.0)
+    large = small.assign(batch_size=64, images_per_second=200.0, low=150.0, high=250.0)
+    table = pd.concat([large, small]).reset_index()
+    made = [configurations.configuration_of(row) for row in (small.iloc[0], large.iloc[0])]
+    found = words.every(table, made)
+    assert found["labels"] == list(small["label"])
+    assert found["rows"] == [
+        {"name": "batch 32", "cells": ["about 100 (80 to 120)", "no estimate"]},
+        {"name": "batch 64", "cells": ["about 200 (150 to 250)", "no estimate"]},
+    ]
+    assert words.every(table.iloc[:0], made) is None
 
 
 NO_PRICES = synthetic.ASSUMPTIONS | {"devices": {}}
