@@ -28,7 +28,17 @@ import time
 import traceback
 
 # Versions that decide what a run computes and how fast.
-DISTRIBUTIONS = ["tensorflow", "tensorflow-metal", "keras", "torch", "jax", "jaxlib", "jax-cuda12-plugin", "numpy"]
+DISTRIBUTIONS = [
+    "tensorflow",
+    "tensorflow-metal",
+    "keras",
+    "torch",
+    "jax",
+    "jaxlib",
+    "jax-cuda12-plugin",
+    "jax-cuda13-plugin",
+    "numpy",
+]
 
 
 # How often the heart beats, and from how long a time without a beat on it is told.
