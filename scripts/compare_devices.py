@@ -179,7 +179,7 @@ def gather(runs, windows, drawn, kinds):
 
 def _kinds(of_device, kinds):
     """{device: noise.Kind}, of each with what the other devices of its kind showed. of_device: {device: its cells}."""
-    names = {device: noise.kind_name(cells[0]["runs"][0]) for device, cells in of_device.items()}
+    names = {device: _kind_name(cells, kinds) for device, cells in of_device.items()}
     seen = {}
     for device, cells in of_device.items():
         rates = [cell["rates"] for cell in cells if len(cell["rates"]) > 1]
@@ -191,6 +191,12 @@ def _kinds(of_device, kinds):
         )
         for device, name in names.items()
     }
+
+
+def _kind_name(cells, kinds):
+    """The name of the loudest kind among the runs of a device: a GPU may wait for the processor in some configurations only."""
+    runs = [run for cell in cells for run in cell["used"] or cell["runs"]]
+    return max(dict.fromkeys(map(noise.kind_name, runs)), key=lambda name: kinds.get(name, noise.UNKNOWN).spread)
 
 
 def _log_median(rates):
@@ -218,7 +224,7 @@ def rate_table(cells, configurations, devices, standing):
                 "unstable": flag(cell, "unstable"),
                 "busy": flag(cell, "busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
-                "run_spread": math.sqrt(rate.run_variance) if rate and rate.run_variance else math.nan,
+                "run_spread": math.sqrt(rate.run_variance) if rate else math.nan,
                 "spread_source": rate.spread_source if rate else None,
                 "parity": standing.of(device, *(axes[axis] for axis in PARITY_AXES)),
                 **efficiency.rate_columns(cell["energy"] if cell else efficiency.UNKNOWN),

@@ -67,6 +67,8 @@ def test_the_catalog_names_every_kind_and_its_source():
     runs = [
         ({"accelerator": "cuda", "device_name": "NVIDIA H100 80GB HBM3"}, "datacenter_gpu"),
         ({"accelerator": "cuda", "device_name": "Tesla V100-SXM2-16GB"}, "datacenter_gpu"),
+        ({"accelerator": "cuda", "device_name": "NVIDIA H100 80GB HBM3", "gpu_percent": 97.0}, "datacenter_gpu"),
+        ({"accelerator": "cuda", "device_name": "NVIDIA H100 80GB HBM3", "gpu_percent": 42.0}, "waiting_gpu"),
         ({"accelerator": "cuda", "device_name": "NVIDIA GeForce RTX 4090"}, "desktop_gpu"),
         ({"accelerator": "cuda", "device_name": "NVIDIA RTX 4060 Laptop GPU", "power_source": "mains"}, "laptop"),
         ({"accelerator": "metal", "device_name": "Apple M1", "power_source": None}, "apple_gpu"),

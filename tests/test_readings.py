@@ -19,7 +19,7 @@ from trainoff.analyze import readings as table_of_readings
 from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, tracking
-from trainoff.report import rows
+from trainoff.report import rows, unusual
 from trainoff.supervise import apple, readings
 from trainoff.supervise.launch import Journal
 
@@ -319,3 +319,21 @@ def test_trackers_get_the_readings_of_each_epoch():
     record = synthetic.records(synthetic.DEVICES[:1])[0]
     record["windows"][0]["readings"] = {"gpu_celsius": {"mean": 61.5, "maximum": 63.0}}
     assert tracking.epochs(record)[0][1]["hardware/gpu_celsius"] == 61.5
+
+
+def test_a_gpu_that_waits_for_the_processor_is_a_caveat():
+    records = synthetic.records([{"name": name, "accelerator": "cuda"} for name in ("busy", "idle", "silent")])
+    for record in records:
+        share = {"busy": 97.0, "idle": 8.4}.get(record["run"]["device"])
+        for window in record["windows"]:
+            window["readings"] = {"gpu_percent": {"mean": share, "maximum": 99.0}} if share else {}
+    # Of a run that is one of eight.
+    for window in records[0]["windows"]:
+        window["readings"] = {"gpu_percent": {"mean": 70.0, "maximum": 99.0}}
+    runs = tables.run_table([(str(place), record) for place, record in enumerate(records)])
+    labels = {"busy": "Busy", "idle": "Idle", "silent": "Silent"}
+    text = unusual._waiting(runs, labels)["text"]
+    assert (
+        "70% of the time on Busy in 1 of 8 runs and 8% of the time on Idle, and waited" in text and "Silent" not in text
+    )
+    assert unusual._waiting(runs[runs["device"] == "silent"], labels) is None

@@ -13,7 +13,9 @@ def generator():
     return np.random.default_rng(7)
 
 
-@pytest.mark.parametrize("replicates, windows, run", [(1, 3, 0.01), (1, 3, 0.14), (2, 3, 0.05), (3, 9, 0.05)])
+@pytest.mark.parametrize(
+    "replicates, windows, run", [(1, 1, 0.05), (1, 3, 0.01), (1, 3, 0.14), (2, 3, 0.05), (3, 9, 0.05)]
+)
 def test_equal_devices_are_seldom_called_different(replicates, windows, run):
     many = simulation.verdicts_of_many(generator(), Noise(run, 0.02), 60, CONFIGURATIONS, replicates, windows)
     assert simulation.false_alarm_rate(many) <= 0.05
@@ -74,8 +76,17 @@ def test_the_interval_of_one_run_includes_how_much_runs_differ():
         low, high = stats.interval(found.images_per_second, found.variance, found.degrees)
         widths.append(high / low)
     assert widths[0] > 1.05 and widths[1] > 1.5
-    assert stats.rate([[80]]).variance is None
-    assert all(np.isnan(stats.interval(80, None, 0)))
+
+
+def test_a_single_epoch_is_taken_to_scatter_as_runs_of_its_kind_do():
+    kind = noise.Kind("quiet", 0.02, 1.5)
+    one, three = stats.rate([[80]], kind), stats.rate([[80, 80.1, 79.9]], kind)
+    assert 1.9 < one.variance / three.variance < 2.1
+    # A difference that no noise explains is one.
+    assert stats.judge([stats.ratio(stats.rate([[1600]], kind), one)])[0][2] == "faster"
+    # Of repeated runs, what is seen holds the scatter of their epochs.
+    repeated = [stats.rates([runs] * 4, kind)[0] for runs in ([[80], [81], [82]], [[80, 80.1], [81, 81.1], [82, 82.1]])]
+    assert repeated[0].variance == pytest.approx(repeated[1].variance, rel=0.1)
 
 
 def test_identical_times_are_no_difference_and_no_error():

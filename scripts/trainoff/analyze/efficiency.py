@@ -172,8 +172,6 @@ def energy_ratio(device, baseline, names):
             return None, reason("no_energy", device=name, why=decoded(one.reason))
         if one.source not in energy.MEASURED:
             return None, reason("declared_energy", device=name)
-        if one.rate.variance is None:
-            return None, reason("one_energy_reading", device=name)
     if device.scope != baseline.scope:
         sides = (device, baseline)
         return None, reason(

@@ -43,6 +43,8 @@ CALIBRATION = 1.1
 SHARED_EPOCHS = 4
 # Devices that the catalog's figure for a kind is worth, where other devices of that kind were measured.
 KIND_DEVICES = 2
+# A GPU that computes for less of the time waits for the processor, whose noise is then that of the training.
+WAITING_GPU_PERCENT = 80.0
 # NVIDIA's GPUs for data centers, by their names.
 _DATACENTER = re.compile(r"\b(Tesla|[VPAHB][1-9]00|GH200|GB200|A[1-4]0G?|L40?S?|T4|K80|M60)\b")
 # Two-sided tail areas at which the average over the grid and the Student's t that stands for it are equal.
@@ -100,6 +102,8 @@ def kind_name(run):
     """The name in catalog/noise.yaml of what a run was measured on. run: a row of the table of runs."""
     on_battery_or_mains = isinstance(run.get("power_source"), str)
     if run["accelerator"] == "cuda":
+        if run.get("gpu_percent", math.nan) < WAITING_GPU_PERCENT:
+            return "waiting_gpu"
         if _DATACENTER.search(str(run["device_name"])):
             return "datacenter_gpu"
         return "laptop" if on_battery_or_mains else "desktop_gpu"
@@ -127,18 +131,22 @@ def typical(samples):
     return math.sqrt(sum(degrees * variance for degrees, variance in parts) / total) if total else None
 
 
-def samples(configurations, busy):
+def samples(configurations, busy, kind):
     """The Samples of one device. configurations: for each, lists of log rates, one list of counted epochs per run.
 
     busy: one flag per configuration. What a single configuration says of the scatter of its epochs is moderated by what
-    all of them say.
+    all of them say. Where a single epoch of single runs is all there is, epochs are taken to scatter as runs of the Kind do.
     """
     own = []
     for runs in configurations:
         known = [variance for run in runs if (variance := windows.variance_of_median(run)) is not None]
         own.append((sum(map(len, runs)) - len(runs), sum(known) / len(known) if known else None))
     total = sum(degrees for degrees, variance in own if variance is not None)
-    shared = sum(degrees * variance for degrees, variance in own if variance is not None) / total if total else 0.0
+    if total:
+        shared = sum(degrees * variance for degrees, variance in own if variance is not None) / total
+    else:
+        # Repeated runs of one epoch each show both together.
+        shared = 0.0 if any(len(runs) > 1 for runs in configurations) else kind.spread**2
     return [
         Sample(
             tuple(map(statistics.median, runs)),

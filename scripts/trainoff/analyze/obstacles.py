@@ -31,8 +31,6 @@ def obstacles(sides):
             found.append(reason("no_run_finished", device=device, counts=_counts(cell)))
         elif cell["rate"] is None:
             found.append(reason("no_epoch_counted", device=device))
-        elif cell["rate"].variance is None:
-            found.append(reason("one_epoch_counted", device=device))
     return found or [difference for name, keys in SAME_WORK.items() if (difference := _difference(sides, name, keys))]
 
 
@@ -70,12 +68,12 @@ def caveats(sides):
     """What a reader must know beside a verdict."""
     own = [device for cell, device in sides if any(not pd.isna(run.get("own_script")) for run in cell["used"])]
     found = [reason("own_script", devices=own)] if own else []
-    single = {
-        device: cell["rate"] for cell, device in sides if len(cell["rate"].runs) == 1 and cell["rate"].run_variance
-    }
+    single = {device: cell["rate"] for cell, device in sides if len(cell["rate"].runs) == 1}
     if single:
         spreads = [round(math.sqrt(rate.run_variance), 4) for rate in single.values()]
         found.append(reason("one_run", devices=list(single), spreads=spreads))
+    if one_epoch := [device for device, rate in single.items() if rate.windows == 1]:
+        found.append(reason("one_epoch", devices=one_epoch))
     planned = max(len(cell["runs"]) for cell, _ in sides)
     for cell, device in sides:
         if len(cell["used"]) < planned:

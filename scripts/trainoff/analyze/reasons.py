@@ -17,9 +17,9 @@ FIELDS = {
     "no_run": ("device",),
     "no_run_finished": ("device", "counts"),
     "no_epoch_counted": ("device",),
-    "one_epoch_counted": ("device",),
     "other_work": ("what", "sides"),
     "one_run": ("devices", "spreads"),
+    "one_epoch": ("devices",),
     "fewer_replicates": ("device", "used", "planned", "counts"),
     "busy": ("device", "busy", "runs"),
     "other_code": (),
@@ -40,7 +40,6 @@ FIELDS = {
     "meter_zero": ("file",),
     "no_energy": ("device", "why"),
     "declared_energy": ("device",),
-    "one_energy_reading": ("device",),
     "other_scope": ("devices", "scopes", "sources"),
     # Cost.
     "no_speed": ("device",),

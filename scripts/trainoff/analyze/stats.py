@@ -24,7 +24,8 @@ METHOD = (
     "A run's rate is the median over its counted epochs, a device's rate the geometric mean over its runs. "
     "One model of noise serves all intervals and verdicts: how much the runs of a device differ is estimated from all of its "
     "configurations together and moderated for each (empirical Bayes), starting from what is known of its kind of device. "
-    "A single run leaves only that knowledge, and its interval includes it. "
+    "A single run leaves only that knowledge, and its interval includes it; where a single epoch of it counts, epochs are taken "
+    "to scatter as much as runs. "
     "Two devices are compared by a t-test on the logarithms. p-values of all comparisons in a table are corrected together by "
     "Benjamini and Hochberg's method: among the differences called, at most 5 % are expected to be false. "
     f"Two one-sided tests, corrected likewise, call two devices equivalent when they differ by less than {EQUIVALENCE:.0%}. "
@@ -42,15 +43,15 @@ class Rate:
     """What the runs of one device say about its rate on one configuration."""
 
     images_per_second: float
-    # Variance of the logarithm of the rate and its degrees of freedom; None with a single epoch in all.
-    variance: float | None
+    # Variance of the logarithm of the rate and its degrees of freedom.
+    variance: float
     degrees: float
     # Logarithms of the median rates of the runs, one per run.
     runs: tuple[float, ...]
     # Counted windows of all runs.
     windows: int
-    # Variance of the logarithm of one run's rate; None likewise.
-    run_variance: float | None
+    # Variance of the logarithm of one run's rate.
+    run_variance: float
     # Where the spread from run to run comes from: "runs", or the name of a kind of device (noise.Spread).
     spread_source: str
 
@@ -89,19 +90,18 @@ def rates(cells, kind=noise.UNKNOWN, busy=None):
     kind: what is known of the spread on such a device. busy: for each, whether other programs kept the machine busy.
     """
     logs = [[sorted(map(math.log, run)) for run in runs] for runs in cells]
-    samples = noise.samples(logs, busy or [False] * len(cells))
+    samples = noise.samples(logs, busy or [False] * len(cells), kind)
     result = []
     for runs, sample, spread in zip(logs, samples, noise.spreads(samples, kind), strict=True):
-        number, epochs = len(runs), sum(map(len, runs))
-        known = epochs > 1
+        number = len(runs)
         result.append(
             Rate(
                 images_per_second=math.exp(math.fsum(sample.rates) / number),
-                variance=spread.variance / number if known else None,
-                degrees=spread.degrees if known else 0,
+                variance=spread.variance / number,
+                degrees=spread.degrees,
                 runs=sample.rates,
-                windows=epochs,
-                run_variance=spread.variance if known else None,
+                windows=sum(map(len, runs)),
+                run_variance=spread.variance,
                 spread_source=spread.source,
             )
         )
@@ -109,15 +109,13 @@ def rates(cells, kind=noise.UNKNOWN, busy=None):
 
 
 def ratio(device, baseline):
-    """The Ratio of two Rates; neither may have its variance unknown."""
+    """The Ratio of two Rates."""
     variance, degrees = _sum([(device.variance, device.degrees), (baseline.variance, baseline.degrees)])
     return Ratio(device.images_per_second / baseline.images_per_second, variance, degrees)
 
 
 def interval(middle, variance, degrees):
-    """95 % interval (low, high) around `middle`, from the variance of its logarithm; NaN where that is unknown."""
-    if variance is None:
-        return math.nan, math.nan
+    """95 % interval (low, high) around `middle`, from the variance of its logarithm."""
     spread = math.exp(_t(degrees) * math.sqrt(variance)) if variance else 1.0
     return middle / spread, middle * spread
 

@@ -4,8 +4,8 @@ import os
 
 import pandas as pd
 
-from trainoff import axes, errors, records, series, windows
-from trainoff.analyze import plausibility, reasons
+from trainoff import axes, errors, records, windows
+from trainoff.analyze import epoch_readings, plausibility, reasons
 from trainoff.errors import UserError, bounded
 from trainoff.files import whole, write_text
 
@@ -74,6 +74,7 @@ RUN_COLUMNS = {
     "other_cores_during": "float64",
     "suspended_seconds": "float64",
     "throttled": "bool_or_none",
+    "gpu_percent": "float64",
     "swapped_bytes": "float64",
     "python": "str",
     "tensorflow": "str",
@@ -112,8 +113,6 @@ WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "energy_reason": "str",
 }
 
-# A device that caps its power or its heat for a moment now and then is as fast as ever.
-THROTTLED_SHARE = 0.05
 # The energy of a run, in RUN_COLUMNS.
 ENERGY_KEYS = [
     "joules_per_image",
@@ -274,7 +273,7 @@ def _run_row(path, record):
             key: energy.get(key)
             for key in ("joules_per_image", "joules_per_image_above_idle", "mean_watts", "idle_watts")
         },
-        "package_watts": _package_watts(record["windows"]),
+        "package_watts": epoch_readings.package_watts(record["windows"]),
         "energy_scope": energy.get("scope"),
         "energy_source": energy.get("source"),
         "energy_reason": reasons.recorded(record.get("energy_reason")),
@@ -292,7 +291,8 @@ def _run_row(path, record):
         "swapped": records.is_swapping(record["conditions"].get("swapped_bytes_during")),
         **{key: record["conditions"][key] for key in ("busy", "other_cores_before", "other_cores_during")},
         "suspended_seconds": record["conditions"].get("suspended_seconds"),
-        "throttled": _throttled(record["windows"]),
+        "throttled": epoch_readings.throttled(record["windows"]),
+        "gpu_percent": epoch_readings.gpu_percent(record["windows"]),
         "swapped_bytes": record["conditions"].get("swapped_bytes_during"),
         **{key: software.get(key) for key in ("python", "tensorflow", "torch", "jax", "keras")},
         "protocol_version": record["protocol_version"],
@@ -316,29 +316,6 @@ def _run_row(path, record):
         "origin": record.get("origin", "local"),
         "metrics": path,
     }
-
-
-def _package_watts(windows):
-    """Mean power of the processor packages over the counted epochs; None where most have no reading of it."""
-    counted = [window for window in windows if not window["warm_up"]]
-    known = [window for window in counted if "package_watts" in window.get("readings", {})]
-    if not known or 2 * len(known) < len(counted):
-        return None
-    joules = sum(window["readings"]["package_watts"]["mean"] * window["seconds"] for window in known)
-    return joules / sum(window["seconds"] for window in known)
-
-
-def _throttled(windows):
-    """Whether the device slowed itself down in the counted epochs; None where nothing told of it.
-
-    An NVIDIA GPU: for more than a twentieth of the readings. An Apple chip: under heavy thermal pressure at any time.
-    """
-    counted = [window.get("readings", {}) for window in windows if not window["warm_up"]]
-    shares = [readings["gpu_throttled"]["mean"] for readings in counted if "gpu_throttled" in readings]
-    levels = [readings["thermal_pressure"]["maximum"] for readings in counted if "thermal_pressure" in readings]
-    if not shares and not levels:
-        return None
-    return sum(shares) > THROTTLED_SHARE * len(shares) or max(levels, default=0) >= series.HEAVY
 
 
 def _without_impossible_windows(path):

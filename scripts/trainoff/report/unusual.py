@@ -1,6 +1,7 @@
 """Caveats of results: what is unusual about them, in a sentence each, and what to do about it."""
 
 from trainoff import numbers
+from trainoff.analyze.noise import WAITING_GPU_PERCENT
 from trainoff.report.reasons import without_device
 
 
@@ -17,6 +18,7 @@ def warnings(runs, rates, devices, standing):
         _single(rates),
         _unstable(rates),
         _busy(runs),
+        _waiting(runs, labels),
         *_parity(standing, labels, len(devices)),
         *_learning_rates(runs, labels),
         _not_learning(runs, labels),
@@ -95,6 +97,24 @@ def _busy(runs):
         "text": f"{busy} of {numbers.count(len(runs), 'run')} ran while other programs used more than 10% of the machine; their "
         "speed may be too low.",
         "cure": "Set `protocol.wait_for_quiet_minutes: 30`.",
+    }
+
+
+def _waiting(runs, labels):
+    """A GPU that waits says little of how fast it is."""
+    read = runs[runs["gpu_percent"].notna() & (runs["status"] == "ok")]
+    waiting = read[read["gpu_percent"] < WAITING_GPU_PERCENT]
+    if waiting.empty:
+        return None
+    parts = []
+    for name, own in waiting.groupby("device", sort=False):
+        total = int((read["device"] == name).sum())
+        which = "" if len(own) == total else f" in {len(own)} of {numbers.count(total, 'run')}"
+        parts.append(f"{own['gpu_percent'].median():.0f}% of the time on {labels.get(name, name)}{which}")
+    return {
+        "text": f"The GPU computed {numbers.listing(parts)}, and waited for the processor otherwise: there the processor and the "
+        "framework set the speed, and a faster GPU would change little.",
+        "cure": "Larger batches keep it busier: add some to `grid.batch_size`.",
     }
 
 

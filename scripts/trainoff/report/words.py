@@ -141,7 +141,7 @@ def _energy(found, labels, _):
     claim = f"Not measured on {numbers.listing(whose)}" if whose else "Not measured on a common configuration"
     reasons = [_energy_reason(code) for code in dict.fromkeys(found.reasons.values())]
     text = " ".join([f"Energy was {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
-    return {"claim": claim, "details": readings, "sentence": text, "cure": METER_CURE}
+    return {"claim": claim, "details": readings, "sentence": text, "cure": METER_CURE if whose else ""}
 
 
 def _estimated_energy(found, labels):

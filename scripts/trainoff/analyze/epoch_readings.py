@@ -1,0 +1,39 @@
+"""What the hardware readings of a run's counted epochs come to. Each takes the windows of a record."""
+
+from trainoff import series
+
+# A device that caps its power or its heat for a moment now and then is as fast as ever.
+THROTTLED_SHARE = 0.05
+
+
+def package_watts(windows):
+    """Mean power of the processor packages in watts; None where most epochs have no reading of it."""
+    return _mean(windows, "package_watts")
+
+
+def gpu_percent(windows):
+    """Share of the time, in percent, in which an NVIDIA GPU computed anything; None where most epochs have no reading of it."""
+    return _mean(windows, "gpu_percent")
+
+
+def throttled(windows):
+    """Whether the device slowed itself down; None where nothing told of it.
+
+    An NVIDIA GPU: for more than a twentieth of the readings. An Apple chip: under heavy thermal pressure at any time.
+    """
+    counted = [window.get("readings", {}) for window in windows if not window["warm_up"]]
+    shares = [readings["gpu_throttled"]["mean"] for readings in counted if "gpu_throttled" in readings]
+    levels = [readings["thermal_pressure"]["maximum"] for readings in counted if "thermal_pressure" in readings]
+    if not shares and not levels:
+        return None
+    return sum(shares) > THROTTLED_SHARE * len(shares) or max(levels, default=0) >= series.HEAVY
+
+
+def _mean(windows, name):
+    """Mean of a reading over the time of the counted epochs; None where most of them have none."""
+    counted = [window for window in windows if not window["warm_up"]]
+    known = [window for window in counted if name in window.get("readings", {})]
+    if not known or 2 * len(known) < len(counted):
+        return None
+    total = sum(window["readings"][name]["mean"] * window["seconds"] for window in known)
+    return total / sum(window["seconds"] for window in known)
