@@ -27,7 +27,9 @@ def place(tmp_path):
     folder = tmp_path / AWKWARD / "trainoff"
     for name in ("locks", "scripts", "catalog"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (wheel,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    # Debian keeps it elsewhere.
+    wheels = ensurepip._WHEEL_PKG_DIR or Path(ensurepip.__file__).parent / "_bundled"
+    (wheel,) = Path(wheels).glob("pip-*.whl")
     lock = f"pip=={wheel.name.split('-')[1]} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
     for name in ("build", "base"):
         (folder / f"locks/{name}.txt").write_text(lock)

@@ -1,5 +1,6 @@
 """What a person sees when a script ends badly: a sentence; the rest is in the log."""
 
+import os
 import subprocess
 import sys
 
@@ -37,6 +38,26 @@ with logged({str(tmp_path / "log")!r}):
     log = (tmp_path / "log").read_text()
     assert "what the script says" in log
     assert ("Traceback" in log) == error.startswith(("KeyError", "OSError"))
+
+
+def test_what_a_full_disk_does_not_take_never_reaches_the_terminal(tmp_path):
+    program = f"""
+import resource
+from trainoff.workflow.script import logged
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+with logged({str(tmp_path / "log")!r}):
+    print("what the script says")
+    raise OSError(28, "No space left on device", "results/x")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT / "scripts",
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "No space left on device (results/x)" in done.stderr
+    assert "Traceback" not in done.stderr and "what the script says" not in done.stdout + done.stderr
 
 
 def test_what_comes_before_the_log_ends_in_a_sentence_too(tmp_path):

@@ -55,14 +55,24 @@ def logged(log, before=lambda: None):
         sys.exit(1)
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
+            _empty(stream)
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
         os.close(saved[0])
         os.close(saved[1])
         terminal.close()
         scrub_file(log)
+
+
+def _empty(stream):
+    """Writes what a stream still holds; what a full disk does not take is dropped, or it would reach the terminal later."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
 
 
 def _sentence(error, log):
