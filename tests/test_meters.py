@@ -283,12 +283,17 @@ def test_idle_power_is_measured_once_in_a_session(monkeypatch, tmp_path):
     monkeypatch.setattr(meters, "absent", lambda accelerator: None)
     monkeypatch.setattr(devices, "require", lambda accelerator, index: None)
     monkeypatch.setattr(idling, "_measure", lambda *arguments: measured.append(arguments) or {"watts": 20.0})
-    device = {"name": "cuda", "accelerator": "cuda", "index": 0}
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: [{"uuid": "GPU-a"}, {"uuid": "GPU-b"}])
 
-    def ask(seconds=21):
+    def ask(seconds=21, index=0, name="cuda", backend="tensorflow"):
+        device = {"name": name, "backend": backend, "accelerator": "cuda", "index": index, "threads": None}
         return idling.of_session(tmp_path, device, seconds, tmp_path / "log", lambda words: None)
 
     assert ask() == ask() == {"watts": 20.0} and len(measured) == 1
+    assert ask(name="cuda-torch", backend="torch") and len(measured) == 1, "the same GPU, whatever trains on it"
+    assert ask(index=1) and len(measured) == 2
+    measured.clear()
+    measured.append("the first")
     assert ask(seconds=0)["watts"] is None and len(measured) == 1
     monkeypatch.setattr(idling.psutil, "boot_time", lambda: 0.0)
     ask()

@@ -1,4 +1,4 @@
-"""The power of a device while nothing is trained, measured once per machine, device and session, in a process of its own.
+"""The power of a device while nothing is trained, measured once per machine, processor or GPU, and session, in a process of its own.
 
 A session is the time since the machine was started, twelve hours at most. Run as `python -m trainoff.supervise.idling ACCELERATOR
 SECONDS OUTPUT` where the device alone is visible; it writes {"watts", "reason", "source", "scope"} as JSON to OUTPUT.
@@ -44,11 +44,11 @@ def of_session(folder, device, seconds, log, say):
     reason = meters.absent(device["accelerator"])
     if reason or not seconds:
         return _unknown(reason or "energy.idle_seconds is 0.")
-    path = Path(folder) / f"{device['name']}-{_machine()}.json"
+    path = Path(folder) / f"{device['accelerator']}-{_machine_and_gpu(device)}.json"
     noted = _read(path)
     if noted is not None:
         return noted
-    say(f"measuring the idle power of {device['name']} for {seconds:.0f} s, once in this session")
+    say(f"measuring the idle power for {device['name']} for {seconds:.0f} s, once in this session")
     found = _measure(device, seconds, log)
     if found.get("reason") == STOPPED:  # says nothing of the rest of the session
         return found
@@ -112,9 +112,13 @@ def _read(path):
         return None
 
 
-def _machine():
-    """A short name for this machine that does not tell its own: nodes of a cluster share a results folder."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+def _machine_and_gpu(device):
+    """A short name for this machine and the device's GPU, if it has one, that tells neither: nodes of a cluster share a folder.
+
+    Whatever frameworks train on a GPU, idle it is the same.
+    """
+    gpu = devices.environment(device).get("CUDA_VISIBLE_DEVICES", "")
+    return hashlib.sha256(f"{platform.node()} {gpu}".encode()).hexdigest()[:8]
 
 
 def _unknown(reason):
