@@ -1,4 +1,4 @@
-"""The power of a device while nothing is trained, measured once per machine, processor or GPU, and session, in a process of its own.
+"""The power of a device while nothing is trained, measured once per processor or GPU and session, in a process of its own.
 
 A session is the time since the machine was started, twelve hours at most. Run as `python -m trainoff.supervise.idling ACCELERATOR
 SECONDS OUTPUT` where the device alone is visible; it writes {"watts", "reason", "source", "scope"} as JSON to OUTPUT.
