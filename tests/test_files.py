@@ -101,7 +101,7 @@ def test_every_version_of_the_measured_code_says_whether_it_measures_something_n
     listed = yaml.safe_load(imports.SAME_CODE.read_text())
     folder = imports.SAME_CODE.parent
     for name, versions in listed.items():
-        digest = imports.meaning((folder / f"{name.removeprefix('trainoff/')}.py").read_bytes())
+        digest = imports.meaning((folder / f"{name.removeprefix('trainoff/')}.py").read_bytes(), types=False)
         assert digest in versions, f"{name}: add {digest} to {imports.SAME_CODE}: new, or the one that it equals"
         assert all(equal == "new" or versions[equal] == "new" for equal in versions.values())
     modules = {
@@ -125,6 +125,18 @@ def test_every_version_of_the_measured_code_says_whether_it_measures_something_n
 def test_code_counts_by_what_it_means(other, same):
     one = 'def f(x):\n    """Adds one."""\n    return x + 1\n'
     assert (imports.meaning(one) == imports.meaning(other)) is same
+
+
+def test_types_count_in_a_user_s_code_alone():
+    plain = "class A:\n    n: int = 1\ndef f(x, *, y=1):\n    return x"
+    typed = (
+        "from typing import Any\nfrom collections.abc import Callable\nfrom trainoff import shapes\n"
+        "class A:\n    n: int = 1\ndef f(x: Any, *, y: int = 1) -> Callable[[int], shapes.Run]:\n    return x"
+    )
+    assert imports.meaning(plain, types=False) == imports.meaning(typed, types=False)
+    assert imports.meaning(plain) == imports.meaning(plain, types=False) != imports.meaning(typed)
+    fields = plain.replace("n: int", "n: float")
+    assert imports.meaning(plain, types=False) != imports.meaning(fields, types=False), "fields of a class are read"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"status": "ok"}', "null", "[" * 5000])

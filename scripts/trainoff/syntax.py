@@ -5,17 +5,39 @@ import hashlib
 
 # Imports of this package say only where a module lies.
 PACKAGE = "trainoff"
+# What annotations are made of comes from these.
+TYPES = ("typing", "collections.abc")
 # Fields of syntax trees that differ between versions of Python and say nothing of what the code does.
 _NO_MEANING = {"type_params", "type_comment", "kind", "ctx"}
 
 
-def meaning(source):
+def meaning(source, types=True):
     """SHA-256 of Python source by its syntax tree: comments, docstrings, layout and which room a module of ours lies in
     count for nothing.
+
+    types: whether the types of what functions take and return count, as something may read them; nothing of ours does.
     """
     digest = hashlib.sha256()
-    _feed(ast.parse(source), digest.update)
+    tree = ast.parse(source)
+    _feed(tree if types else _Untyped().visit(tree), digest.update)
     return digest.hexdigest()
+
+
+class _Untyped(ast.NodeTransformer):
+    """Takes away what only says of which types functions are."""
+
+    def visit_FunctionDef(self, node):
+        node.returns = None
+        return self.generic_visit(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_arg(self, node):
+        node.annotation = None
+        return node
+
+    def visit_ImportFrom(self, node):
+        return None if node.module in TYPES else node
 
 
 def _feed(node, update):

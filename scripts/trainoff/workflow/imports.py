@@ -1,6 +1,6 @@
 """Which of our modules a script imports, and a digest of what they mean.
 
-The digest is of syntax trees without comments and docstrings, so that only a change of meaning makes a result out of date.
+The digest is of syntax trees without comments, docstrings and types, so that only a change of meaning makes a result out of date.
 """
 
 import ast
@@ -84,7 +84,7 @@ class Digests(Notes):
             source = file.read()
         return self.of(
             hashlib.sha256(source).hexdigest(),
-            lambda: {"meaning": meaning(source), "imports": imported_names(source)},
+            lambda: {"meaning": meaning(source, types=False), "imports": imported_names(source)},
             lambda noted: isinstance(noted, dict) and noted.keys() == {"meaning", "imports"},
         )
 
