@@ -154,12 +154,16 @@ def assumption_lines(assumptions, names, labels):
             )
         if facts["rental"]:
             one = facts["rental"]
-            least = f", at least {one['minimum_hours']:g} h" if one["minimum_hours"] else ""
-            lines.append(f"{labels.get(name, name)}, rented: {one['listed']}{least} ({_quoted(one)}).")
+            lines.append(f"{labels.get(name, name)}, rented: {one['listed']}{least_time(one)} ({_quoted(one)}).")
     carbon = assumptions["carbon"]
     if carbon:
         lines.append(f"Carbon: {carbon['grams_per_kwh']:g} g per kWh ({carbon['source']}, {carbon['date']}).")
     return lines
+
+
+def least_time(rental):
+    """What follows a price of rent that is billed for a time at least: ", for 24 h at least"; "" where there is none."""
+    return f", for {rental['minimum_hours']:g} h at least" if rental["minimum_hours"] else ""
 
 
 def break_even_title(table, labels):

@@ -152,7 +152,9 @@ def answer(study):
     currency = study.assumptions["currency"]
     if chosen:
         found = pairs.verdicts(frames, chosen)
-        tiles = [words.verdict(one, labels, currency) for one in found.values()]
+        rents = {name: facts["rental"] for name, facts in study.assumptions["devices"].items() if facts.get("rental")}
+        least_times = {name: economy.least_time(rent) for name, rent in rents.items()}
+        tiles = [words.verdict(one, labels, currency, least_times) for one in found.values()]
         question = f"{labels[chosen.device]} or {labels[chosen.baseline]}?"
     else:
         found, question = {}, f"{shown[0].label}: speed, energy, cost"

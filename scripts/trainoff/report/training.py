@@ -129,7 +129,7 @@ def _fact(row, way, price):
         "label": row["label"],
         "kind": row["kind"],
         "way": economy.WAY_WORDS.get(way),
-        "listed": price and price["listed"],
+        "listed": price and price["listed"] + (economy.least_time(price) if rented else ""),
         "images_per_second": row["images_per_second"],
         "seconds": row["seconds"],
         "seconds_range": [numbers.known_or_none(row[f"seconds_{end}"]) for end in ("low", "high")],
@@ -219,9 +219,8 @@ def _sweep_line(frames, devices, prices, assumptions):
                 else cost.rented(taken["seconds"], price, whole=True)
             )
             if amount:
-                parts.append(
-                    f"{economy.money(amount, assumptions['currency'])} on {device.label} ({economy.WAY_WORDS[way]})"
-                )
+                how = economy.WAY_WORDS[way] + (economy.least_time(price) if way == "rented" else "")
+                parts.append(f"{economy.money(amount, assumptions['currency'])} on {device.label} ({how})")
     return [f"At these prices, this sweep cost {numbers.listing(parts)}."] if parts else []
 
 

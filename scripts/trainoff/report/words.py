@@ -26,13 +26,16 @@ REPLICATE_CURE = "Set `replicates: 3` and start again; finished runs are kept."
 WALL_METER_CURE = "A wall meter covers every machine alike: give its file in `energy.wall_meters`."
 
 
-def verdict(found, labels, currency):
-    """A tile of the page from an analyze.pairs.Verdict.
+def verdict(found, labels, currency, least_times=None):
+    """A tile of the page from an analyze.pairs.Verdict. least_times: {device: economy.least_time} of those with a price of rent.
 
     {"quantity", "heading", "value", "winner", "claim", "details": [str], "kind", "sentence", "cure"}; winner is the name of a
     device or None.
     """
-    made = {"speed": _speed, "energy": _energy, "money": _money}[found.quantity](found, labels, currency)
+    if found.quantity == "money":
+        made = _money(found, labels, currency, least_times or {})
+    else:
+        made = {"speed": _speed, "energy": _energy}[found.quantity](found, labels)
     settled = found.outcome == "wins"
     details = [_interval(found)] if found.ratio else []
     if found.compared:
@@ -76,7 +79,7 @@ def _tail(found):
     return interval, where if found.compared == found.total else f"the {where} that can be compared"
 
 
-def _speed(found, labels, _):
+def _speed(found, labels):
     if found.outcome == "unknown":
         reason = "No configuration has a speed on both devices"
         return {"claim": reason, "sentence": f"{reason}; the table of ratios says why.", "value": "Unknown"}
@@ -105,7 +108,7 @@ def _speed(found, labels, _):
     }
 
 
-def _energy(found, labels, _):
+def _energy(found, labels):
     if found.outcome == "estimated":
         return _estimated_energy(found, labels)
     if found.outcome != "unknown":
@@ -177,10 +180,10 @@ def _covers(one):
     return words if one["source"] in MEASURED else f"{words}, declared"
 
 
-def _money(found, labels, currency):
+def _money(found, labels, currency, least_times):
     each = [
         f"{labels[name]} {WAY_WORDS[one['way']]}: {numbers.significant(1000 * one['per_1000_images'])} {currency} per million "
-        "images"
+        f"images{least_times.get(name, '') if one['way'] == 'rented' else ''}"
         for name, one in found.facts.items()
     ]
     if found.outcome == "unknown":
