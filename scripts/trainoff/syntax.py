@@ -11,7 +11,7 @@ TYPES = ("typing", "collections.abc")
 _NO_MEANING = {"type_params", "type_comment", "kind", "ctx"}
 
 
-def meaning(source, types=True):
+def meaning(source: str | bytes, types: bool = True) -> str:
     """SHA-256 of Python source by its syntax tree: comments, docstrings, layout and which room a module of ours lies in
     count for nothing.
 
