@@ -71,7 +71,7 @@ class _Open:
         self.items, self.values, self.depth, self.keys = 0, 1, 1, set()
 
     @property
-    def awaits_key(self):
+    def awaits_key(self) -> bool:
         return self.is_mapping and self.items % 2 == 0
 
 

@@ -91,7 +91,7 @@ def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]
     class Slices(keras.callbacks.Callback):
         """Makes every epoch a slice: waits for an order before it, measures it, and answers."""
 
-        def on_epoch_begin(self, epoch, logs=None):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             backend.synchronize(self.model)
             waited, cpu = time.perf_counter(), time.process_time()
             self.order = channel.next_order()
@@ -104,7 +104,7 @@ def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]
                 raise Stopped
             self.started = time.perf_counter()
 
-        def on_epoch_end(self, epoch, logs=None):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             backend.synchronize(self.model)
             seconds = time.perf_counter() - self.started
             report(

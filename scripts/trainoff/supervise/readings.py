@@ -142,7 +142,7 @@ class PackagePower:
         return watts if min(drawn) > 0 and watts < meters.MOST_WATTS else None
 
     @staticmethod
-    def _range(zone):
+    def _range(zone) -> float:
         return int((zone / "max_energy_range_uj").read_text()) / 1e6
 
 
