@@ -50,7 +50,7 @@ def text_of(metrics: str | Path) -> str | None:
     return content.decode("utf-8", "replace") if len(content) <= bounds.SERIES_BYTES else None
 
 
-def parsed(text: str, where: str) -> list[dict[str, float | None]]:
+def parsed(text: str, where: str | Path) -> list[dict[str, float | None]]:
     """[{"seconds": …, "epoch": … or None, reading: value}] of a series. Raises UserError for what is none.
 
     Columns that no version of today knows are left out. where: names the series.

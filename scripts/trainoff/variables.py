@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def changes_work(name: str) -> bool:
     return bool(_CHANGES_WORK.match(name)) and name not in PASSED_ON and not name.startswith(OTHERS)
 
 
-def left_out(environment: Mapping[str, str]) -> list[str]:
+def left_out(environment: Iterable[str]) -> list[str]:
     """Names of the variables of `environment` that are neither passed on nor replaced, sorted."""
     return sorted(name for name in environment if changes_work(name) and name not in SET_HERE)
 
