@@ -93,8 +93,8 @@ def test_all_that_the_protocol_imports_is_measured_code_or_known_not_to_be():
     protocol = ROOT / "scripts/trainoff/measure/protocol.py"
     used = {Path(path).stem for path in own_modules(protocol, ROOT / "scripts")} - {"__init__"}
     # own is measured where a model is the user's own; the others say what a device is, what memory is used, which classes are
-    # uneven and what is wrong.
-    assert used == {*imports.MEASURED, "own", "memory", *DEVICES, "errors", "convergence"} - {"protocol"}
+    # uneven, what is wrong and which keys dicts have.
+    assert used == {*imports.MEASURED, "own", "memory", *DEVICES, "errors", "convergence", "shapes"} - {"protocol"}
 
 
 def test_every_version_of_the_measured_code_says_whether_it_measures_something_new():

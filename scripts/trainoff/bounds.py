@@ -19,7 +19,7 @@ class Bound:
     value: int
     unit: str
 
-    def text(self):
+    def text(self) -> str:
         """The value as it stands in messages and docs: 64 MiB, 200,000."""
         if self.unit != "bytes":
             return f"{self.value:,} {self.unit}"
@@ -106,6 +106,6 @@ PROBE_ROWS = _bound("probe of another machine", "rows of outputs", 1_024, "rows"
 PROBE_VALUES = _bound("probe of another machine", "outputs and losses", 1_100_000, "values")
 
 
-def table():
+def table() -> list[tuple[str, str, str]]:
     """The limits as rows (reader, what, value as text), in the order of the readers."""
     return [(bound.reader, bound.what, bound.text()) for bound in TABLE]

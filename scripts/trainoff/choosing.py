@@ -13,11 +13,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainoff import gpu_support, machine
 from trainoff.errors import one_line
 from trainoff.gpu_support import NAMES, obstacle
 from trainoff.nvidia import is_slice, numbers
+from trainoff.shapes import Entry
 
 # The device of catalog/devices.yaml that computes with a framework on an NVIDIA GPU, by order of preference.
 ON_NVIDIA = {"tensorflow": "cuda", "torch": "cuda-torch", "jax": "cuda-jax"}
@@ -52,7 +54,9 @@ class Choice:
 NONE = Choice((), ())
 
 
-def choose(found, builds, measured=None):
+def choose(
+    found: machine.Machine, builds: list[gpu_support.Build], measured: dict[str, tuple[str, int | None]] | None = None
+) -> Choice:
     """The Choice for a machine.Machine. builds: gpu_support.builds for its processor. measured: of measured_gpus."""
     lines = ["CPU → cpu (TensorFlow)"]
     picks = [Pick("cpu", "cpu")]
@@ -75,7 +79,7 @@ def choose(found, builds, measured=None):
     return Choice(tuple(picks), tuple(lines))
 
 
-def entries(choice, catalog):
+def entries(choice: Choice, catalog: dict[str, dict[str, Any]]) -> list[str | Entry]:
     """The picks as `devices:` of an experiment could hold them: names of the catalog, or whole entries. catalog: by name."""
     return [_entry(pick, catalog) for pick in choice.picks]
 
@@ -106,7 +110,7 @@ def _apple(found):
     )
 
 
-def measured_gpus(results):
+def measured_gpus(results: str | Path) -> dict[str, tuple[str, int | None]]:
     """{device: (name, memory in bytes) of its GPU} of the runs on NVIDIA GPUs that lie in the folder `results`."""
     found = {}
     for folder in Path(results, "runs").glob("cuda*"):
@@ -228,7 +232,7 @@ def _names(gpus):
     ]
 
 
-def unserved(entries, gpus, builds):
+def unserved(entries: list[Entry], gpus: list[dict[str, Any]], builds: list[gpu_support.Build]) -> dict[str, str]:
     """{name of a device: why its framework cannot train on its NVIDIA GPU}, for those whose GPU is there.
 
     gpus: those that may be used; builds: gpu_support.builds for the processor.
@@ -246,7 +250,7 @@ def unserved(entries, gpus, builds):
     return found
 
 
-def foreseen(entries):
+def foreseen(entries: list[Entry]) -> tuple[str, ...]:
     """One line per device of an experiment that names its devices: which GPU it is, or why its runs will be unavailable."""
     if all(entry["accelerator"] != "cuda" for entry in entries):
         return ()
@@ -262,13 +266,13 @@ def foreseen(entries):
     return tuple(lines)
 
 
-def of(found, results):
+def of(found: machine.Machine, results: str | Path) -> Choice:
     """The Choice for a machine.Machine, with the builds as they are pinned, or installed. results: folder."""
     builds = gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow())
     return choose(found, builds, measured_gpus(results) if found.gpus else None)
 
 
-def here(results, decide=True):
+def here(results: str | Path, decide: bool = True) -> Choice:
     """The Choice on this machine, passed on to the jobs that this process starts.
 
     results: the experiment's folder. decide: False in a job, which takes over what its start chose, be it that the driver fails

@@ -1,24 +1,28 @@
 """Configurations: points of the grid, how they are named, ordered and split over panels."""
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
 from trainoff import axes as axis_table
+from trainoff.shapes import Values
 
 AXES = axis_table.names()
 READING_ORDER = axis_table.reading_order()
 
 
-def configuration_of(row, axes=AXES):
+def configuration_of(row: Mapping[str, Any], axes: Sequence[str] = AXES) -> Values:
     """The values of `axes` in a table's row (or any mapping), as a tuple of plain Python values."""
     return tuple(_plain(row[axis]) for axis in axes)
 
 
-def all_configurations(table, axes=AXES):
+def all_configurations(table: Any, axes: Sequence[str] = AXES) -> list[Values]:
     """Distinct configurations of a table, in reading order: all weights before the last layer, small before large."""
     found = {configuration_of(row, axes) for row in table[list(axes)].to_dict("records")}
     order = [axis for axis in READING_ORDER if axis in axes]
     return sorted(found, key=lambda values: tuple(_rank(axis, values[axes.index(axis)]) for axis in order))
 
 
-def varying_axes(configurations, axes=AXES):
+def varying_axes(configurations: Collection[Values], axes: Sequence[str] = AXES) -> list[str]:
     """The axes that take more than one value, in reading order."""
     return [
         axis
@@ -27,12 +31,12 @@ def varying_axes(configurations, axes=AXES):
     ]
 
 
-def label(configuration, shown, axes=AXES):
+def label(configuration: Values, shown: Iterable[str], axes: Sequence[str] = AXES) -> str:
     """Names a configuration by its values on the axes `shown`: "all weights · 96 px · batch 32"."""
     return " · ".join(filter(None, (value_text(axis, configuration[axes.index(axis)]) for axis in shown)))
 
 
-def constant_text(configurations, axes=AXES):
+def constant_text(configurations: Sequence[Values], axes: Sequence[str] = AXES) -> str:
     """What all configurations have in common, in words; "" when there is none."""
     if not configurations:
         return ""
@@ -41,12 +45,14 @@ def constant_text(configurations, axes=AXES):
     return label(configurations[0], constant, axes)
 
 
-def value_text(axis, value):
+def value_text(axis: str, value: Any) -> str:
     """One value of one axis in words; "" for the size of samples that are no images."""
     return axis_table.by_name(axis).text(value)
 
 
-def split_over_panels(configurations, axes=AXES, most=12):
+def split_over_panels(
+    configurations: Sequence[Values], axes: Sequence[str] = AXES, most: int = 12
+) -> tuple[list[tuple[str, list[Values]]], list[str]]:
     """Groups configurations into panels of at most about `most`; returns [(panel title, configurations)], row axes.
 
     One panel, with an empty title, when they are few. Otherwise panels share values on as few axes as will do, taken

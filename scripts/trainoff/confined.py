@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -30,7 +31,7 @@ START_SECONDS = 60
 LOOK_SECONDS = 0.02
 
 
-def call(function, where, content_bytes=0, largest_bytes=0, **arguments):
+def call(function: str, where: str, content_bytes: int = 0, largest_bytes: int = 0, **arguments: Any) -> Any:
     """The JSON value that `function` ("module:name") returns for the arguments, which are JSON values too.
 
     where: begins the sentences, such as "weights: file.h5". content_bytes: how much content it reads, which sets its time;
@@ -53,7 +54,7 @@ def call(function, where, content_bytes=0, largest_bytes=0, **arguments):
     )
 
 
-def in_new_process(request):
+def in_new_process(request: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The reply to a request, {} for none, and how the process ended: "", "time", "memory", or in words."""
     # It finds what this process finds. One thread: libraries of mathematics reserve memory for every processor.
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
@@ -102,7 +103,7 @@ def _watch(process, seconds, memory):
             process.wait()
 
 
-def answer(request):
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     """The reply to a request, in the process that reads: {"value": …}, {"refused": …}, {"end": …} or {"broken": …}."""
     module, _, name = request["function"].partition(":")
     function = getattr(importlib.import_module(module), name)
@@ -116,7 +117,7 @@ def answer(request):
         return {"broken": f"{type(error).__name__}: {one_line(error)}"}
 
 
-def limit(seconds, memory):
+def limit(seconds: float, memory: int) -> None:
     """Bounds the memory (bytes beyond what it has) and the processor time of this process from now on, where the system can."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -133,7 +134,7 @@ def _lower(what, value):
         resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def main():
+def main() -> None:
     request = json.load(sys.stdin)
     reply = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

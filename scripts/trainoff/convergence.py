@@ -1,8 +1,11 @@
 """When a training counts as converged, in standard library only, since every device's environment needs it."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import NormalDist
+
+from trainoff.shapes import Window
 
 # The last epoch's mean loss must be under this fraction of the first step's.
 LOSS_FRACTION = 0.9
@@ -27,19 +30,19 @@ class Chance:
     loss: float
 
 
-def chance_of(class_counts):
+def chance_of(class_counts: dict[str, list[int]]) -> Chance:
     """The Chance of data. class_counts: {"train": images of each class, "validation": …}."""
     train, validation = class_counts["train"], class_counts["validation"]
     shares = [count / sum(train) for count in train if count]
     return Chance(max(validation) / sum(validation), -sum(share * math.log(share) for share in shares))
 
 
-def uneven(counts):
+def uneven(counts: Collection[int]) -> bool:
     """Whether classes are so uneven that balanced accuracy stands beside accuracy. counts: images of each class, 0 for none."""
     return max(counts) > UNEVEN * min(counts)
 
 
-def converged(windows, first_loss, validation_images, chance):
+def converged(windows: list[Window], first_loss: float | None, validation_images: int, chance: Chance) -> bool | None:
     """Whether a training converged by RULE; None when it cannot be told, because there are no windows.
 
     windows: of the metrics record, in order. first_loss: of the first step. validation_images: how many an accuracy is of.
@@ -54,7 +57,7 @@ def converged(windows, first_loss, validation_images, chance):
     return last["loss"] < min(LOSS_FRACTION * first_loss, chance.loss) and low > chance.accuracy
 
 
-def wilson_interval(fraction, number, confidence=CONFIDENCE):
+def wilson_interval(fraction: float, number: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """(low, high) of a fraction of `number` independent trials (Wilson 1927)."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (fraction + z**2 / (2 * number)) / (1 + z**2 / number)

@@ -3,11 +3,13 @@
 import os
 import platform
 import subprocess
+from typing import Any
 
 import psutil
 
 from trainoff import machine, nvidia, usable
 from trainoff.errors import UserError
+from trainoff.shapes import Device
 
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
 
@@ -16,11 +18,11 @@ class DeviceUnavailable(UserError):
     """The device that a run names cannot be used here: the run is recorded as `unavailable`."""
 
 
-def is_apple_silicon():
+def is_apple_silicon() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
-def nvidia_gpus():
+def nvidia_gpus() -> list[dict[str, Any]]:
     """One dict per NVIDIA GPU or slice that this process may use: uuid, name, memory_bytes, driver, compute_capability.
 
     In the driver's order, and where CUDA_VISIBLE_DEVICES is set, those that it names, in its order.
@@ -28,7 +30,7 @@ def nvidia_gpus():
     return nvidia.allowed(nvidia.listing().cards, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def environment(device):
+def environment(device: Device) -> dict[str, str]:
     """The variables under which a process sees exactly the device of an entry, whatever its framework would pick.
 
     Snakemake limits the threads of a job to its cores; how many a device computes with is the device's matter.
@@ -52,7 +54,7 @@ def environment(device):
     return variables
 
 
-def require(accelerator, index):
+def require(accelerator: str, index: int) -> None:
     """Raises DeviceUnavailable when this machine clearly lacks the device, before a framework is imported for it."""
     if accelerator == "cuda":
         count = len(nvidia_gpus())
@@ -67,12 +69,12 @@ def require(accelerator, index):
         )
 
 
-def usable_threads():
+def usable_threads() -> int:
     """Number of logical processors that this process can keep busy, in a container or a job as well."""
     return usable.processors()
 
 
-def describe(accelerator, index):
+def describe(accelerator: str, index: int) -> dict[str, Any]:
     """What the operating system says of the device: name, memory_bytes, cores, driver; None where it does not say."""
     if accelerator == "cuda":
         facts = nvidia_gpus()[index]
@@ -92,7 +94,7 @@ def describe(accelerator, index):
     }
 
 
-def describe_host():
+def describe_host() -> dict[str, Any]:
     """The `host` part of a metrics record: the machine, and what of it may be used. No user name, no host name."""
     return {
         "machine": platform.machine(),
@@ -106,7 +108,7 @@ def describe_host():
     }
 
 
-def is_virtual():
+def is_virtual() -> bool | None:
     """Whether this is a virtual machine; None where the system does not tell."""
     if platform.system() == "Darwin":
         answer = _output("sysctl", "-n", "kern.hv_vmm_present")
@@ -119,7 +121,7 @@ def is_virtual():
     return None if flags is None else "hypervisor" in flags
 
 
-def power_source():
+def power_source() -> str | None:
     """ "mains" or "battery"; None where the system does not tell, as most desktops and servers."""
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is None or battery.power_plugged is None:
@@ -127,7 +129,7 @@ def power_source():
     return "mains" if battery.power_plugged else "battery"
 
 
-def cpu_name():
+def cpu_name() -> str | None:
     """The processor's brand, such as "Apple M1" or "AMD EPYC 7B13"; None when the system does not tell."""
     if platform.system() == "Darwin":
         return _output("sysctl", "-n", "machdep.cpu.brand_string")

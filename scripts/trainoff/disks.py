@@ -28,13 +28,13 @@ class DiskFault(UserError):
         )
 
 
-def words_in(text):
+def words_in(text: str) -> str | None:
     """What `text` says of a disk that cannot be written to, None where it says nothing of it."""
     found = _WORDS.search(text)
     return found and found.group()
 
 
-def words_of(error):
+def words_of(error: BaseException | None) -> str | None:
     """The same for an exception, or one that it came from."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in ERRORS:
@@ -47,7 +47,7 @@ def words_of(error):
     return None
 
 
-def fault_of(folder):
+def fault_of(folder: str | Path) -> str | None:
     """Why no file can be written in `folder`, in the system's words; None where it can."""
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".trainoff-") as file:
@@ -59,7 +59,7 @@ def fault_of(folder):
     return None
 
 
-def places(results):
+def places(results: str | Path) -> dict[str, Path]:
     """{what it is called: folder} of the places that a training writes to. results: a folder of results."""
     found = {"the results": Path(results), "temporary files, TMPDIR": _temporary(), "the home folder": Path.home()}
     return {name: folder for name, folder in found.items() if folder is not None and folder.is_dir()}
@@ -72,7 +72,7 @@ def _temporary():
         return Path(os.environ.get("TMPDIR", "/tmp"))
 
 
-def place_of(error, results):
+def place_of(error: BaseException, results: str | Path) -> str | None:
     """What to call the place that an exception is about: its file, or the first of `places` that cannot be written to."""
     if getattr(error, "filename", None):
         return one_line(error.filename)

@@ -11,7 +11,9 @@ interval.
 
 import math
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +52,7 @@ class Standing:
     sessions: tuple[float, ...]
 
 
-def logs_of(session):
+def logs_of(session: dict[str, Any]) -> list[float]:
     """Logarithms of the ratios of the pairs of a session that count, as the record holds it."""
     return [_log_ratio(pair) for pair in session["pairs"] if pair["counted"]]
 
@@ -60,7 +62,7 @@ def _log_ratio(pair):
     return math.log(rates[0] / rates[1])
 
 
-def stand(sessions, equivalence):
+def stand(sessions: Iterable[Sequence[float]], equivalence: float) -> Standing:
     """The Standing of sessions, each a sequence of log ratios. equivalence: 0.05 for ±5 %."""
     sessions = [np.asarray(one, dtype=float) for one in sessions if len(one)]
     pairs = sum(map(len, sessions))
@@ -78,7 +80,7 @@ def stand(sessions, equivalence):
     return Standing(math.exp(middle), math.exp(low), math.exp(high), verdict(low, high, equivalence), pairs, middles)
 
 
-def verdict(low, high, equivalence):
+def verdict(low: float, high: float, equivalence: float) -> str:
     """Of the interval of a logarithm of a ratio."""
     margin = math.log1p(equivalence)
     if -margin < low and high < margin:
@@ -86,12 +88,12 @@ def verdict(low, high, equivalence):
     return "faster" if low > 0 else "slower" if high < 0 else "undecided"
 
 
-def noise_of(values):
+def noise_of(values: np.ndarray) -> float:
     """Standard deviation of values around their median, robust against a few that are far off."""
     return max(_MAD * float(np.median(np.abs(values - np.median(values)))), MIN_SPREAD)
 
 
-def location(values, scale):
+def location(values: np.ndarray, scale: float) -> float:
     """Where the bounded deviations from it sum to zero."""
     low, high = float(values.min()), float(values.max())
     for _ in range(50):
@@ -103,7 +105,7 @@ def location(values, scale):
     return (low + high) / 2
 
 
-def confidence(values, scale, middle):
+def confidence(values: np.ndarray, scale: float, middle: float) -> tuple[float, float]:
     """(low, high): the values that the martingale does not rule out, around the location `middle`."""
     return tuple(_end(values, scale, middle, sign) for sign in (-1, 1))
 
@@ -144,7 +146,7 @@ def _session_variance(sessions, scale):
     return 1.96 * math.sqrt(variance / number)
 
 
-def more_pairs(standing, equivalence):
+def more_pairs(standing: Standing, equivalence: float) -> int | None:
     """About how many more pairs would decide what is undecided, None where that cannot be told."""
     if standing.verdict != "undecided" or standing.low is None:
         return None

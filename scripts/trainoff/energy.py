@@ -5,6 +5,9 @@ file trains every run again.
 """
 
 import statistics
+from typing import Any
+
+from trainoff.shapes import Window
 
 # Parts of the machine that a figure can be about, from the smallest to the whole.
 SCOPES = ("gpu", "package", "soc", "machine")
@@ -12,7 +15,9 @@ SOURCES = ("nvml", "amdsmi", "ioreport", "rapl", "wall_meter", "declared")
 MEASURED = SOURCES[:-1]
 
 
-def summarise(windows, source, scope, idle_watts=None):
+def summarise(
+    windows: list[Window], source: str | None, scope: str | None, idle_watts: float | None = None
+) -> tuple[dict[str, Any] | None, str | None]:
     """(energy, reason): the `energy` and `energy_reason` of a metrics record, one of which is None.
 
     windows: dicts with images, seconds, warm_up, energy_joules and, where that is None, energy_reason. source, scope: of
@@ -39,11 +44,11 @@ def summarise(windows, source, scope, idle_watts=None):
     }, None
 
 
-def mean_watts(windows):
+def mean_watts(windows: list[Window]) -> float:
     """Mean power over windows: all their joules over all their seconds."""
     return sum(window["energy_joules"] for window in windows) / sum(window["seconds"] for window in windows)
 
 
-def above_idle(window, idle_watts):
+def above_idle(window: Window, idle_watts: float) -> float:
     """Joules per image of a window beyond what the idle machine would have drawn in the same time."""
     return (window["energy_joules"] - idle_watts * window["seconds"]) / window["images"]

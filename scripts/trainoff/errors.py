@@ -1,6 +1,7 @@
 """Errors that a person can act on, and the one quoter of what somebody else wrote."""
 
 import difflib
+from collections.abc import Iterable
 
 # A message is a sentence or two; what it quotes is bounded besides.
 LONGEST_MESSAGE = 2000
@@ -19,7 +20,7 @@ class UserError(Exception):
         super().__init__(bounded(printable(message), LONGEST_MESSAGE))
 
 
-def printable(text):
+def printable(text: object) -> str:
     """`text` with a space for every character that is not seen but does something: controls, escapes, line ends, marks that turn
     the direction of writing, characters without width, half characters.
 
@@ -29,17 +30,17 @@ def printable(text):
     return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def one_line(value, most=300):
+def one_line(value: object, most: int = 300) -> str:
     """A value that somebody else wrote, for a message or a table: one line of at most `most` characters, all printable."""
     return bounded(" ".join(printable(value).split()), most)
 
 
-def bounded(text, most):
+def bounded(text: str, most: int) -> str:
     """`text`, or its beginning and "…" where it has more than `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def did_you_mean(name, known):
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ " (did you mean …?)" with the closest of the known names; "" where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""

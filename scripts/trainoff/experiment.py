@@ -3,9 +3,12 @@
 import functools
 import itertools
 import json
+from collections.abc import Callable
+from typing import Any
 
 from trainoff import axes
 from trainoff.errors import UserError, did_you_mean, one_line
+from trainoff.shapes import Configuration, Entry, Experiment, Run
 
 # What a device entry says that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
@@ -37,14 +40,14 @@ PROBE = {
 LIMIT = PROBE | {"precision": "float32", "xla": False, "steps": 3}
 
 
-def in_order(value):
+def in_order(value: Any) -> Any:
     """A JSON value with all keys in order, so that what follows from it does not depend on how a file was written."""
     if isinstance(value, dict):
         return {key: in_order(value[key]) for key in sorted(value, key=str)}
     return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
-def fitted(config):
+def fitted(config: Experiment) -> Experiment:
     """The experiment as it runs. Where samples are no images the axis img_dim has the one value NO_SIZE, whatever it says."""
     if config["dataset"]["name"] != "arrays":
         return config
@@ -54,7 +57,9 @@ def fitted(config):
     return config | {"grid": config["grid"] | {"img_dim": [NO_SIZE]}, "limits": limits}
 
 
-def devices(config, catalog, detect):
+def devices(
+    config: Experiment, catalog: dict[str, dict[str, Any]], detect: Callable[[], list[str | Entry]]
+) -> list[Entry]:
     """The device entries of an experiment, in its order, each complete with name, index and threads.
 
     catalog: catalog/devices.yaml; detect: tells the names that `devices: auto` stands for on this machine.
@@ -83,7 +88,7 @@ def devices(config, catalog, detect):
     return entries
 
 
-def runs(config, devices):
+def runs(config: Experiment, devices: list[Entry]) -> list[Run]:
     """Every run of the experiment as a dict of built-in values: its axes, device, replicate and seed.
 
     A device's own `grid` takes the place of the experiment's on the axes that it names.
@@ -111,7 +116,7 @@ def runs(config, devices):
     ]
 
 
-def replicates_of(config, device, configuration):
+def replicates_of(config: Experiment, device: str, configuration: Configuration) -> int:
     """How many replicates a configuration has on the device of that name: those of all, or of `more_replicates`."""
     return max(
         config["replicates"],
@@ -125,7 +130,7 @@ def replicates_of(config, device, configuration):
     )
 
 
-def with_decided(config, decided):
+def with_decided(config: Experiment, decided: dict[str, Any]) -> Experiment:
     """The experiment with what `make decide` added to it (scripts/decide.py): replicates, and minutes of turns.
 
     decided: {"more_replicates", "turns"} as in an experiment, both optional.
@@ -144,11 +149,11 @@ def _combinations(grid):
     ]
 
 
-def turns(config, devices):
+def turns(config: Experiment, devices: list[Entry]) -> list[tuple[Entry, Entry, Run]]:
     """What takes turns: [(device, baseline, run)], entries of devices and one of `runs` without its device, replicate 1.
 
     Every device with one of them, on every configuration that both have: with `baseline`, or the second of `compare`, or the
-    first. The one that the experiment lists first is the baseline of a pair, as in the tables. None with `turns: off`.
+    first. The one that the experiment lists first is the baseline of a pair, as in the tables. Empty with `turns: off`.
     """
     if not config["turns"] or len(devices) < 2:
         return []
@@ -165,7 +170,7 @@ def turns(config, devices):
     ]
 
 
-def training(run, config, architectures):
+def training(run: Run, config: Experiment, architectures: dict[str, dict[str, Any]]) -> Run:
     """All that a training is told, in built-in types.
 
     run: one of `runs`; architectures: {model: what networks.architecture gives}.
@@ -186,12 +191,12 @@ def training(run, config, architectures):
     }
 
 
-def settings(config):
+def settings(config: Experiment) -> dict[str, Any]:
     """`training` of an experiment, and of its `protocol` what came later: what identifies runs only where it is asked for."""
     return {**config["training"], "measure_minutes": config["protocol"].get("measure_minutes")}
 
 
-def reference(devices, catalog):
+def reference(devices: list[Entry], catalog: dict[str, dict[str, Any]]) -> Entry:
     """The device entry that the others are compared with: TensorFlow on a CPU, of the experiment or else of the catalogue."""
     for device in devices:
         if (device["backend"], device["accelerator"]) == ("tensorflow", "cpu"):
@@ -201,7 +206,7 @@ def reference(devices, catalog):
     return {**DEVICE_DEFAULTS, "name": name, **catalog["cpu"]}
 
 
-def probes(config, devices, reference, other_machines=False):
+def probes(config: Experiment, devices: list[Entry], reference: Entry, other_machines: bool = False) -> list[Run]:
     """What each device computes of each model before its accuracy is trusted, as dicts of built-in values.
 
     Every device, model, precision and XLA or not of the experiment, and the reference in float32 without XLA. Empty when
@@ -234,7 +239,7 @@ def probes(config, devices, reference, other_machines=False):
     ]
 
 
-def limit_trials(config, devices):
+def limit_trials(config: Experiment, devices: list[Entry]) -> list[Run]:
     """What to search for the limits of every device and model: dicts of built-in values with device, model, axis and values.
 
     `values` of the axis are tried at the other axis' fixed value, with all weights trained.
@@ -264,7 +269,7 @@ def _variables(config):
     return {"variables": asked} if asked else {}
 
 
-def wildcards(run):
+def wildcards(run: Run) -> dict[str, str]:
     """The run's values as they stand in its path: {"trainable": "true", "learning_rate": "0.0005", …}."""
     values = {**run, "device": run["device"]["name"]}
     return {key: value if isinstance(value, str) else _word(value) for key, value in values.items() if key != "seed"}

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from typing import Any
 
 import jsonschema
 
@@ -10,6 +11,7 @@ from trainoff import axes, bounds, variables
 from trainoff.errors import UserError, did_you_mean, one_line
 from trainoff.experiment import NO_SIZE
 from trainoff.experiment_file import unshowable
+from trainoff.shapes import Entry, Experiment
 
 # What each dataset may say besides its name, and what it must.
 DATASET_KEYS = {
@@ -21,7 +23,7 @@ DATASET_KEYS = {
 }
 
 
-def check(config, schema, models, where):
+def check(config: dict[str, Any], schema: dict[str, Any], models: dict[str, dict[str, Any]], where: str) -> None:
     """Raises UserError with one sentence for the first thing wrong in `config`, the merged experiment.
 
     schema: schemas/config.schema.yaml; models: catalog/models.yaml; where: names of the files that were read.
@@ -45,7 +47,9 @@ def check(config, schema, models, where):
         raise UserError(f"{where}: {sentence}")
 
 
-def check_devices(devices, config, schema, models):
+def check_devices(
+    devices: list[Entry], config: Experiment, schema: dict[str, Any], models: dict[str, dict[str, Any]]
+) -> None:
     """Raises UserError with one sentence for the first thing wrong in device entries (of `devices` below), or for too many."""
     validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/device", "$defs": schema["$defs"]})
     for device in devices:
@@ -73,7 +77,7 @@ def check_devices(devices, config, schema, models):
         )
 
 
-def check_counts(images, classes, where):
+def check_counts(images: dict[str, int | None], classes: int, where: str) -> None:
     """Raises UserError for numbers of images that cannot be the same for every class. classes: how many the dataset has."""
     for split, count in images.items():
         if count is not None and count % classes:
@@ -84,7 +88,7 @@ def check_counts(images, classes, where):
             )
 
 
-def check_catalog(catalog, schema):
+def check_catalog(catalog: dict[str, dict[str, Any]], schema: dict[str, Any]) -> None:
     """Raises UserError with one sentence for the first thing wrong in catalog/devices.yaml. schema: of the experiment."""
     of_device = {**schema["$defs"]["device"], "$defs": schema["$defs"]}
     validator = jsonschema.Draft202012Validator(of_device)
@@ -94,7 +98,7 @@ def check_catalog(catalog, schema):
             raise UserError(f"catalog/devices.yaml: {name}: {_schema_sentence(error)}")
 
 
-def check_compared(config, devices, catalog):
+def check_compared(config: Experiment, devices: list[Entry], catalog: dict[str, dict[str, Any]]) -> None:
     """Raises UserError where `compare` or `baseline` names neither a device of the report nor one of the catalog."""
     names = list(dict.fromkeys([*(device["name"] for device in devices), *catalog]))
     for key, wanted in (("compare", config["compare"] or []), ("baseline", [config["baseline"]])):

@@ -8,6 +8,8 @@ YAML parser, which build nothing.
 import json
 import os
 import unicodedata
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,7 +22,7 @@ TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bo
 EXPECTED = "Expected an experiment such as config.yaml"
 
 
-def read(path):
+def read(path: str | Path) -> dict[Any, Any]:
     """The experiment in the file `path`, a dict; raises UserError with one sentence for a file that is not used."""
     where = one_line(path)
     try:
@@ -69,7 +71,7 @@ class _Open:
         self.items, self.values, self.depth, self.keys = 0, 1, 1, set()
 
     @property
-    def awaits_key(self):
+    def awaits_key(self) -> bool:
         return self.is_mapping and self.items % 2 == 0
 
 
@@ -154,7 +156,7 @@ def _check_key(event, stack, refuse):
     keys.add(key)
 
 
-def unshowable(value):
+def unshowable(value: Any) -> str:
     """The first character in the texts of a JSON value that no terminal should be sent, as U+202E; "" when there is none.
 
     Controls, escapes, marks of direction, signs without width and halves of characters; not spaces, nor line ends at the end.

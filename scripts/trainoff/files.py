@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
-def whole(path):
+def whole(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it to `path` when the block ends well.
 
     A reader never sees half a file: whatever goes wrong in the block, `path` stays as it was and the temporary file is
@@ -31,24 +33,24 @@ def whole(path):
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     """Writes `text` (UTF-8) to `path`, whole or not at all."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> None:
     """Writes a record to `path`, whole or not at all; raises ValueError for a number that is not finite, which JSON lacks."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_of_all(paths):
+def sha256_of_all(paths: Iterable[str | Path]) -> str:
     """One SHA-256 over the names and bytes of several files, whatever their order and folder."""
     digest = hashlib.sha256()
     for path in sorted(map(Path, paths), key=lambda path: path.name):
@@ -71,14 +73,14 @@ class Notes:
             noted = None
         self._noted = noted if isinstance(noted, dict) else {}
 
-    def of(self, key, make, is_valid):
+    def of(self, key: str, make: Callable[[], Any], is_valid: Callable[[Any], bool]) -> Any:
         """The value noted under a key; what `make()` gives where there is none, or one that is not valid."""
         if not is_valid(self._noted.get(key)):
             self._noted[key] = make()
             self._new = True
         return self._noted[key]
 
-    def save(self):
+    def save(self) -> None:
         """Writes what is new; a folder that cannot be written to only costs time."""
         if self._new:
             with contextlib.suppress(OSError):
@@ -88,7 +90,7 @@ class Notes:
 class Hashes(Notes):
     """SHA-256 of large files, noted so that a file that did not change is read once."""
 
-    def sha256(self, path):
+    def sha256(self, path: str | Path) -> str:
         """SHA-256 of the file's bytes. The system sets a file's ctime, so that no copy can bring an older one's."""
         stat = os.stat(path)
         key = f"{os.path.abspath(path)} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"

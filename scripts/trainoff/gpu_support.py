@@ -6,8 +6,10 @@ Only the standard library is used, since `make` asks before anything is installe
 import csv
 import importlib.util
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainoff.nvidia import numbers
 
@@ -28,12 +30,12 @@ class Build:
     driver: int
 
     @property
-    def title(self):
+    def title(self) -> str:
         """The framework and its version in words."""
         return f"{NAMES[self.framework]} {self.version}"
 
 
-def builds(processor, own_list=None):
+def builds(processor: str, own_list: tuple[str, ...] | None = None) -> list[Build]:
     """The builds for a processor, TensorFlow's first. own_list: the list of the TensorFlow that is installed, where one is."""
     with open(TABLE, encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["processor"] == processor]
@@ -50,7 +52,7 @@ def builds(processor, own_list=None):
     ]
 
 
-def obstacle(build, gpu):
+def obstacle(build: Build, gpu: dict[str, Any]) -> str | None:
     """Why a build cannot train on a GPU, in a few words; None where nothing is known against it.
 
     gpu: a dict of trainoff.nvidia.
@@ -63,7 +65,7 @@ def obstacle(build, gpu):
     return None
 
 
-def serves(capabilities, capability):
+def serves(capabilities: Iterable[str], capability: str) -> bool:
     """Whether a build with kernels for `capabilities` runs on a GPU of compute capability `capability`, such as "8.6".
 
     Kernels run on later GPUs of the same generation (the number before the dot). PTX is only trusted within it too: TensorFlow
@@ -73,13 +75,13 @@ def serves(capabilities, capability):
     return any(generation == least[0] and step >= least[1] for least in map(numbers, capabilities) if len(least) == 2)
 
 
-def span(capabilities):
+def span(capabilities: Iterable[str]) -> str:
     """ "6.0 to 9.0": the first and the last of a build's compute capabilities."""
     ordered = sorted(numbers(one) for one in capabilities)
     return " to ".join(".".join(map(str, one)) for one in (ordered[0], ordered[-1]))
 
 
-def own_list_of_tensorflow():
+def own_list_of_tensorflow() -> tuple[str, ...] | None:
     """What the TensorFlow of this Python says it was built for, in the form of the table. TensorFlow is not imported.
 
     None where there is none, () for a build without CUDA.
@@ -95,7 +97,7 @@ def own_list_of_tensorflow():
     return of_names(re.findall(r"'(\w+)'", found[1])) if found else None
 
 
-def of_names(names):
+def of_names(names: Iterable[str]) -> tuple[str, ...]:
     """("8.9", "9.0+PTX") of ["sm_89", "compute_90"], as builds list them."""
     found = [re.match(r"(sm|compute)_(\d+)(\d)", name) for name in names]
     return tuple(f"{one[2]}.{one[3]}{'+PTX' if one[1] == 'compute' else ''}" for one in found if one)

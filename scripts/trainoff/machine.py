@@ -5,8 +5,10 @@ Only the standard library is used, since `make` asks before anything is installe
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainoff import nvidia
 
@@ -37,16 +39,16 @@ class Machine:
     jetson: bool = False
 
     @property
-    def is_apple_silicon(self):
+    def is_apple_silicon(self) -> bool:
         return (self.system, self.processor) == ("Darwin", "arm64")
 
     @property
-    def gpus(self):
+    def gpus(self) -> list[dict[str, Any]]:
         """NVIDIA GPUs and slices that this process may use, in the order in which `index` counts them."""
         return nvidia.allowed(self.cards, self.visible)
 
 
-def read(environ=os.environ, root=Path("/")):
+def read(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Machine:
     """The Machine at hand. root: where /sys and /dev lie, for tests."""
     system, processor = platform.system(), platform.machine()
     if system == "Darwin":
@@ -68,7 +70,7 @@ def read(environ=os.environ, root=Path("/")):
     )
 
 
-def is_container(root=Path("/")):
+def is_container(root: Path = Path("/")) -> bool:
     """Whether this runs in a Docker, Podman or Kubernetes container, as far as the usual marks tell."""
     if any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")):
         return True
@@ -78,7 +80,7 @@ def is_container(root=Path("/")):
         return False
 
 
-def unusable(machine):
+def unusable(machine: Machine) -> str:
     """One sentence on why there is no NVIDIA GPU to use here, with what to do."""
     if machine.failure:
         return machine.failure

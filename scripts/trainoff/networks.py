@@ -2,11 +2,14 @@
 
 import importlib.util
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from trainoff import own_code
 from trainoff.errors import UserError
+from trainoff.shapes import Experiment
 
 # What of a catalogue entry decides what is built.
 CATALOGUE_KEYS = ("application", "module")
@@ -15,7 +18,7 @@ OWN_KEYS = ("function", "file", "sha256")
 REQUIRED_KEYS = {"application", "module", "min_img_dim", "weights"}
 
 
-def of_experiment(config, catalogue):
+def of_experiment(config: Experiment, catalogue: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """{name: entry} of the networks that an experiment can name: the catalogue's, and its own as own_code.entries gives them."""
     own = config.get("models") or {}
     for name in own:
@@ -24,7 +27,7 @@ def of_experiment(config, catalogue):
     return catalogue | own_code.entries(own)
 
 
-def check_catalogue(names, catalogue):
+def check_catalogue(names: Iterable[str], catalogue: dict[str, dict[str, Any]]) -> None:
     """Raises UserError for the first of the catalogue's models `names` whose entry is incomplete or unknown to Keras."""
     known = _classes_of_keras()
     for name in names:
@@ -42,7 +45,7 @@ def check_catalogue(names, catalogue):
                 )
 
 
-def architecture(entry, weights):
+def architecture(entry: dict[str, Any], weights: str) -> dict[str, Any]:
     """What training is told of a network: which it is, and how it is built. weights: as weights_of gives them."""
     if own_code.is_own(entry):
         return {key: entry[key] for key in OWN_KEYS if key in entry}
@@ -50,7 +53,7 @@ def architecture(entry, weights):
     return {key: entry[key] for key in keys if key in entry}
 
 
-def weights_of(name, config):
+def weights_of(name: str, config: Experiment) -> str:
     """Where a model's starting weights come from: "random", "imagenet" or the path of a file.
 
     A model of the user's own has a file of its own, or that of the experiment, or starts as its function or file makes it.
@@ -62,7 +65,7 @@ def weights_of(name, config):
     return "random" if given == "imagenet" else given
 
 
-def identity(architecture):
+def identity(architecture: dict[str, Any]) -> dict[str, str]:
     """What identifies a network in a record, {key: value}."""
     if own_code.is_own(architecture):
         return {"network": own_code.name_in_records(architecture), "model_sha256": architecture["sha256"]}

@@ -1,21 +1,23 @@
 """Numbers as a reader wants them: few digits, a unit, and plain words for what is unknown."""
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 UNKNOWN = "not measured"
 
 
-def known(value):
+def known(value: Any) -> bool:
     """Whether a value from a table is there: not None, not NaN."""
     return value is not None and value == value
 
 
-def known_or_none(value):
+def known_or_none(value: Any) -> Any:
     """A value from a table, with None for all that tables say for what is unknown."""
     return value if known(value) else None
 
 
-def significant(value, digits=3):
+def significant(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits, thousands separated, never in powers of ten: 71.3, 313, 1,240."""
     if not known(value):
         return UNKNOWN
@@ -27,7 +29,7 @@ def significant(value, digits=3):
     return f"{rounded:,.{decimals}f}"
 
 
-def ratio(value):
+def ratio(value: float | None) -> str:
     """A ratio with its sign, two decimals where they matter: 0.31×, 4.23×, 13.8×, 112×."""
     if not known(value):
         return UNKNOWN
@@ -36,7 +38,7 @@ def ratio(value):
     return f"{significant(value, 2 if value < 0.1 else 3)}×"
 
 
-def ratio_interval(low, high):
+def ratio_interval(low: float | None, high: float | None) -> str:
     """The interval of a ratio in the digits of the finer of its ends: "0.29 to 0.33"."""
     if not (known(low) and known(high)):
         return UNKNOWN
@@ -44,22 +46,22 @@ def ratio_interval(low, high):
     return f"{low:,.{decimals}f} to {high:,.{decimals}f}"
 
 
-def interval(low, high):
+def interval(low: float | None, high: float | None) -> str:
     """An interval of a rate: "70.8 to 71.9"."""
     return f"{significant(low)} to {significant(high)}" if known(low) and known(high) else UNKNOWN
 
 
-def span(low, high, form=significant):
+def span(low: float, high: float, form: Callable[[float], str] = significant) -> str:
     """Two values as "a to b", or one value when both read the same."""
     return form(low) if form(low) == form(high) else f"{form(low)} to {form(high)}"
 
 
-def percent(value):
+def percent(value: float | None) -> str:
     """A fraction in percent: 67%, 3.4%."""
     return f"{significant(100 * value, 2 if value < 0.995 else 3)}%" if known(value) else UNKNOWN
 
 
-def seconds(value):
+def seconds(value: float | None) -> str:
     """A duration: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if not known(value):
         return UNKNOWN
@@ -73,24 +75,24 @@ def seconds(value):
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def gibibytes(value):
+def gibibytes(value: float | None) -> str:
     """An amount of memory: 16 GiB."""
     return f"{value / 2**30:.3g} GiB" if known(value) else UNKNOWN
 
 
-def p_value(value):
+def p_value(value: float | None) -> str:
     """A p-value: 0.03, below 0.001."""
     if not known(value):
         return UNKNOWN
     return "below 0.001" if value < 0.001 else significant(value, 2)
 
 
-def count(number, one, many=None):
+def count(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun: "1 run", "8 runs"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def listing(items):
+def listing(items: Iterable[str]) -> str:
     """Words as a list in a sentence: "a, b and c"."""
     items = list(items)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

@@ -8,8 +8,10 @@ import csv
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Where Windows puts the tool for Linux programs (WSL); many shells there do not look in it.
 WSL_FOLDER = Path("/usr/lib/wsl/lib")
@@ -65,12 +67,12 @@ class Listing:
     failure: str | None = None
 
 
-def tool():
+def tool() -> str | None:
     """Path of nvidia-smi; None where there is none."""
     return shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=WSL_FOLDER)
 
 
-def listing():
+def listing() -> Listing:
     """The Listing of this machine; empty where there is no tool."""
     program = tool()
     if program is None:
@@ -89,7 +91,7 @@ def listing():
     return Listing(tuple(cards))
 
 
-def failure_sentence(words, in_wsl=False):
+def failure_sentence(words: str, in_wsl: bool = False) -> str:
     """What a failing nvidia-smi means. words: what it wrote, or how it failed."""
     said = " ".join(words.split())[:200] or "nothing"
     advice = next((advice for sign, advice in ADVICE if sign in said.lower()), OTHER_ADVICE)
@@ -98,7 +100,7 @@ def failure_sentence(words, in_wsl=False):
     return f"nvidia-smi is installed and fails: “{said}”. {advice}"
 
 
-def with_slices(cards, listed):
+def with_slices(cards: list[dict[str, Any]], listed: str) -> list[dict[str, Any]]:
     """The cards with their MIG slices, as `nvidia-smi -L` lists them. A slice's memory is what its profile names (3g.20gb)."""
     slices, owner = {}, None
     for line in listed.splitlines():
@@ -126,7 +128,7 @@ def with_slices(cards, listed):
     ]
 
 
-def allowed(cards, visible):
+def allowed(cards: Sequence[dict[str, Any]], visible: str | None) -> list[dict[str, Any]]:
     """What a process may use of the cards: whole GPUs, and of those that MIG divides the slices.
 
     visible: the value of CUDA_VISIBLE_DEVICES, None where it is not set. Its order counts; numbers count as nvidia-smi does;
@@ -148,12 +150,12 @@ def allowed(cards, visible):
     return chosen
 
 
-def is_slice(uuid):
+def is_slice(uuid: str) -> bool:
     """Whether a UUID names a MIG slice."""
     return uuid.startswith("MIG-")
 
 
-def numbers(version):
+def numbers(version: str) -> tuple[int, ...]:
     """(8, 9) of "8.9"; what is no number ends it."""
     return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)
 

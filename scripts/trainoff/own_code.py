@@ -8,13 +8,14 @@ import json
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from trainoff.errors import UserError, one_line
 from trainoff.files import sha256
 from trainoff.syntax import meaning
 
 
-def entries(models):
+def entries(models: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, str]]:
     """{name: entry} of the experiment's key `models`, each as training reads it: {"function" or "file": …, "sha256": …}.
 
     sha256: of what the file means, and of the modules beside it that it imports; of a saved model the bytes. Raises UserError for
@@ -23,12 +24,12 @@ def entries(models):
     return {name: _entry(f"models.{name}", model) for name, model in (models or {}).items()}
 
 
-def is_own(architecture):
+def is_own(architecture: dict[str, Any]) -> bool:
     """Whether an architecture is a model of the user's own, not one of keras.applications."""
     return "function" in architecture or "file" in architecture
 
 
-def require_unchanged(architecture):
+def require_unchanged(architecture: dict[str, Any]) -> None:
     """Raises UserError when the file of a model of the user's own means something else now than when this start was planned."""
     if not is_own(architecture):
         return
@@ -40,12 +41,12 @@ def require_unchanged(architecture):
         )
 
 
-def name_in_records(architecture):
+def name_in_records(architecture: dict[str, Any]) -> str:
     """What a record calls the model: the user's file without its folder."""
     return Path(architecture.get("function") or architecture["file"]).name
 
 
-def packages(architecture):
+def packages(architecture: dict[str, Any]) -> dict[str, str]:
     """{package: version} of what the user's file imports besides Keras and Python's own modules, as it is installed here."""
     if "function" not in architecture:
         return {}

@@ -3,7 +3,7 @@
 import importlib.metadata
 
 
-def installed_version(name):
+def installed_version(name: str) -> str | None:
     """The version of an installed package, such as "2.19.1"; None for what is not installed."""
     try:
         return importlib.metadata.version(name)

@@ -7,7 +7,9 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from trainoff.files import whole
 
@@ -81,7 +83,7 @@ HOMES = [shape for shape in SHAPES if shape[1] == "~"]
 VERSION = re.compile(r"[\w.+!-]{1,100}\Z")
 
 
-def scrub(text, half_characters=False):
+def scrub(text: str, half_characters: bool = False) -> str:
     """`text` without secrets and without what tells of somebody: folders, names, machines, addresses.
 
     The project's folder becomes ".", that of Python "<python>", home folders "~", the user's name in other paths "<user>".
@@ -92,7 +94,7 @@ def scrub(text, half_characters=False):
     return text if half_characters else text.encode("utf-8", "replace").decode()
 
 
-def scrubber(names=False):
+def scrubber(names: bool = False) -> Callable[[str], str]:
     """`scrub` as a function that remembers texts, for many of them. names: replace the names of user and host anywhere."""
     replacements = _replacements(names)
 
@@ -109,7 +111,7 @@ def _replacements(names=False):
     return [*_own_secrets(), *_own_places(), *(_own_names() if names else ()), *SHAPES]
 
 
-def private(value, free_text=False):
+def private(value: Any, free_text: bool = False) -> Any:
     """A JSON value with every text in it scrubbed; keys stay as they are, and versions of software.
 
     free_text: whether programs wrote it (logs, messages), so that names of the user and the host may stand anywhere; what a
@@ -132,7 +134,7 @@ def private(value, free_text=False):
     return clean(value, free_text, False)
 
 
-def scrub_file(path):
+def scrub_file(path: str | Path) -> None:
     """The same for the text file at `path`, in place; nothing where there is none."""
     with contextlib.suppress(OSError):  # a full disk has its own sentence
         text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
@@ -141,12 +143,12 @@ def scrub_file(path):
                 temporary.write_text(clean, encoding="utf-8", errors="surrogateescape")
 
 
-def name_of(path):
+def name_of(path: str | Path) -> str:
     """A path's last step, by the separators of any system."""
     return re.split(r"[/\\]", str(path).rstrip("/\\"))[-1]
 
 
-def without_folders(settings):
+def without_folders(settings: Any) -> Any:
     """Settings of an experiment with the name alone of every file and folder in it."""
     if isinstance(settings, dict):
         return {key: _file_names(value) if key in PATHS else without_folders(value) for key, value in settings.items()}
@@ -166,7 +168,7 @@ def _file_names(value):
     return name_of(value) if isinstance(value, str) else without_folders(value)
 
 
-def user():
+def user() -> str:
     """The name of who runs this, where it is somebody's; empty for root and in containers that know no name."""
     try:
         name = getpass.getuser()

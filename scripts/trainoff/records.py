@@ -4,13 +4,16 @@ import functools
 import itertools
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import fastjsonschema
 
 from trainoff import axes
 from trainoff.errors import UserError, one_line
 from trainoff.files import write_json
+from trainoff.shapes import Record
 
 SCHEMA_VERSION = 1
 # Raised when windows of the old and the new way of timing (trainoff.measure.protocol) must not be compared.
@@ -24,13 +27,13 @@ SWAP_LIMIT_BYTES = 256 * 2**20
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "metrics.schema.json"
 
 
-def is_swapping(swapped_bytes):
+def is_swapping(swapped_bytes: int | None) -> bool | None:
     """Whether so many bytes that moved between memory and disk mean that memory ran short; None where they are unknown."""
     return None if swapped_bytes is None else swapped_bytes > SWAP_LIMIT_BYTES
 
 
 @functools.cache
-def schema():
+def schema() -> dict[str, Any]:
     """The JSON Schema of a record."""
     return axes.into_record_schema(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
@@ -56,7 +59,7 @@ def _inlined(part, definitions):
     return {key: _inlined(value, definitions) for key, value in part.items() if key != "$defs"}
 
 
-def departure(record):
+def departure(record: Any) -> tuple[str, str] | None:
     """The first departure of `record` from the schema as (key, what is wrong), None where there is none."""
     try:
         _quick_check()(record)
@@ -75,7 +78,7 @@ def departure(record):
     return place or "the record", one_line(error.message)
 
 
-def check(record, where, remedy="delete the file to run this training again"):
+def check(record: Any, where: str | Path, remedy: str = "delete the file to run this training again") -> None:
     """Raises UserError with the first departure of `record` from the schema; `where` names the file, `remedy` what to do."""
     found = departure(record)
     if found is not None:
@@ -84,20 +87,20 @@ def check(record, where, remedy="delete the file to run this training again"):
         )
 
 
-def write(path, record):
+def write(path: str | Path, record: Record) -> None:
     """Writes a valid record to `path`, whole or not at all."""
     check(record, path)
     write_json(path, record)
 
 
-def read(path):
+def read(path: str | Path) -> Record:
     """The record in the file `path`, checked against the schema."""
     record = parse(path)
     check(record, path)
     return record
 
 
-def parse(path):
+def parse(path: str | Path) -> Any:
     """The JSON in the file `path`, not checked.
 
     Its run gets the axes that came after it; half characters, which no table can hold, are replaced.
@@ -115,7 +118,7 @@ def parse(path):
     return _whole_characters(record) if HALF_CHARACTER.search(text) else record
 
 
-def identity_in(record):
+def identity_in(record: Mapping[str, Any]) -> dict[str, Any]:
     """What identifies the run in a record; of turns that of the device, whose axes are the baseline's. {} where there is none."""
     identity = record.get("identity")
     identity = identity if isinstance(identity, dict) else {}

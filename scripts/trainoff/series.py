@@ -36,7 +36,7 @@ THERMAL_LEVELS = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 HEAVY = THERMAL_LEVELS.index("heavy")
 
 
-def text_of(metrics):
+def text_of(metrics: str | Path) -> str | None:
     """The series beside the record at `metrics` as CSV; None where there is none or it cannot be read."""
     folder = Path(metrics).parent
     try:
@@ -50,7 +50,7 @@ def text_of(metrics):
     return content.decode("utf-8", "replace") if len(content) <= bounds.SERIES_BYTES else None
 
 
-def parsed(text, where):
+def parsed(text: str, where: str | Path) -> list[dict[str, float | None]]:
     """[{"seconds": …, "epoch": … or None, reading: value}] of a series. Raises UserError for what is none.
 
     Columns that no version of today knows are left out. where: names the series.

@@ -5,6 +5,7 @@ means, in which unit, and when it is None stands once, in schemas/ and so in doc
 both. Classes carry what is computed from them: trainoff.analyze.stats.Rate, results.Result, efficiency.Energy.
 """
 
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 
@@ -30,6 +31,8 @@ Values = tuple[Any, ...]
 Run = dict[str, Any]
 # {name: path} of prepared images and weights, as measure.protocol.train takes them.
 Files = dict[str, str]
+# A path, for modules in which an import of pathlib would count as a change of the measured code.
+Location = str | Path
 
 
 class Reading(TypedDict):

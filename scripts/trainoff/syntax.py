@@ -11,7 +11,7 @@ TYPES = ("typing", "collections.abc")
 _NO_MEANING = {"type_params", "type_comment", "kind", "ctx"}
 
 
-def meaning(source, types=True):
+def meaning(source: str | bytes, types: bool = True) -> str:
     """SHA-256 of Python source by its syntax tree: comments, docstrings, layout and which room a module of ours lies in
     count for nothing.
 
@@ -26,17 +26,17 @@ def meaning(source, types=True):
 class _Untyped(ast.NodeTransformer):
     """Takes away what only says of which types functions are."""
 
-    def visit_FunctionDef(self, node):
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
-    def visit_arg(self, node):
+    def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
         return node
 
-    def visit_ImportFrom(self, node):
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         return None if node.module in TYPES else node
 
 

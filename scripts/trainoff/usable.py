@@ -9,7 +9,9 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,7 +19,7 @@ import psutil
 CPU_FOLDERS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
-def processors(root="/", environment=os.environ):
+def processors(root: str | Path = "/", environment: Mapping[str, str] = os.environ) -> int:
     """Number of logical processors that this process can keep busy, at least 1."""
     allowed = len(allowed_processors()) or os.cpu_count() or 1
     quota, of_job = processor_quota(root), slurm_processors(environment)
@@ -26,19 +28,19 @@ def processors(root="/", environment=os.environ):
     return max(1, min(limit for limit in limits if limit is not None))
 
 
-def allowed_processors():
+def allowed_processors() -> list[int]:
     """Numbers of the logical processors that this process may run on, sorted; [] where the system does not tell."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def processor_quota(root="/"):
+def processor_quota(root: str | Path = "/") -> float | None:
     """Processors' worth of time that the control groups of this process leave it, such as 1.5; None for no limit."""
     quotas = [_quota_v2(folder) for folder in _folders_v2(root)]
     quotas += [_quota_v1(folder) for folder in _folders_v1(root, "cpu", CPU_FOLDERS)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def slurm_processors(environment=os.environ):
+def slurm_processors(environment: Mapping[str, str] = os.environ) -> int | None:
     """Processors of a node that SLURM gave the job; None outside of a job. Not every cluster confines jobs to them.
 
     Of the whole job, since a step counts what it asked for, which Snakemake's steps do not; "8(x2),4" are three nodes.
@@ -49,19 +51,19 @@ def slurm_processors(environment=os.environ):
     return min((int(number) for number in numbers if int(number) > 0), default=None)
 
 
-def memory_bytes(root="/", host_bytes=None):
+def memory_bytes(root: str | Path = "/", host_bytes: int | None = None) -> int:
     """Bytes of memory that this process can use at most: of the machine, or of its control groups."""
     host = psutil.virtual_memory().total if host_bytes is None else host_bytes
     return min([host, *(limit for limit, _ in _memory_limits(root))])
 
 
-def available_memory_bytes(root="/", host_bytes=None):
+def available_memory_bytes(root: str | Path = "/", host_bytes: int | None = None) -> int:
     """Bytes of memory that are free for this process now, in the machine and in its control groups."""
     available = psutil.virtual_memory().available if host_bytes is None else host_bytes
     return max(0, min([available, *(limit - used for limit, used in _memory_limits(root))]))
 
 
-def kinds_of_processors(root="/"):
+def kinds_of_processors(root: str | Path = "/") -> dict[str, str]:
     """{kind: its logical processors} of a processor whose cores differ in speed, such as {"performance": "0-7", …}; {} of others.
 
     On Linux their numbers; on a Mac, where a process cannot choose, how many there are, such as "4 cores".
@@ -100,7 +102,7 @@ def _sysctl(name):
         return ""
 
 
-def facts(root="/", environment=os.environ):
+def facts(root: str | Path = "/", environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """What a record's `host` says of this beside the machine's own numbers."""
     allowed = allowed_processors()
     kinds = kinds_of_processors(root)
@@ -113,7 +115,7 @@ def facts(root="/", environment=os.environ):
     }
 
 
-def ranges(numbers):
+def ranges(numbers: Sequence[int]) -> str:
     """[0, 1, 2, 5] as "0-2,5", as Linux writes lists of processors. numbers: ascending."""
     parts, start = [], None
     for place, number in enumerate(numbers):

@@ -9,7 +9,9 @@ import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 # Beginnings of names, by what reads them.
 FAMILIES = {
@@ -86,22 +88,28 @@ _CHANGES_WORK = re.compile("|".join(beginning for family in FAMILIES.values() fo
 KERAS_DOWNLOADS = ("models", "datasets")
 
 
-def changes_work(name):
+def changes_work(name: str) -> bool:
     """Whether a variable changes how fast or what a training computes, as far as its name tells."""
     return bool(_CHANGES_WORK.match(name)) and name not in PASSED_ON and not name.startswith(OTHERS)
 
 
-def left_out(environment):
+def left_out(environment: Iterable[str]) -> list[str]:
     """Names of the variables of `environment` that are neither passed on nor replaced, sorted."""
     return sorted(name for name in environment if changes_work(name) and name not in SET_HERE)
 
 
-def passed_on(environment):
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     """`environment` without variables that change work."""
     return {name: value for name, value in environment.items() if not changes_work(name)}
 
 
-def closed(environment, python_path, keras_home, of_device, asked=None):
+def closed(
+    environment: Mapping[str, str],
+    python_path: str | Path,
+    keras_home: str | Path,
+    of_device: dict[str, str],
+    asked: dict[str, Any] | None = None,
+) -> dict[str, str]:
     """The environment of a process that trains.
 
     environment: of this process. python_path: folder of our modules, all that PYTHONPATH holds. keras_home: folder made for this
@@ -111,7 +119,7 @@ def closed(environment, python_path, keras_home, of_device, asked=None):
     return passed_on(environment) | {name: str(value) for name, value in (asked or {}).items()} | own | of_device
 
 
-def make_keras_home(folder, environment, downloads=False):
+def make_keras_home(folder: str | Path, environment: Mapping[str, str], downloads: bool = False) -> Path:
     """Makes a home for Keras at `folder` without anybody's keras.json, and returns it.
 
     environment: of this process, which may name a home of the user's. downloads: whether what Keras downloads lies where it would
@@ -129,7 +137,7 @@ def make_keras_home(folder, environment, downloads=False):
 
 
 @contextlib.contextmanager
-def closed_here(downloads=False):
+def closed_here(downloads: bool = False) -> Iterator[None]:
     """Closes the environment of this process, which has not imported Keras yet, until the block ends.
 
     Weights are then prepared under what they are trained under. downloads: as make_keras_home takes it.
@@ -147,7 +155,7 @@ def closed_here(downloads=False):
             os.environ.update(before)
 
 
-def sentence(names):
+def sentence(names: list[str]) -> str:
     """What to tell of variables that are not passed on; "" where there are none."""
     if not names:
         return ""

@@ -7,6 +7,9 @@ import functools
 import itertools
 import math
 import statistics
+from collections.abc import Sequence
+
+from trainoff.shapes import Window
 
 # A rate that moves by more than this over one run, in one direction, is heating up, throttling or shared:
 # its median then stands for no state of the machine. Less than this lies within the usual spread of runs.
@@ -27,7 +30,7 @@ _T = ((1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (6, 2.44
       (9, 2.2622), (10, 2.2281), (15, 2.1314), (30, 2.0423), (60, 2.0003), (math.inf, 1.9600))  # fmt: skip
 
 
-def summarise(windows):
+def summarise(windows: list[Window]) -> dict[str, float | bool | None]:
     """The `throughput` of a metrics record: what the counted windows (warm_up false) say of this run.
 
     Returns images_per_second (median), ci_low and ci_high (95 % interval of it, in images per second, which speaks of
@@ -49,7 +52,7 @@ def summarise(windows):
     }
 
 
-def rate(window):
+def rate(window: Window) -> float:
     """Images per second of one window."""
     images, seconds = window["images"], window["seconds"]
     if not (0 < seconds < math.inf and 0 < images < math.inf and 0 < images / seconds < math.inf):
@@ -57,7 +60,7 @@ def rate(window):
     return images / seconds
 
 
-def variance_of_median(values):
+def variance_of_median(values: Sequence[float]) -> float | None:
     """Bootstrap variance of the median of `values`, None for fewer than two; exact, so no random numbers are drawn.
 
     Times Student's t it gives an interval that holds the true median in 95 % of cases or a little more, from two
@@ -76,7 +79,7 @@ def variance_of_median(values):
 
 
 @functools.lru_cache(maxsize=64)
-def resampled_median(number):
+def resampled_median(number: int) -> tuple[tuple[int, int, float], ...]:
     """Where the median of `number` draws with replacement from `number` sorted values falls.
 
     Returns (low, high, probability) tuples: the median is the mean of the values of ranks low and high (from 0).
@@ -106,7 +109,7 @@ def resampled_median(number):
     return (*((rank, rank, max(weight, 0.0)) for rank, weight in single.items()), *pairs)
 
 
-def is_unstable(rates):
+def is_unstable(rates: Sequence[float]) -> bool | None:
     """True when rates (in order of time) scatter or drift beyond the limits above; None for fewer than three.
 
     Scatter: the standard deviation of their logarithms is over SCATTER_LIMIT. Drift: the Mann-Kendall trend test is

@@ -15,7 +15,9 @@ import secrets
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 
@@ -23,6 +25,7 @@ from trainoff import bounds, records, series
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import claims
 from trainoff.files import whole
+from trainoff.shapes import Record
 
 FORMAT = "trainoff bundle"
 VERSION = 2
@@ -41,7 +44,7 @@ ENTRY = b"PK\x01\x02"
 LARGEST_INTEGER = 2**63 - 1  # what a table's column holds
 
 
-def origin_of(path):
+def origin_of(path: str | Path) -> str:
     """The name of this project folder to others: eight hexadecimal digits in the file `path`, drawn when first asked.
 
     The file's number in its file system stands beside the name. A copy of the folder has another, so that it draws a name of
@@ -61,7 +64,7 @@ def origin_of(path):
     return name
 
 
-def run_folder(run):
+def run_folder(run: dict[str, Any]) -> str:
     """Where the files of a run lie in a bundle, as below the results folder; run: the `run` of a record.
 
     Of a record from before an axis existed, as it was then.
@@ -70,7 +73,7 @@ def run_folder(run):
     return "/".join(["runs", run["device"], *steps])
 
 
-def probe_name(run):
+def probe_name(run: dict[str, Any]) -> str:
     """Name of a probe's record in a bundle; run: its `run`."""
     steps = [f"{key}~{_step(run[key])}" for key in ("model", "precision", "xla")]
     return "/".join(["parity", run["device"], *steps, "probe.json"])
@@ -83,7 +86,7 @@ def _step(value):
 # Writing
 
 
-def write(path, manifest, files):
+def write(path: str | Path, manifest: dict[str, Any], files: dict[str, bytes]) -> str:
     """Writes a bundle, whole or not at all; the same content gives the same bytes. Returns its id.
 
     manifest: the keys of bundle.json without format, versions, id and files. files: {name: bytes}.
@@ -109,7 +112,7 @@ def write(path, manifest, files):
     return manifest["id"]
 
 
-def encoded(value):
+def encoded(value: Any) -> bytes:
     """A record as the bytes that stand in a bundle."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -118,20 +121,20 @@ def _canonical(manifest):
     return json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
-def id_of(manifest):
+def id_of(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(_canonical({key: value for key, value in manifest.items() if key != "id"})).hexdigest()
 
 
 # Reading
 
 
-def read_manifest(path):
+def read_manifest(path: str | Path) -> dict[str, Any]:
     """The checked table of contents of the bundle at `path`. Raises UserError for a file that is no sound bundle."""
     with _opened(path) as archive:
         return _manifest_of(archive, path)
 
 
-def read(path):
+def read(path: str | Path) -> Iterator[tuple[str, Any]]:
     """Yields (name, content) of every file of the bundle at `path` but its table of contents, each checked.
 
     Content is the record for metrics.json and probe.json, text for train.log and readings.csv. Raises UserError at the first
@@ -186,7 +189,7 @@ def read(path):
             yield name, record
 
 
-def checked_record(content, where):
+def checked_record(content: bytes, where: str) -> Record:
     """The record of another machine's run in the bytes `content`. Raises UserError for none, and for one not to be believed."""
     # Seen before it is parsed, which takes seconds for so many.
     if content.count(b'"epoch"') > bounds.RECORD_EPOCHS:
@@ -213,7 +216,7 @@ def _checked_series(content, where):
     return text
 
 
-def require_device(record, listed, where):
+def require_device(record: Record, listed: dict[str, Any], where: str) -> None:
     """Raises UserError unless a record ran on the device that its bundle lists, chip and all: one device is one chip."""
     for key, own in (("backend", "backend"), ("accelerator", "accelerator"), ("chip", "name")):
         found = record["device"][own]
@@ -346,7 +349,7 @@ def _member(archive, path, name):
         ) from error
 
 
-def parsed(content, where):
+def parsed(content: bytes, where: str) -> Any:
     """JSON as this project writes it: no NaN, no number too large for a table, no half characters, no deep nesting."""
     containers = content.count(b"{") + content.count(b"[")
     if containers > bounds.JSON_CONTAINERS or content.count(b",") > bounds.JSON_VALUES:

@@ -6,9 +6,11 @@ two disagree, somebody changed one of them, and the record is refused. Who inven
 
 import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from trainoff import bounds, convergence, energy, windows
 from trainoff.errors import UserError, one_line
+from trainoff.shapes import Record
 
 # Figures may be computed by another version of Python, with another rounding of the last digits.
 RELATIVE = 1e-6
@@ -32,7 +34,7 @@ FIRST_YEAR = 2015
 AHEAD = timedelta(days=2)
 
 
-def check(record, where):
+def check(record: Record, where: str) -> None:
     """Raises UserError for a valid record that is too large, holds impossible numbers or times, or contradicts its epochs."""
     for key, words in _faults(record):
         raise UserError(
@@ -41,7 +43,7 @@ def check(record, where):
         )
 
 
-def require_few_keys(value, where):
+def require_few_keys(value: dict[str, Any] | list[Any], where: str) -> None:
     """Raises UserError for a value in which an object has more keys than any of a record; before a schema lists them all."""
     todo = [value]
     while todo:
@@ -124,7 +126,7 @@ def _times(record):
         yield "provenance.finished_at", "before started_at"
 
 
-def moment_of(text):
+def moment_of(text: str) -> datetime | None:
     """A time in a record as a datetime in UTC; None for none."""
     try:
         moment = datetime.fromisoformat(text)

@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainoff import axes, records
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
 from trainoff.privacy import private
+from trainoff.shapes import Entry, Record
 from trainoff.workflow import validity
 
 # Looked into without being asked, so it may be missing.
@@ -37,16 +40,16 @@ class Survey:
     devices: list
 
     @property
-    def paths(self):
+    def paths(self) -> list[str]:
         return list(self.manifests)
 
     @property
-    def probed(self):
+    def probed(self) -> bool:
         """Whether any bundle brings probes, to which this machine's own can be held."""
         return any(manifest["reference"] for manifest in self.manifests.values())
 
 
-def survey(places, devices, reference, origin_file):
+def survey(places: Iterable[str | Path], devices: list[Entry], reference: Entry, origin_file: str | Path) -> Survey:
     """The Survey of an experiment.
 
     places: its key `imports`. devices: its own entries. reference: the entry that they are compared with. origin_file: holds
@@ -69,7 +72,7 @@ def survey(places, devices, reference, origin_file):
     return Survey(manifests, names, all_devices(devices, manifests.values(), names))
 
 
-def require_one_chip(manifests):
+def require_one_chip(manifests: dict[str, dict[str, Any]]) -> None:
     """Raises UserError when bundles of one origin name two chips for one device; manifests: {path: table of contents}."""
     known = {}
     for path, manifest in manifests.items():
@@ -86,7 +89,7 @@ def require_one_chip(manifests):
                 )
 
 
-def find(places):
+def find(places: Iterable[str | Path]) -> list[str]:
     """Paths of the bundles that the key `imports` names, in order: zip files, and those in folders."""
     found = []
     for place in map(Path, places):
@@ -102,7 +105,9 @@ def find(places):
     return list(dict.fromkeys(found))
 
 
-def name_devices(taken, manifests, origin):
+def name_devices(
+    taken: Collection[str], manifests: Iterable[dict[str, Any]], origin: str
+) -> dict[tuple[str, str], str]:
     """{(origin, device): name here} of all devices in bundles; a name that is taken gets its origin: "cpu@1a2b3c4d".
 
     taken: names of this machine's devices; origin: of this folder, whose own bundles keep their names.
@@ -120,7 +125,9 @@ def name_devices(taken, manifests, origin):
     }
 
 
-def all_devices(own, manifests, names):
+def all_devices(
+    own: list[Entry], manifests: Iterable[dict[str, Any]], names: dict[tuple[str, str], str]
+) -> list[Entry]:
     """Entries of all devices: CPUs first, then by name, so that machines that merge the same runs get the same tables."""
     entries = {device["name"]: device for device in own}
     labels = {device["label"] for device in own}
@@ -141,12 +148,12 @@ def all_devices(own, manifests, names):
     return sorted(entries.values(), key=lambda device: (device["accelerator"] != "cpu", device["name"]))
 
 
-def own_script(manifest):
+def own_script(manifest: dict[str, Any]) -> bool:
     """Whether a bundle says that its runs were timed in a script of the user's own; its records have to say the same."""
     return "own_script" in manifest["experiment"]
 
 
-def settings_text(experiment, where="the experiment"):
+def settings_text(experiment: dict[str, Any], where: str = "the experiment") -> str:
     """What else than its axes a run depends on, as "dropout=0.4 epochs=4 …": runs that differ in it are other work.
 
     where: names what the settings are of, should they be no sound ones.
@@ -169,7 +176,7 @@ def settings_text(experiment, where="the experiment"):
     return text
 
 
-def unpack(paths, names, folder):
+def unpack(paths: Iterable[str], names: dict[tuple[str, str], str], folder: str | Path) -> None:
     """Checks the bundles at `paths` file by file and writes what they hold below `folder`, with an index of it.
 
     names: as name_devices gives. The same run in two bundles is taken once; raises UserError when the two differ.
@@ -229,7 +236,7 @@ def unpack(paths, names, folder):
     (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
-def require_settings(record, experiment, where):
+def require_settings(record: Record, experiment: dict[str, Any], where: str) -> None:
     """Raises UserError when a record was trained with other settings than the experiment that its bundle tells."""
     if record.get("own_script") != experiment.get("own_script"):
         raise UserError(
@@ -248,7 +255,7 @@ def require_settings(record, experiment, where):
             )
 
 
-def index_of(folder):
+def index_of(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     """What `unpack` wrote to `folder`: {"bundles": […], "runs": […], "probes": […]}, paths made whole."""
     index = json.loads(Path(folder, INDEX).read_text(encoding="utf-8"))
     for kind in ("runs", "probes"):
@@ -257,7 +264,9 @@ def index_of(folder):
     return index
 
 
-def combine(found, imported, origin, read):
+def combine(
+    found: Iterable[tuple[str, Record]], imported: str | Path, origin: str, read: Callable[[str], Record]
+) -> list[tuple[str, Record]]:
     """The runs of this machine and of bundles together, ordered by the runs' keys whatever the order of the files.
 
     found: [(path, record)] of this machine. imported: folder that `unpack` wrote. origin: of this folder, whose runs may
@@ -297,7 +306,7 @@ def _own_record(run, where, read, results):
     )
 
 
-def digest_of(record):
+def digest_of(record: Mapping[str, Any]) -> str:
     """What makes two records the same run: everything to the byte, but which epochs count, and what follows from that.
 
     A reader says which count. Names of people and places are scrubbed before, as in a bundle.
@@ -310,7 +319,7 @@ def digest_of(record):
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def require_same(digest, where, other_digest, other):
+def require_same(digest: str, where: str, other_digest: str, other: str) -> None:
     """Raises UserError when the same run stands in two places with different content."""
     if digest != other_digest:
         raise UserError(

@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, TextIO
 
 from trainoff import axes, records
 from trainoff.errors import one_line
 from trainoff.files import write_text
+from trainoff.shapes import Record
 
 # What a run's readings are called; those of the hardware have a group of their own, as sweep users know it.
 CONDITIONS = {
@@ -16,19 +20,19 @@ CONDITIONS = {
 }
 
 
-def name(record):
+def name(record: Record) -> str:
     """One run in a few words, the same for every tracker: "mobilenetv2 · batch 32 · 96 px · last layer · … · 1"."""
     run = record["run"]
     return " · ".join([*axes.words(run), str(run["replicate"])])
 
 
-def identity(record):
+def identity(record: Record) -> str:
     """16 hexadecimal digits: the same for the same run, another one when it was trained again."""
     facts = {**record["run"], "started_at": record["provenance"]["started_at"]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def settings(record):
+def settings(record: Record) -> dict[str, Any]:
     """The run's settings and what it ran on, flat: {"device": …, "batch_size": …, "hardware": …}."""
     device, host, software = record["device"], record["host"], record["software"]
     facts = {
@@ -44,7 +48,7 @@ def settings(record):
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def epochs(record):
+def epochs(record: Record) -> list[tuple[int, dict[str, float]]]:
     """[(epoch, {"loss": …, "images_per_second": …, "hardware/watts": …})], without what is unknown."""
     found = []
     for window in record["windows"]:
@@ -58,7 +62,7 @@ def epochs(record):
     return found
 
 
-def summary(record):
+def summary(record: Record) -> dict[str, float]:
     """What the run came to: {"images_per_second": …, "cold_start/first_step_seconds": …}, without what is unknown."""
     energy = {key: value for key, value in (record["energy"] or {}).items() if isinstance(value, (int, float))}
     return _known(
@@ -72,7 +76,13 @@ def summary(record):
     )
 
 
-def report(tracker, metrics, output, log_run, terminal):
+def report(
+    tracker: str,
+    metrics: Collection[str | Path],
+    output: str | Path,
+    log_run: Callable[[Record], str],
+    terminal: TextIO,
+) -> None:
     """Tells a tracker of all runs and writes what became of it to `output` (JSON).
 
     metrics: paths of the metrics files. log_run: called with each record, returns where the run went; raises whatever

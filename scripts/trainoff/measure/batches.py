@@ -2,11 +2,15 @@
 
 import queue
 import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 
-def training_batches(images, labels, batch_size, seed, flip=False):
+def training_batches(
+    images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, flip: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Endless batches: pass after pass over all images, each pass in a new order drawn from `seed`.
 
     images: uint8 (n, height, width, 3), may be memory-mapped; labels: (n,).
@@ -27,13 +31,15 @@ def training_batches(images, labels, batch_size, seed, flip=False):
         yield batch, labels[chosen]
 
 
-def validation_batches(images, labels, batch_size):
+def validation_batches(
+    images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """One pass over all images in their order; the last batch may be smaller."""
     for start in range(0, len(images), batch_size):
         yield images[start : start + batch_size], labels[start : start + batch_size]
 
 
-def ahead(batches, number):
+def ahead(batches: Iterable[Any], number: int) -> Iterator[Any]:
     """The batches of the iterable `batches`, up to `number` of them read ahead of time in a thread of their own.
 
     Hides the reading of a batch behind the computing on another. An error while reading is raised here. The thread ends

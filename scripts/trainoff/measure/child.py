@@ -26,6 +26,10 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from trainoff.shapes import Files, Run
 
 # Versions that decide what a run computes and how fast.
 DISTRIBUTIONS = [
@@ -48,7 +52,9 @@ PAUSE_SECONDS = 0.5
 DISK_FAULT = 74
 
 
-def main(spec_path, load_work):
+def main(
+    spec_path: str, load_work: Callable[[], Callable[[Run, Files, Any, Callable[[dict[str, Any]], None]], None]]
+) -> NoReturn:
     """Does the work that the file `spec_path` describes; every outcome ends in the journal.
 
     load_work: called once the device is started, gives the function that works: work(run, files, backend, report).
@@ -181,7 +187,7 @@ def _message(error):
     return f"{type(error).__name__}: {first_lines}"
 
 
-def end_with_supervisor():
+def end_with_supervisor() -> None:
     """From now on ends this process when the supervisor, which holds the other end of standard input, is gone."""
     threading.Thread(target=_end_at_end_of_input, daemon=True).start()
 

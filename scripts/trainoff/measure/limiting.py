@@ -8,13 +8,16 @@ trained     seconds, peak_memory_bytes: of this process, without a GPU's own mem
 import itertools
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from trainoff.measure import child, memory
+from trainoff.shapes import Files, Run
 
 
-def try_to_train(run, files, backend, report):
+def try_to_train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]], None]) -> None:
     """Trains a few steps on random inputs. run: see experiment.limit_trials, with a value on both axes; files: none."""
     from trainoff.measure import protocol
 

@@ -16,7 +16,7 @@ _WORDS = re.compile(
 )
 
 
-def peak_of_process():
+def peak_of_process() -> int | None:
     """The most memory, in bytes, that this process has had resident so far; None where the system does not say."""
     # Of this program alone: what getrusage gives on Linux begins with the memory of the process that started it.
     try:
@@ -30,7 +30,7 @@ def peak_of_process():
     return None
 
 
-def words_of_exhaustion(text):
+def words_of_exhaustion(text: str) -> str | None:
     """The part of `text` that says that memory ran out, or None."""
     found = _WORDS.search(text)
     return found and found.group()

@@ -8,7 +8,9 @@ zeus raises nothing where it has no meter, it returns empty values; here these a
 import contextlib
 import dataclasses
 import os
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from trainoff import devices, nvidia
 
@@ -49,7 +51,7 @@ class Meter:
         self.parts = parts
         self.needed = needed
 
-    def start(self):
+    def start(self) -> None:
         """Begins a window."""
         try:
             # zeus would import torch to synchronise; the caller has done so.
@@ -57,7 +59,7 @@ class Meter:
         except Exception as error:  # a broken meter must not end a training
             print(f"The energy counter failed at the start of a window: {error!r}")
 
-    def stop(self, seconds, training=True):
+    def stop(self, seconds: float, training: bool = True) -> tuple[float | None, str | None]:
         """(joules, None) of the window that ends, which took `seconds`; (None, reason) where there is no such figure.
 
         training: a part of the device that training uses must have drawn something; an idle one need not.
@@ -77,19 +79,21 @@ class NoMeter:
     def __init__(self, reason):
         self.reason = reason
 
-    def start(self):
+    def start(self) -> None:
         pass
 
-    def stop(self, seconds, training=True):
+    def stop(self, seconds: float, training: bool = True) -> tuple[None, str]:
         return None, self.reason
 
 
-def facts(meter):
+def facts(meter: Meter | NoMeter) -> dict[str, str | None]:
     """{"source", "scope"} of a meter; None where there is none."""
     return {"source": meter.kind and meter.kind.source, "scope": meter.kind and meter.kind.scope}
 
 
-def judged(parts, seconds, kind, needed=()):
+def judged(
+    parts: dict[str, float], seconds: float, kind: Kind, needed: Collection[str] = ()
+) -> tuple[float | None, str | None]:
     """(joules, None) of a counter's reading over a window, or (None, reason in a sentence) where it cannot be one.
 
     parts: {part: joules} in what it covers, unknown ones left out. seconds: length of the window. kind: Kind. needed:
@@ -122,7 +126,7 @@ def judged(parts, seconds, kind, needed=()):
     return joules, None
 
 
-def absent(accelerator):
+def absent(accelerator: str) -> str | None:
     """Why this machine cannot have a counter for such a device, in a sentence; None where it may have one."""
     if accelerator != "cpu" or devices.is_apple_silicon():
         return None
@@ -143,7 +147,7 @@ def absent(accelerator):
     return None
 
 
-def package_zones(folder):
+def package_zones(folder: Path) -> list[Path]:
     """RAPL zones that are a processor package, in the order of their numbers.
 
     `psys` is a zone of the same rank that holds the package again, so adding up all zones would count it twice.
@@ -153,7 +157,7 @@ def package_zones(folder):
     return [path for path in zones if (path / "name").read_text().strip().startswith("package")]
 
 
-def open_meter(accelerator):
+def open_meter(accelerator: str) -> Meter | NoMeter:
     """The Meter of the device that this process may use, or a NoMeter that knows why there is none.
 
     The process must run under the variables of devices.environment, by which it sees one GPU alone, or none.
@@ -237,7 +241,7 @@ def _apple_meter(accelerator):
     return Meter(monitor, IOREPORT, lambda found: apple_parts(found.soc_energy), needed)
 
 
-def apple_parts(measurement):
+def apple_parts(measurement: Any) -> dict[str, float]:
     """{part: joules} of zeus' Apple measurement, whose fields are millijoules; fields that the chip lacks are left out."""
     values = {name: getattr(measurement, name, None) for name in APPLE_PARTS}
     return {

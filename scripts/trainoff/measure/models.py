@@ -4,14 +4,18 @@ Keras is imported inside the functions, since importing it takes seconds and mus
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+
+from trainoff.shapes import Location
 
 # Training images on which the batch-norm statistics of random weights are calibrated.
 CALIBRATION_IMAGES = 256
 
 
-def build_base(architecture, img_dim, weights=None):
+def build_base(architecture: dict[str, Any], img_dim: int, weights: Location | None = None) -> Any:
     """The keras.applications network without its classifier, weights as Keras initialises them.
 
     architecture: an entry of catalog/models.yaml. weights: path of the file that `save` wrote and that will be loaded, None
@@ -52,18 +56,18 @@ def _normalizes_by(deviation, base, weights):
 
 
 def build(
-    architecture,
-    shape,
-    dtype,
-    classes,
-    dropout,
-    trainable,
-    batch_norm_momentum,
-    seed,
-    weights=None,
-    random_layers=True,
-    say=None,
-):
+    architecture: dict[str, Any],
+    shape: tuple[int, ...],
+    dtype: str,
+    classes: int,
+    dropout: float | None,
+    trainable: bool,
+    batch_norm_momentum: float | None,
+    seed: int,
+    weights: Location | None = None,
+    random_layers: bool = True,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Any, Any]:
     """The whole model: inputs (batch, *shape) of `dtype` in, logits (batch, classes) out. Returns model, base.
 
     Images are uint8 pixels (img_dim, img_dim, 3). The scaling of the pixels is part of the model, so that every device
@@ -114,7 +118,7 @@ def _build_own(architecture, shape, dtype, classes, trainable, weights, random_l
     return model, base
 
 
-def describe(model, architecture):
+def describe(model: Any, architecture: dict[str, Any]) -> dict[str, int]:
     """Facts about a built model: parameters, trainable_parameters, flops_per_image (forward; see `flops_per_image`)."""
     from trainoff.measure import own
 
@@ -126,7 +130,7 @@ def describe(model, architecture):
     }
 
 
-def flops_per_image(model):
+def flops_per_image(model: Any) -> int:
     """Floating-point operations of one forward pass of one image: two for each multiply-add of its convolutions and dense
     layers, as the papers count them (there often as multiply-adds, which are half); all else is small beside them.
     """
@@ -149,7 +153,7 @@ def _leaf_layers(model):
             yield layer
 
 
-def randomise(base, seed):
+def randomise(base: Any, seed: int) -> None:
     """Gives every kernel of `base` Glorot-uniform values drawn by NumPy: the same on every backend and machine."""
     generator = np.random.default_rng(seed)
     for variable in base.trainable_variables:
@@ -157,7 +161,7 @@ def randomise(base, seed):
             variable.assign(_glorot_uniform(generator, variable.shape))
 
 
-def calibrate(base, architecture, images):
+def calibrate(base: Any, architecture: dict[str, Any], images: np.ndarray) -> None:
     """Sets the batch-norm statistics of `base` to those of `images`, uint8 (n, img_dim, img_dim, 3).
 
     Without it the features of a random network are nearly the same for every image, and its last layer cannot learn.
@@ -176,13 +180,13 @@ def _batch_norm_layers(base):
     return [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-def save(base, path):
+def save(base: Any, path: Location) -> None:
     """Writes the weights of `base` as an .npz file without pickles, keyed by position and name."""
     with open(path, "wb") as file:
         np.savez(file, **{_key(i, v): np.asarray(v) for i, v in enumerate(base.weights)})
 
 
-def load(base, path):
+def load(base: Any, path: Location) -> None:
     """Loads what `save` wrote into the same architecture."""
     with np.load(path, allow_pickle=False) as arrays:
         base.set_weights([arrays[_key(i, v)] for i, v in enumerate(base.weights)])

@@ -14,7 +14,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +35,9 @@ WHAT_A_FUNCTION_IS = (
 )
 
 
-def build(architecture, shape, classes, say=None):
+def build(
+    architecture: dict[str, str], shape: tuple[int, ...], classes: int, say: Callable[[str], None] | None = None
+) -> tuple[Any, list[Any] | None]:
     """(model, head): the user's own model, and the layers that train when only the last layer does.
 
     architecture: {"function": "file.py:name"} or {"file": "saved.keras"}, see trainoff.own_code. shape: of one input, without
@@ -46,7 +50,7 @@ def build(architecture, shape, classes, say=None):
         return _made(architecture["function"], shape, classes)
 
 
-def connect(architecture, model, inputs, classes):
+def connect(architecture: dict[str, str], model: Any, inputs: Any, classes: int) -> Any:
     """The model's outputs for Keras' symbolic `inputs`, float32 (batch, classes). Raises UserError when it does not fit them."""
     import keras
 
@@ -72,7 +76,7 @@ def connect(architecture, model, inputs, classes):
     return keras.ops.cast(outputs, "float32")
 
 
-def freeze_all_but(head, architecture, model):
+def freeze_all_but(head: list[Any] | None, architecture: dict[str, str], model: Any) -> None:
     """Leaves only the layers `head` to train; None for the last layer that has weights."""
     layers = model._flatten_layers(include_self=False)
     leaves = [layer for layer in layers if not list(layer._flatten_layers(include_self=False))]
@@ -92,7 +96,7 @@ def freeze_all_but(head, architecture, model):
         variable.trainable = id(variable) in kept
 
 
-def set_dropout(model, rate):
+def set_dropout(model: Any, rate: float) -> None:
     """Gives every layer of the model that drops inputs at random the rate `rate`."""
     for layer in model._flatten_layers():
         for attribute in ("rate", "dropout", "recurrent_dropout"):
@@ -101,13 +105,13 @@ def set_dropout(model, rate):
                 setattr(layer, attribute, rate)
 
 
-def set_precision(model, policy):
+def set_precision(model: Any, policy: Any) -> None:
     """Gives every layer of a saved model the dtype policy of the run, in place of the one that it was saved with."""
     for layer in model._flatten_layers():
         layer.dtype_policy = policy
 
 
-def check_outputs(architecture, outputs):
+def check_outputs(architecture: dict[str, str], outputs: Any) -> None:
     """Raises UserError when `outputs`, (n, classes), of the untrained model for real inputs are no logits."""
     name = name_of(architecture)
     outputs = np.asarray(outputs)
@@ -123,13 +127,13 @@ def check_outputs(architecture, outputs):
         )
 
 
-def save(model, path):
+def save(model: Any, path: str | Path) -> None:
     """Writes the weights of the model as an .npz file without pickles, keyed by position and name."""
     with open(path, "wb") as file:
         np.savez(file, **{_key(i, weight): np.asarray(weight) for i, weight in enumerate(model.weights)})
 
 
-def load(architecture, model, path):
+def load(architecture: dict[str, str], model: Any, path: str | Path) -> None:
     """Loads what `save` wrote. Raises UserError where the model is another one than when its weights were prepared."""
     with np.load(path, allow_pickle=False) as arrays:
         stored = {key: arrays[key] for key in arrays.files}
@@ -145,7 +149,7 @@ def load(architecture, model, path):
     model.set_weights([stored[key] for key in wanted])
 
 
-def digest(model, sha256):
+def digest(model: Any, sha256: str) -> str:
     """SHA-256 of the model's weights up to rounding, and of what made them: equal means the same start on any machine.
 
     sha256: of the meaning of the user's file. Each weight counts with its sum under random signs, over the root of its size.
@@ -162,7 +166,7 @@ def _key(position, weight):
     return f"{position:04d}/{weight.name}"
 
 
-def operations(model):
+def operations(model: Any) -> int:
     """Floating-point operations of one forward pass of one input, as models.flops_per_image counts them."""
     return sum(
         2 * positions(layer, *shapes) * math.prod(variable.shape)
@@ -172,7 +176,7 @@ def operations(model):
     )
 
 
-def calls(model):
+def calls(model: Any) -> list[tuple[Any, tuple[int, ...], tuple[int, ...]]]:
     """[(layer, shape of its input, shape of its output)] of one forward pass of one input.
 
     Of layers without layers of their own, and of recurrent layers as a whole.
@@ -211,7 +215,7 @@ def _counts_whole(layer):
     return isinstance(layer, keras.layers.RNN) or not list(layer._flatten_layers(include_self=False))
 
 
-def positions(layer, inputs, outputs):
+def positions(layer: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
     """At how many places the kernels of a layer are applied to one input. inputs, outputs: shapes with the batch in front."""
     import keras
 
@@ -229,7 +233,7 @@ def positions(layer, inputs, outputs):
     return math.prod((inputs if transposed else outputs)[1:-1])
 
 
-def name_of(architecture):
+def name_of(architecture: dict[str, str]) -> str:
     """What the user calls the model's source: "my_net.py:build" or "my.keras"."""
     return architecture.get("function") or architecture["file"]
 

@@ -10,18 +10,21 @@ losses      losses: of training steps on one batch again and again, each before 
 import itertools
 import math
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from trainoff.measure import child
 from trainoff.measure.batches import training_batches
+from trainoff.shapes import Files, Run
 
 # In float16 Keras multiplies the loss by 32768 at first and skips steps, halving it each time, until no gradient
 # overflows. A probe has too few steps for that: nothing would be learnt in them on any device.
 LOSS_SCALE = 128.0
 
 
-def probe(run, files, backend, report):
+def probe(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]], None]) -> None:
     """Computes outputs and first losses of one model on one device and reports them.
 
     run: see `probe_of` in rules/parity.smk. files: paths: train_images, train_labels, validation_images, weights.

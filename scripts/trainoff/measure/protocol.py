@@ -7,7 +7,9 @@ whatever else stands outside. Read it from `train` downwards.
 import functools
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +18,7 @@ from trainoff import convergence
 from trainoff.devices import DeviceUnavailable
 from trainoff.measure import memory, meters, models
 from trainoff.measure.batches import training_batches, validation_batches
+from trainoff.shapes import Files, Run
 
 # Of a run that is measured for minutes: as many as a record may hold.
 MOST_EPOCHS = 100_000
@@ -25,7 +28,7 @@ class Diverged(Exception):
     """The training loss is no longer a number."""
 
 
-def train(run, files, backend, report):
+def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]], None]) -> None:
     """Trains as `run` says and reports what happens as it happens.
 
     run: what Snakemake passes as params.run (see `run_of` in rules/finished.smk).
@@ -80,17 +83,17 @@ def train(run, files, backend, report):
     )
 
 
-def kind_of_inputs(samples):
+def kind_of_inputs(samples: np.ndarray) -> tuple[tuple[int, ...], str]:
     """(shape of one of `samples`, name of their type): of images (img_dim, img_dim, 3) and uint8."""
     return tuple(samples.shape[1:]), samples.dtype.name
 
 
-def memory_used(model, backend):
+def memory_used(model: keras.Model, backend: Any) -> dict[str, int | None]:
     """{"peak_bytes", "peak_device_bytes"} of this process so far; None for what the system or the framework does not count."""
     return {"peak_bytes": memory.peak_of_process(), "peak_device_bytes": backend.peak_memory(model)}
 
 
-def prepare(run, weights, backend, shape, dtype):
+def prepare(run: Run, weights: str | None, backend: Any, shape: tuple[int, ...], dtype: str) -> keras.Model:
     """The model on its device, ready for its first step.
 
     weights: path, None for Keras' own. shape, dtype: of one input, as kind_of_inputs gives them. For the rest see `train`.
@@ -134,17 +137,17 @@ class Windows(keras.callbacks.Callback):
         self.meter = meter
         self.report = report
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.began = time.perf_counter()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.backend.synchronize(self.model)
         self.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         # Counters are read around the clock, so that reading them is not timed.
         self.meter.start()
         self.started = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.backend.synchronize(self.model)
         seconds = time.perf_counter() - self.started
         joules, energy_reason = self.meter.stop(seconds)
@@ -189,7 +192,7 @@ class Windows(keras.callbacks.Callback):
         return validate(self.model, feed, labels, self.run["classes"], self.run["batch_size"])
 
 
-def validate(model, feed, labels, classes, batch_size):
+def validate(model: keras.Model, feed: Any, labels: np.ndarray, classes: int, batch_size: int) -> dict[str, float]:
     """{"loss", "accuracy"} of a compiled model over one pass, with "balanced_accuracy" where the classes of `labels` are uneven.
 
     feed: what Keras takes, over all validation samples in their order; labels: theirs, int (n,), of `classes`.

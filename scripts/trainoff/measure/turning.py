@@ -13,8 +13,11 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from trainoff.measure import child
+from trainoff.shapes import Files, Run
 
 # A slice is at least so many steps.
 MIN_STEPS = 3
@@ -28,7 +31,7 @@ class Stopped(Exception):
     """The supervisor has seen enough."""
 
 
-def train(run, files, backend, report):
+def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]], None]) -> None:
     """Trains as trainoff.measure.protocol.train does up to its first step, then slice by slice as it is told.
 
     Reports `ready` with the seconds of a step and the steps of a slice, then one `slice` each; see `Slices`.
@@ -88,7 +91,7 @@ def train(run, files, backend, report):
     class Slices(keras.callbacks.Callback):
         """Makes every epoch a slice: waits for an order before it, measures it, and answers."""
 
-        def on_epoch_begin(self, epoch, logs=None):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             backend.synchronize(self.model)
             waited, cpu = time.perf_counter(), time.process_time()
             self.order = channel.next_order()
@@ -101,7 +104,7 @@ def train(run, files, backend, report):
                 raise Stopped
             self.started = time.perf_counter()
 
-        def on_epoch_end(self, epoch, logs=None):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             backend.synchronize(self.model)
             seconds = time.perf_counter() - self.started
             report(
@@ -125,7 +128,7 @@ def train(run, files, backend, report):
         fit(steps, ENDLESS, [Slices()])
 
 
-def seconds_of_step(timed, enough_seconds):
+def seconds_of_step(timed: Callable[[int], float], enough_seconds: float) -> float:
     """Seconds of a training step. timed: trains so many steps and returns the seconds that took, what a start costs included."""
     steps, seconds = CALIBRATION_STEPS, timed(CALIBRATION_STEPS)
     while True:
@@ -144,11 +147,11 @@ class Channel:
         self._orders = open(orders, encoding="ascii")  # noqa: SIM115 - open until the process ends
         self._answers = os.open(answers, os.O_WRONLY)
 
-    def next_order(self):
+    def next_order(self) -> str:
         """Waits for a line; the end of the pipe is the end of the turns."""
         return self._orders.readline().strip() or "stop"
 
-    def answer(self, value):
+    def answer(self, value: dict[str, Any]) -> None:
         os.write(self._answers, f"{json.dumps(value)}\n".encode("ascii"))
 
 

@@ -4,12 +4,14 @@ import itertools
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 from trainoff import axes, devices, records, windows
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
 from trainoff.packages import installed_version
 from trainoff.privacy import private
+from trainoff.shapes import Configuration, Window
 
 NO_ENERGY = "The timer of an own script reads no energy."
 PACKAGES = ("tensorflow", "torch", "jax", "keras", "numpy")
@@ -18,7 +20,15 @@ LONGEST_LABEL = 60
 ORIGIN = ".origin"
 
 
-def check_words(work, batch_size, samples_per_epoch, device, label, model, warm_up_epochs):
+def check_words(
+    work: str,
+    batch_size: int,
+    samples_per_epoch: int | None,
+    device: str | None,
+    label: str | None,
+    model: str | None,
+    warm_up_epochs: int,
+) -> None:
     """Raises UserError for what a Timer cannot be given."""
     for name, value in {"work": work, "device": device, "label": label, "model": model}.items():
         if value is None and name != "work":
@@ -41,12 +51,19 @@ def check_words(work, batch_size, samples_per_epoch, device, label, model, warm_
             raise UserError(f"Timer: {name}: {one_line(repr(value), 60)}. Expected a whole number from {least}.")
 
 
-def plain_name(text, between):
+def plain_name(text: str, between: str) -> str:
     """A name of small letters, digits and `between`, as paths take it: "ResNet 50 v2" → "resnet_50_v2"."""
     return re.sub("[^a-z0-9]+", between, text.lower()).strip(between)[:100] or "model"
 
 
-def write(folder, work, run, facts, listed, times):
+def write(
+    folder: str | Path,
+    work: str,
+    run: Configuration,
+    facts: dict[str, Any],
+    listed: list[Window],
+    times: tuple[str, str],
+) -> Path:
     """Writes the bundle of one training into `folder` and returns its path.
 
     work: what is trained, in the user's words. run: the axes. facts: {"name", "label", "device", "memory"} of what trained.

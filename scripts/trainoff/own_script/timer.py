@@ -6,6 +6,7 @@ Each epoch is a window, as in trainoff.measure.protocol: synchronize, clock, tra
 import math
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,7 +42,7 @@ class Timer(keras.callbacks.Callback):
         self.warm_up_epochs = warm_up_epochs
         self._started = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         framework = keras.backend.backend()
         if framework not in FRAMEWORKS:
             raise UserError(f"Timer: Keras computes with {framework}. Expected one of {', '.join(FRAMEWORKS)}.")
@@ -56,17 +57,17 @@ class Timer(keras.callbacks.Callback):
         self._windows = []
         self._begun = _now()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._backend.synchronize(self.model)
         self._seconds = None
         self._started_at = _now()
         self._started = time.perf_counter()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         # Validation of an epoch, or an evaluation between epochs, which is not timed anyway.
         self._stop()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._stop()
         logs = logs or {}
         accuracy = next((name for name in logs if name.endswith(("accuracy", "acc")) and name[:4] != "val_"), None)
@@ -86,7 +87,7 @@ class Timer(keras.callbacks.Callback):
             }
         )
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if not self._windows:
             return
         path = packing.write(self.folder, self.work, self._run(), self._facts(), self._windows, (self._begun, _now()))

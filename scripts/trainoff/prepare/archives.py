@@ -9,6 +9,7 @@ import os
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from trainoff import bounds
 from trainoff.errors import UserError, one_line
@@ -27,7 +28,7 @@ SPECIAL = {
 PADDING = 512
 
 
-def extract(path, wanted, folder):
+def extract(path: str | Path, wanted: dict[str, int], folder: str | Path) -> dict[str, str]:
     """Writes members of the .tar.gz at `path` to files in `folder`; returns {path in the archive: name of its file there}.
 
     wanted: {path in the archive: bytes that it may have at most}; those that are not there are left out.
@@ -66,7 +67,7 @@ class _Counted:
     def __init__(self, stream, path):
         self._stream, self._path, self._read = stream, path, 0
 
-    def read(self, size):
+    def read(self, size: int) -> bytes:
         """Exactly `size` bytes; raises EOFError when there are fewer."""
         self._read += size
         if self._read > bounds.ARCHIVE_UNPACKED_BYTES:
@@ -76,13 +77,13 @@ class _Counted:
             raise EOFError("it ends in the middle of a member")
         return data
 
-    def copy(self, size, file):
+    def copy(self, size: int, file: BinaryIO) -> None:
         while size:
             data = self.read(min(size, bounds.MIB))
             file.write(data)
             size -= len(data)
 
-    def skip(self, size):
+    def skip(self, size: int) -> None:
         with open(os.devnull, "wb") as nowhere:
             self.copy(size, nowhere)
 

@@ -7,7 +7,10 @@ unpickled.
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +34,13 @@ class Member:
     fortran: bool
 
     @property
-    def feed(self):
+    def feed(self) -> np.dtype:
         """The type that it is prepared as."""
         kind = self.dtype.kind
         return np.dtype(FEED["u1"] if self.dtype.str[1:] == "u1" else FEED[kind])
 
 
-def members(path):
+def members(path: str | Path) -> dict[str, Member]:
     """{name: Member} of the four arrays in the file, from their headers. Raises UserError for what is not as it should be."""
     try:
         with zipfile.ZipFile(path) as file:
@@ -139,7 +142,7 @@ def _check_shapes(found, path):
         )
 
 
-def labels(path):
+def labels(path: str | Path) -> tuple[dict[str, np.ndarray], int]:
     """{split: labels int32 (n,)} and the number of classes, one more than the largest label. Raises UserError for bad labels."""
     found = members(path)
     read = {
@@ -173,7 +176,7 @@ def labels(path):
     return {split: values.astype(np.int32) for split, values in read.items()}, classes
 
 
-def chunks(path, member, tick=lambda number: None):
+def chunks(path: str | Path, member: Member, tick: Callable[[int], Any] = lambda number: None) -> Iterator[np.ndarray]:
     """The array's rows in pieces of some megabytes, as stored. tick: called with the number of rows of each.
 
     An array in Fortran's order is read whole, as its rows lie apart.
@@ -196,7 +199,9 @@ def chunks(path, member, tick=lambda number: None):
         raise _unreadable(path, error) from error
 
 
-def converted(path, member, name, tick=lambda number: None):
+def converted(
+    path: str | Path, member: Member, name: str, tick: Callable[[int], Any] = lambda number: None
+) -> Iterator[np.ndarray]:
     """The array's rows in pieces, as the type they are fed as. Raises UserError for what is not finite or does not fit."""
     start, feed = 0, member.feed
     for piece in chunks(path, member, tick):
@@ -215,7 +220,9 @@ def converted(path, member, name, tick=lambda number: None):
         start += len(piece)
 
 
-def load(path, staging, bar):
+def load(
+    path: str | Path, staging: str | Path, bar: Callable[..., Any]
+) -> tuple[dict[str, tuple[np.memmap, np.ndarray]], list[str]]:
     """({split: (samples, labels)}, class names) of the file. samples: (n, …) of a type in FEED, not in memory; labels: int32.
 
     staging: a folder for as many bytes. bar: makes a progress bar, as tqdm does.

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class Cifar:
     member_bytes: int
 
     @property
-    def record_bytes(self):
+    def record_bytes(self) -> int:
         return len(self.labels) + PIXELS
 
 
@@ -75,7 +77,7 @@ DIGITS_VALIDATION_IMAGES = 360
 ROWS_AT_ONCE = 1024
 
 
-def load_digits():
+def load_digits() -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """{"train": (images, labels), "validation": (images, labels)}, class names.
 
     images: uint8 (n, 8, 8, 3), grey in three equal channels; labels: int32 (n,) from 0 to 9.
@@ -91,17 +93,23 @@ def load_digits():
     return splits, [str(digit) for digit in range(10)]
 
 
-def load_cifar10(archive, expected_sha256=None):
+def load_cifar10(
+    archive: str | Path, expected_sha256: str | None = None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """As load_cifar; labels from 0 to 9."""
     return load_cifar(CIFAR10, "label", archive, expected_sha256)
 
 
-def load_cifar100(archive, label="fine", expected_sha256=None):
+def load_cifar100(
+    archive: str | Path, label: str = "fine", expected_sha256: str | None = None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """As load_cifar; labels from 0 to 99 (label "fine") or to 19 ("coarse")."""
     return load_cifar(CIFAR100, label, archive, expected_sha256)
 
 
-def load_cifar(kind, label, archive, expected_sha256=None):
+def load_cifar(
+    kind: Cifar, label: str, archive: str | Path, expected_sha256: str | None = None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """{"train": (images, labels), "validation": (images, labels)}, class names, from a binary .tar.gz of CIFAR.
 
     kind: a Cifar; label: one of its labels. images: uint8 (n, 32, 32, 3); labels: int32 (n,). The split is the publisher's.
@@ -179,7 +187,7 @@ def _records(path, where, kind, label):
     return records[:, len(kind.labels) :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
 
-def balanced_subset(labels, count, class_names, split):
+def balanced_subset(labels: np.ndarray, count: int | None, class_names: Sequence[str], split: str) -> np.ndarray:
     """Indices of `count` images, the first of each class in equal numbers, in file order; all of them if `count` is None.
 
     A larger subset holds every smaller one. Raises UserError when a class has too few images.
@@ -200,7 +208,7 @@ def balanced_subset(labels, count, class_names, split):
     return np.sort(np.concatenate([by_class[start : start + per_class] for start in starts]))
 
 
-def identity(splits):
+def identity(splits: Mapping[str, tuple[Any, np.ndarray]]) -> str:
     """SHA-256 over all pixels and labels of both splits before resizing: equal means the same images, on any machine."""
     digest = hashlib.sha256()
     for split in sorted(splits):

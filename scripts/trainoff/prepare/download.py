@@ -4,6 +4,7 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 import pooch
 import requests
@@ -15,7 +16,9 @@ from trainoff.files import whole
 ATTEMPTS = 3
 
 
-def download(url, output, known_hash, size, terminal, otherwise):
+def download(
+    url: str, output: str | Path, known_hash: str | None, size: int | None, terminal: TextIO, otherwise: str
+) -> None:
     """Writes what lies at `url` to `output`, with a progress bar on `terminal`; tries ATTEMPTS times.
 
     known_hash: what it must be, "sha256:…" or "md5:…", or None; size: bytes it must have, or None. otherwise: what else the user

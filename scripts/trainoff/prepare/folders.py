@@ -12,13 +12,16 @@ import stat
 import tempfile
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trainoff import bounds
 from trainoff.errors import UserError, one_line
+from trainoff.files import Hashes
 from trainoff.prepare.parallel import in_order, in_processes
 
 TRAIN = "train"
@@ -48,7 +51,7 @@ class Index:
     sha256: str
 
 
-def index(folder, hashes, workers):
+def index(folder: str | Path, hashes: Hashes, workers: int) -> Index:
     """The Index of a folder of images. hashes: a files.Hashes, so that only new files are read; workers: threads that read.
 
     Hidden files and folders are left out. Raises UserError for a folder that is not laid out as LAYOUT says.
@@ -161,7 +164,9 @@ class Rows:
     bad: list[tuple[str, str]]
 
 
-def decode(files, img_dim, fit, workers, staging, tick):
+def decode(
+    files: list[File], img_dim: int, fit: str, workers: int, staging: str | Path, tick: Callable[[], Any]
+) -> Rows:
     """The Rows of all files that are images. staging: a folder for as many bytes; tick: called once per file."""
     one = functools.partial(_decoded, img_dim=img_dim, fit=fit)
     store = tempfile.TemporaryFile(dir=staging)  # noqa: SIM115 (the array keeps it open)
@@ -195,7 +200,17 @@ def _decoded(path, img_dim, fit):
     return pixels.digest(image), pixels.square(image, img_dim, fit).tobytes()
 
 
-def load(found, folder, img_dim, fit, on_bad_image, validation_fraction, workers, staging, tick=lambda: None):
+def load(
+    found: Index,
+    folder: str | Path,
+    img_dim: int,
+    fit: str,
+    on_bad_image: str,
+    validation_fraction: float | None,
+    workers: int,
+    staging: str | Path,
+    tick: Callable[[], Any] = lambda: None,
+) -> tuple[dict[str, tuple[Any, np.ndarray]], dict[str, int]]:
     """({split: (images, labels)}, notes) of an Index. images: uint8 (n, img_dim, img_dim, 3), not in memory.
 
     folder: of the index, for messages. on_bad_image: "skip" or "stop". validation_fraction: of each class, where the folder
@@ -245,12 +260,12 @@ class Chosen:
             return Chosen(self.array, self.order[places], self.digests)
         return self.array[self.order[places]]
 
-    def content(self):
+    def content(self) -> bytes:
         """The rows' digests, in their order, as bytes."""
         return b"".join(self.digests[place] for place in self.order)
 
 
-def content_split(digests, labels, fraction):
+def content_split(digests: Sequence[bytes], labels: np.ndarray, fraction: float) -> np.ndarray:
     """Which images validate, bool (n,): about `fraction` of each class, at least one of two, chosen by their content.
 
     Equal images are all on one side, in whatever classes they are.
@@ -268,7 +283,7 @@ def content_split(digests, labels, fraction):
     return np.array([digest in chosen for digest in digests], bool)
 
 
-def bad_images(bad, folder):
+def bad_images(bad: list[tuple[str, str]], folder: str | Path) -> str:
     """A sentence about files that are no images: how many, the first few and what is wrong with each."""
     named = "; ".join(f"{one_line(os.path.relpath(path, folder), most=80)} {why}" for path, why in bad[:NAMED])
     more = f"; and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""

@@ -8,6 +8,8 @@ import math
 import os
 import shutil
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,7 +24,7 @@ NUMBERS = {h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM}  # of enumerations o
 KERAS_MEMBER = "model.weights.h5"
 
 
-def structure(path, shown=None):
+def structure(path: str | Path, shown: str | Path | None = None) -> dict[str, Any]:
     """What the file at `path` holds, without reading content: a dict of
 
     arrays: {name: [shape, type, declared bytes]}; names: {group: name of the layer that Keras 3 says it is};
@@ -42,7 +44,7 @@ def structure(path, shown=None):
         return {"arrays": arrays, "names": names, "order": [name for name in _order(file) if name in arrays]}
 
 
-def extract(path, names, output, shown):
+def extract(path: str | Path, names: list[str], output: str | Path, shown: str | Path) -> None:
     """Writes the named arrays of the file at `path` to `output`, an .npz whose keys are their places in `names`.
 
     shown: the path in messages.
@@ -60,7 +62,7 @@ def extract(path, names, output, shown):
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def unpack_keras(path, output):
+def unpack_keras(path: str | Path, output: str | Path) -> bool:
     """Writes the weights of the .keras file (a zip) at `path` to `output`; returns whether there were any."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -2,14 +2,16 @@
 
 import collections
 import itertools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 AHEAD_PER_WORKER = 4
 # Starting processes takes about a second; threads have done fewer items before that.
 WORTH_PROCESSES = 500
 
 
-def in_order(function, items, workers, at_once=1):
+def in_order(function: Callable[[Any], Any], items: Sequence[Any], workers: int, at_once: int = 1) -> Iterator[Any]:
     """Yields function(item) for every item of a sequence, in order, computed by threads; an error is raised where it belongs.
 
     For work that leaves Python's lock for long: hashing and reading large files, resizing many images at a time. at_once: how
@@ -36,7 +38,7 @@ def in_order(function, items, workers, at_once=1):
                 future.cancel()
 
 
-def in_processes(function, items, workers):
+def in_processes(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
     """The same by processes, for many small items, most of whose time is Python's own: threads would wait for its lock.
 
     function, items and results are handed over by pickling.

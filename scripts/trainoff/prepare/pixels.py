@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -18,7 +19,7 @@ class BadImage(Exception):
     """A file that gives no image. The message says why, without the file's name."""
 
 
-def read(path):
+def read(path: str | Path) -> Image.Image:
     """The image in the file as a Pillow image in RGB, upright as its EXIF orientation says; of an animation the first frame.
 
     Transparency is dropped. 16-bit gray is scaled to 8 bits. Raises BadImage for a file that is none of FORMATS, is damaged,
@@ -45,12 +46,12 @@ def read(path):
         raise BadImage(f"cannot be decoded ({one_line(error, most=100)})") from error
 
 
-def digest(image):
+def digest(image: Image.Image) -> bytes:
     """SHA-256 (bytes) of an RGB image's size and pixels: equal for the same image in files of other formats or names."""
     return hashlib.sha256(b"%d %d " % image.size + image.tobytes()).digest()
 
 
-def square(image, img_dim, fit):
+def square(image: Image.Image, img_dim: int, fit: str) -> Image.Image:
     """The image at img_dim × img_dim pixels, scaled bilinearly with every source pixel weighted in. fit: one of FITS."""
     if fit == "crop":
         side = min(image.size)

@@ -1,6 +1,9 @@
 """What a dataset is, told at the start of a sweep: how many classes it has and what identifies its data."""
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from trainoff.files import Hashes
 
 # Classes of the datasets that do not depend on files of the user's own.
 PUBLISHED = {"digits": 10, "cifar10": 10}
@@ -22,7 +25,7 @@ class Survey:
     inputs: dict = field(default_factory=dict)
 
 
-def survey(dataset, hashes, workers):
+def survey(dataset: dict[str, Any], hashes: Hashes, workers: int) -> Survey:
     """The Survey of an experiment's key `dataset`. hashes: a files.Hashes; workers: threads that read.
 
     Raises UserError for files that cannot be trained on, as far as names, sizes and labels tell.

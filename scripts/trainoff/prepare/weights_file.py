@@ -6,8 +6,10 @@ it is a part of, or of one that goes on from it. What a file is shows in its byt
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,7 +25,7 @@ FORMATS = "an .h5, .weights.h5 or .keras file that Keras saved"
 FOREIGN = {b"\x80": "a pickle, as PyTorch saved models once", b"<": "a web page"}
 
 
-def load(network, path):
+def load(network: Any, path: str | Path) -> None:
     """Gives the Keras model `network` the weights in the file at `path`. Raises UserError when they do not fit."""
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
         template, variables = Path(folder, "template.weights.h5"), _variables(network)
@@ -56,7 +58,9 @@ class WantedByKeras:
     layers: dict
 
 
-def read(path, folder, network, wanted, under_keras_names):
+def read(
+    path: str | Path, folder: str | Path, network: str, wanted: Wanted, under_keras_names: Callable[[], WantedByKeras]
+) -> tuple[WantedByKeras | None, Path]:
     """Writes the arrays in the file at `path` that a network wants to an .npz file in `folder`, keyed by their places.
 
     network: its name, for messages. wanted: Wanted; under_keras_names: a function that gives WantedByKeras, called for files of
@@ -158,7 +162,7 @@ def _source(path, where, unpacked):
     return Path(path)
 
 
-def match_keras(shapes, names, wanted):
+def match_keras(shapes: dict[str, tuple[int, ...]], names: dict[str, str], wanted: WantedByKeras) -> list[str] | None:
     """Names of the arrays in a file of Keras 3, one for each that is wanted; None when they are not all there.
 
     shapes: {name in the file: shape}; names: {group in the file: name of the layer}.
@@ -166,7 +170,7 @@ def match_keras(shapes, names, wanted):
     return _by_keras_path(shapes, wanted) or _by_layer_name(shapes, names, wanted)
 
 
-def match_legacy(shapes, order, wanted):
+def match_legacy(shapes: dict[str, tuple[int, ...]], order: list[str], wanted: Wanted) -> list[str] | None:
     """The same of a legacy file. order: names of its arrays in the order that it states, which is what Keras goes by."""
     return _by_order(shapes, order, wanted) or _by_name(shapes, wanted)
 
@@ -264,13 +268,13 @@ def _alike(name, shape, path, wanted_shape):
     return there == here or there in FORMER_NAMES.get(here, []) or not {there, here} <= TELLING
 
 
-def misfit_keras(shapes, names, wanted):
+def misfit_keras(shapes: dict[str, tuple[int, ...]], names: dict[str, str], wanted: WantedByKeras) -> str:
     """A sentence that says what is wrong with a file of Keras 3."""
     best = _nearest_keras(shapes, names, wanted)
     return _misfit(shapes, {path: shapes.get(name) for path, name in best.items()}, wanted.shapes)
 
 
-def misfit_legacy(shapes, order, wanted):
+def misfit_legacy(shapes: dict[str, tuple[int, ...]], order: list[str], wanted: Wanted) -> str:
     """The same of a legacy file."""
     count = len(wanted.variables)
     for start in range(len(order) - count + 1):

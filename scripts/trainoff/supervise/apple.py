@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import importlib
 import time
+from collections.abc import Callable
 
 from trainoff import series
 from trainoff.measure import meters
@@ -16,7 +17,7 @@ SYSTEM_LIBRARY = "/usr/lib/libSystem.dylib"
 THERMAL_PRESSURE = b"com.apple.system.thermalpressurelevel"
 
 
-def sources():
+def sources() -> dict[str, Callable[[], float | None]]:
     """{reading: function that reads it}, without what this system's libraries do not give."""
     found = {}
     for name, opened in (("soc_watts", _chip_power), ("thermal_pressure", _thermal_pressure)):

@@ -6,7 +6,9 @@ import resource
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -37,7 +39,7 @@ class Reading:
     clock_mhz: float | None
 
 
-def read():
+def read() -> Reading:
     """The Reading of this moment."""
     times = psutil.cpu_times()
     swap = psutil.swap_memory()
@@ -56,7 +58,7 @@ def read():
     )
 
 
-def other_cores(before, after):
+def other_cores(before: Reading, after: Reading) -> float | None:
     """How many processors other programs and other virtual machines kept busy on average between two readings."""
     seconds = after.clock_seconds - before.clock_seconds
     if seconds <= 0:
@@ -65,13 +67,19 @@ def other_cores(before, after):
     return max(0.0, others + after.stolen_seconds - before.stolen_seconds) / seconds
 
 
-def is_busy(*loads):
+def is_busy(*loads: float | None) -> bool:
     """Whether any of these loads, in processors, exceeds BUSY_SHARE of the machine; unknown loads do not count."""
     limit = BUSY_SHARE * psutil.cpu_count()
     return any(load is not None and load > limit for load in loads)
 
 
-def wait_for_quiet(limit_seconds, say, since=None, sample=None, sleep=time.sleep):
+def wait_for_quiet(
+    limit_seconds: float,
+    say: Callable[[str], None],
+    since: Reading | None = None,
+    sample: Callable[[], float | None] | None = None,
+    sleep: Callable[[float], Any] = time.sleep,
+) -> tuple[float | None, float]:
     """Watches the load of other programs, and waits while it is high, at most `limit_seconds`.
 
     Returns (processors busy with other things at the end, seconds waited beyond the first look). say: takes a line of
@@ -93,7 +101,7 @@ def wait_for_quiet(limit_seconds, say, since=None, sample=None, sleep=time.sleep
     return load, waited
 
 
-def describe(load_before, waited_seconds, before, after):
+def describe(load_before: float | None, waited_seconds: float, before: Reading, after: Reading) -> dict[str, Any]:
     """The `conditions` of a metrics record, from the readings right before and right after a run."""
     load_during = other_cores(before, after)
     return {
@@ -121,7 +129,7 @@ def _since(before):
     return other_cores(before, read())
 
 
-def temperature():
+def temperature() -> float | None:
     """The hottest sensor, in degrees Celsius."""
     if not hasattr(psutil, "sensors_temperatures"):
         return None
@@ -129,7 +137,7 @@ def temperature():
     return max((value for value in readings if value and value > 0), default=None)
 
 
-def clock():
+def clock() -> float | None:
     """The processors' clock in MHz, where the system measures it."""
     try:
         frequency = psutil.cpu_freq()

@@ -13,13 +13,16 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from trainoff import devices, variables
 from trainoff.files import write_text
 from trainoff.measure import child, meters
+from trainoff.shapes import Device
 from trainoff.supervise import supervise
 
 SCRIPTS = Path(__file__).parents[2]
@@ -31,7 +34,9 @@ SETTLE_SECONDS = 3.0
 STOPPED = "The idle power is not known: the process that measured it was stopped meanwhile, or the machine was."
 
 
-def of_session(folder, device, seconds, log, say):
+def of_session(
+    folder: str | Path, device: Device, seconds: float, log: str | Path, say: Callable[[str], None]
+) -> dict[str, Any]:
     """The idle power of a device in this session, as {"watts", "reason", "source", "scope"}; measured unless known.
 
     folder: where the sessions of this results folder are noted. device: as params.run has it. seconds: how long to
@@ -56,12 +61,17 @@ def of_session(folder, device, seconds, log, say):
     return found
 
 
-def watts_of(found, source, scope):
+def watts_of(found: dict[str, Any], source: str | None, scope: str | None) -> float | None:
     """Idle watts that may be taken off a reading of that source and scope; None where there are none."""
     return found["watts"] if (found["source"], found["scope"]) == (source, scope) else None
 
 
-def measure(accelerator, seconds, sleep=time.sleep, clock=time.perf_counter):
+def measure(
+    accelerator: str,
+    seconds: float,
+    sleep: Callable[[float], Any] = time.sleep,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
     """Reads the meter of an idle device for about `seconds` in all; see `of_session`. sleep, clock: for tests."""
     meter = meters.open_meter(accelerator)
     if meter.kind is None:

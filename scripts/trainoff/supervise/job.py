@@ -2,14 +2,15 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from trainoff.files import write_json
+from trainoff.shapes import Run
 from trainoff.supervise import progress, slurm, supervise
-from trainoff.supervise.launch import launch, recovered
+from trainoff.supervise.launch import Outcome, launch, recovered
 from trainoff.supervise.prepared import prepared_files
 from trainoff.workflow.script import logged
 
@@ -37,14 +38,14 @@ class Job:
     terminal: TextIO | None = None
 
     @property
-    def folder(self):
+    def folder(self) -> Path:
         return Path(self.record).parent
 
-    def with_classes(self, run):
+    def with_classes(self, run: Run) -> Run:
         """The run with the number of classes of the prepared images."""
         return run | {"classes": len(self.facts["class_names"])}
 
-    def ended(self):
+    def ended(self) -> Outcome | None:
         """The Outcome of a process whose SLURM job ended for good before this start; None where there is work to do.
 
         To be asked once: the note of the earlier job is used up.
@@ -52,21 +53,21 @@ class Job:
         ended = slurm.ended(self.folder, self.start)
         return ended and recovered(self.folder / slurm.JOURNAL, *ended, self.earlier_log)
 
-    def launch(self, module, run):
+    def launch(self, module: str, run: Run) -> Outcome:
         """The Outcome of `python -m module` for the run, whose journal a later start finds should SLURM end this one."""
         journal = slurm.begin(self.folder)
         return launch(module, run, self.files, self.log, self.timeout_minutes, self.say, journal)
 
-    def write(self, record):
+    def write(self, record: Any) -> None:
         """Writes the record (JSON values, finite numbers), whole or not at all."""
         write_json(self.record, record)
 
-    def say_failure(self, status, message):
+    def say_failure(self, status: str, message: str | None) -> None:
         self.say(progress.failure_words(status, message))
 
 
 @contextlib.contextmanager
-def of_rule(snakemake, record, before=lambda: None):
+def of_rule(snakemake: Any, record: str | Path, before: Callable[[], Any] = lambda: None) -> Iterator[Job]:
     """Yields the Job of a rule; for the one call in the `if __name__ == "__main__":` block of a script.
 
     snakemake: what Snakemake gives the script, with the input image_facts and weight_facts where there are any. record: the

@@ -6,12 +6,15 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainoff import devices, disks, own_code, usable, variables
 from trainoff.measure import child
 from trainoff.privacy import scrub
+from trainoff.shapes import Device, Files, Run, Window
 from trainoff.supervise import progress, software, stops, supervise
 from trainoff.supervise.readings import Readings
 
@@ -28,7 +31,7 @@ class Journal:
         self.events = []
         self.offset = 0
 
-    def follow(self):
+    def follow(self) -> None:
         """Takes in the lines that the child has finished since the last call."""
         with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
             file.seek(self.offset)
@@ -40,11 +43,11 @@ class Journal:
                 if words:
                     self.say(words)
 
-    def last(self, name):
+    def last(self, name: str) -> dict[str, Any]:
         """The latest event of that name, or {}."""
         return next((event for event in reversed(self.events) if event["event"] == name), {})
 
-    def mark(self, found):
+    def mark(self, found: list[stops.Stop]) -> None:
         """Takes the time in which the child did not run out of what it has reported. found: Stops in order of time.
 
         A window in which it was stopped gets `suspended_seconds` and does not count (its warm_up is true); of other durations
@@ -61,7 +64,7 @@ class Journal:
                 event["seconds"] = None
             before = at
 
-    def add_readings(self, taken):
+    def add_readings(self, taken: Readings) -> None:
         """Gives every window `readings`: mean and maximum of what the machine said of itself while it lasted."""
         for window, start, end in self._on_the_clock():
             if found := taken.between(start, end):
@@ -77,16 +80,16 @@ class Journal:
         return found
 
     @property
-    def epochs(self):
+    def epochs(self) -> list[tuple[int, float, float]]:
         """[(number, start, end on the monotonic clock)] of the windows."""
         return [(window["epoch"], start, end) for window, start, end in self._on_the_clock()]
 
     @property
-    def windows(self):
+    def windows(self) -> list[Window]:
         return [event["window"] for event in self.events if event["event"] == "window"]
 
     @property
-    def outcome(self):
+    def outcome(self) -> tuple[str, str | None] | None:
         """(status, message) as the child itself states it, or None if it ended without a word."""
         if self.last("done"):
             return "ok", None
@@ -121,7 +124,7 @@ class Outcome:
     readings: Readings | None = None
 
     @property
-    def failure(self):
+    def failure(self) -> dict[str, Any] | None:
         """The `failure` part of a record: None when all went well."""
         if self.status == "ok":
             return None
@@ -133,7 +136,7 @@ class Outcome:
         }
 
 
-def threads_of(device):
+def threads_of(device: Device) -> int | None:
     """`threads` of a device's entry; where it names none, what a quota or SLURM leaves, None where that is all.
 
     Frameworks see which processors they may run on, but not for how much of the time.
@@ -142,14 +145,22 @@ def threads_of(device):
     return device["threads"] or (left if left < usual else None)
 
 
-def says_no_speed(outcome):
+def says_no_speed(outcome: Outcome) -> bool:
     """Whether a training ended well, but was stopped in every epoch that would have counted."""
     windows = outcome.journal.windows
     stopped = any("suspended_seconds" in window for window in windows)
     return outcome.status == "ok" and stopped and all(window["warm_up"] for window in windows)
 
 
-def launch(module, run, files, log, timeout_minutes, say, journal=None):
+def launch(
+    module: str,
+    run: Run,
+    files: Files,
+    log: str | Path,
+    timeout_minutes: float,
+    say: Callable[[str], None],
+    journal: str | Path | None = None,
+) -> Outcome:
     """Runs `python -m module` for the device that `run` names, to its end, whatever that is; returns the Outcome.
 
     module: one that ends in trainoff.measure.child.main. run, files: what the child is told. log: path for its output.
@@ -209,14 +220,14 @@ def _require_disks(results, ending, words):
         raise disks.DiskFault(told)
 
 
-def recovered(journal, status, message, log_tail):
+def recovered(journal: str | Path, status: str, message: str | None, log_tail: list[str]) -> Outcome:
     """The Outcome of a child that ended with its supervisor, from the journal that it kept at the path `journal`."""
     kept = Journal(journal, say=lambda words: None)
     kept.follow()
     return Outcome(kept, None, status, message, log_tail)
 
 
-def device_facts(device, imported):
+def device_facts(device: Device, imported: dict[str, Any]) -> dict[str, Any]:
     """The `device` part of a record. device: what the run says; imported: the child's event of that name, or {}."""
     try:
         facts = devices.describe(device["accelerator"], device["index"])
@@ -232,11 +243,11 @@ def device_facts(device, imported):
     }
 
 
-def software_facts(imported):
+def software_facts(imported: dict[str, Any]) -> dict[str, str | None]:
     """The `software` part of a record, {package: version}. imported: as `device_facts` takes it."""
     return imported.get("software", {"python": None})
 
 
-def host_facts():
+def host_facts() -> dict[str, Any]:
     """The `host` part of a record: the machine, and the variables of whoever started this that trainings did not get."""
     return devices.describe_host() | {"variables_left_out": variables.left_out(os.environ)}

@@ -10,16 +10,19 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
 from trainoff import devices, variables
 from trainoff.measure import meters
+from trainoff.shapes import Device
 
 SCRIPTS = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def metered(device):
+def metered(device: Device) -> Iterator[dict[str, Any]]:
     """Yields a dict that holds, after the block, the energy that the device of a run drew meanwhile: see above."""
     found = {
         "joules": None,
@@ -44,7 +47,7 @@ def metered(device):
         process.wait()
 
 
-def main(accelerator, until, output):
+def main(accelerator: str, until: Callable[[], Any], output: TextIO) -> None:
     """Reads the meter until `until()` returns and writes what it says to the stream `output`."""
     meter = meters.open_meter(accelerator)
     meter.start()

@@ -2,19 +2,21 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from trainoff.errors import UserError
 from trainoff.files import sha256_of_all
+from trainoff.shapes import Files
 
 
-def prepared_files(image_facts, weight_facts):
+def prepared_files(image_facts: str | Path, weight_facts: str | Path) -> Files:
     """Paths of the prepared files by name, which are in the folders of the facts about them."""
     images, weights = Path(image_facts).resolve().parent, Path(weight_facts).resolve().parent
     names = ["train_images", "train_labels", "validation_images", "validation_labels"]
     return {name: str(images / f"{name}.npy") for name in names} | {"weights": str(weights / "weights.npz")}
 
 
-def check_prepared(files, facts):
+def check_prepared(files: Files, facts: dict[str, Any]) -> None:
     """Raises UserError when a prepared file differs from what was written, since a run must not train on damaged data.
 
     files: paths by name; facts: what is recorded beside them. Reading them also brings them into memory before the clock.

@@ -4,16 +4,20 @@ Durations are differences of the monotonic clock, which nobody can set.
 """
 
 import json
+import logging
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any, TextIO
 
 from trainoff import axes, units
 from trainoff.errors import CLEAR, printable
 from trainoff.files import write_text
+from trainoff.shapes import Record, Run
 
 
-def write_plan(path, metrics):
+def write_plan(path: str | Path, metrics: Collection[str | Path]) -> None:
     """Notes which runs a sweep is about to do, so that each can say where it stands. metrics: their paths.
 
     Records that are to be replaced may still be there.
@@ -23,12 +27,12 @@ def write_plan(path, metrics):
     write_text(path, json.dumps(plan))
 
 
-def is_news(record):
+def is_news(record: logging.LogRecord) -> bool:
     """Whether a log record of Snakemake tells more than that it started the next job, which the job says itself."""
     return not record.getMessage().startswith(("Select jobs to execute", "Execute "))
 
 
-def describe(run):
+def describe(run: Run) -> str:
     """A run (of the experiment or of a record) in a few words: "cpu · mobilenetv2 · batch 32 · 96 px · all weights"."""
     device = run["device"]
     name = device["name"] if isinstance(device, dict) else device
@@ -39,8 +43,8 @@ class Passing(str):
     """Words of the moment: a terminal shows them until the next ones come, a log does without."""
 
 
-def event_words(event, img_dim=None):
-    """What to say of an event of trainoff.child; None for nothing. img_dim: of the run, 0 where samples are no images."""
+def event_words(event: dict[str, Any], img_dim: int | None = None) -> Passing | None:
+    """What to say of an event of trainoff.measure.child; None for nothing. img_dim: of the run, 0 where samples are no images."""
     if event["event"] == "first_step":
         return Passing(f"started, first step took {event['seconds']:.0f} s")
     if event["event"] == "window":
@@ -54,12 +58,12 @@ def event_words(event, img_dim=None):
     return None
 
 
-def failure_words(status, message):
+def failure_words(status: str, message: str | None) -> str:
     """How something ended that did not end well: "timed out: The run took longer than …"."""
     return f"{status.replace('_', ' ')}: {message}"
 
 
-def outcome_words(record):
+def outcome_words(record: Record) -> str:
     """How a run ended, from its record: "finished at 71 images/s" or "crashed: …"."""
     if record["status"] != "ok":
         return failure_words(record["status"], record["failure"]["message"])
@@ -69,7 +73,7 @@ def outcome_words(record):
     return f"{words} (stopped for {_duration(stopped)} meanwhile, which does not count)" if stopped else words
 
 
-def follow(metrics, terminal, seconds=5.0):
+def follow(metrics: Collection[str | Path], terminal: TextIO, seconds: float = 5.0) -> None:
     """Tells of runs that end elsewhere, such as on the nodes of a cluster, as their records appear: one line each.
 
     metrics: paths of the planned runs' records. terminal: stream to write to. Returns when all are there; meant for a thread
@@ -101,12 +105,12 @@ class Progress:
         self.finished, self.planned, self.since = _standing(plan_file, metrics)
         self.epochs = self.epochs_done = self.seconds = 0
 
-    def begin(self, run):
+    def begin(self, run: Run) -> None:
         self.epochs = run.get("epochs", 0)
         self.seconds = 60 * (run.get("measure_minutes") or 0)
         self._line(f"[{self.finished + 1}/{self.planned}] {describe(run)}")
 
-    def say(self, words):
+    def say(self, words: str) -> None:
         if not isinstance(words, Passing):
             self._line(f"      {words}")
             return
@@ -117,7 +121,7 @@ class Progress:
             self.terminal.write(f"{CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
             self.terminal.flush()
 
-    def end(self, record):
+    def end(self, record: Record) -> None:
         now = time.monotonic()
         self._line(f"      {outcome_words(record)}, after {_duration(now - self.started)}; {self._left(now)}")
 

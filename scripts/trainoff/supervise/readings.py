@@ -11,12 +11,15 @@ import gzip
 import io
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 
 from trainoff import devices
 from trainoff.files import whole
 from trainoff.measure import meters
+from trainoff.shapes import Reading
 from trainoff.supervise import apple, conditions
 
 INTERVAL_SECONDS = 1.0
@@ -58,7 +61,7 @@ class Readings:
             if self._done.wait(INTERVAL_SECONDS):
                 return
 
-    def between(self, start, end):
+    def between(self, start: float, end: float) -> dict[str, Reading]:
         """{name: {"mean", "maximum"}} of the samples between two times on the monotonic clock, without what is unknown."""
         rows = [values for at, values in self.samples if start <= at <= end]
         columns = {name: [row[place] for row in rows] for place, name in enumerate(self.names)}
@@ -69,7 +72,7 @@ class Readings:
             if values
         }
 
-    def write(self, path, epochs=()):
+    def write(self, path: str | Path, epochs: Sequence[tuple[int, float, float]] = ()) -> None:
         """Writes the series to `path` (CSV, gzip): seconds since the first sample, the epoch on the clock, and the readings.
 
         epochs: (number, start, end) of each on the monotonic clock; between them stands no epoch.
@@ -139,7 +142,7 @@ class PackagePower:
         return watts if min(drawn) > 0 and watts < meters.MOST_WATTS else None
 
     @staticmethod
-    def _range(zone):
+    def _range(zone) -> float:
         return int((zone / "max_energy_range_uj").read_text()) / 1e6
 
 

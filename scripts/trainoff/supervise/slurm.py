@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from trainoff.errors import one_line
+from trainoff.shapes import Entry
 from trainoff.supervise import supervise
 
 # Beside a run's metrics while it runs as a SLURM job: the job's number, and what the training has reported.
@@ -38,7 +40,7 @@ OUTCOMES = {
 }
 
 
-def request(device, minutes):
+def request(device: Entry, minutes: int) -> dict[str, Any]:
     """{Snakemake resource: value} that a job on `device` asks SLURM for; None where it asks for nothing.
 
     device: an entry with or without `slurm`. minutes: time limit where the entry names none.
@@ -58,7 +60,7 @@ def request(device, minutes):
     }
 
 
-def refusal(device, wanted):
+def refusal(device: str, wanted: dict[str, Any]) -> str | None:
     """One sentence where SLURM refuses such jobs whenever they come, None where it takes them or cannot be asked.
 
     device: name of the device; wanted: what `request` gives. SLURM is asked without submitting anything.
@@ -87,7 +89,7 @@ def refusal(device, wanted):
     )
 
 
-def begin(folder):
+def begin(folder: str | Path) -> Path | None:
     """Notes in a run's folder that this SLURM job does it; returns where to keep the journal, None outside of SLURM."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
@@ -99,7 +101,7 @@ def begin(folder):
     return folder / JOURNAL
 
 
-def ended(folder, attempt):
+def ended(folder: str | Path, attempt: int) -> tuple[str, str] | None:
     """(status, message) of a run that an earlier SLURM job had begun and SLURM ended for good; None for a run to be done.
 
     attempt: which start of this run it is, from 1. A job that was cancelled, or whose node failed, is done again, until
@@ -122,7 +124,7 @@ def ended(folder, attempt):
     return None
 
 
-def state_of(job):
+def state_of(job: str) -> str | None:
     """The state of a SLURM job, such as "TIMEOUT"; None where neither accounting nor the controller knows it."""
     for command, pattern in (
         (["sacct", "--jobs", job, "--allocations", "--noheader", "--parsable2", "--format=State"], r"\s*([A-Z_]+)"),
@@ -141,7 +143,7 @@ def _killed_for_memory(job):
     return any(KILLED_FOR_MEMORY.search("\n".join(supervise.tail(path))) for path in Path(LOGS).rglob(f"{job}.log"))
 
 
-def cancel_abandoned(folder):
+def cancel_abandoned(folder: str | Path) -> int:
     """Cancels the jobs that an earlier, killed Snakemake left in the queue for the project `folder`; returns how many.
 
     Nobody would take in their results, and this start does the same runs. The folder is locked, so none is in use.

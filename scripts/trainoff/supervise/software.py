@@ -3,12 +3,15 @@
 import importlib.metadata
 import platform
 import re
+from collections.abc import Callable
+from typing import Any
 
 from trainoff import choosing, devices, gpu_support
 from trainoff.devices import DeviceUnavailable
 from trainoff.gpu_support import NAMES as PACKAGES
 from trainoff.nvidia import numbers as _numbers
 from trainoff.packages import installed_version
+from trainoff.shapes import Device
 
 # Compute capabilities that number formats need (NVIDIA, CUDA C++ Programming Guide, "Arithmetic Instructions").
 LEAST_CAPABILITY = {"mixed_float16": (5, 3), "mixed_bfloat16": (8, 0)}
@@ -20,7 +23,7 @@ LEAST_DRIVER = {12: 525, 13: 580}
 CUDNN_FROM_TURING = (9, 12)
 
 
-def require(device, precision):
+def require(device: Device, precision: str) -> None:
     """Raises DeviceUnavailable with one sentence when what is installed here cannot train on `device` as asked.
 
     device: an entry's name, backend, accelerator and index; precision: as on the axis.
@@ -33,7 +36,15 @@ def require(device, precision):
         raise DeviceUnavailable(problem)
 
 
-def find_problem(device, precision, version, requirements, gpu, own_list=None, processor="x86_64"):
+def find_problem(
+    device: Device,
+    precision: str,
+    version: Callable[[str], str | None],
+    requirements: Callable[[str], list[str]],
+    gpu: dict[str, Any] | None,
+    own_list: tuple[str, ...] | None = None,
+    processor: str = "x86_64",
+) -> str | None:
     """One sentence on the first thing that does not fit, with the fix, or None.
 
     version: tells a package's version, None when it is not installed; requirements: the list of what a package asks for.

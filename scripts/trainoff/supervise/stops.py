@@ -12,7 +12,9 @@ monotonic clock, which nobody can set and which every process shares:
 
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -35,7 +37,7 @@ class Stop:
     seconds: float
 
 
-def time_with_sleep():
+def time_with_sleep() -> float:
     """Seconds on a clock that, unlike time.monotonic, goes on while the machine sleeps; only differences mean something."""
     # Linux; on a Mac this is the clock that goes on, and time.monotonic another.
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -59,7 +61,7 @@ class Looks:
         self.ran = self.stopped_for = 0.0
         self.gaps, self.stops, self.sleeps = [], [], []
 
-    def look(self):
+    def look(self) -> None:
         """To be called at short intervals while the child lives, and once after its end."""
         now, now_with_sleep = self._clock(), self._clock_with_sleep()
         start, elapsed = self._last, now - self._last
@@ -89,7 +91,7 @@ class Looks:
             return False
 
 
-def found(looks, pauses):
+def found(looks: Looks, pauses: list[dict[str, Any]]) -> list[Stop]:
     """The Stops of a child, in order of time and without overlap, from all witnesses.
 
     looks: the supervisor's, to the end. pauses: the events "pause" of the child's journal, each with start and end.
@@ -111,7 +113,7 @@ def _is_stop(pause, looks):
     return any(start < pause["end"] and pause["start"] < end for start, end in seen)
 
 
-def seconds_within(stops, start, end):
+def seconds_within(stops: Iterable[Stop], start: float, end: float) -> float:
     """How long the child did not run between two times on the monotonic clock; 0.0 when it did all the time."""
     return sum(stop.seconds * _overlap(stop, Stop(start, end, 0.0)) / (stop.end - stop.start) for stop in stops)
 

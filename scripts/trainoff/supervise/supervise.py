@@ -5,7 +5,9 @@ import dataclasses
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import psutil
 
@@ -46,12 +48,12 @@ class ControllerGone(UserError):
     """Whoever started this job was killed: nobody waits for its result, and the next start will do it again."""
 
 
-def name_controller():
+def name_controller() -> None:
     """To be called by Snakemake, which the jobs that it starts work for: they must not go on without it."""
     os.environ[CONTROLLER] = str(os.getpid())
 
 
-def controller():
+def controller() -> psutil.Process | None:
     """The process that this one works for: the Snakemake that named itself, else the nearest ancestor that is not a shell.
 
     None where there is none. Raises ControllerGone when the one that named itself is gone.
@@ -69,7 +71,7 @@ def controller():
     return None
 
 
-def is_gone(process):
+def is_gone(process: psutil.Process) -> bool:
     """Whether a process has ended, be it that nobody has taken note of its end yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
@@ -79,7 +81,9 @@ def is_gone(process):
         return False
 
 
-def run_child(command, log, timeout_seconds, environment, watch):
+def run_child(
+    command: list[str], log: BinaryIO, timeout_seconds: float, environment: dict[str, str], watch: Callable[[], Any]
+) -> Ending:
     """Runs `command` to its end, whatever that is, and returns the Ending.
 
     log: open file that takes its standard output and error. environment: its environment variables. timeout_seconds: for
@@ -124,7 +128,7 @@ def run_child(command, log, timeout_seconds, environment, watch):
     )
 
 
-def status_of(ending, log_tail):
+def status_of(ending: Ending, log_tail: list[str]) -> tuple[str, str]:
     """(status, message) of a child that ended without saying why itself.
 
     log_tail: the last lines of its output.
@@ -156,7 +160,7 @@ _MEANING = {
 }
 
 
-def tail(path, lines=40, line_length=500):
+def tail(path: str | Path, lines: int = 40, line_length: int = 500) -> list[str]:
     """The last `lines` lines of a text file, each cut to `line_length` characters; [] if there is none."""
     try:
         with open(path, "rb") as file:

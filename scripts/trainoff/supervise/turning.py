@@ -4,17 +4,21 @@ import contextlib
 import json
 import math
 import os
+import random
 import select
 import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from trainoff import duel, usable
 from trainoff.measure import turning
+from trainoff.shapes import Files, Run
 from trainoff.supervise import stops
 from trainoff.supervise.launch import launch
 
@@ -65,11 +69,11 @@ class Side:
         self.thread = threading.Thread(target=supervise)
         self.thread.start()
 
-    def wait_until_ready(self):
+    def wait_until_ready(self) -> None:
         answer = self._answer(math.inf)
         self._pid, self.steps = answer["pid"], answer["steps"]
 
-    def take_turn(self, expected_seconds):
+    def take_turn(self, expected_seconds: float) -> float:
         """Trains one slice and returns its seconds."""
         if self.run["device"]["accelerator"] in NEEDS_LEAD_IN:
             self._order("lead_in", expected_seconds)
@@ -92,23 +96,23 @@ class Side:
         line, _, self._unread = self._unread.partition(b"\n")
         return json.loads(line)
 
-    def memory_bytes(self):
+    def memory_bytes(self) -> int:
         """What the training's processes take now; 0 where that cannot be told."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._pid)
             return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
         return 0
 
-    def kill(self):
+    def kill(self) -> None:
         """Ends the training, if it has said which process it is."""
         if self._pid is not None and self.thread.is_alive():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
 
-    def stop(self):
+    def stop(self) -> None:
         os.write(self._orders, b"stop\n")
 
-    def close(self):
+    def close(self) -> None:
         """Waits for the end of the training."""
         self.thread.join(HANG_SECONDS)
         self.kill()
@@ -118,7 +122,7 @@ class Side:
         if self.error is not None:
             raise self.error
 
-    def slices(self):
+    def slices(self) -> list[dict[str, Any]]:
         """Its slices that are not lead-ins, each with the seconds in which it was stopped."""
         journal = self.outcome.journal
         pauses = [event for event in journal.events if event["event"] == "pause"]
@@ -134,7 +138,7 @@ class Side:
             if event["event"] == "slice" and not event["slice"]["lead_in"]
         ]
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """What the record holds of it besides slices."""
         journal = self.outcome.journal
         waits = [event["slice"] for event in journal.events if event["event"] == "slice"]
@@ -155,7 +159,15 @@ class Side:
         }
 
 
-def take_turns(runs, files, logs, settings, timeout_minutes, generator, say):
+def take_turns(
+    runs: dict[str, Run],
+    files: Files,
+    logs: Mapping[str, str | Path],
+    settings: dict[str, Any],
+    timeout_minutes: float,
+    generator: random.Random,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
     """[session]: all that was measured, each as the record holds it, until the difference is decided or time is up.
 
     runs: {"device", "baseline"}: as scripts/train.py takes them, with classes. files: paths by name. logs: {side: path}.

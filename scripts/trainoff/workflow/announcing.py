@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from trainoff.errors import one_line
 from trainoff.files import write_text
+from trainoff.shapes import Experiment
 from trainoff.workflow import validity
 
 
-def shared_folder(results, config, verdicts):
+def shared_folder(results: str | Path, config: Experiment, verdicts: Iterable[validity.Verdict]) -> str | None:
     """A sentence where a start would train runs of another experiment again that uses the same folder; else None."""
     note = _experiment_of(results)
     here = {"title": config["title"], "dataset": config["dataset"]["name"]}
@@ -22,7 +24,7 @@ def shared_folder(results, config, verdicts):
     )
 
 
-def note_experiment(results, config):
+def note_experiment(results: str | Path, config: Experiment) -> None:
     """Notes whose results a folder holds, for shared_folder."""
     here = {"title": config["title"], "dataset": config["dataset"]["name"]}
     if _experiment_of(results) != here:
@@ -37,7 +39,7 @@ def _experiment_of(results):
     return note if isinstance(note, dict) else None
 
 
-def plan_lines(verdicts):
+def plan_lines(verdicts: Collection[validity.Verdict]) -> list[str]:
     """What to tell before a start, a line each: how many finished runs are trained again and why. verdicts: Verdicts."""
     counts = Counter(str(verdict.change) for verdict in verdicts if verdict.change)
     lines = [

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -24,7 +25,9 @@ MEASURED = ("protocol", "batches", "models", "meters")
 SAME_CODE = Path(__file__).parents[1] / "measure" / "same_code.yaml"
 
 
-def own_modules(script, root=None, names_in=None):
+def own_modules(
+    script: str | Path, root: str | Path | None = None, names_in: Callable[[str], list[str]] | None = None
+) -> list[str]:
     """Paths of all modules of the package that `script` imports, directly or through others, sorted.
 
     Reads the code without running it. Imports inside functions count too. root: the folder that holds the package, if it
@@ -42,7 +45,7 @@ def own_modules(script, root=None, names_in=None):
     return sorted(found)
 
 
-def measured_modules(scripts, backend, more=()):
+def measured_modules(scripts: str | Path, backend: str, more: Iterable[str] = ()) -> list[Path]:
     """Paths of the modules that a training on `backend` is measured with.
 
     scripts: the folder of the scripts. more: names of further modules that run in the same process.
@@ -54,15 +57,15 @@ def measured_modules(scripts, backend, more=()):
 class Digests(Notes):
     """Digests and imports of code, noted by content, since parsing all modules takes most of a second."""
 
-    def of_script(self, script):
+    def of_script(self, script: str | Path) -> str:
         """SHA-256 of the meaning of a script and of all modules of the package that it imports."""
         return self.of_files([script, *own_modules(script, names_in=lambda path: self._of(path)["imports"])])
 
-    def of_files(self, paths):
+    def of_files(self, paths: Iterable[str | Path]) -> str:
         """SHA-256 of the meaning of Python files, whatever their order and folder."""
         return _digest({"/".join(os.fspath(path).split(os.sep)[-2:]): self.of_file(path) for path in paths})
 
-    def of_measured(self, paths):
+    def of_measured(self, paths: Iterable[str | Path]) -> str:
         """SHA-256 of measured modules: of each, the first version that measures the same (SAME_CODE), wherever it lies."""
         same = _same_code()
         named = {}
@@ -73,7 +76,7 @@ class Digests(Notes):
             named[f"{folder}/{path.name}"] = digest if equal == "new" else equal
         return _digest(named)
 
-    def of_file(self, path):
+    def of_file(self, path: str | Path) -> str:
         """SHA-256 of the meaning of one Python file."""
         return self._of(str(path))["meaning"]
 
@@ -102,7 +105,7 @@ def _same_code():
 _IMPORT = re.compile(rf"^[ \t]*((?:import|from)[ ]+{PACKAGE}\b[^\n(#]*(?:\([^)]*\))?)", re.MULTILINE)
 
 
-def imported_names(source):
+def imported_names(source: bytes) -> list[str]:
     """Dotted names of the package that a Python file (bytes) imports; only its imports are parsed."""
     names = []
     for node in ast.walk(ast.parse("\n".join(_IMPORT.findall(source.decode("utf-8"))))):

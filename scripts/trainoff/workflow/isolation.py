@@ -9,7 +9,7 @@ from snakemake.script import PythonScript
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 
-def shut_out_user_packages(snakemake_file):
+def shut_out_user_packages(snakemake_file: str) -> None:
     """Hides what was installed with `pip install --user` from all processes that this one starts, pip's and conda's included.
 
     snakemake_file: where Snakemake itself was imported from; if it was installed so, nothing is hidden, or it could start
@@ -19,7 +19,7 @@ def shut_out_user_packages(snakemake_file):
         os.environ["PYTHONNOUSERSITE"] = "1"
 
 
-def quote_python():
+def quote_python() -> None:
     """Lets jobs start where the path of the folder, and so of its Python, has spaces.
 
     Snakemake 9 writes that path into shell commands as it is. A path without special characters stays as it is.

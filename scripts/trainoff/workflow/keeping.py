@@ -9,12 +9,15 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from trainoff import axes, records
 from trainoff.errors import UserError
 from trainoff.files import write_text
+from trainoff.shapes import Record, Run
 from trainoff.workflow.validity import first_change
 
 # The record again, until Snakemake has seen it: it deletes the output of a job whose end it did not see.
@@ -23,7 +26,7 @@ KEPT = ".finished.json"
 REPLACED = ".replaced.json"
 
 
-def finished_meanwhile(path, run, identity, facts):
+def finished_meanwhile(path: str | Path, run: Run, identity: dict[str, Any], facts: dict[str, Any]) -> Record | None:
     """The record of the run to be written to `path` that somebody else has finished since this start was planned; else None.
 
     That is a job whose Snakemake was killed, or one whose node failed before its end was noticed. run, identity: as `identity`
@@ -38,7 +41,7 @@ def finished_meanwhile(path, run, identity, facts):
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder):
+def one_at_a_time(folder: str | Path) -> Iterator[None]:
     """Waits until no other process is in such a block for the folder, on systems that can tell."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -50,7 +53,7 @@ def one_at_a_time(folder):
         os.close(handle)
 
 
-def keep_replaced(path):
+def keep_replaced(path: str | Path) -> None:
     """Keeps the record at `path`, if there is one, through the start of the job that replaces it, which deletes `path`."""
     path = Path(path)
     replaced = path.with_name(REPLACED)
@@ -61,7 +64,7 @@ def keep_replaced(path):
             shutil.copy2(path, replaced)
 
 
-def supersede(path, results):
+def supersede(path: str | Path, results: str | Path) -> Path | None:
     """Moves what the run with its record at `path` replaces, log included, to superseded/<run>/<when it finished> in `results`.
 
     Returns that folder, None where nothing is replaced. A record is never deleted. Called by the job before it writes.
@@ -95,7 +98,7 @@ def _finished_at(path):
     return stamp.strftime("%Y-%m-%dT%H-%M-%S")
 
 
-def move_to_later_path(path):
+def move_to_later_path(path: str | Path) -> None:
     """Moves what a run wrote before an axis existed to `path`, where its record is expected now."""
     if os.path.isfile(path):  # of thousands; pathlib takes several times as long
         return
@@ -118,7 +121,7 @@ def _run_of(path):
     return run if isinstance(run, dict) else axes.complete({})
 
 
-def restore_kept(path, alone=True):
+def restore_kept(path: str | Path, alone: bool = True) -> None:
     """Puts the record at `path` back if it was finished and then deleted by a start that was killed.
 
     alone: no other start is at work in the folder, one of which may be about to delete the record: then where the record is

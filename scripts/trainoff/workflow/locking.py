@@ -11,7 +11,7 @@ from pathlib import Path
 _held = []  # open as long as this process lives; the system lets go of the lock when it ends, however it ends
 
 
-def release_if_abandoned(folder):
+def release_if_abandoned(folder: str | Path) -> bool:
     """Removes Snakemake's lock files from `folder` (a .snakemake) when no process that called this is alive there.
 
     Returns whether that is so.

@@ -7,9 +7,12 @@ title or price would go unnoticed and leave a wrong page. Trainings need none of
 import contextlib
 import glob
 import json
+import logging
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from trainoff.files import write_text
 
@@ -18,14 +21,14 @@ from trainoff.files import write_text
 NOT_KEPT = {"train", "take_turns", "fetch_dataset", "fetch_weights"}
 
 
-def is_news(record):
+def is_news(record: logging.LogRecord) -> bool:
     """Whether a log record of Snakemake is more than that it knows nothing of finished trainings, which it need not."""
     return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith(
         ("train", "turns")
     )
 
 
-def compare_without_pandas(persistence):
+def compare_without_pandas(persistence: Any) -> None:
     """Makes Snakemake compare params without pandas, which it would import to see whether one is a table; none of ours is.
 
     Importing it takes a fifth of a start. Snakemake asks once whether pandas is there, and goes without where it is not.
@@ -58,7 +61,7 @@ class Metadata:
         # Of this workflow alone, also where another one imports it.
         self._rules = workflow.modifier.rules
 
-    def restore(self):
+    def restore(self) -> None:
         """Gives Snakemake what is kept; files of unknown making it is told to make again. Does so once, while it plans."""
         if self._restored or not self._workflow.is_main_process:
             return
@@ -80,7 +83,7 @@ class Metadata:
             if persistence.metadata(IOFile(path)) is None:
                 forced.add(path)
 
-    def forget(self, path):
+    def forget(self, path: str | Path) -> None:
         """Makes Snakemake believe in the file `path` whatever it knows of its making, or of a start that was killed."""
         if not self._workflow.is_main_process:
             return
@@ -88,14 +91,14 @@ class Metadata:
 
         self._workflow.persistence.cleanup_metadata(IOFile(path))
 
-    def drop(self, jobs):
+    def drop(self, jobs: Iterable[Any]) -> None:
         """Forgets what is kept of the outputs of jobs that are about to run."""
         gone = {str(path) for job in jobs for path in job.output}
         known = self._read()
         if gone & known.keys():
             self._write({path: record for path, record in known.items() if path not in gone})
 
-    def keep(self, jobs):
+    def keep(self, jobs: Iterable[Any]) -> None:
         """Keeps what Snakemake knows of the outputs of jobs, where it knows anything."""
         known = self._read()
         before = dict(known)

@@ -5,7 +5,9 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from trainoff import disks
 from trainoff.errors import CLEAR, UserError, one_line, printable
@@ -15,13 +17,13 @@ from trainoff.privacy import scrub_file
 class Terminal(io.TextIOWrapper):
     """A stream to a terminal to which nothing unprintable gets through but ends of lines and, first of all, CLEAR."""
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         clear = CLEAR if text.startswith(CLEAR) else ""
         return super().write(clear + "\n".join(map(printable, text.removeprefix(clear).split("\n"))))
 
 
 @contextlib.contextmanager
-def logged(log, before=lambda: None):
+def logged(log: str | Path, before: Callable[[], Any] = lambda: None) -> Iterator[Terminal]:
     """Sends everything the block prints, its child processes included, to the file `log`; yields the terminal's stream.
 
     Use it around the one call in a script's `if __name__ == "__main__":` block. An exception ends the script with exit

@@ -7,10 +7,12 @@ and without. See docs/method.md, What reruns.
 import hashlib
 import json
 import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trainoff import axes, energy, experiment, networks, records, windows
+from trainoff import axes, energy, experiment, networks, records, shapes, windows
 from trainoff.errors import UserError, one_line
 from trainoff.packages import installed_version
 from trainoff.privacy import without_folders
@@ -62,24 +64,24 @@ class Verdict:
     old: bool = False
 
 
-def packages_of(device):
+def packages_of(device: shapes.Device | shapes.Entry) -> list[str]:
     """Names of the packages that train on a device (an entry with backend and accelerator)."""
     backend, accelerator = device["backend"], device["accelerator"]
     return PACKAGES[backend] + EXTRA_PACKAGES.get((backend, accelerator), [])
 
 
-def installed_versions(device):
+def installed_versions(device: shapes.Device | shapes.Entry) -> dict[str, str | None]:
     """{package: version} of what trains on the device in this Python; None for what is not installed."""
     return {name: installed_version(name) for name in packages_of(device)}
 
 
-def pinned_versions(device, environment):
+def pinned_versions(device: shapes.Device | shapes.Entry, environment: str) -> dict[str, str | None]:
     """{package: version} of what trains on the device, as a conda environment file pins it. environment: its text."""
     pins = dict(re.findall(r"^\s*- ([A-Za-z0-9_-]+)(?:\[[\w,-]+\])?==([^\s;]+)", environment, re.MULTILINE))
     return {name: pins.get(name) for name in packages_of(device)}
 
 
-def versions_or_recorded(versions, path):
+def versions_or_recorded(versions: dict[str, str | None], path: str | Path) -> dict[str, str | None]:
     """The versions. A package that is not installed cannot compute anything now: its version is that in the record at `path`."""
     try:
         recorded = {} if all(versions.values()) else json.loads(Path(path).read_bytes())["software"]
@@ -88,7 +90,9 @@ def versions_or_recorded(versions, path):
         return versions
 
 
-def identity(run, config, data, code_sha256, versions):
+def identity(
+    run: shapes.Run, config: shapes.Experiment, data: dict[str, Any], code_sha256: str, versions: dict[str, str | None]
+) -> dict[str, Any]:
     """Everything that identifies a run besides its axes, replicate and seed: a flat dict of JSON values.
 
     run: what Snakemake passes as params.run (`run_of` in rules/finished.smk). config: the experiment. data: hashes of the
@@ -113,7 +117,7 @@ def identity(run, config, data, code_sha256, versions):
     }
 
 
-def of_record(identity, facts, software):
+def of_record(identity: dict[str, Any], facts: dict[str, Any], software: dict[str, str | None]) -> dict[str, Any]:
     """The identity as a record holds it. facts: of what was prepared; software: {package: version} as the training saw it."""
     seen = {name: software.get(name) or version for name, version in identity["software"].items()}
     return {
@@ -124,12 +128,12 @@ def of_record(identity, facts, software):
     }
 
 
-def kind_of_weights(weights):
+def kind_of_weights(weights: str) -> str:
     """The key `weights` without the folder of a user's file: "random", "imagenet" or "file"."""
     return weights if weights in ("random", "imagenet") else "file"
 
 
-def settings_of(record):
+def settings_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The settings that a record was trained with, {name: value}; None for a record from before it held them."""
     held = record.get("identity")
     if held is None:
@@ -139,7 +143,7 @@ def settings_of(record):
     return {name: held.get(name) for name in (*names, "images_per_epoch", "warm_up_epochs", *later)}
 
 
-def judge(path, run, wanted, retry=()):
+def judge(path: str | Path, run: shapes.Run, wanted: dict[str, Any], retry: Collection[str] = ()) -> Verdict:
     """The Verdict on the record at `path`. run, wanted: as `identity` takes and gives them. retry: statuses to run again."""
     try:
         with open(path, "rb") as file:
@@ -156,7 +160,9 @@ def judge(path, run, wanted, retry=()):
     return Verdict(change is None, change, old=not isinstance(record.get("identity"), dict))
 
 
-def judge_turns(path, sides, wanted, settings):
+def judge_turns(
+    path: str | Path, sides: dict[str, shapes.Run], wanted: dict[str, dict[str, Any]], settings: dict[str, Any]
+) -> Verdict:
     """The Verdict on the record of turns at `path`.
 
     sides: {"device", "baseline"}: what takes turns, each an entry of a device and its axes. wanted: {side: identity}. settings:
@@ -195,7 +201,7 @@ def _first_change_of_turns(record, sides, wanted, settings):
     return None
 
 
-def first_change(record, run, wanted):
+def first_change(record: Mapping[str, Any], run: shapes.Run, wanted: dict[str, Any]) -> Change | None:
     """The first Change between a record and the run that is wanted, None where they are the same."""
     try:
         trained = axes.complete(record["run"], records.identity_in(record))
@@ -261,7 +267,7 @@ def _first_change_of_old(record, run, wanted):
     return None
 
 
-def old_config_sha256(run, classes):
+def old_config_sha256(run: shapes.Run, classes: int) -> str:
     """What records hold as provenance.config_sha256: a hash of all that the training was told."""
     told = axes.without_later(run) | {"classes": classes}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
@@ -280,7 +286,7 @@ class Prepared:
         self._weights_from = weights_from
         self._known = {}
 
-    def hashes(self, model, img_dim):
+    def hashes(self, model: str, img_dim: int) -> dict[str, str]:
         """{"images_sha256": …, "prepared_sha256": …} of one configuration, without those that are not known."""
         if (model, img_dim) not in self._known:
             images, weights = f"images/img_dim~{img_dim}", f"weights/model~{model}/img_dim~{img_dim}"
@@ -298,7 +304,7 @@ class Prepared:
             return {}
 
 
-def requirement(wanted):
+def requirement(wanted: dict[str, Any]) -> Callable[[int, str, shapes.Record], None]:
     """A function of a run's record and its path and place in the sweep, which makes it ready for tables.
 
     It raises UserError with file and key for a record that is not the run that is wanted, marks warm-up epochs as the
@@ -326,7 +332,7 @@ def requirement(wanted):
     return ready
 
 
-def mark_warm_up(record, epochs):
+def mark_warm_up(record: shapes.Record, epochs: int) -> None:
     """Marks the first windows of a record as warm-up, as many as `epochs`, and computes speed and energy from the others again.
 
     One in which the training was stopped stays marked: it does not count either.
@@ -344,7 +350,7 @@ def mark_warm_up(record, epochs):
         )
 
 
-def words_of_settings(settings):
+def words_of_settings(settings: dict[str, Any]) -> str:
     """Settings as "dropout=0.4 epochs=4 …": runs that differ in it are other work.
 
     Those of later versions stand there only where they are asked for: records and bundles from before do not name them.

@@ -15,9 +15,10 @@ feed_validation(…)            what one call of Keras' evaluate takes
 """
 
 import sys
+from typing import Any
 
 
-def leave_out_tensorflow():
+def leave_out_tensorflow() -> None:
     """Where TensorFlow is installed, Keras imports it to seed it, whatever the backend: seconds and memory for nothing.
 
     Keras is told that there is none, once, which it remembers. The name does not stay among the modules: layers of Keras that
@@ -34,7 +35,7 @@ def leave_out_tensorflow():
         del sys.modules["tensorflow"]
 
 
-def load(name):
+def load(name: str) -> Any:
     """The module of the backend `name`. The imports are spelled out so that they can be found without running."""
     if name == "tensorflow":
         from trainoff.measure.backends import tensorflow as backend

@@ -1,5 +1,8 @@
 """JAX under Keras: on a CPU and on an NVIDIA GPU. JAX always compiles with XLA."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from trainoff.devices import DeviceUnavailable
 from trainoff.errors import UserError
 from trainoff.measure.backends import leave_out_tensorflow
@@ -8,7 +11,7 @@ from trainoff.measure.batches import ahead
 BATCHES_AHEAD = 2
 
 
-def start(accelerator, threads):
+def start(accelerator: str, threads: int | None) -> None:
     """Imports JAX, which the environment allows one platform (devices.environment).
 
     accelerator: "cpu" or "cuda"; threads: set in the environment as well.
@@ -26,7 +29,7 @@ def start(accelerator, threads):
     leave_out_tensorflow()
 
 
-def describe(accelerator):
+def describe(accelerator: str) -> dict[str, str | None]:
     """{} for a CPU, name and compute capability for CUDA."""
     import jax
 
@@ -36,35 +39,35 @@ def describe(accelerator):
     return {"name": device.device_kind, "compute_capability": getattr(device, "compute_capability", None)}
 
 
-def placement(model):
+def placement(model: Any) -> set[str]:
     """The kinds of device that hold the model's trainable variables: a subset of {"cpu", "gpu"}."""
     return {device.platform for variable in model.trainable_variables for device in variable.value.devices()}
 
 
-def synchronize(model):
+def synchronize(model: Any) -> None:
     """Returns when all work given to the device is done: JAX hands out arrays before they are computed."""
     import jax
 
     jax.block_until_ready([variable.value for variable in model.variables])
 
 
-def jit_compile(xla):
+def jit_compile(xla: bool) -> bool:
     """Always on: without it Keras would run JAX operation by operation, which nobody trains with."""
     return True
 
 
-def prepare_training(model):
+def prepare_training(model: Any) -> None:
     """Nothing to do: Keras compiles the step at its first call."""
 
 
-def peak_memory(model):
+def peak_memory(model: Any) -> int | None:
     """Bytes of the device's memory that JAX has used at most; None on a CPU, whose memory is the process's."""
     import jax
 
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
-def make_deterministic():
+def make_deterministic() -> None:
     """On a CPU XLA computes in a fixed order as it is. Raises UserError on a GPU, where that must be asked for at the start."""
     import jax
 
@@ -74,11 +77,13 @@ def make_deterministic():
         )
 
 
-def feed_training(batches, batch_size, shape, dtype):
+def feed_training(
+    batches: Callable[[], Iterator[Any]], batch_size: int, shape: tuple[int, ...], dtype: str
+) -> Iterator[Any]:
     """A generator over the endless batches that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)
 
 
-def feed_validation(batches, shape, dtype):
+def feed_validation(batches: Callable[[], Iterator[Any]], shape: tuple[int, ...], dtype: str) -> Iterator[Any]:
     """A generator over one pass that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)

@@ -1,5 +1,8 @@
 """TensorFlow under Keras."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from trainoff.devices import DeviceUnavailable
 
 # Batches kept ready ahead of the device. Two hide the reading of one batch behind the training on another; more would
@@ -7,7 +10,7 @@ from trainoff.devices import DeviceUnavailable
 BATCHES_AHEAD = 2
 
 
-def start(accelerator, threads):
+def start(accelerator: str, threads: int | None) -> None:
     """Imports TensorFlow so that it sees one device alone.
 
     accelerator: "cpu", "cuda" or "metal"; threads: for computing on a CPU, None = all.
@@ -31,7 +34,7 @@ def start(accelerator, threads):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
-def describe(accelerator):
+def describe(accelerator: str) -> dict[str, str | None]:
     """{} for a CPU and for Metal, name and compute capability for CUDA."""
     import tensorflow as tf
 
@@ -45,22 +48,22 @@ def describe(accelerator):
     }
 
 
-def placement(model):
+def placement(model: Any) -> set[str]:
     """The kinds of device that hold the model's trainable variables: a subset of {"cpu", "gpu"}."""
     return {variable.value.device.rsplit(":", 2)[-2].lower() for variable in model.trainable_variables}
 
 
-def synchronize(model):
+def synchronize(model: Any) -> None:
     """Returns when all work given to the device is done: a variable that the last step wrote is read back."""
     model.trainable_variables[-1].value.numpy()
 
 
-def jit_compile(xla):
+def jit_compile(xla: bool) -> bool:
     """Said outright, since Keras' "auto" would compile on some devices and not on others."""
     return xla
 
 
-def prepare_training(model):
+def prepare_training(model: Any) -> None:
     """Makes the function that `fit` calls for each step, traced once.
 
     Keras' own traces the step twice, once for itself and once for a loop that one step per execution does not need;
@@ -73,7 +76,7 @@ def prepare_training(model):
     model.train_function = tf.function(lambda iterator: step(iterator.get_next()))
 
 
-def peak_memory(model):
+def peak_memory(model: Any) -> int | None:
     """Bytes of the device's memory that TensorFlow has used at most.
 
     None on a CPU, whose memory is the process's, and on an Apple GPU, where TensorFlow does not count it.
@@ -88,19 +91,19 @@ def peak_memory(model):
         return None
 
 
-def make_deterministic():
+def make_deterministic() -> None:
     """Every operation gives the same bits for the same inputs; one that cannot raises an error."""
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
 
 
-def feed_training(batches, batch_size, shape, dtype):
+def feed_training(batches: Callable[[], Iterator[Any]], batch_size: int, shape: tuple[int, ...], dtype: str) -> Any:
     """A tf.data.Dataset over the endless batches that `batches()` starts."""
     return _dataset(batches, batch_size, shape, dtype)
 
 
-def feed_validation(batches, shape, dtype):
+def feed_validation(batches: Callable[[], Iterator[Any]], shape: tuple[int, ...], dtype: str) -> Any:
     """A tf.data.Dataset over one pass that `batches()` starts."""
     return _dataset(batches, None, shape, dtype)
 

@@ -1,5 +1,8 @@
 """PyTorch under Keras: on a CPU, on an NVIDIA GPU, and on an Apple GPU as MPS."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from trainoff import gpu_support
 from trainoff.devices import DeviceUnavailable
 from trainoff.measure.backends import leave_out_tensorflow
@@ -8,7 +11,7 @@ from trainoff.measure.batches import ahead
 BATCHES_AHEAD = 2
 
 
-def start(accelerator, threads):
+def start(accelerator: str, threads: int | None) -> None:
     """Imports PyTorch; the device that Keras gives its tensors to is in the environment (devices.environment).
 
     accelerator: "cpu", "cuda" or "metal"; threads: for computing on a CPU, None = all.
@@ -33,7 +36,7 @@ def start(accelerator, threads):
         torch.set_num_threads(threads)
 
 
-def require_kernels(torch):
+def require_kernels(torch: Any) -> None:
     """Raises DeviceUnavailable when this build of PyTorch says itself that it holds no kernels for the GPU."""
     kernels = torch.cuda.get_arch_list()
     capability = ".".join(map(str, torch.cuda.get_device_capability(0)))
@@ -44,7 +47,7 @@ def require_kernels(torch):
         )
 
 
-def describe(accelerator):
+def describe(accelerator: str) -> dict[str, str | None]:
     """{} for a CPU and for MPS, name, compute capability and the CUDA that PyTorch was built for on NVIDIA."""
     import torch
 
@@ -57,13 +60,13 @@ def describe(accelerator):
     }
 
 
-def placement(model):
+def placement(model: Any) -> set[str]:
     """The kinds of device that hold the model's trainable variables: a subset of {"cpu", "gpu"}."""
     kinds = {variable.value.device.type for variable in model.trainable_variables}
     return {"gpu" if kind in ("cuda", "mps") else kind for kind in kinds}
 
 
-def synchronize(model):
+def synchronize(model: Any) -> None:
     """Returns when all work given to the device is done. On a CPU PyTorch computes before it returns."""
     import torch
 
@@ -74,16 +77,16 @@ def synchronize(model):
         torch.mps.synchronize()
 
 
-def jit_compile(xla):
+def jit_compile(xla: bool) -> bool:
     """Always off: Keras would hand the step to torch.compile, which is not XLA. The experiment's check refuses `xla`."""
     return False
 
 
-def prepare_training(model):
+def prepare_training(model: Any) -> None:
     """Nothing to do: PyTorch runs each step as it stands."""
 
 
-def peak_memory(model):
+def peak_memory(model: Any) -> int | None:
     """Bytes of the device's memory that PyTorch has held at most; on an Apple GPU those that it holds now, since it keeps them.
 
     None on a CPU, whose memory is the process's.
@@ -96,7 +99,7 @@ def peak_memory(model):
     return torch.mps.driver_allocated_memory() if kind == "mps" else None
 
 
-def make_deterministic():
+def make_deterministic() -> None:
     """Every operation gives the same bits for the same inputs; one that cannot raises an error."""
     import os
 
@@ -107,11 +110,13 @@ def make_deterministic():
     torch.use_deterministic_algorithms(True)
 
 
-def feed_training(batches, batch_size, shape, dtype):
+def feed_training(
+    batches: Callable[[], Iterator[Any]], batch_size: int, shape: tuple[int, ...], dtype: str
+) -> Iterator[Any]:
     """A generator over the endless batches that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)
 
 
-def feed_validation(batches, shape, dtype):
+def feed_validation(batches: Callable[[], Iterator[Any]], shape: tuple[int, ...], dtype: str) -> Iterator[Any]:
     """A generator over one pass that `batches()` starts."""
     return ahead(batches(), BATCHES_AHEAD)
