@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import matplotlib.text
 import pandas as pd
@@ -15,7 +17,9 @@ from trainoff.report.palette import FAINT, FONTS, GRID, INK, QUIET
 FONT = figures.FONT
 
 
-def figure(draw, inputs, options, outputs):
+def figure(
+    draw: Callable[..., figures.plt.Figure], inputs: dict[str, Any], options: dict[str, Any], outputs: dict[str, str]
+) -> None:
     """Draws a figure: `draw` with the tables at `inputs` and the `options` by name, into `outputs`.
 
     inputs: {name: path, or [] for a table that the experiment has no use for}. outputs: paths of the
@@ -58,7 +62,7 @@ def _read(path):
     return pd.read_parquet(path) if str(path).endswith(".parquet") else path or None
 
 
-def use_style():
+def use_style() -> None:
     """Sets the look of all figures. Text stays text: searchable, sharp, and never read as a formula."""
     seaborn.set_theme(
         style="white",

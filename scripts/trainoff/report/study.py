@@ -1,6 +1,7 @@
 """A measured experiment as its page and its picture show it."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +30,7 @@ class Study:
     config_file: str | None = None
 
 
-def read(tables, published=None, **told):
+def read(tables: dict[str, str | None], published: str | None = None, **told: Any) -> Study:
     """The Study of the tables at these paths (Parquet). published: path of the catalog's figures. told: its other fields."""
     frames = {name: pd.read_parquet(path) for name, path in tables.items() if path}
     if "energy" in frames:
