@@ -201,7 +201,7 @@ def training_runs(
     table: pd.DataFrame,
     rates: pd.DataFrame,
     labels: dict[str, str],
-    prices: dict[str, dict[str, Any]],
+    prices: dict[str, dict[str, Any] | None],
     assumptions: dict[str, Any],
     training: dict[str, int],
 ) -> pd.DataFrame:

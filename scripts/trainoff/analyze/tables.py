@@ -16,6 +16,8 @@ from trainoff.shapes import Record
 # What a spreadsheet takes for the beginning of a formula, in the wide forms of East Asian keyboards too.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LONGEST_CELL = 5000
+# {name of a table: where it is written, (csv path, parquet path)}.
+Outputs = Mapping[str, tuple[str | Path, str | Path]]
 # bool_or_none and int_or_none are objects with None for the unknown: as floats, whole numbers would end in ".0".
 RUN_COLUMNS = {
     "device": "str",

@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import matplotlib.text
 import pandas as pd
 import seaborn
+from matplotlib.figure import Figure
 
 from trainoff import units
 from trainoff.files import whole, write_text
@@ -18,7 +20,10 @@ FONT = figures.FONT
 
 
 def figure(
-    draw: Callable[..., figures.plt.Figure], inputs: dict[str, Any], options: dict[str, Any], outputs: dict[str, str]
+    draw: Callable[..., Figure],
+    inputs: Mapping[str, str | Path | list[str]],
+    options: dict[str, Any],
+    outputs: Mapping[str, str | Path],
 ) -> None:
     """Draws a figure: `draw` with the tables at `inputs` and the `options` by name, into `outputs`.
 

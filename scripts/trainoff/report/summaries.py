@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers
@@ -101,7 +102,7 @@ def draw_spreads(
     x_label: str,
     axes: Sequence[str] = naming.AXES,
     baseline: float | None = None,
-) -> figures.plt.Figure:
+) -> Figure:
     """The figure of one positive quantity: column `column` of `table`, one lane per device, on a logarithmic axis.
 
     baseline: where to draw a line across, such as 1 for ratios.
