@@ -135,7 +135,7 @@ def _watts(text, name, line):
     return watts
 
 
-def moment(text: str | float | datetime, time_zone: str | None = None, where: str = "energy.wall_meters") -> float:
+def moment(text: str | float, time_zone: str | None = None, where: str = "energy.wall_meters") -> float:
     """Seconds since 1970 of one time as it may stand in the file."""
     return _Clock(where, time_zone).seconds(str(text).strip())
 
