@@ -1,25 +1,27 @@
 """Gathers the metrics of all runs in tables: one row per run, one per window, one per look at the hardware."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trainoff.analyze import readings, tables
 from trainoff.exchange import bundles, merging
 from trainoff.files import whole
+from trainoff.shapes import Record
 from trainoff.workflow import validity
 from trainoff.workflow.script import logged
 
 
 def main(
-    metrics,
-    runs_csv,
-    runs_parquet,
-    windows_csv,
-    windows_parquet,
-    imported=None,
-    origin_file=None,
-    require=None,
-    readings_parquet=None,
-):
+    metrics: Iterable[str | Path],
+    runs_csv: str | Path,
+    runs_parquet: str | Path,
+    windows_csv: str | Path,
+    windows_parquet: str | Path,
+    imported: str | Path | None = None,
+    origin_file: str | Path | None = None,
+    require: Callable[[int, str, Record], None] | None = None,
+    readings_parquet: str | Path | None = None,
+) -> None:
     """Reads the metrics files at the paths `metrics` and writes the tables, in the order of the runs' keys.
 
     require: called with place, path and record of each, raises UserError for a run that is not wanted. imported: folder of

@@ -1,5 +1,6 @@
 """Puts the finished runs of an experiment into one small zip, for a machine that shares no disk with this one."""
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from trainoff import bounds, records, series
@@ -7,6 +8,7 @@ from trainoff.analyze import parity
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
 from trainoff.privacy import private, without_folders
+from trainoff.shapes import Entry, Experiment, Record
 from trainoff.supervise import supervise
 from trainoff.workflow import validity
 from trainoff.workflow.script import logged
@@ -20,8 +22,16 @@ ENTRY_KEYS = ("name", "label", "backend", "accelerator")
 
 
 def main(
-    metrics, probes, experiment, devices, reference, origin_file, output, say, ready=lambda place, path, record: None
-):
+    metrics: Iterable[str | Path],
+    probes: Sequence[str | Path],
+    experiment: Experiment,
+    devices: list[Entry],
+    reference: str | None,
+    origin_file: str | Path,
+    output: str | Path,
+    say: Callable[[str], None],
+    ready: Callable[[int, Path, Record], None] = lambda place, path, record: None,
+) -> None:
     """Writes the bundle of the records at the paths `metrics` and `probes` to `output`.
 
     experiment: the merged configuration. devices: entries of the experiment. reference: name of the device that was

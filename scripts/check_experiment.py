@@ -11,7 +11,7 @@ from trainoff import experiment_file
 from trainoff.errors import UserError
 
 
-def main(paths):
+def main(paths: list[str]) -> None:
     """A sentence per file, and whether all of them can be given to Snakemake."""
     for path in paths:
         keys = experiment_file.read(path)

@@ -1,5 +1,8 @@
 """Holds every device to the reference: outputs, first losses, final accuracy, each with its tolerance and verdict."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import pandas as pd
 
 from trainoff.analyze import parity, tables
@@ -7,7 +10,14 @@ from trainoff.exchange import merging
 from trainoff.workflow.script import logged
 
 
-def main(probes, runs, reference, csv, parquet, imported=None):
+def main(
+    probes: Iterable[str | Path],
+    runs: str | Path,
+    reference: str,
+    csv: str | Path,
+    parquet: str | Path,
+    imported: str | Path | None = None,
+) -> None:
     """Writes the parity table. probes: paths of probe.json files; runs: path of the table of runs (parquet).
 
     imported: folder of records of other machines, None without any. Their devices are compared with the reference of their own

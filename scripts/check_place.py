@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from trainoff import choosing, gpu_support, machine
 
@@ -38,7 +40,7 @@ class Refusal(Exception):
     """One sentence on why the place cannot work, with what to do."""
 
 
-def check_folder(folder):
+def check_folder(folder: str | Path) -> None:
     """Raises Refusal where programs cannot be installed in `folder`: its name, its permissions, or how it is mounted."""
     found = [sign for sign in UNUSABLE if sign in str(folder)]
     if found:
@@ -57,7 +59,7 @@ def check_folder(folder):
         raise Refusal(f"{folder} cannot be written to ({error.strerror}). {ELSEWHERE}") from None
 
 
-def run(program):
+def run(program: Path) -> None:
     """Runs a program; raises Refusal where the file system lets none run."""
     try:
         subprocess.run([program], check=True)
@@ -67,7 +69,9 @@ def run(program):
         ) from None
 
 
-def check_disk(part, folder, temporary, usage=shutil.disk_usage):
+def check_disk(
+    part: str, folder: str | Path, temporary: str | Path, usage: Callable[[str | Path], Any] = shutil.disk_usage
+) -> None:
     """Raises Refusal where a disk is too small.
 
     temporary: pip's temporary folder; usage: tells the free bytes of a folder's disk.
@@ -88,7 +92,7 @@ def check_disk(part, folder, temporary, usage=shutil.disk_usage):
             )
 
 
-def require_gpu(found):
+def require_gpu(found: machine.Machine) -> None:
     """Raises Refusal where no framework trains on an NVIDIA GPU of a machine.Machine."""
     choice = choosing.choose(found, gpu_support.builds(found.processor))
     if any(pick.like in choosing.ON_NVIDIA.values() for pick in choice.picks):
@@ -100,14 +104,14 @@ def require_gpu(found):
     )
 
 
-def announcement(part):
+def announcement(part: str) -> str:
     """What is about to be added, in one line."""
     what, installed, _ = PARTS.get(part, (f"the {part} tools", *OTHER))
     minutes = "one to ten minutes" if installed > 2 else "about a minute"
     return f"Adding {what} to .venv, pinned (once; about {installed:g} GB of disk, {minutes})."
 
 
-def main(part):
+def main(part: str) -> None:
     """Prints what is added and found; raises Refusal."""
     if part == "gpu":
         require_gpu(machine.read())

@@ -1,6 +1,9 @@
 """The energy of every run and window: as its counter read it, from a wall meter's file, or declared; never guessed."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +20,13 @@ WINDOW_COLUMNS = {
 }
 
 
-def main(runs, windows, wall_meters, declared, outputs):
+def main(
+    runs: str | Path,
+    windows: str | Path,
+    wall_meters: Sequence[dict[str, Any]],
+    declared: dict[str, dict[str, Any]],
+    outputs: tables.Outputs,
+) -> None:
     """Writes the energy of the runs and windows (paths of parquet files) to `outputs`.
 
     wall_meters, declared: as energy.wall_meters and energy.declared of an experiment. outputs: {"energy" |
@@ -28,7 +37,12 @@ def main(runs, windows, wall_meters, declared, outputs):
         tables.write(frame, *outputs[name])
 
 
-def apply(runs, windows, wall_meters, declared):
+def apply(
+    runs: pd.DataFrame,
+    windows: pd.DataFrame,
+    wall_meters: Sequence[dict[str, Any]],
+    declared: dict[str, dict[str, Any]],
+) -> dict[str, pd.DataFrame]:
     """{"energy": a row per run, "energy_windows": a row per window}.
 
     A wall meter's file comes first, since it is about the whole machine and was given on purpose; then what the run's own
@@ -83,24 +97,24 @@ class WallMeter:
                 raise UserError(f"energy.wall_meters: idle from {entry['idle']['from']}: {without_device(reason)}")
             self.idle_watts = joules / (end - start)
 
-    def check(self, windows):
+    def check(self, windows: list[dict[str, Any]]) -> None:
         """Raises UserError when the file overlaps none of the windows."""
         known = [(moment(row["started_at"]), row["seconds"]) for row in windows if numbers.known(row["started_at"])]
         wall_meter.check_overlap(self.trace, [(start, start + seconds) for start, seconds in known])
 
-    def read(self, row):
+    def read(self, row: dict[str, Any]) -> tuple[float | None, str | None]:
         """(joules, reason) of a window."""
         if not numbers.known(row["started_at"]):
             return None, reasons.reason("no_window_times")
         return wall_meter.window(self.trace, moment(row["started_at"]), row["seconds"], self.most_gap_seconds)
 
 
-def moment(text):
+def moment(text: str) -> float:
     """Seconds since 1970 of a time in a record."""
     return datetime.fromisoformat(text).timestamp()
 
 
-def windows_by_run(windows):
+def windows_by_run(windows: pd.DataFrame) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """{run's key: its windows as dicts}."""
     found = {}
     for row in windows.to_dict("records"):

@@ -1,7 +1,9 @@
 """Puts what was found about devices' limits into one table."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,7 +26,7 @@ COLUMNS = [
 ]
 
 
-def table(found):
+def table(found: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """One row per device, model and axis of what scripts/find_limit.py wrote: the largest value that trains, and why no more.
 
     whole_range: even the greatest value tried trains, so the limit lies beyond. peak_memory_bytes: of the process at the

@@ -1,10 +1,13 @@
 """Gathers what devices measured that took turns: one row per configuration and pair."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from trainoff.analyze import tables, turns
 from trainoff.workflow.script import logged
 
 
-def main(paths, equivalence, outputs):
+def main(paths: Iterable[str | Path], equivalence: float, outputs: tuple[str | Path, str | Path]) -> None:
     """Writes the table of the records at `paths` to `outputs` (csv path, parquet path). equivalence: 0.05 for ±5 %."""
     tables.write(turns.table([turns.read(path) for path in paths], equivalence), *outputs)
 

@@ -1,10 +1,20 @@
 """Gathers what packs measured: rates by number at once, and how long the whole sweep takes one at a time and packed."""
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 from trainoff.analyze import packing, tables
 from trainoff.workflow.script import logged
 
 
-def main(packs, replicates, assumptions, packing_outputs, makespan_outputs):
+def main(
+    packs: Iterable[str | Path],
+    replicates: int,
+    assumptions: dict[str, Any],
+    packing_outputs: tuple[str | Path, str | Path],
+    makespan_outputs: tuple[str | Path, str | Path],
+) -> None:
     """Writes both tables of the records at the paths `packs`, each as (csv path, parquet path).
 
     replicates: runs of every configuration. assumptions: what costs rest on, of trainoff.analyze.cost.assumptions.

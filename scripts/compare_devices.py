@@ -3,7 +3,9 @@
 import itertools
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -13,6 +15,7 @@ from trainoff.analyze import efficiency, noise, overall, parity, stats, tables
 from trainoff.analyze import turns as turning
 from trainoff.analyze.obstacles import caveats, either, flag, obstacles, status_counts
 from trainoff.configurations import AXES
+from trainoff.shapes import Values
 from trainoff.workflow.script import logged
 
 RATE_COLUMNS = [
@@ -67,11 +70,22 @@ BEST_COLUMNS = [
     *(f"{side}{axis}" for side in ("", "baseline_") for axis in SETTING),
     *(column for column in COMPARISON_COLUMNS if column not in AXES),
 ]
+# Cells, rows and assumptions are dicts. Cells: {(configuration, device): cell}, as `gather` says.
+Row = dict[str, Any]
+Cells = dict[tuple[Values, str], Row]
 
 
 def main(
-    runs, windows, devices, outputs, parity_table=None, energy=None, assumptions=None, noise_catalog=None, turns=None
-):
+    runs: str | Path,
+    windows: str | Path,
+    devices: list[str],
+    outputs: tables.Outputs,
+    parity_table: str | Path | None = None,
+    energy: Sequence[str | Path] | None = None,
+    assumptions: Row | None = None,
+    noise_catalog: str | Path | None = None,
+    turns: str | Path | None = None,
+) -> None:
     """Writes the tables of the runs and windows (paths of parquet files) to `outputs`.
 
     devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only the runs
@@ -99,7 +113,16 @@ def main(
         tables.write(found[name], *paths)
 
 
-def compare(runs, windows, devices, standing=None, drawn=None, assumptions=None, kinds=None, turned=None):
+def compare(
+    runs: pd.DataFrame,
+    windows: pd.DataFrame,
+    devices: list[str],
+    standing: parity.Standing | None = None,
+    drawn: efficiency.Drawn | None = None,
+    assumptions: Row | None = None,
+    kinds: dict[str, noise.Kind] | None = None,
+    turned: pd.DataFrame | None = None,
+) -> dict[str, pd.DataFrame]:
     """{"rates", "comparison", "best", "overall"}: the tables.
 
     standing: parity.Standing of the devices. drawn: of efficiency.read. assumptions: of trainoff.analyze.cost.assumptions.
@@ -144,7 +167,7 @@ def _turns(table):
     return {(tuple(row[axis] for axis in AXES), row["device"], row["baseline"]): row for row in rows}
 
 
-def gather(runs, windows, drawn, kinds):
+def gather(runs: pd.DataFrame, windows: pd.DataFrame, drawn: efficiency.Drawn, kinds: dict[str, noise.Kind]) -> Cells:
     """{(configuration, device): cell} in the order of the runs; a cell is a dict.
 
     runs: rows of its runs. used: those that count (status ok, at least one counted window). rate: stats.Rate of these,
@@ -203,7 +226,9 @@ def _log_median(rates):
     return math.log(statistics.median(rates))
 
 
-def rate_table(cells, configurations, devices, standing):
+def rate_table(
+    cells: Cells, configurations: list[Values], devices: list[str], standing: parity.Standing
+) -> pd.DataFrame:
     """One row per configuration and device, measured or not."""
     rows = []
     for configuration, device in itertools.product(configurations, devices):
@@ -233,7 +258,9 @@ def rate_table(cells, configurations, devices, standing):
     return pd.DataFrame(rows, columns=RATE_COLUMNS)
 
 
-def compare_cells(cell, baseline_cell, device, baseline, assumptions, turns=None):
+def compare_cells(
+    cell: Row | None, baseline_cell: Row | None, device: str, baseline: str, assumptions: Row, turns: Row | None = None
+) -> Row:
     """The row of one configuration and pair without the configuration's keys, and, as "found", its stats.Ratio.
 
     "found_energy" is that of the energy.
@@ -298,7 +325,7 @@ def _no_economy(reasons):
     return dict.fromkeys(efficiency.RATIO_COLUMNS, math.nan) | both | {"found_energy": None}
 
 
-def judge(rows):
+def judge(rows: list[Row]) -> None:
     """Fills in the corrected p-values and verdicts of all comparable rows, corrected together."""
     comparable = [row for row in rows if row["found"] and row["source"] == "runs"]
     judged = stats.judge([row["found"] for row in comparable])
@@ -306,7 +333,7 @@ def judge(rows):
         row |= {"p_value_adjusted": adjusted, "p_different_adjusted": different, "verdict": verdict}
 
 
-def add_parity(row, standing):
+def add_parity(row: Row, standing: parity.Standing) -> None:
     """Says in a row whether both devices train the same. A device that does not keeps its speed, and carries the flag."""
     devices = row["device"], row["baseline"]
     setting = [row[axis] for axis in PARITY_AXES]
@@ -315,7 +342,7 @@ def add_parity(row, standing):
     row["reason"] = "; ".join(filter(None, [row["reason"], *flags]))
 
 
-def compare_best(cells, pairs, standing, assumptions):
+def compare_best(cells: Cells, pairs: list[tuple[str, str]], standing: parity.Standing, assumptions: Row) -> list[Row]:
     """Rows of the lane "each at its best": every device in the fastest setting in which it trains the same.
 
     One row per configuration of the work and pair, as in the other lane, but with the setting of each side; none when no

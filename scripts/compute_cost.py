@@ -2,6 +2,9 @@
 
 import itertools
 import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +57,15 @@ BREAK_EVEN_COLUMNS = {key: tables.RUN_COLUMNS[key] for key in AXES} | {
 }
 
 
-def main(runs, windows, rates, energy_windows, assumptions, target, outputs):
+def main(
+    runs: str | Path,
+    windows: str | Path,
+    rates: str | Path,
+    energy_windows: str | Path,
+    assumptions: dict[str, Any],
+    target: float | None,
+    outputs: tables.Outputs,
+) -> None:
     """Writes the tables of costs to `outputs`, {"costs" | "break_even": (csv path, parquet path)}.
 
     runs, windows, rates, energy_windows: paths of parquet files. assumptions: of trainoff.analyze.cost.assumptions.
@@ -66,7 +77,14 @@ def main(runs, windows, rates, energy_windows, assumptions, target, outputs):
     tables.write(break_even(found, assumptions), *outputs["break_even"])
 
 
-def costs(runs, windows, rates, energy_windows, assumptions, target):
+def costs(
+    runs: pd.DataFrame,
+    windows: pd.DataFrame,
+    rates: pd.DataFrame,
+    energy_windows: pd.DataFrame,
+    assumptions: dict[str, Any],
+    target: float | None,
+) -> pd.DataFrame:
     """One row per configuration and device of the table of rates; see COLUMNS."""
     trainings = trainings_by_cell(runs, windows, energy_windows, target)
     power = assumptions["electricity"]
@@ -116,7 +134,7 @@ def costs(runs, windows, rates, energy_windows, assumptions, target):
     return tables.frame(rows, COLUMNS)
 
 
-def break_even(table, assumptions):
+def break_even(table: pd.DataFrame, assumptions: dict[str, Any]) -> pd.DataFrame:
     """One row per configuration and pair of a device that can be owned and one that can be rented."""
     power = assumptions["electricity"]
     price_per_kwh = power and power["per_kwh"]
@@ -159,7 +177,9 @@ def break_even(table, assumptions):
     return tables.frame(rows, BREAK_EVEN_COLUMNS)
 
 
-def trainings_by_cell(runs, windows, energy_windows, target):
+def trainings_by_cell(
+    runs: pd.DataFrame, windows: pd.DataFrame, energy_windows: pd.DataFrame, target: float | None
+) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """{(axes…, device): [one training per run]}, runs that failed included.
 
     A training is a dict: reached (the target; without one, the end), seconds (cold start and windows; endless where not
@@ -181,7 +201,9 @@ def trainings_by_cell(runs, windows, energy_windows, target):
     return found
 
 
-def training(run, windows, joules, target):
+def training(
+    run: dict[str, Any], windows: list[dict[str, Any]], joules: list[float | None], target: float | None
+) -> dict[str, Any]:
     """What one run took to its end, or to the target accuracy; see `trainings_by_cell`."""
     if target is None:
         end = len(windows) if run["status"] == "ok" else 0
@@ -198,7 +220,7 @@ def training(run, windows, joules, target):
     }
 
 
-def epochs_to_accuracy(accuracies, target):
+def epochs_to_accuracy(accuracies: Iterable[float | None], target: float) -> int:
     """Epochs until the accuracy reaches the target and holds it to the end of the run; 0 when it never does."""
     end = 0
     for epoch, accuracy in enumerate(accuracies, start=1):
@@ -209,7 +231,7 @@ def epochs_to_accuracy(accuracies, target):
     return end
 
 
-def typical(trainings):
+def typical(trainings: list[dict[str, Any]]) -> dict[str, float | None]:
     """The training in the middle of those of a cell; one that did not reach its end counts as endless, never dropped.
 
     Returns seconds and joules (medians; None where that middle has no end or no figure), images_per_epoch.

@@ -7,6 +7,7 @@ import csv
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,7 +20,7 @@ TARGET = ROOT / "catalog/counts.csv"
 SIZES = (96, 224)
 
 
-def count(model):
+def count(model: Any) -> tuple[int, int, int, int, int]:
     """The Work of a Keras model as built, as numbers in the order of networks.COLUMNS without its first two.
 
     An operation counts once for each multiply-add of a kernel at each position of its output.
@@ -52,7 +53,7 @@ def _leaf_layers(model):
             yield layer
 
 
-def main():
+def main() -> None:
     """Adds the models that are missing in TARGET."""
     from trainoff.measure import models
 

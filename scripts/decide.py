@@ -6,6 +6,7 @@ which the next start takes in and every later one, until it is deleted.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -19,7 +20,7 @@ from trainoff.files import write_text
 HEAD = "# Written by make decide: what it added to the experiment. Delete this file to go back; the runs stay.\n"
 
 
-def decide(results, minutes, turns_minutes):
+def decide(results: str | Path, minutes: float, turns_minutes: float) -> str:
     """Writes decide.yaml in the folder `results`, where something helps; returns what to say.
 
     minutes: how long the measuring may take; turns_minutes: `turns.minutes` of the experiment.
@@ -42,7 +43,7 @@ def decide(results, minutes, turns_minutes):
     return words(decision, minutes)
 
 
-def merged(earlier, added):
+def merged(earlier: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any]]:
     """The lists `more_replicates` of two additions as one: of the same devices and configuration, the later entry."""
     entries = {}
     for entry in [*earlier.get("more_replicates", []), *added.get("more_replicates", [])]:
@@ -50,7 +51,7 @@ def merged(earlier, added):
     return list(entries.values())
 
 
-def words(decision, minutes):
+def words(decision: ahead.Decision, minutes: float) -> str:
     """What a Decision comes to, in one or two sentences."""
     if not decision.open:
         return "Every pair is decided; nothing to add."
@@ -68,7 +69,7 @@ def words(decision, minutes):
     )
 
 
-def main(minutes, configs):
+def main(minutes: float, configs: list[str]) -> None:
     turns_minutes = 0
     for path in configs:
         turns_minutes = (experiment_file.read(path).get("turns") or {}).get("minutes", turns_minutes)

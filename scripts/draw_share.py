@@ -2,19 +2,21 @@
 
 import json
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 
 from trainoff import configurations as naming
 from trainoff.files import whole, write_text
 from trainoff.report import page, palette, saving
-from trainoff.report.study import read
+from trainoff.report.study import Study, read
 from trainoff.workflow.script import logged
 
 WIDTH, HEIGHT, DPI = 12.0, 6.3, 100
 
 
-def main(results, picture, entry):
+def main(results: Study, picture: str | Path, entry: str | Path) -> None:
     """Writes the files `picture` (PNG) and `entry` (JSON). results: trainoff.report.study.Study."""
     answer = page.answer(results)
     saving.use_style()
@@ -25,7 +27,7 @@ def main(results, picture, entry):
     write_text(entry, json.dumps(summary(results, answer), indent=1, ensure_ascii=False) + "\n")
 
 
-def draw(title, answer):
+def draw(title: str, answer: dict[str, Any]) -> plt.Figure:
     """The picture: the title, a tile for each of speed, energy and money, and how much was measured."""
     figure = plt.figure(figsize=(WIDTH, HEIGHT))
     _write(figure, 0.05, 0.93, title, 26, 60, weight="bold", lines=2)
@@ -57,7 +59,7 @@ def _write(place, x, y, text, size, width, lines, color=palette.INK, weight="nor
     place.text(x, y, "\n".join(wrapped), fontsize=size, va="top", ha="left", color=color, fontweight=weight, **look)
 
 
-def summary(study, answer):
+def summary(study: Study, answer: dict[str, Any]) -> dict[str, Any]:
     """What a gallery lists of this report: verdicts, and each device's fastest configuration of every model."""
     runs, rates = study.frames["runs"], study.frames["rates"].dropna(subset="images_per_second")
     varying = [axis for axis in naming.READING_ORDER if axis != "model"]

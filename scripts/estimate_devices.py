@@ -1,5 +1,8 @@
 """Estimates training speeds on devices that nobody measured here, and tells what one training takes on all devices."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import yaml
 
@@ -7,7 +10,17 @@ from trainoff.analyze import estimates, networks, prediction, published, tables
 from trainoff.workflow.script import logged
 
 
-def main(rates, runs, catalog, wanted, labels, prices, assumptions, training, outputs):
+def main(
+    rates: str | Path,
+    runs: str | Path,
+    catalog: dict[str, str],
+    wanted: list[str],
+    labels: dict[str, str],
+    prices: dict[str, dict[str, Any] | None],
+    assumptions: dict[str, Any],
+    training: dict[str, int] | None,
+    outputs: tables.Outputs,
+) -> None:
     """Writes both tables to `outputs`, {"estimates" | "training_runs": (csv path, parquet path)}.
 
     rates, runs: paths of parquet files. catalog: paths of published, hardware, counts and timings. For the others see

@@ -1,11 +1,14 @@
 """Downloads the official binary archive of CIFAR-10 or CIFAR-100 and holds it to its size and SHA-256."""
 
+from pathlib import Path
+from typing import TextIO
+
 from trainoff.prepare import datasets
 from trainoff.prepare.download import download
 from trainoff.workflow.script import logged
 
 
-def fetch_dataset(output, terminal, url, sha256, size):
+def fetch_dataset(output: str | Path, terminal: TextIO, url: str, sha256: str, size: int) -> None:
     """Writes the archive to `output`; progress goes to the stream `terminal`."""
     download(
         url,

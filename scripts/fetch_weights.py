@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
@@ -14,12 +15,14 @@ CATALOG = Path(__file__).parents[1] / "catalog" / "models.yaml"
 ELSEWHERE = "download it elsewhere and name the file in `weights`"
 
 
-def published_hash(model):
+def published_hash(model: str) -> str | None:
     """What the publisher says the weights of a model of the catalog are, "md5:…" or "sha256:…"; None where it says nothing."""
     return yaml.safe_load(CATALOG.read_text(encoding="utf-8"))[model]["weights"].get("hash")
 
 
-def fetch_weights(url, output, hashes, terminal, published=None):
+def fetch_weights(
+    url: str, output: str | Path, hashes: str | Path, terminal: TextIO, published: str | None = None
+) -> None:
     """Writes the file at `url` to `output`.
 
     published: the hash that its publisher names, None for none. hashes: JSON file with the SHA-256 of every file fetched

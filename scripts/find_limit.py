@@ -1,15 +1,19 @@
 """Finds the largest value of one axis at which a device trains a model, by bisection over supervised trials."""
 
+from collections.abc import Callable
+from typing import Any
+
 from trainoff import records
 from trainoff.measure import limiting
+from trainoff.shapes import Run
 from trainoff.supervise import conditions
-from trainoff.supervise.job import of_rule
+from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, launch, software_facts
 
 SCHEMA_VERSION = 1
 
 
-def limit(job, run):
+def limit(job: Job, run: Run) -> dict[str, Any]:
     """Searches and writes what was found, whatever happened in the trials; returns it.
 
     job: trainoff.supervise.job.Job. run: see experiment.limit_trials.
@@ -46,14 +50,14 @@ def limit(job, run):
     return found
 
 
-def judged(status, message, swapped_bytes):
+def judged(status: str, message: str | None, swapped_bytes: int) -> tuple[str, str | None]:
     """(status, message) of a trial: one that trained out of swap space is beyond the edge, as its speed falls many times."""
     if status == "ok" and records.is_swapping(swapped_bytes):
         return "swapped", f"It trained, but {swapped_bytes / 1e9:.1f} GB moved between memory and disk meanwhile."
     return status, message
 
 
-def search(values, attempt):
+def search(values: list[int], attempt: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
     """{largest, smallest_failed, at_edge, tried}: where on the ascending `values` the trials begin to fail.
 
     attempt: tries a value, returns {"value", "status", …}; "ok" means that it trains. The ends are tried first, so a device

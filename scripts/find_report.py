@@ -5,12 +5,13 @@ SINCE: when the sweep was started, in seconds since 1970.
 
 import csv
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
 
-def words(since, results):
+def words(since: float, results: str | Path) -> str:
     """What to say of the results in the folder `results`; "" where there is no report."""
     report = Path(results, "report.html").resolve()
     if not report.exists():
@@ -22,7 +23,7 @@ def words(since, results):
     return f"Everything was finished already: {runs} runs, nothing was run again.\nReport: {report}"
 
 
-def results_of(configs):
+def results_of(configs: Iterable[str | Path]) -> str:
     """The results folder that the experiment files name; later files override."""
     results = "results"
     for path in configs:

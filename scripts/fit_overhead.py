@@ -1,6 +1,7 @@
 """Takes training steps apart into an overhead and a time per image, per device."""
 
 import itertools
+from pathlib import Path
 
 import pandas as pd
 
@@ -8,7 +9,7 @@ from trainoff.analyze import overhead, tables
 from trainoff.workflow.script import logged
 
 
-def main(rates, devices, outputs):
+def main(rates: str | Path, devices: list[str], outputs: tables.Outputs) -> None:
     """Writes the tables "overhead" and "crossings" of the table of rates (parquet). devices: names in order."""
     fitted = overhead.table(pd.read_parquet(rates))
     tables.write(fitted, *outputs["overhead"])

@@ -15,13 +15,14 @@ from snakemake.utils import update_config
 
 from trainoff import choosing, disks, experiment, experiment_file, gpu_support, machine
 from trainoff.errors import UserError
+from trainoff.shapes import Entry
 
 ROOT = Path(__file__).parents[1]
 # Parts whose libraries for NVIDIA GPUs lie in the same folders (nvidia/cudnn, nvidia/nccl), of other versions.
 APART = {"cuda": "TensorFlow", "torch": "PyTorch", "jax-cuda": "JAX"}
 
 
-def parts_of(entries, nvidia, system="Linux"):
+def parts_of(entries: list[Entry], nvidia: bool, system: str = "Linux") -> list[str]:
     """The parts that device entries need besides base, in order, without repeats.
 
     nvidia: whether there is an NVIDIA GPU; system: as platform.system() gives it.
@@ -48,7 +49,7 @@ def parts_of(entries, nvidia, system="Linux"):
     return parts
 
 
-def check_disks():
+def check_disks() -> None:
     """Raises DiskFault where Snakemake cannot start: it keeps notes in the project and copies of scripts in the user's cache."""
     cache = Path(platformdirs.user_cache_dir("snakemake", "snakemake"))
     for folder, what in ((ROOT, "the project"), (cache, "Snakemake's cache; XDG_CACHE_HOME=/path puts it elsewhere")):
@@ -57,12 +58,12 @@ def check_disks():
             raise disks.DiskFault(words, f"{there}, for {what}")
 
 
-def is_installed(part):
+def is_installed(part: str) -> bool:
     """Whether some version of a part is in .venv (locks/install.sh leaves a stamp)."""
     return any((ROOT / ".venv").glob(f".stamp-{part}-[0-9]*"))
 
 
-def main(config_files, names):
+def main(config_files: list[str | Path], names: list[str]) -> None:
     check_disks()
     config = {}
     for path in config_files:

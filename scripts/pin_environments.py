@@ -22,7 +22,7 @@ PARTS = {
 }
 
 
-def read_lock(path):
+def read_lock(path: Path) -> dict[str, tuple[str, set[str], str]]:
     """{package: (version, packages that need it, marker)} of a lock that uv wrote.
 
     marker: "" for a package that goes everywhere, else for the one system that it is for.
@@ -40,12 +40,12 @@ def read_lock(path):
     return lock
 
 
-def read_pins(path):
+def read_pins(path: Path) -> dict[str, str]:
     """{package: version} of an environment file."""
     return {pin["name"]: pin["version"] for pin in PIN.finditer(path.read_text(encoding="utf-8"))}
 
 
-def pinned(text):
+def pinned(text: str) -> str:
     """The text of an environment file with the locks' versions and with all that its own list needs."""
     lock = read_lock(ROOT / "locks/base.txt")
     for mark, parts in PARTS.items():

@@ -1,12 +1,16 @@
 """What more measuring would decide, and how many epochs a process should train."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from trainoff.analyze import ahead, tables
 from trainoff.workflow.script import logged
 
 
-def main(comparison, rates, runs, windows, outputs):
+def main(
+    comparison: str | Path, rates: str | Path, runs: str | Path, windows: str | Path, outputs: tables.Outputs
+) -> None:
     """Writes both tables to outputs, {"next" | "epochs": (csv path, parquet path)}, of tables at the paths given (parquet)."""
     comparison, rates, runs, windows = map(pd.read_parquet, (comparison, rates, runs, windows))
     tables.write(ahead.table(comparison, rates, runs), *outputs["next"])

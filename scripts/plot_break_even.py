@@ -1,6 +1,9 @@
 """Figure: what a month costs by its number of trainings, owned and rented, and where owning begins to be cheaper."""
 
+from typing import Any
+
 import pandas as pd
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers
@@ -12,7 +15,7 @@ HEIGHT = 3.2
 POINTS = 200
 
 
-def draw(break_even, assumptions, devices):
+def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     labels = {device["name"]: device["label"] for device in devices}
     table = economy.of_shown_configuration(break_even)

@@ -1,5 +1,10 @@
 """Figure: what a run costs before its first timed window: import, build, first step."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.report import figures, findings, palette, saving, summaries
@@ -13,7 +18,7 @@ PARTS = {
 }
 
 
-def draw(runs, devices):
+def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, runs)
     table = findings.cold_starts(runs)

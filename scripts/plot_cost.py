@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers
@@ -14,7 +16,7 @@ WAYS = ("owned", "rented")
 MARKS = {"owned": "o", "rented": "D"}
 
 
-def draw(costs, assumptions, devices):
+def draw(costs: pd.DataFrame, assumptions: dict[str, Any], devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, costs)
     title = economy.cost_title(costs, shown)
@@ -60,7 +62,7 @@ def draw(costs, assumptions, devices):
     return sheet.frame.figure
 
 
-def by_way(costs, devices):
+def by_way(costs: pd.DataFrame, devices: list[palette.Device]) -> tuple[pd.DataFrame, list[palette.Device]]:
     """(costs with one row per configuration, device and way, the devices owned and rented as lanes of their own)."""
     parts, lanes = [], []
     for device, way in itertools.product(devices, WAYS):

@@ -1,5 +1,10 @@
 """Figure: each device alone over all configurations, on an axis of its own, as the published study showed its two."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.cells import cells
@@ -7,7 +12,7 @@ from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
 
-def draw(runs, rates, devices):
+def draw(runs: pd.DataFrame, rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, runs)
     found = cells(runs, rates)

@@ -1,6 +1,10 @@
 """Figure: speed against power, one point per configuration and device, with lines of equal images per joule."""
 
 import math
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff.energy import MEASURED
@@ -10,7 +14,7 @@ from trainoff.workflow.script import logged
 HEIGHT = 3.6
 
 
-def draw(rates, devices):
+def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, rates)
     title = economy.efficiency_title(rates, shown)
@@ -65,7 +69,7 @@ def draw(rates, devices):
     return page.figure
 
 
-def equal_lines(watts, speeds):
+def equal_lines(watts: tuple[float, float], speeds: tuple[float, float]) -> list[tuple[float, tuple[float, float]]]:
     """[(images per joule, a place on its line)] of the lines through the panel, a third of a decade to a decade apart."""
     low, high = (math.log10(speeds[place] / watts[1 - place]) for place in (0, 1))
     step = 1 if high - low > 3 else 0.5 if high - low > 1.2 else 0.25

@@ -1,5 +1,10 @@
 """Figure: energy of 1,000 images of every configuration on every device, with what each figure is about."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.energy import MEASURED
@@ -15,7 +20,7 @@ SCOPE_HEADINGS = {
 ENDS = ("joules_per_image", "joules_per_image_low", "joules_per_image_high", "joules_per_image_above_idle")
 
 
-def draw(rates, devices):
+def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, rates)
     title = economy.energy_title(rates, shown)

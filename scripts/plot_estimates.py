@@ -1,5 +1,11 @@
 """Figure: what was measured here in one configuration, and what is estimated for other devices, apart and by other marks."""
 
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.report import figures, palette, saving
@@ -7,7 +13,7 @@ from trainoff.report.estimates import rough
 from trainoff.workflow.script import logged
 
 
-def draw(estimates, rates, devices):
+def draw(estimates: pd.DataFrame | None, rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     if estimates is None or estimates.empty:
         return figures.quiet_panel("No device is estimated", "The experiment names none under `predict:`.")
@@ -61,7 +67,7 @@ def _draw_estimate(axes, y, row):
     figures.write_beside(axes, row["high"], y, _about(row))
 
 
-def title(rows):
+def title(rows: Iterable[dict[str, Any]]) -> str:
     """The finding: from where to where the estimates run."""
     known = [row for row in rows if row["status"] == "estimated"]
     if not known:

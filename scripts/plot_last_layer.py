@@ -1,5 +1,10 @@
 """Figure: how many times faster a device trains the last layer alone than all weights."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.report import figures, findings, palette, saving, summaries
@@ -8,7 +13,7 @@ from trainoff.workflow.script import logged
 OTHER_AXES = tuple(axis for axis in naming.AXES if axis != "trainable")
 
 
-def draw(rates, devices):
+def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, rates)
     gains = findings.last_layer_gains(rates)

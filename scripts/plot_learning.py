@@ -1,10 +1,12 @@
 """Figure: loss and accuracy by epoch, on training and validation images, one small multiple per configuration."""
 
 import textwrap
+from typing import Any
 
 import matplotlib
 import pandas as pd
 import seaborn
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff.analyze.parity import Standing
@@ -17,7 +19,9 @@ MANY_NOTE = (
 )
 
 
-def draw(runs, windows, devices, parity=None):
+def draw(
+    runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]], parity: pd.DataFrame | None = None
+) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment.
 
     parity: the table of that name, None where none was needed.

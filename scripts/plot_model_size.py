@@ -1,6 +1,10 @@
 """Figure: does the gap between devices widen with the size of the model?"""
 
 import textwrap
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from trainoff import numbers
 from trainoff.analyze import pairs
@@ -8,7 +12,7 @@ from trainoff.report import figures, findings, palette, saving
 from trainoff.workflow.script import logged
 
 
-def draw(runs, comparison, devices, pair):
+def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, Any]], pair: dict[str, Any]) -> Figure:
     """The figure; `devices` are dicts with name, label, backend, accelerator. pair: {"compare", "baseline"} of the experiment."""
     shown = palette.devices_in(devices, runs)
     if len(shown) < 2:

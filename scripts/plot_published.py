@@ -1,6 +1,10 @@
 """Figure: our range of training speeds above, other people's published figures below, on one axis and clearly apart."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers
@@ -9,7 +13,7 @@ from trainoff.report import figures, findings, palette, saving
 from trainoff.workflow.script import logged
 
 
-def draw(rates, published, devices):
+def draw(rates: pd.DataFrame, published: str | Path, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     table = others.read(published)
     shown = palette.devices_in(devices, rates)

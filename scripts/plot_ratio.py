@@ -1,5 +1,10 @@
 """Figure: speed of each device relative to the baseline, per configuration and over all, with verdicts."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import pairs
@@ -10,7 +15,13 @@ from trainoff.workflow.script import logged
 MEAN = "geometric mean"
 
 
-def draw(rates, comparison, overall, devices, pair):
+def draw(
+    rates: pd.DataFrame,
+    comparison: pd.DataFrame,
+    overall: pd.DataFrame,
+    devices: list[dict[str, Any]],
+    pair: dict[str, Any],
+) -> Figure:
     """The figure; `devices` are dicts with name, label, backend, accelerator. pair: {"compare", "baseline"} of the experiment."""
     shown = palette.devices_in(devices, rates)
     if len(shown) < 2:

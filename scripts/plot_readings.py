@@ -1,7 +1,11 @@
 """Figure: speed, power, clock and temperature over the longest run of each device, as the machine itself told them."""
 
+from typing import Any
+
 import matplotlib
+import pandas as pd
 import seaborn
+from matplotlib.figure import Figure
 
 from trainoff.analyze import readings as series
 from trainoff.report import figures, findings, palette, saving
@@ -17,7 +21,7 @@ PANELS = {
 HEIGHT = 0.85
 
 
-def draw(readings, devices):
+def draw(readings: pd.DataFrame | None, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label. readings: table; None where no run has a series."""
     runs = series.longest(readings) if readings is not None else {}
     shown = [device for device in palette.devices_in(devices, readings) if device.name in runs] if runs else []

@@ -1,12 +1,18 @@
 """Figure: every run as one cell, with how it ended."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff.analyze import cells
 from trainoff.report import figures, findings, palette, saving, summaries
+from trainoff.shapes import Values
 from trainoff.workflow.script import logged
 
 
-def draw(runs, devices):
+def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, runs)
     configurations = naming.all_configurations(runs)
@@ -101,7 +107,7 @@ def draw(runs, devices):
     return page.figure
 
 
-def draw_shares(runs, devices, configurations):
+def draw_shares(runs: pd.DataFrame, devices: list[palette.Device], configurations: list[Values]) -> Figure:
     """The figure for many configurations: what share of the runs ended how, for every value of every axis."""
     page, groups = summaries.sheet(
         findings.matrix_title(runs),

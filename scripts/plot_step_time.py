@@ -1,5 +1,10 @@
 """Figure: what a training step costs whatever its batch, and what each further image costs."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff.report import figures, findings, palette, saving
 from trainoff.workflow.script import logged
@@ -9,7 +14,7 @@ OTHER_AXES = tuple(axis for axis in naming.AXES if axis != "batch_size")
 MOST_PANELS = 6
 
 
-def draw(rates, overhead, crossings, devices):
+def draw(rates: pd.DataFrame, overhead: pd.DataFrame, crossings: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name, label and accelerator in the order of the experiment."""
     shown = [device for device in palette.devices_in(devices, rates) if (overhead["device"] == device.name).any()]
     title = findings.step_time_title(overhead, crossings, shown)

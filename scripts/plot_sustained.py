@@ -1,8 +1,11 @@
 """Figure: throughput minute by minute of runs that take minutes, as a share of their first one."""
 
+from typing import Any
+
 import matplotlib
 import pandas as pd
 import seaborn
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff.analyze import sustained
@@ -12,7 +15,7 @@ from trainoff.workflow.script import logged
 HEIGHT = 2.4
 
 
-def draw(runs, windows, devices):
+def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, runs)
     by_minute = sustained.table(runs, windows)
@@ -65,7 +68,7 @@ def draw(runs, windows, devices):
     return page.figure
 
 
-def relative(by_minute) -> pd.DataFrame:
+def relative(by_minute: pd.DataFrame) -> pd.DataFrame:
     """The table with `share`: each minute's speed over that of its run's first minute."""
     ordered = by_minute.sort_values("minute", kind="stable")
     keys = ["device", *naming.AXES, "replicate"]

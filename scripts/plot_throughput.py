@@ -1,5 +1,10 @@
 """Figure: training speed of every configuration on every device, with every window behind its interval."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.cells import cells
@@ -7,7 +12,7 @@ from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
 
-def draw(runs, windows, rates, devices):
+def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, runs)
     configurations = naming.all_configurations(runs)

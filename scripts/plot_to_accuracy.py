@@ -1,21 +1,33 @@
 """Figure: validation accuracy against the seconds, joules and money that it took so far, on every device."""
 
 import itertools
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import seaborn
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers, records
 from trainoff.analyze import cost
 from trainoff.report import figures, findings, palette, saving
+from trainoff.shapes import Values
 from trainoff.workflow.script import logged
 
 HEIGHT = 2.2
 START = ["import_seconds", "build_seconds", "first_step_seconds"]
+# {(configuration, device): {what: its values by epoch}}.
+Curves = dict[tuple[Values, str], dict[str, list[float] | None]]
 
 
-def draw(runs, windows, energy_windows, assumptions, devices):
+def draw(
+    runs: pd.DataFrame,
+    windows: pd.DataFrame,
+    energy_windows: pd.DataFrame,
+    assumptions: dict[str, Any],
+    devices: list[dict[str, Any]],
+) -> Figure:
     """The figure, of the configuration with most work among those that most devices trained to the end."""
     shown = palette.devices_in(devices, runs)
     found = curves(runs, windows, energy_windows, assumptions)
@@ -73,7 +85,9 @@ def draw(runs, windows, energy_windows, assumptions, devices):
     return page.figure
 
 
-def curves(runs, windows, energy_windows, assumptions):
+def curves(
+    runs: pd.DataFrame, windows: pd.DataFrame, energy_windows: pd.DataFrame, assumptions: dict[str, Any]
+) -> Curves:
     """{(configuration, device): {"accuracy", "seconds", "joules", "money": values by epoch, None where unknown}}.
 
     Medians over the runs that ended well. Seconds begin with the cold start; money is rent where there is a price of rent and
@@ -120,7 +134,7 @@ def _middle(ones, device, assumptions):
     return result
 
 
-def most_work(runs, found):
+def most_work(runs: pd.DataFrame, found: Curves) -> Values | None:
     """The configuration of `curves` on most devices and, among these, with most work; None where there is none."""
     sizes = runs.groupby(list(naming.AXES))["flops_per_image"].max() if "flops_per_image" in runs else {}
     numbers_of = {}

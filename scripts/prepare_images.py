@@ -2,7 +2,9 @@
 
 import functools
 import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 from PIL import Image
@@ -19,7 +21,15 @@ from trainoff.workflow.script import logged
 BLOCK = 64
 
 
-def prepare_images(made_from, dataset, source, img_dim, outputs, facts, terminal=None):
+def prepare_images(
+    made_from: dict[str, Any],
+    dataset: dict[str, Any],
+    source: str | Path | None,
+    img_dim: int,
+    outputs: Mapping[str, str | Path],
+    facts: str | Path,
+    terminal: TextIO | None = None,
+) -> None:
     """Writes images (n, img_dim, img_dim, 3) uint8 and labels (n,) int32 of each split as .npy, and facts about them.
 
     Of the dataset `arrays`, samples (n, …) of their own shape in place of images. Decoding and resizing take all cores.
@@ -128,7 +138,9 @@ def _resized(images, img_dim, workers):
     return in_order(block, range(0, len(images), BLOCK), workers)
 
 
-def write_rows(output, rows, shape, dtype, tick):
+def write_rows(
+    output: str | Path, rows: Iterable[bytes], shape: tuple[int, ...], dtype: np.dtype, tick: Callable[[int], Any]
+) -> None:
     """Writes an array of that shape and type as .npy. rows: its rows as bytes, BLOCK at a time; tick: told how many each time.
 
     A few at a time, since a data set scaled up may be larger than memory.

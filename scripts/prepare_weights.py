@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,15 @@ from trainoff.prepare import weights_file
 from trainoff.workflow.script import logged
 
 
-def prepare_weights(architecture, img_dim, made_from, source, train_images, output, facts):
+def prepare_weights(
+    architecture: dict[str, Any],
+    img_dim: int,
+    made_from: dict[str, Any],
+    source: str | Path | None,
+    train_images: str | Path,
+    output: str | Path,
+    facts: str | Path,
+) -> None:
     """Writes the weights below the last layer to `output` (.npz) and facts about them to `facts` (JSON).
 
     made_from: {"weights": "random", "imagenet" or "file", "seed": …, …}, told in the facts as it is. source: the file to read
@@ -40,7 +50,17 @@ def prepare_weights(architecture, img_dim, made_from, source, train_images, outp
     write_text(facts, json.dumps({"made_from": made_from, **known}, indent=1))
 
 
-def prepare_own(architecture, made_from, source, image_facts, train_images, output, facts, timeout_seconds, say):
+def prepare_own(
+    architecture: dict[str, Any],
+    made_from: dict[str, Any],
+    source: str | Path | None,
+    image_facts: str | Path,
+    train_images: str | Path,
+    output: str | Path,
+    facts: str | Path,
+    timeout_seconds: float,
+    say: Callable[[str], None],
+) -> None:
     """The same for a model of the user's own: builds and checks it, and writes the weights of all its layers.
 
     image_facts: JSON file beside `train_images`. timeout_seconds: after which building it is given up. say: called with a line of

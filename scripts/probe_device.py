@@ -1,7 +1,10 @@
 """Lets one device compute outputs and first losses of one model in a child process and records what came of it."""
 
+from typing import Any
+
 from trainoff.measure import probing
-from trainoff.supervise.job import of_rule
+from trainoff.shapes import Run
+from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, software_facts
 
 SCHEMA_VERSION = 1
@@ -9,7 +12,7 @@ SCHEMA_VERSION = 1
 INPUT_FACTS = ["dataset_sha256", "images_sha256", "weights_sha256"]
 
 
-def probe(job, run):
+def probe(job: Job, run: Run) -> dict[str, Any]:
     """Probes one device and writes the record, whatever happened; returns it.
 
     job: trainoff.supervise.job.Job. run: dict of built-in values (see `probe_of` in rules/finished.smk).

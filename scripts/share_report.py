@@ -12,6 +12,7 @@ import shutil
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 from find_report import results_of
 from trainoff.errors import one_line
@@ -22,7 +23,7 @@ FILES = {"report.html": "index.html", "share.png": "share.png", "share.json": "e
 PARTS = Path(__file__).resolve().parents[1] / "report/page"
 
 
-def share(results, folder):
+def share(results: str | Path, folder: str | Path) -> Path:
     """Copies what is published of the results to a folder of its own below `folder`; returns that folder."""
     results = Path(results)
     title = json.loads((results / "share.json").read_text(encoding="utf-8"))["title"]
@@ -34,7 +35,7 @@ def share(results, folder):
     return place
 
 
-def entries(folder):
+def entries(folder: str | Path) -> list[tuple[str, dict[str, Any]]]:
     """[(path relative to `folder`, entry)] of all published reports below it; what cannot be read is left out with a word."""
     found = []
     for path in sorted(Path(folder).glob("**/entry.json")):
@@ -52,7 +53,7 @@ def entries(folder):
     return found
 
 
-def rows(found):
+def rows(found: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
     """One row per chip, framework and model: the fastest result, and how far machines of that kind differ."""
     groups = {}
     for place, entry in found:
@@ -79,7 +80,7 @@ def rows(found):
     return sorted(result, key=lambda row: (row["model"], -row["best"]))
 
 
-def gallery(folder):
+def gallery(folder: str | Path) -> tuple[Path, int]:
     """Writes the page over all published reports below `folder`; returns its path and how many there are."""
     found = entries(folder)
     script = "\n".join((PARTS / name).read_text(encoding="utf-8") for name in ("base.js", "tables.js", "gallery.js"))

@@ -3,10 +3,12 @@
 import dataclasses
 import random
 import time
+from typing import Any
 
 from trainoff import duel, records
+from trainoff.shapes import Run
 from trainoff.supervise import conditions, progress, turning
-from trainoff.supervise.job import of_rule
+from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, host_facts
 from trainoff.supervise.prepared import check_prepared
 from trainoff.workflow import validity
@@ -14,7 +16,9 @@ from trainoff.workflow import validity
 SCHEMA_VERSION = 1
 
 
-def turns(job, runs, identity, settings, quiet_minutes):
+def turns(
+    job: Job, runs: dict[str, Run], identity: dict[str, dict[str, Any]], settings: dict[str, Any], quiet_minutes: float
+) -> dict[str, Any]:
     """Measures and writes the record; returns it.
 
     job: trainoff.supervise.job.Job; each side has a log of its own beside the job's. runs: {"device", "baseline"}: each as

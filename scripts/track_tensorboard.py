@@ -1,10 +1,13 @@
 """Writes finished runs as TensorBoard event files: curves by epoch, and settings and results for its HParams view."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TextIO
 
 from trainoff.exchange import tracking
 from trainoff.files import whole
+from trainoff.shapes import Record
 from trainoff.workflow.script import logged
 
 # TensorBoard's own word for a file that it reads.
@@ -13,13 +16,13 @@ FILE = "events.out.tfevents.trainoff"
 RESULTS = ("images_per_second", "final_val_accuracy")
 
 
-def main(metrics, output, terminal):
+def main(metrics: Iterable[str | Path], output: str | Path, terminal: TextIO) -> None:
     """Writes what became of it to `output`, and one event file per run into the folder of that name beside it."""
     folder = Path(output).with_suffix("")
     tracking.report("TensorBoard", metrics, output, lambda record: write(record, folder), terminal)
 
 
-def write(record, folder):
+def write(record: Record, folder: str | Path) -> str:
     """Writes the event file of a run; returns its path. The same record gives the same bytes."""
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -31,7 +34,7 @@ def write(record, folder):
     return str(path)
 
 
-def events(record):
+def events(record: Record) -> Iterator[Any]:
     """The run as TensorBoard events, all with the time at which the run ended: epochs have no times of their own."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary

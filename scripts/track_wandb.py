@@ -1,12 +1,17 @@
 """Tells Weights & Biases of finished runs: one run each, grouped by device; offline unless the experiment says online."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 from trainoff.exchange import tracking
+from trainoff.shapes import Record
 from trainoff.workflow.script import logged
 
 
-def main(metrics, project, entity, mode, output, terminal):
+def main(
+    metrics: Iterable[str | Path], project: str, entity: str | None, mode: str, output: str | Path, terminal: TextIO
+) -> None:
     """Writes what became of it to `output`, and the runs into the folder `wandb` beside it; sends them in mode "online"."""
     folder = Path(output).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -15,7 +20,7 @@ def main(metrics, project, entity, mode, output, terminal):
     )
 
 
-def log(record, folder, project, entity, mode):
+def log(record: Record, folder: str | Path, project: str, entity: str | None, mode: str) -> str:
     """Logs one run; returns its name. A run that was logged before is not logged again."""
     import wandb
 

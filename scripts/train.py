@@ -5,11 +5,13 @@ import fcntl
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from trainoff import convergence, energy, records, series
 from trainoff.measure import child
+from trainoff.shapes import Record, Run
 from trainoff.supervise import conditions, idling, progress, supervise
-from trainoff.supervise.job import of_rule
+from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, host_facts, says_no_speed, software_facts
 from trainoff.supervise.prepared import check_prepared
 from trainoff.windows import summarise
@@ -20,7 +22,14 @@ ATTEMPTS_IF_STOPPED = 3
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
 
 
-def train(job, run, identity, wait_for_quiet_minutes, idle_seconds, sequence_file):
+def train(
+    job: Job,
+    run: Run,
+    identity: dict[str, Any],
+    wait_for_quiet_minutes: float,
+    idle_seconds: float,
+    sequence_file: str | Path,
+) -> Record:
     """Runs one training to its end and writes its metrics record.
 
     job: trainoff.supervise.job.Job. run: dict of built-in values, all that the training depends on (see `run_of` in
@@ -73,7 +82,7 @@ def train(job, run, identity, wait_for_quiet_minutes, idle_seconds, sequence_fil
     return record
 
 
-def train_once(job, run, identity, **others):
+def train_once(job: Job, run: Run, identity: dict[str, Any], **others: Any) -> Record:
     """As `train`, unless a job of an earlier start, or an earlier try of this one, has finished the run by now."""
     supervise.controller()  # raises ControllerGone
     with keeping.one_at_a_time(job.folder):

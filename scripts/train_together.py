@@ -7,14 +7,16 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from trainoff import records, units
 from trainoff.measure import packed
+from trainoff.shapes import Device, Files, Run
 from trainoff.supervise import metering, slurm
-from trainoff.supervise.job import of_rule
-from trainoff.supervise.launch import device_facts, launch
+from trainoff.supervise.job import Job, of_rule
+from trainoff.supervise.launch import Journal, Outcome, device_facts, launch
 
 SCHEMA_VERSION = 1
 POLL_SECONDS = 0.05
@@ -24,7 +26,7 @@ MEMORY_SECONDS = 1.0
 ATTEMPTS_IF_STOPPED = 3
 
 
-def pack(job, run, at_once):
+def pack(job: Job, run: Run, at_once: int) -> dict[str, Any]:
     """Trains `at_once` runs beside each other and writes the record, whatever happened; returns it.
 
     job: trainoff.supervise.job.Job; each training has a log of its own beside the job's. run: as scripts/train.py takes it;
@@ -82,14 +84,14 @@ def pack(job, run, at_once):
     return record
 
 
-def without_speed(outcome):
+def without_speed(outcome: Outcome) -> Outcome:
     """The Outcome of a training that was stopped meanwhile: it, and those beside it, had the device for unequal times."""
     if outcome.status != "ok":
         return outcome
     return dataclasses.replace(outcome, status="error", message="It was stopped meanwhile, or the machine was.")
 
 
-def rates_of(trainings):
+def rates_of(trainings: list[list[dict[str, Any]]]) -> list[float]:
     """Images per second of each of the trainings of a pack while all of them trained.
 
     trainings: one list of counted windows per training, each a dict with images, seconds and ended (on one clock).
@@ -104,7 +106,9 @@ def rates_of(trainings):
     return found
 
 
-def together(run, at_once, files, logs, timeout_minutes):
+def together(
+    run: Run, at_once: int, files: Files, logs: list[str | Path], timeout_minutes: float
+) -> tuple[list[Outcome], dict[str, int | None]]:
     """Starts the trainings, lets them go on when all are ready or have ended, and waits for their ends.
 
     Returns their Outcomes in order, and {"memory_bytes", "device_memory_bytes"}, the most that all took together.
@@ -142,7 +146,7 @@ def together(run, at_once, files, logs, timeout_minutes):
     return outcomes, memory
 
 
-def counted_windows(journal):
+def counted_windows(journal: Journal) -> list[dict[str, Any]]:
     """The windows after the warm-up, each with the time it ended on the machine's clock."""
     return [
         event["window"] | {"ended": event["at"] - event["window"]["validation_seconds"]}
@@ -151,7 +155,7 @@ def counted_windows(journal):
     ]
 
 
-def memory_of_children():
+def memory_of_children() -> int | None:
     """Resident memory of all processes below this one, in bytes; pages that they share count for each."""
     total = 0
     for process in psutil.Process().children(recursive=True):
@@ -162,7 +166,7 @@ def memory_of_children():
     return total or None
 
 
-def device_memory(device):
+def device_memory(device: Device) -> int | None:
     """Memory in use on the device, in bytes; None where it is the machine's own, or cannot be told."""
     program = shutil.which("nvidia-smi") if device["accelerator"] == "cuda" else None
     if program is None:
@@ -175,7 +179,7 @@ def device_memory(device):
     return int(answer) * 2**20 if answer.isdigit() else None
 
 
-def multi_process_service(accelerator):
+def multi_process_service(accelerator: str) -> bool | None:
     """Whether NVIDIA's MPS runs, without which only one process at a time computes on a GPU; None for other devices."""
     if accelerator != "cuda":
         return None

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs/reference.md"
 
 
-def reference():
+def reference() -> str:
     """The text of the reference."""
     config_schema = axes.into_experiment_schema(
         yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -76,7 +77,7 @@ def _config_rows(schema, root, defaults, prefix=""):
     return rows
 
 
-def what_reruns():
+def what_reruns() -> list[tuple[str, Any, list[str], int, str]]:
     """[(key, value it is changed to, names of the rules that run again without train, runs trained, note)] of every key."""
     table = yaml.safe_load((ROOT / "docs/what-reruns.yaml").read_text(encoding="utf-8"))
     groups = table["groups"]

@@ -1,6 +1,7 @@
 """The report: one self-contained HTML page, made of the tables and figures alone."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainoff.files import write_text
@@ -9,7 +10,9 @@ from trainoff.report.gallery import FIGURES
 from trainoff.workflow.script import logged
 
 
-def main(results, figures, parts, output):
+def main(
+    results: study.Study, figures: Mapping[str, Mapping[str, str | Path | None]], parts: str | Path, output: str | Path
+) -> None:
     """Writes the page to `output`.
 
     results: trainoff.report.study.Study. figures: {name: {"svg", "narrow" or None, "facts"}} of paths. parts: folder of the

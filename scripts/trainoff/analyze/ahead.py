@@ -20,7 +20,7 @@ MOST_ENTRIES = 500
 APART, WITHIN = 2.2, 1.9
 
 
-def table(comparison, rates, runs):
+def table(comparison: pd.DataFrame, rates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per pair and configuration that is undecided: what would decide it, as far as today's numbers can tell.
 
     expected: the verdict that would then be reached. more_replicates: of both devices, None for turns and where no number up to
@@ -42,7 +42,7 @@ def table(comparison, rates, runs):
     return result.astype({"more_replicates": "Int64"})
 
 
-def best(found):
+def best(found: pd.DataFrame) -> tuple[int, int, float, int, int] | None:
     """(replicates, configurations, minutes, decided, open) of the number of replicates that decides most pairs per minute.
 
     found: of `table`. None where no number of replicates decides a pair.
@@ -71,7 +71,7 @@ class Decision:
     cheapest: float | None
 
 
-def decide(found, runs, turns_minutes, budget):
+def decide(found: pd.DataFrame, runs: pd.DataFrame, turns_minutes: float, budget: float) -> Decision:
     """The Decision that decides most undecided pairs within `budget` minutes.
 
     found: of `table`; runs: the table; turns_minutes: the minutes of turns per pair and configuration so far.
@@ -114,7 +114,7 @@ def _plain(value):
     return value.item() if hasattr(value, "item") else value
 
 
-def epochs(rates, runs, windows):
+def epochs(rates: pd.DataFrame, runs: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     """One row per result with runs: how many epochs each process should train, by what starts and epochs cost and scatter.
 
     T. Kalibera and R. Jones (2013), Rigorous benchmarking in reasonable time, section 6: the square root of

@@ -4,10 +4,13 @@ An observation is a row of OBSERVATION columns. `quoted` ones come from catalog/
 this machine or of imported bundles.
 """
 
+from typing import Any
+
 import pandas as pd
 
 from trainoff import numbers
 from trainoff.analyze import hardware as hardware_facts
+from trainoff.analyze.networks import Counts, Work
 
 # A figure whose source does not state the batch: what such scripts use.
 USUAL_BATCH = 128
@@ -37,7 +40,7 @@ OBSERVATION = (
 )
 
 
-def software_of(text):
+def software_of(text: str) -> str:
     """The framework of a published figure: tensorflow, tensorflow-xla, torch, torch-channels-last, mxnet or jax."""
     text = text.lower()
     if "tensorflow" in text:
@@ -47,12 +50,12 @@ def software_of(text):
     return next((name for name in ("mxnet", "jax") if name in text), "torch")
 
 
-def software_of_run(backend, xla):
+def software_of_run(backend: str, xla: bool) -> str:
     """The same of a configuration that is trained here."""
     return "tensorflow-xla" if backend == "tensorflow" and xla else backend
 
 
-def observation(values, sheet, device_class, work):
+def observation(values: dict[str, Any], sheet: dict[str, Any], device_class: str, work: Work) -> dict[str, Any] | None:
     """A row of OBSERVATION; None where the device has no units for the precision. values: what the other columns hold."""
     limits = hardware_facts.speed_limits(sheet, device_class, values["precision"])
     if limits is None:
@@ -62,7 +65,9 @@ def observation(values, sheet, device_class, work):
     return row | {name: getattr(work, name) for name in WORK}
 
 
-def published(table, hardware, counts):
+def published(
+    table: pd.DataFrame, hardware: dict[str, dict[str, Any]], counts: Counts
+) -> tuple[pd.DataFrame, dict[int, str]]:
     """(observations, {row number: why not}) of the published figures; rows are numbered from 0 as in the table."""
     by_label = {sheet["label"]: (key, sheet) for key, sheet in hardware.items()}
     rows, left_out = [], {}
@@ -111,7 +116,9 @@ def _why_not(row, sheet, size, work):
     return None
 
 
-def measured(rates, runs, hardware, counts):
+def measured(
+    rates: pd.DataFrame, runs: pd.DataFrame, hardware: dict[str, dict[str, Any]], counts: Counts
+) -> pd.DataFrame:
     """Observations of what was measured, here or in imported bundles. rates, runs: the tables of these names.
 
     A device is recognized by its chip's name and GPU cores; one that no data sheet describes counts as a device of its own.

@@ -1,9 +1,13 @@
 """Cells: everything known about one configuration on one device, failures included."""
 
 from collections import Counter
+from typing import Any
+
+import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
+from trainoff.shapes import Values
 
 STATUS_WORDS = {
     "ok": "ok",
@@ -27,7 +31,9 @@ COUNTED_WORDS = STATUS_WORDS | {
 FLAGS = ("unstable", "busy", "one_replicate")
 
 
-def cells(runs, rates, windows=None):
+def cells(
+    runs: pd.DataFrame, rates: pd.DataFrame, windows: pd.DataFrame | None = None
+) -> dict[tuple[Values, str], dict[str, Any]]:
     """{(configuration, device): cell} for every cell that has a run.
 
     A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), the FLAGS, `departs` (the device does not
@@ -59,13 +65,13 @@ def cells(runs, rates, windows=None):
     return result
 
 
-def status_text(status, signal=None):
+def status_text(status: str, signal: str | float | None = None) -> str:
     """A status in words, with the signal where one ended the run: "crashed (SIGSEGV)"."""
     words = STATUS_WORDS.get(status, str(status))
     return f"{words} ({signal})" if numbers.known(signal) and signal and status == "crashed" else words
 
 
-def failures_text(runs):
+def failures_text(runs: list[dict[str, Any]]) -> str:
     """How many runs of a cell failed and how: "1 of 3 crashed"; "" when none did."""
     counts = Counter(run["status"] for run in runs if run["status"] != "ok")
     parts = [f"{number} {COUNTED_WORDS.get(status, status)}" for status, number in sorted(counts.items())]
@@ -74,13 +80,13 @@ def failures_text(runs):
     return f"{numbers.listing(parts)} of {len(runs)}" if parts else ""
 
 
-def good_text(runs):
+def good_text(runs: list[dict[str, Any]]) -> str:
     """How many runs of a cell ended well: "2 of 3 runs"; "" when all did."""
     good = sum(run["status"] == "ok" for run in runs)
     return "" if good == len(runs) else f"{good} of {len(runs)} runs"
 
 
-def failure_text(runs):
+def failure_text(runs: list[dict[str, Any]]) -> str:
     """Why a cell has no rate: the status of its runs, with the signal, once each."""
     texts = {status_text(run["status"], run["signal"]): None for run in runs if run["status"] != "ok"}
     return numbers.listing(texts) or "nothing counted"

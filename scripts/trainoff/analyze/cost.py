@@ -5,9 +5,11 @@ amounts are in the experiment's currency. The method in words is METHOD.
 """
 
 import math
+from typing import Any
 
 from trainoff.analyze.reasons import reason
 from trainoff.errors import UserError, one_line
+from trainoff.shapes import Entry, Experiment
 
 JOULES_PER_KWH = 3.6e6
 HOURS_PER_YEAR = 8766.0  # 365.25 days
@@ -25,18 +27,20 @@ METHOD = (
 )
 
 
-def electricity(joules, price_per_kwh):
+def electricity(joules: float | None, price_per_kwh: float | None) -> float | None:
     """Price of so many joules; None where either is unknown."""
     return None if joules is None or price_per_kwh is None else joules / JOULES_PER_KWH * price_per_kwh
 
 
-def owning_per_second(purchase):
+def owning_per_second(purchase: dict[str, Any]) -> float:
     """Share of the purchase that a second of training uses up. purchase: amount, lifetime_years, utilisation."""
     hours = purchase["lifetime_years"] * HOURS_PER_YEAR * purchase["utilisation"]
     return purchase["amount"] / (hours * SECONDS_PER_HOUR)
 
 
-def owned(seconds, joules, purchase, price_per_kwh):
+def owned(
+    seconds: float | None, joules: float | None, purchase: dict[str, Any] | None, price_per_kwh: float | None
+) -> float | None:
     """Cost of work that takes so many seconds and joules on a device that is owned; None where a part is unknown."""
     power = electricity(joules, price_per_kwh)
     if purchase is None or seconds is None or power is None:
@@ -44,7 +48,7 @@ def owned(seconds, joules, purchase, price_per_kwh):
     return seconds * owning_per_second(purchase) + power
 
 
-def rented(seconds, rental, whole=False):
+def rented(seconds: float | None, rental: dict[str, Any] | None, whole: bool = False) -> float | None:
     """Cost of work that takes so many seconds on a device that is rented; None where unknown.
 
     whole: this work is all that the device is rented for, so that the least time billed counts. rental: per_hour,
@@ -56,7 +60,9 @@ def rented(seconds, rental, whole=False):
     return rental["per_hour"] * (max(hours, rental["minimum_hours"]) if whole else hours)
 
 
-def owning_unknown(device, has_speed, purchase, price_per_kwh, has_energy):
+def owning_unknown(
+    device: str, has_speed: bool, purchase: dict[str, Any] | None, price_per_kwh: float | None, has_energy: bool
+) -> str | None:
     """Why the cost of owning the device (a name) is unknown, as a reason; None where it is known."""
     if not has_speed:
         return reason("no_speed", device=device)
@@ -67,14 +73,16 @@ def owning_unknown(device, has_speed, purchase, price_per_kwh, has_energy):
     return None if has_energy else reason("no_energy_reading", device=device)
 
 
-def renting_unknown(device, has_speed, rental):
+def renting_unknown(device: str, has_speed: bool, rental: dict[str, Any] | None) -> str | None:
     """Why the cost of renting the device (a name) is unknown, as a reason; None where it is known."""
     if not has_speed:
         return reason("no_speed", device=device)
     return None if rental else reason("no_rent_price", device=device)
 
 
-def owned_in_month(trainings, joules, purchase, price_per_kwh):
+def owned_in_month(
+    trainings: int, joules: float | None, purchase: dict[str, Any] | None, price_per_kwh: float | None
+) -> float | None:
     """Cost of a month with so many trainings on a device that is owned; the price is due whether it trains or not."""
     power = electricity(joules, price_per_kwh)
     if purchase is None or power is None:
@@ -82,17 +90,19 @@ def owned_in_month(trainings, joules, purchase, price_per_kwh):
     return purchase["amount"] / (12 * purchase["lifetime_years"]) + trainings * power
 
 
-def rented_in_month(trainings, seconds, rental):
+def rented_in_month(trainings: int, seconds: float, rental: dict[str, Any] | None) -> float | None:
     """Cost of a month with so many trainings, one after the other in one rental."""
     return rented(trainings * seconds, rental, whole=True) if trainings else 0.0
 
 
-def most_trainings(seconds):
+def most_trainings(seconds: float) -> int:
     """Trainings of so many seconds that a month has room for."""
     return int(HOURS_PER_MONTH * SECONDS_PER_HOUR // seconds)
 
 
-def break_even(owner, renter, price_per_kwh):
+def break_even(
+    owner: dict[str, Any], renter: dict[str, Any], price_per_kwh: float | None
+) -> tuple[int | None, str | None]:
     """(trainings a month from which owning is cheaper, reason); one of them is None.
 
     owner: seconds, joules and purchase of a training on the device that would be owned; renter: seconds and rental on the
@@ -115,12 +125,12 @@ def break_even(owner, renter, price_per_kwh):
     return trainings, None
 
 
-def carbon_grams(joules, grams_per_kwh):
+def carbon_grams(joules: float | None, grams_per_kwh: float | None) -> float | None:
     """Grams of CO2 equivalent of so many joules; None where either is unknown."""
     return None if joules is None or grams_per_kwh is None else joules / JOULES_PER_KWH * grams_per_kwh
 
 
-def assumptions(config, devices, catalog):
+def assumptions(config: Experiment, devices: list[Entry], catalog: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Everything that costs rest on, in built-in values and one currency.
 
     Returns {"currency", "electricity": {per_kwh, …} or None, "carbon": {grams_per_kwh, …} or None, "devices": {name:
@@ -169,7 +179,9 @@ def _with_defaults(prices, money, where):
     }
 
 
-def of_hardware(hardware, config, catalog):
+def of_hardware(
+    hardware: dict[str, dict[str, Any]], config: Experiment, catalog: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """Prices of devices that nobody measured here, {key: {"purchase", "rental"}}, in the experiment's currency.
 
     hardware: catalog/hardware.yaml; `prices` there may name an entry of catalog, catalog/devices.yaml. What `money.prices`
@@ -187,7 +199,7 @@ def of_hardware(hardware, config, catalog):
     return found
 
 
-def converted(amount, currency, money, where):
+def converted(amount: float, currency: str, money: dict[str, Any], where: str) -> float:
     """An amount in the experiment's currency, by the exchange rates that it gives."""
     if currency == money["currency"]:
         return float(amount)

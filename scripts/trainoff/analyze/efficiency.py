@@ -6,10 +6,14 @@ Figures about different parts of a machine, and figures that nobody measured, en
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
 
 from trainoff import energy, numbers, records
-from trainoff.analyze import cost, stats
+from trainoff.analyze import cost, noise, stats
 from trainoff.analyze.reasons import decoded, reason
 from trainoff.analyze.tables import ENERGY_KEYS
 
@@ -75,11 +79,11 @@ class Energy:
     with_processor: float = math.nan
 
     @property
-    def joules_per_image(self):
+    def joules_per_image(self) -> float:
         return 1 / self.rate.images_per_second if self.rate else math.nan
 
     @property
-    def interval(self):
+    def interval(self) -> tuple[float, float]:
         """95 % interval of the joules per image."""
         if self.rate is None:
             return math.nan, math.nan
@@ -87,10 +91,12 @@ class Energy:
         return 1 / high, 1 / low
 
 
+# {run's key: (row of the table energy, images per joule of its windows)}.
+Drawn = dict[tuple[Any, ...], tuple[dict[str, Any], list[float]]]
 UNKNOWN = Energy(None, None, None, reason("unread"))
 
 
-def read(table, windows):
+def read(table: pd.DataFrame, windows: pd.DataFrame) -> Drawn:
     """What `of_runs` needs of the tables energy and energy_windows: {run's key: (row, images per joule of its windows)}."""
     per_joule = {}
     counted = windows[~windows["warm_up"].astype(bool) & windows["energy_joules"].notna()]
@@ -105,14 +111,14 @@ def read(table, windows):
     }
 
 
-def with_energy(runs, table):
+def with_energy(runs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The table of runs with the energy of the table energy in place of what the runs recorded themselves."""
     columns = [column for column in table if column not in records.RUN_KEYS]
     kept = runs.drop(columns=[column for column in columns if column in runs])
     return kept.merge(table, on=records.RUN_KEYS, how="left")[list(runs)]
 
 
-def of_runs(runs, found, kind):
+def of_runs(runs: list[dict[str, Any]], found: Drawn, kind: noise.Kind) -> Energy:
     """The Energy of the runs of one cell that count. found: of `read`. kind: noise.Kind."""
     rows = [found[key] for key in map(_key, runs) if key in found]
     known = [(row, windows) for row, windows in rows if numbers.known(row["joules_per_image"])]
@@ -136,7 +142,7 @@ def of_runs(runs, found, kind):
     )
 
 
-def with_processor(energy_row, run):
+def with_processor(energy_row: dict[str, Any], run: dict[str, Any]) -> float:
     """Joules per image of the accelerator and the processor package; NaN where a part was not measured.
 
     A processor that trains is both. A chip's reading holds both and its memory, and is the nearest there is. energy_row,
@@ -157,7 +163,7 @@ def _key(run):
     return tuple(run[name] for name in records.RUN_KEYS)
 
 
-def rate_columns(found):
+def rate_columns(found: Energy) -> dict[str, float | str | None]:
     """The columns RATE_COLUMNS of an Energy."""
     low, high = found.interval
     values = [found.joules_per_image, low, high, found.above_idle, found.mean_watts, found.idle_watts]
@@ -165,7 +171,7 @@ def rate_columns(found):
     return dict(zip(RATE_COLUMNS, [*values, *told, found.with_processor], strict=True))
 
 
-def energy_ratio(device, baseline, names):
+def energy_ratio(device: Energy, baseline: Energy, names: Sequence[str]) -> tuple[stats.Ratio | None, str | None]:
     """(stats.Ratio of the joules per image, None), or (None, reason). device, baseline: Energy; names: theirs, in order."""
     for one, name in zip((device, baseline), names, strict=True):
         if one.rate is None:
@@ -184,7 +190,9 @@ def energy_ratio(device, baseline, names):
     return stats.ratio(baseline.rate, device.rate), None
 
 
-def cost_columns(sides, names, assumptions, speed):
+def cost_columns(
+    sides: Sequence[tuple[stats.Rate, Energy]], names: Sequence[str], assumptions: dict[str, Any], speed: stats.Ratio
+) -> dict[str, Any]:
     """The columns of cost of one configuration and pair.
 
     sides: (stats.Rate, Energy) of the device and of the baseline. assumptions: of trainoff.analyze.cost. speed: stats.Ratio.
@@ -214,7 +222,9 @@ def cost_columns(sides, names, assumptions, speed):
     return values | {"cost_reason": "; ".join(dict.fromkeys(filter(None, reasons)))}
 
 
-def owned_per_image(rate, found, purchase, per_kwh):
+def owned_per_image(
+    rate: stats.Rate, found: Energy, purchase: dict[str, Any] | None, per_kwh: float | None
+) -> tuple[float, float, float] | None:
     """(cost of an image, lowest, highest) on a device that is owned; None where a part is unknown."""
     if purchase is None or per_kwh is None or found.rate is None:
         return None
@@ -224,7 +234,7 @@ def owned_per_image(rate, found, purchase, per_kwh):
     return tuple(cost.owned(1 / speed, drawn, purchase, per_kwh) for speed, drawn in zip(speeds, joules, strict=True))
 
 
-def overall_columns(rows):
+def overall_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over the configurations of one pair: geometric, of those that have the ratio. rows: of the comparison.
 
     Besides the ratios and their intervals, how many configurations stand behind each, and one reason for those that have

@@ -1,22 +1,23 @@
 """What the hardware readings of a run's counted epochs come to. Each takes the windows of a record."""
 
 from trainoff import series
+from trainoff.shapes import Window
 
 # A device that caps its power or its heat for a moment now and then is as fast as ever.
 THROTTLED_SHARE = 0.05
 
 
-def package_watts(windows):
+def package_watts(windows: list[Window]) -> float | None:
     """Mean power of the processor packages in watts; None where most epochs have no reading of it."""
     return _mean(windows, "package_watts")
 
 
-def gpu_percent(windows):
+def gpu_percent(windows: list[Window]) -> float | None:
     """Share of the time, in percent, in which an NVIDIA GPU computed anything; None where most epochs have no reading of it."""
     return _mean(windows, "gpu_percent")
 
 
-def throttled(windows):
+def throttled(windows: list[Window]) -> bool | None:
     """Whether the device slowed itself down; None where nothing told of it.
 
     An NVIDIA GPU: for more than a twentieth of the readings. An Apple chip: under heavy thermal pressure at any time.

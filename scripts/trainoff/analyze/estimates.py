@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+from typing import Any
 
 import pandas as pd
 
@@ -62,7 +63,15 @@ TRAINING_COLUMNS = AXIS_COLUMNS | {
 }
 
 
-def estimate(rates, runs, wanted, hardware, counts, published, timings):
+def estimate(
+    rates: pd.DataFrame,
+    runs: pd.DataFrame,
+    wanted: list[str],
+    hardware: dict[str, dict[str, Any]],
+    counts: networks.Counts,
+    published: pd.DataFrame,
+    timings: pd.DataFrame,
+) -> pd.DataFrame:
     """The table COLUMNS. rates, runs, published: tables; timings: of prediction.as_observations; wanted: keys of hardware."""
     if not wanted or runs.empty:
         return tables.frame([], COLUMNS)
@@ -112,11 +121,11 @@ class Known:
     def _conditions(self, row):
         return tuple(row[column] for column in self.CONDITIONS)
 
-    def is_measured(self, query):
+    def is_measured(self, query: dict[str, Any]) -> bool:
         """Whether there is a measurement of just what a query asks for."""
         return (query["batch_size"], *self._conditions(query)) in self._measured
 
-    def quoted(self, query):
+    def quoted(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         """Published observations of a query's conditions at about its batch, so that a sweep over batches is no contradiction."""
         batch = query["batch_size"]
         return [row for row in self._quoted[self._conditions(query)] if batch / 2 <= row["batch_size"] <= batch * 2]
@@ -188,7 +197,14 @@ def _nearest(found, anchors_of_device):
     return ";".join(dict.fromkeys(anchor["id"] for anchor in ranked[:NAMED]))
 
 
-def training_runs(table, rates, labels, prices, assumptions, training):
+def training_runs(
+    table: pd.DataFrame,
+    rates: pd.DataFrame,
+    labels: dict[str, str],
+    prices: dict[str, dict[str, Any] | None],
+    assumptions: dict[str, Any],
+    training: dict[str, int],
+) -> pd.DataFrame:
     """The table TRAINING_COLUMNS: what one training takes, measured devices first.
 
     table: of `estimate`. labels: {device: label} of the measured ones. prices: {device: {purchase, rental}} of all, in the

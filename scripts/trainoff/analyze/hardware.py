@@ -3,11 +3,13 @@
 Without pandas: rules check an experiment with it whenever they are read.
 """
 
+from typing import Any
+
 from trainoff import numbers
 from trainoff.errors import UserError, one_line
 
 
-def check(wanted, hardware):
+def check(wanted: list[str], hardware: dict[str, dict[str, Any]]) -> None:
     """Raises UserError unless every name of `predict:` is a key of catalog/hardware.yaml."""
     for name in wanted:
         if name not in hardware:
@@ -19,7 +21,7 @@ def check(wanted, hardware):
             )
 
 
-def speed_limits(sheet, device_class, precision):
+def speed_limits(sheet: dict[str, Any], device_class: str, precision: str) -> tuple[str, float, float] | None:
     """(mode, peak TFLOPS, GB/s) of a device in a precision; the mode says which of its units compute. None: it has none for it.
 
     float32 runs on tensor cores as TF32 where there are any for it, as TensorFlow and PyTorch do by themselves.
@@ -37,7 +39,9 @@ def speed_limits(sheet, device_class, precision):
     return "tensor" if tensor else "half", tflops["float16"], bandwidth
 
 
-def recognized(name, accelerator, cores, hardware):
+def recognized(
+    name: str | float | None, accelerator: str, cores: float | None, hardware: dict[str, dict[str, Any]]
+) -> str | None:
     """The key in catalog/hardware.yaml of a device by what its driver calls it; None where it is not described.
 
     Drivers put "NVIDIA" before a name or not. Chips of one name are told apart by their GPU cores.

@@ -5,6 +5,7 @@ figure of any model must be comparable, not only those that this experiment trai
 """
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ class Counts:
     def __contains__(self, model):
         return model in self._by_model
 
-    def work(self, model, img_dim):
+    def work(self, model: str, img_dim: int) -> Work | None:
         """The Work of a model at an image size, None for a model that was not counted.
 
         Between two counted sizes, and beyond the last, it grows with the number of pixels, which is exact where both are
@@ -60,7 +61,7 @@ class Counts:
         return Work(**values)
 
 
-def read(path):
+def read(path: str | Path) -> Counts:
     """The Counts in a CSV file with the columns COLUMNS; UserError where it is not one."""
     try:
         table = pd.read_csv(path)
@@ -71,7 +72,7 @@ def read(path):
     return Counts(table)
 
 
-def memory_gb(work, batch_size, precision, trainable):
+def memory_gb(work: Work, batch_size: int, precision: str, trainable: bool) -> tuple[float, float]:
     """(least, usual) memory in GB (10^9 bytes) that a training holds.
 
     Usual: weights, gradients and two moments of Adam in float32, and every layer's output kept for the backward pass; that is

@@ -16,6 +16,7 @@ import math
 import re
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -93,12 +94,12 @@ class Spread:
     source: str
 
 
-def kinds(catalog):
+def kinds(catalog: dict[str, dict[str, Any]]) -> dict[str, Kind]:
     """{name: Kind} of catalog/noise.yaml."""
     return {name: Kind(name, entry["spread"], entry["factor"]) for name, entry in catalog.items()}
 
 
-def kind_name(run):
+def kind_name(run: dict[str, Any]) -> str:
     """The name in catalog/noise.yaml of what a run was measured on. run: a row of the table of runs."""
     on_battery_or_mains = isinstance(run.get("power_source"), str)
     if run["accelerator"] == "cuda":
@@ -115,7 +116,7 @@ def kind_name(run):
     return {True: "virtual_cpu", False: "bare_cpu"}.get(None if virtual is None else bool(virtual), "unknown")
 
 
-def informed(kind, measured):
+def informed(kind: Kind, measured: list[float]) -> Kind:
     """The Kind with what other devices of it showed. measured: their spreads (see `typical`)."""
     if not measured:
         return kind
@@ -124,14 +125,14 @@ def informed(kind, measured):
     return Kind(kind.name, math.exp(middle), kind.factor)
 
 
-def typical(samples):
+def typical(samples: list[Sample]) -> float | None:
     """Spread of the runs of a device over its Samples, as a standard deviation; None without repeated runs."""
     parts = [(len(one.rates) - 1, _variance(one.rates)) for one in samples if len(one.rates) > 1]
     total = sum(degrees for degrees, _ in parts)
     return math.sqrt(sum(degrees * variance for degrees, variance in parts) / total) if total else None
 
 
-def samples(configurations, busy, kind):
+def samples(configurations: list[list[list[float]]], busy: list[bool], kind: Kind) -> list[Sample]:
     """The Samples of one device. configurations: for each, lists of log rates, one list of counted epochs per run.
 
     busy: one flag per configuration. What a single configuration says of the scatter of its epochs is moderated by what
@@ -157,7 +158,7 @@ def samples(configurations, busy, kind):
     ]
 
 
-def spreads(samples, kind):
+def spreads(samples: list[Sample], kind: Kind) -> list[Spread]:
     """The Spread of each of the Samples of one device, which is of the given Kind."""
     if not samples:
         return []

@@ -5,6 +5,8 @@ device.
 """
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -21,7 +23,7 @@ SAME_WORK = {
 }
 
 
-def obstacles(sides):
+def obstacles(sides: list[tuple[dict[str, Any] | None, str]]) -> list[str]:
     """Why two cells cannot be compared, as reasons; empty when they can."""
     found = []
     for cell, device in sides:
@@ -64,7 +66,7 @@ def _short(value):
     return f"{text[:12]}…" if len(text) == 64 else text
 
 
-def caveats(sides):
+def caveats(sides: list[tuple[dict[str, Any], str]]) -> list[str]:
     """What a reader must know beside a verdict."""
     own = [device for cell, device in sides if any(not pd.isna(run.get("own_script")) for run in cell["used"])]
     found = [reason("own_script", devices=own)] if own else []
@@ -89,7 +91,7 @@ def caveats(sides):
     return found
 
 
-def overall_reason(compared, total, single, departing):
+def overall_reason(compared: int, total: int, single: int, departing: int) -> str:
     found = [] if compared == total else [reason("some_compared", compared=compared, total=total)]
     if single:
         found.append(reason("some_single", single=single, compared=compared))
@@ -106,12 +108,12 @@ def _counts(cell):
     return {status: counts[status] for status in sorted(counts, key=lambda name: (name != "ok", name))}
 
 
-def status_counts(cell):
+def status_counts(cell: dict[str, Any] | None) -> str:
     """The same for a table: "ok: 2, crashed: 1"."""
     return ", ".join(f"{status}: {count}" for status, count in _counts(cell).items())
 
 
-def flag(cell, name):
+def flag(cell: dict[str, Any] | None, name: str) -> bool | None:
     """Whether any run that counts carries the flag `name` (unstable or busy), None when that is unknown.
 
     A run during which the machine swapped was disturbed as one beside other programs.
@@ -122,7 +124,7 @@ def flag(cell, name):
     return either(run[name] for run in own)
 
 
-def either(values):
+def either(values: Iterable[bool | float | None]) -> bool | None:
     """True when any is, None when any is unknown or there is none, else False."""
     values = [None if pd.isna(value) else bool(value) for value in values]
     return True if True in values else None if None in values or not values else False

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ COLUMNS = [
 ]
 
 
-def table(rows, pairs, best):
+def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[dict[str, Any]]) -> pd.DataFrame:
     """One row per pair of devices and subset of the configurations: all, by which weights are trained, each at its best.
 
     rows, best: of the two lanes, which no mean mixes.

@@ -27,7 +27,7 @@ COLUMNS = [
 CROSSING_COLUMNS = [*REST, "device", "baseline", "wins", "from_batch_size"]
 
 
-def table(rates):
+def table(rates: pd.DataFrame) -> pd.DataFrame:
     """One row per device and configuration without its batch size, of those with two or more batch sizes. rates: the table."""
     rows = []
     known = rates.dropna(subset=["images_per_second", "ci_low"])
@@ -37,7 +37,7 @@ def table(rates):
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def fit(own):
+def fit(own: pd.DataFrame) -> dict[str, float]:
     """The fitted columns of one device. own: rows of the table of rates that differ in their batch size.
 
     Weighted least squares; the weights and the intervals come from the intervals of the rates, so two batch sizes are enough.
@@ -63,7 +63,7 @@ def fit(own):
     }
 
 
-def crossings(fitted, pairs):
+def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]]) -> pd.DataFrame:
     """Which device of each pair has the shorter step, and from which batch size on the other one has.
 
     pairs: (baseline, device) by name. wins: which one wins for large batches; from_batch_size: the first at which it does, 1

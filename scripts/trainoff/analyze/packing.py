@@ -7,6 +7,7 @@ each other from then on.
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -52,7 +53,7 @@ MAKESPAN_COLUMNS = {
 }
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, Any]:
     """The record that scripts/train_together.py wrote to `path`."""
     try:
         record = json.loads(Path(path).read_bytes())
@@ -65,7 +66,7 @@ def read(path):
     return record
 
 
-def table(packs):
+def table(packs: list[dict[str, Any]]) -> pd.DataFrame:
     """One row per configuration, device and number at once, with the columns COLUMNS, of records as `read` gives."""
     alone = {_cell(pack): pack["images_per_second"] for pack in packs if pack["at_once"] == 1}
     rows = []
@@ -95,7 +96,7 @@ def table(packs):
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def makespans(packs, replicates, assumptions):
+def makespans(packs: pd.DataFrame, replicates: int, assumptions: dict[str, Any]) -> pd.DataFrame:
     """How long the whole sweep takes on each device, one run at a time and packed; columns MAKESPAN_COLUMNS.
 
     packs: as `table` gives. replicates: runs of every configuration. assumptions: of trainoff.analyze.cost.assumptions. Packed,

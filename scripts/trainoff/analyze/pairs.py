@@ -5,7 +5,9 @@ Numbers and codes only; trainoff.report.words says them.
 
 import math
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +63,7 @@ class Verdict:
     reasons: dict = field(default_factory=dict)
 
 
-def by_speed(rates, devices, accelerators):
+def by_speed(rates: pd.DataFrame, devices: Iterable[str], accelerators: dict[str, str]) -> list[str]:
     """Names of `devices`, accelerators before CPUs and the fast before the slow; without a speed last.
 
     Speed: mean over configurations of the logarithm of images per second, less the mean of all devices there.
@@ -76,7 +78,13 @@ def by_speed(rates, devices, accelerators):
     )
 
 
-def chosen(ranked, accelerators, frameworks, compare=None, baseline=None):
+def chosen(
+    ranked: list[str],
+    accelerators: dict[str, str],
+    frameworks: dict[str, str],
+    compare: Sequence[str] | None = None,
+    baseline: str | None = None,
+) -> Pair | None:
     """The Pair that is asked for, None with a single device.
 
     ranked: names by `by_speed`. accelerators: as it takes them. frameworks: {name: its framework}. compare: two names. baseline:
@@ -99,7 +107,7 @@ def chosen(ranked, accelerators, frameworks, compare=None, baseline=None):
     return Pair(first, min(others, key=is_cpu_on_another_framework))
 
 
-def turned(table):
+def turned(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table of pairs with the sides exchanged: every ratio inverted, every verdict from the other side."""
     result = table.copy()
     for middle, low, high in RATIOS:
@@ -116,7 +124,7 @@ def turned(table):
     return result
 
 
-def against(table, baseline):
+def against(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """All rows of a table of pairs in which `baseline` takes part, with it as the baseline."""
     own = table[table["baseline"] == baseline]
     other = table[table["device"] == baseline]
@@ -125,13 +133,13 @@ def against(table, baseline):
     return turned(other) if own.empty else pd.concat([own, turned(other)])
 
 
-def of_pair(table, pair):
+def of_pair(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:
     """The rows of a table of pairs for one Pair, seen from its device."""
     rows = against(table, pair.baseline)
     return rows[rows["device"] == pair.device]
 
 
-def verdicts(tables, pair):
+def verdicts(tables: dict[str, pd.DataFrame], pair: Pair) -> dict[str, Verdict]:
     """{quantity: Verdict} of a Pair. tables: the tables rates, overall and costs by name."""
     row = of_pair(tables["overall"][tables["overall"]["subset"] == "all"], pair).to_dict("records")[0]
     return {
@@ -141,7 +149,7 @@ def verdicts(tables, pair):
     }
 
 
-def speed(row, pair):
+def speed(row: dict[str, Any], pair: Pair) -> Verdict:
     """The Verdict on the speed of a Pair. row: its row of the table `overall`, seen from its device."""
     total = int(row["configurations_total"])
     if not row["configurations_compared"]:
@@ -258,14 +266,14 @@ def _money(pair, costs, row):
     return _sided("money", pair, values, compared=len(both), total=total, kind="estimated", facts=facts)
 
 
-def cheaper_way(costs):
+def cheaper_way(costs: pd.DataFrame) -> str | None:
     """owned or rented, whichever costs the images of these rows less; None where neither is known."""
     known = {way: costs[f"{way}_per_1000_images"].median() for way in WAYS}
     known = {way: value for way, value in known.items() if numbers.known(value)}
     return min(known, key=known.get) if known else None
 
 
-def no_cost(costs):
+def no_cost(costs: pd.DataFrame) -> str:
     """The code of why a device has no cost: no_price, no_energy or no_run. costs: its rows of the table."""
     texts = {text for way in WAYS for text in costs[f"{way}_reason"].dropna()}
     codes = {one["code"] for text in texts for one in decoded(text)}

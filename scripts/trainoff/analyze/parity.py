@@ -5,8 +5,10 @@ The method in words is METHOD.
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,7 +68,7 @@ class Finding:
     tolerance: float = math.nan
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, Any]:
     """The record that scripts/probe_device.py wrote to `path`."""
     try:
         record = json.loads(Path(path).read_bytes())
@@ -87,7 +89,7 @@ def read(path):
     return record
 
 
-def table(probes, runs, reference):
+def table(probes: list[dict[str, Any]], runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     """One row per device, model, precision, XLA or not, and check, with the columns COLUMNS.
 
     probes: records as `read` gives; runs: the table of runs; reference: name of the device that all are compared with, whose
@@ -122,7 +124,7 @@ def table(probes, runs, reference):
     return pd.DataFrame(rows, columns=COLUMNS).astype(KINDS)
 
 
-def table_of_machines(machines, runs, reference):
+def table_of_machines(machines: dict[str, list[dict[str, Any]]], runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     """The table over several machines; machines: {name of a machine's reference: its probes}.
 
     Every machine's devices are compared with its own reference, and that, where it can be, to `reference`, this machine's.
@@ -141,19 +143,19 @@ def table_of_machines(machines, runs, reference):
     return pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
 
 
-def arithmetic(probe):
+def arithmetic(probe: dict[str, Any]) -> str:
     """The kind of rounding that a probe's device computed with, a key of the tolerances."""
     precision = probe["run"]["precision"]
     return "tf32" if precision == "float32" and probe["device"]["accelerator"] == "cuda" else precision
 
 
-def compare_outputs(probe, reference):
+def compare_outputs(probe: dict[str, Any], reference: dict[str, Any] | None) -> Finding:
     """The Finding on the logits of two probes: the largest difference in standard deviations of the reference's."""
     tolerance = OUTPUTS[arithmetic(probe)]
     return _compare(probe, reference, "logits", tolerance, lambda values: np.std(values))
 
 
-def compare_losses(probe, reference):
+def compare_losses(probe: dict[str, Any], reference: dict[str, Any] | None) -> Finding:
     """The Finding on the first losses of two probes: the largest difference as a share of the reference's first."""
     tolerance = FIRST_LOSSES[arithmetic(probe)]
     return _compare(probe, reference, "losses", tolerance, lambda values: np.abs(values[0]))
@@ -193,7 +195,7 @@ def _obstacle(probe, reference, what):
     return ""
 
 
-def accuracies(runs):
+def accuracies(runs: pd.DataFrame) -> dict[tuple[str, ...], np.ndarray]:
     """{configuration of the same work: final validation accuracies of its runs that ended well}."""
     ended = runs[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
     groups = ended.groupby(SAME_WORK, dropna=False)["final_val_accuracy"]
@@ -201,7 +203,9 @@ def accuracies(runs):
     return {tuple(map(str, key)): values.to_numpy(dtype=float) for key, values in groups}
 
 
-def compare_accuracies(device, reference):
+def compare_accuracies(
+    device: dict[tuple[str, ...], np.ndarray], reference: dict[tuple[str, ...], np.ndarray]
+) -> Finding:
     """The Finding on final accuracies, each side as `accuracies` gives; measured is device − reference.
 
     A fault of a device may show on some configurations only, so each may tell that it departs; that it is the same is
@@ -262,7 +266,7 @@ class Standing:
             self.rows.setdefault((row["device"], row["model"], row["precision"], bool(row["xla"])), []).append(row)
         self.references = set() if table is None else set(table["reference"])
 
-    def of(self, device, model, precision, xla):
+    def of(self, device: str, model: str, precision: str, xla: bool) -> str:
         """same, departs, not_judged or not_needed.
 
         Any check that departs decides. Outputs and first losses make a device the same; final accuracy, which needs
@@ -279,12 +283,12 @@ class Standing:
         both = {verdicts.get("outputs"), verdicts.get("first_losses")}
         return "same" if both == {"same"} else "not_judged"
 
-    def of_pair(self, devices, *setting):
+    def of_pair(self, devices: Iterable[str], *setting: Any) -> str:
         """The worst of what is said of these devices: departs, then not_judged, then same."""
         found = {self.of(device, *setting) for device in devices}
         return next((one for one in ("departs", "not_judged", "same") if one in found), "not_needed")
 
-    def flag(self, device, model, precision, xla):
+    def flag(self, device: str, model: str, precision: str, xla: bool) -> str:
         """The reason that every ratio of a departing device carries; "" for all others."""
         if self.of(device, model, precision, xla) != "departs":
             return ""
@@ -292,11 +296,11 @@ class Standing:
         checks = [row["check"] for row in rows if row["verdict"] == "departs"]
         return reason("mismatch", device=device, checks=checks)
 
-    def departing(self):
+    def departing(self) -> list[str]:
         """Names of the devices that depart on any model or precision, in the order of the table."""
         return list(dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "departs"))
 
-    def unjudged(self):
+    def unjudged(self) -> list[str]:
         """Names of the devices that do not depart but could not be judged somewhere, in the order of the table."""
         names = dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "not_judged")
         return [name for name in names if name not in self.departing()]

@@ -6,6 +6,7 @@ For records of others, whose epochs nobody can check, and for machines whose clo
 from datetime import datetime
 
 from trainoff.analyze.reasons import reason
+from trainoff.shapes import Record
 
 # Pixels trained per second. The fastest known figure is 4e8 (MobileNetV3 small, 224 px, RTX 3090; timm's results, 2022), a
 # training of the last layer is about five times as fast, and the fastest chips of today ten times; a processor reaches 5e8.
@@ -22,7 +23,7 @@ JOULES_PER_OPERATION = 1e-15
 SLACK_SECONDS, SLACK = 5.0, 0.02
 
 
-def doubt(record, images_per_second):
+def doubt(record: Record, images_per_second: float | None) -> str | None:
     """Why a record cannot be what it says, as a reason; None for one that can. images_per_second: over its counted epochs."""
     run, accelerator = record["run"], record["device"]["accelerator"]
     operations = (record.get("model") or {}).get("flops_per_image", 0) * PASSES[run["trainable"]]

@@ -17,8 +17,10 @@ Intervals are those of the correction, stretched so that in catalog data left ou
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import least_squares
 
 LEVEL = 0.90
@@ -89,7 +91,7 @@ class Terms:
     batch_size: np.ndarray
 
     @classmethod
-    def of(cls, table):
+    def of(cls, table: pd.DataFrame) -> "Terms":
         """Forward and backward pass take three forward passes; two operations in a multiply-add."""
         bandwidth = table["gb_per_second"].to_numpy(float) * 1e9
         width = table["precision"].map(BYTES_OF_PRECISION).to_numpy(float)
@@ -105,7 +107,7 @@ class Terms:
         )
 
 
-def law(coefficients, terms):
+def law(coefficients: np.ndarray, terms: Terms) -> np.ndarray:
     """Logarithm of the seconds per image of each observation, by the law alone."""
     c = np.exp(coefficients)
     optimizer, forward_compute, forward_memory = c[_AT_OPTIMIZER:]
@@ -117,7 +119,7 @@ def law(coefficients, terms):
     return np.log(compute + memory + step / terms.batch_size)
 
 
-def fit_law(table, timings, start=None):
+def fit_law(table: pd.DataFrame, timings: pd.DataFrame, start: np.ndarray | None = None) -> np.ndarray:
     """The coefficients that describe the observations best.
 
     timings: of `as_observations`; they bear on ratios of terms alone. start: coefficients from which to look, to be faster.
@@ -147,7 +149,7 @@ def fit_law(table, timings, start=None):
     return least_squares(residuals, first, loss="soft_l1", xtol=1e-5, ftol=1e-6).x[:-2]
 
 
-def covariance(left, right, scales):
+def covariance(left: pd.DataFrame, right: pd.DataFrame, scales: Correction) -> np.ndarray:
     """Covariance of what the law misses between two tables of observations (without the noise of each)."""
 
     def same(column):
@@ -207,7 +209,7 @@ class Predictor:
         self.inverse = np.linalg.inv(covariance(table, table, scales) + scales.noise**2 * np.eye(len(table)))
         self.stretch = self._calibrated()
 
-    def logarithms(self, queries):
+    def logarithms(self, queries: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(mean, standard deviation) of the logarithm of seconds per image, and the weights of the anchors per query."""
         between = covariance(queries, self.table, self.scales)
         weights = between @ self.inverse
@@ -217,7 +219,7 @@ class Predictor:
         mean = law(self.coefficients, Terms.of(queries)) + weights @ self.missed
         return mean, np.sqrt(np.maximum(variance, self.scales.noise**2)), weights
 
-    def estimate(self, queries):
+    def estimate(self, queries: pd.DataFrame) -> list[Estimate]:
         """An Estimate per row of `queries` (a table of observations whose speed is unknown)."""
         mean, deviation, weights = self.logarithms(queries)
         half = deviation * queries["device_class"].map(self.stretch).to_numpy(float)
@@ -232,7 +234,7 @@ class Predictor:
             for middle, reach, row in zip(mean, half, weights, strict=True)
         ]
 
-    def left_out(self, groups):
+    def left_out(self, groups: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(error, standard deviation) in logarithms of every observation, estimated without those of its group.
 
         The coefficients of the law stay; the correction is that of the others (block of the inverse, Rasmussen & Williams
@@ -268,7 +270,7 @@ SCHEMES = {
 }
 
 
-def group_labels(table, columns):
+def group_labels(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """One label per observation: equal where these columns are."""
     return table[columns].astype(str).agg("|".join, axis=1).to_numpy()
 
@@ -281,7 +283,7 @@ def _quantile(ratios):
     return float(ratios[min(int(np.ceil((len(ratios) + 1) * LEVEL)) - 1, len(ratios) - 1)])
 
 
-def as_observations(timings):
+def as_observations(timings: pd.DataFrame) -> pd.DataFrame:
     """The table of one GPU's training and forward speeds (catalog/timm-training.csv) in the columns that the law reads."""
     table = timings.rename(
         columns={"gmacs": "multiply_adds", "mactivations": "activations", "mparameters": "parameters"}

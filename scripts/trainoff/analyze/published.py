@@ -1,5 +1,8 @@
 """Other people's figures (catalog/published.csv): shown for context, apart from ours, and never put in a ratio with them."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -27,7 +30,7 @@ COLUMNS = {
 }
 
 
-def read(path):
+def read(path: str | Path) -> pd.DataFrame:
     """The catalogue as a table with the columns COLUMNS; what a source does not state is null."""
     try:
         table = pd.read_csv(path, dtype=COLUMNS)
@@ -44,7 +47,7 @@ def read(path):
     return table
 
 
-def nearest(table, rates, most=24):
+def nearest(table: pd.DataFrame, rates: pd.DataFrame, most: int = 24) -> pd.DataFrame:
     """The figures that say most beside what was measured: its models first, one of each device and precision, at most so many.
 
     Of several, the one whose images and batch are nearest to the middle of what was measured. rates: the table of that name.
@@ -60,7 +63,7 @@ def nearest(table, rates, most=24):
     return ranked.drop_duplicates(["device", "model", "precision"]).head(most).drop(columns="far")
 
 
-def conditions(row):
+def conditions(row: dict[str, Any]) -> str:
     """Under which conditions a published figure was taken, in words, as far as its source tells."""
     parts = [
         row["model"],

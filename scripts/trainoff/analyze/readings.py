@@ -1,8 +1,11 @@
 """The series of hardware readings beside the records of runs, as one table: see trainoff.series."""
 
+import pandas as pd
+
 from trainoff import records, series
 from trainoff.analyze import tables
 from trainoff.errors import UserError
+from trainoff.shapes import Record
 
 COLUMNS = {key: tables.RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "seconds": "float64",
@@ -12,7 +15,7 @@ COLUMNS = {key: tables.RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
 }
 
 
-def table(found):
+def table(found: list[tuple[str, Record]]) -> pd.DataFrame:
     """One row per look, with COLUMNS, of [(path, record)]; runs without a readable series have none.
 
     images_per_second: of the epoch that was on the clock then.
@@ -31,7 +34,7 @@ def table(found):
     return tables.frame(rows, COLUMNS)
 
 
-def longest(readings):
+def longest(readings: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """{device: the rows of its run with the longest series}, in the order of the table. readings: as `table` gives it."""
     found = {}
     for device, own in readings.groupby("device", sort=False):

@@ -5,6 +5,7 @@ a row follow each other, separated by "; ".
 """
 
 import json
+from typing import Any
 
 from trainoff.errors import one_line
 
@@ -74,19 +75,19 @@ FIELDS = {
 }
 
 
-def reason(code, **fields):
+def reason(code: str, **fields: Any) -> str:
     """A reason as text; raises ValueError for fields that its code does not have."""
     if code not in FIELDS or set(fields) != set(FIELDS[code]):
         raise ValueError(f"{code}: fields {sorted(fields)}; expected {sorted(FIELDS.get(code, ()))}")
     return json.dumps({"code": code, **fields}, ensure_ascii=False)
 
 
-def recorded(words):
+def recorded(words: str | None) -> str | None:
     """The reason of a sentence that a record holds; None for none."""
     return reason("recorded", words=one_line(words, 1000)) if words else None
 
 
-def decoded(text):
+def decoded(text: str | float | None) -> list[dict[str, Any]]:
     """The reasons of a table's text as dicts; [] for "" and for a missing one."""
     found, place = [], 0
     while isinstance(text, str) and place < len(text):

@@ -1,9 +1,11 @@
 """Experiments made of known truth: what the statistics say when we know what they ought to say."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from trainoff.analyze import noise, stats
 
@@ -23,32 +25,47 @@ class Noise:
     # What is known beforehand of the device's kind (noise.Kind).
     kind: noise.Kind = noise.UNKNOWN
 
-    def draw_runs(self, generator, shape):
+    def draw_runs(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return _draw(generator, shape, self.run, self.run_deviations)
 
-    def draw_windows(self, generator, shape):
+    def draw_windows(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return _draw(generator, shape, self.window, self.window_deviations)
 
 
-def device(generator, scatter, configurations, replicates, windows, ratio=1.0):
+def device(
+    generator: np.random.Generator,
+    scatter: Noise,
+    configurations: int,
+    replicates: int,
+    windows: int,
+    ratio: float = 1.0,
+) -> np.ndarray:
     """Rates of one simulated device, images per second: an array of configurations × replicates × windows."""
     runs = scatter.draw_runs(generator, (configurations, replicates, 1))
     within = scatter.draw_windows(generator, (configurations, replicates, windows))
     return 100 * ratio * np.exp(runs + within)
 
 
-def ratios(device_rates, baseline_rates, kind=noise.UNKNOWN):
+def ratios(device_rates: np.ndarray, baseline_rates: np.ndarray, kind: noise.Kind = noise.UNKNOWN) -> list[stats.Ratio]:
     """The stats.Ratio of each configuration of two devices of a kind (arrays as `device` returns)."""
     sides = [stats.rates(rates.tolist(), kind) for rates in (device_rates, baseline_rates)]
     return [stats.ratio(own, other) for own, other in zip(*sides, strict=True)]
 
 
-def verdicts(device_rates, baseline_rates, kind=noise.UNKNOWN):
+def verdicts(device_rates: np.ndarray, baseline_rates: np.ndarray, kind: noise.Kind = noise.UNKNOWN) -> list[str]:
     """The verdict on each configuration of two devices, as trainoff compares them."""
     return [verdict for *_, verdict in stats.judge(ratios(device_rates, baseline_rates, kind))]
 
 
-def verdicts_of_many(generator, scatter, experiments, configurations, replicates, windows, ratio=1.0):
+def verdicts_of_many(
+    generator: np.random.Generator,
+    scatter: Noise,
+    experiments: int,
+    configurations: int,
+    replicates: int,
+    windows: int,
+    ratio: float = 1.0,
+) -> list[list[str]]:
     """Verdicts of simulated experiments in which the device is `ratio` times as fast on every configuration."""
     size = configurations, replicates, windows
     return [
@@ -57,17 +74,26 @@ def verdicts_of_many(generator, scatter, experiments, configurations, replicates
     ]
 
 
-def false_alarm_rate(many):
+def false_alarm_rate(many: list[list[str]]) -> float:
     """Share of experiments in which any verdict calls a difference, of equal devices."""
     return float(np.mean([any(verdict in ("faster", "slower") for verdict in one) for one in many]))
 
 
-def found_rate(many):
+def found_rate(many: list[list[str]]) -> float:
     """Share of all configurations called faster."""
     return float(np.mean([verdict == "faster" for one in many for verdict in one]))
 
 
-def smallest_found(generator, scatter, experiments, configurations, replicates, windows, share=0.9, most=1.0):
+def smallest_found(
+    generator: np.random.Generator,
+    scatter: Noise,
+    experiments: int,
+    configurations: int,
+    replicates: int,
+    windows: int,
+    share: float = 0.9,
+    most: float = 1.0,
+) -> float | None:
     """The smallest difference (0.1 = 10 %) that `share` of the comparisons call, within 0.5 %; None when over `most`.
 
     The device is faster by the same on every configuration.
@@ -85,7 +111,7 @@ def smallest_found(generator, scatter, experiments, configurations, replicates, 
     return high
 
 
-def recorded_noise(windows, run_keys, assumed_run):
+def recorded_noise(windows: pd.DataFrame, run_keys: Sequence[str], assumed_run: float) -> Noise:
     """The Noise of recorded windows (a table as `trainoff.analyze.tables.window_table` makes).
 
     Deviations of runs from the mean of their configuration and device are known only where there are two or more runs;

@@ -4,6 +4,7 @@ Everything is computed on logarithms of rates, where a ratio is a difference. Th
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy import special, stats
@@ -65,26 +66,28 @@ class Ratio:
     degrees: float
 
     @property
-    def interval(self):
+    def interval(self) -> tuple[float, float]:
         return interval(self.ratio, self.variance, self.degrees)
 
     @property
-    def p_value(self):
+    def p_value(self) -> float:
         """Two-sided p-value of the t-test that the speeds are equal."""
         return float(2 * special.stdtr(self.degrees, -abs(math.log(self.ratio)) / math.sqrt(self.variance)))
 
-    def p_different(self, margin=EQUIVALENCE):
+    def p_different(self, margin: float = EQUIVALENCE) -> float:
         """p-value of the two one-sided t-tests that the speeds differ by `margin` or more; small where they do not."""
         nearest = math.log1p(margin) - abs(math.log(self.ratio))
         return float(special.stdtr(self.degrees, -nearest / math.sqrt(self.variance)))
 
 
-def rate(runs, kind=noise.UNKNOWN):
+def rate(runs: Sequence[Sequence[float]], kind: noise.Kind = noise.UNKNOWN) -> Rate:
     """The Rate of one or more runs, each a non-empty sequence of its counted epochs' rates in images per second."""
     return rates([runs], kind)[0]
 
 
-def rates(cells, kind=noise.UNKNOWN, busy=None):
+def rates(
+    cells: Sequence[Sequence[Sequence[float]]], kind: noise.Kind = noise.UNKNOWN, busy: list[bool] | None = None
+) -> list[Rate]:
     """The Rates of all configurations of one device, each what `rate` takes.
 
     kind: what is known of the spread on such a device. busy: for each, whether other programs kept the machine busy.
@@ -108,19 +111,19 @@ def rates(cells, kind=noise.UNKNOWN, busy=None):
     return result
 
 
-def ratio(device, baseline):
+def ratio(device: Rate, baseline: Rate) -> Ratio:
     """The Ratio of two Rates."""
     variance, degrees = _sum([(device.variance, device.degrees), (baseline.variance, baseline.degrees)])
     return Ratio(device.images_per_second / baseline.images_per_second, variance, degrees)
 
 
-def interval(middle, variance, degrees):
+def interval(middle: float, variance: float, degrees: float) -> tuple[float, float]:
     """95 % interval (low, high) around `middle`, from the variance of its logarithm."""
     spread = math.exp(_t(degrees) * math.sqrt(variance)) if variance else 1.0
     return middle / spread, middle * spread
 
 
-def adjust(p_values):
+def adjust(p_values: list[float]) -> list[float]:
     """p-values corrected together by Benjamini and Hochberg's method.
 
     Chosen over Holm's, which guards every single verdict: a grid asks the same question many times, the answers agree
@@ -130,14 +133,14 @@ def adjust(p_values):
     return [float(value) for value in stats.false_discovery_control(p_values)] if len(p_values) else []
 
 
-def judge(found, margin=EQUIVALENCE):
+def judge(found: list[Ratio], margin: float = EQUIVALENCE) -> list[tuple[float, float, str]]:
     """[(p_value_adjusted, p_different_adjusted, verdict)] of Ratios that are judged together."""
     adjusted = adjust([one.p_value for one in found])
     different = adjust([one.p_different(margin) for one in found])
     return [(p, q, verdict(one, p, q)) for one, p, q in zip(found, adjusted, different, strict=True)]
 
 
-def verdict(found, adjusted, different=1.0):
+def verdict(found: Ratio, adjusted: float, different: float = 1.0) -> str:
     """faster, slower, equivalent or undecided, of a Ratio and its corrected p-values (see `judge`)."""
     if different < LEVEL:
         return "equivalent"
@@ -146,7 +149,7 @@ def verdict(found, adjusted, different=1.0):
     return "undecided"
 
 
-def geometric_mean(ratios):
+def geometric_mean(ratios: list[Ratio]) -> tuple[float, float, float]:
     """(mean, low, high): geometric mean of Ratios with its 95 % interval; NaN of none."""
     if not ratios:
         return math.nan, math.nan, math.nan

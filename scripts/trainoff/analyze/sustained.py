@@ -18,7 +18,7 @@ MIN_SECONDS = 15.0
 COLUMNS = ["device", *naming.AXES, "replicate", "minute", "images_per_second"]
 
 
-def table(runs, windows):
+def table(runs: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     """One row per run and minute from its first epoch: COLUMNS. Of runs that ended well and took MIN_MINUTES or longer.
 
     runs, windows: the tables of those names. An epoch that lies in two minutes counts in both by its time; epochs that do
@@ -59,7 +59,7 @@ def _by_minute(windows):
     return found if len(found) >= MIN_MINUTES else []
 
 
-def ratios(by_minute):
+def ratios(by_minute: pd.DataFrame) -> dict[str, tuple[float, int]]:
     """{device: (last minute / first minute, number of minutes)}, the ratio a geometric mean over runs. by_minute: of `table`."""
     found = {}
     for device, own in by_minute.groupby("device", sort=False):

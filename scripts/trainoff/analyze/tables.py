@@ -1,6 +1,9 @@
 """Records as tables: one row per run, one row per window."""
 
 import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -8,10 +11,13 @@ from trainoff import axes, errors, records, windows
 from trainoff.analyze import epoch_readings, plausibility, reasons
 from trainoff.errors import UserError, bounded
 from trainoff.files import whole, write_text
+from trainoff.shapes import Record
 
 # What a spreadsheet takes for the beginning of a formula, in the wide forms of East Asian keyboards too.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LONGEST_CELL = 5000
+# {name of a table: where it is written, (csv path, parquet path)}.
+Outputs = Mapping[str, tuple[str | Path, str | Path]]
 # bool_or_none and int_or_none are objects with None for the unknown: as floats, whole numbers would end in ".0".
 RUN_COLUMNS = {
     "device": "str",
@@ -125,7 +131,9 @@ ENERGY_KEYS = [
 ]
 
 
-def read_all(paths, ready=None):
+def read_all(
+    paths: Iterable[str | Path], ready: Callable[[int, str, Record], None] | None = None
+) -> list[tuple[str, Record]]:
     """The records in the files `paths` with their paths, ordered by the runs' keys whatever the order of `paths`.
 
     ready: called with place, path and record of each, to refuse or complete it; None for records as they are.
@@ -147,7 +155,7 @@ def read_all(paths, ready=None):
     return [found[key] for key in sorted(found)]
 
 
-def read(path):
+def read(path: str | Path) -> Record:
     """The record in the file `path`.
 
     A run with a time that cannot be (zero, negative, endless) is kept, so that one bad clock does not stop the
@@ -169,7 +177,7 @@ def read(path):
     return record
 
 
-def run_table(found, folder=None):
+def run_table(found: list[tuple[str, Record]], folder: str | Path | None = None) -> pd.DataFrame:
     """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed again from the windows.
 
     folder: where the results are; the table names records by their paths in it, so that it tells no other folder. None for
@@ -182,7 +190,7 @@ def run_table(found, folder=None):
     return _frame_of(found, rows, RUN_COLUMNS)
 
 
-def window_table(found):
+def window_table(found: list[tuple[str, Record]]) -> pd.DataFrame:
     """One row per window, with the columns WINDOW_COLUMNS, of [(path, record)]."""
     return _frame_of(
         found,
@@ -196,12 +204,12 @@ def _window_row(window):
     return {**window, "images_per_second": windows.rate(window), "energy_reason": told}
 
 
-def files(output, *names):
+def files(output: Mapping[str, str], *names: str) -> dict[str, tuple[str, str]]:
     """{name: (csv path, parquet path)} of the tables `names` among a rule's named outputs."""
     return {name: (output[name], output[f"{name}_parquet"]) for name in names}
 
 
-def write(frame, csv, parquet):
+def write(frame: pd.DataFrame, csv: str | Path, parquet: str | Path) -> None:
     """Writes a table to both files, each whole or not at all."""
     frame = printable(frame)
     write_text(csv, as_csv(frame))
@@ -209,7 +217,7 @@ def write(frame, csv, parquet):
         frame.to_parquet(temporary, index=False)
 
 
-def as_csv(frame):
+def as_csv(frame: pd.DataFrame) -> str:
     """A table as the text of a CSV file: the one writer of all that the project writes.
 
     Every text is one printable line, so that no cell can look like several rows. A text that a spreadsheet would take for a
@@ -219,7 +227,7 @@ def as_csv(frame):
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def printable(frame):
+def printable(frame: pd.DataFrame) -> pd.DataFrame:
     """A table in which every text is one printable line of bounded length."""
     return _with_texts(frame, lambda text: bounded(errors.printable(text), LONGEST_CELL))
 
@@ -362,7 +370,7 @@ def _possible(window):
         return False
 
 
-def frame(rows, columns):
+def frame(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
     """A table of dicts with the columns `columns`, {name: kind}; what a row lacks is unknown."""
     table = pd.DataFrame(rows, columns=list(columns))
     for name, kind in columns.items():

@@ -3,7 +3,9 @@
 import functools
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pandas as pd
@@ -47,7 +49,7 @@ def _validator():
     return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, Any]:
     """The record of turns in the file `path`, checked against its schema."""
     record = records.parse(path)
     error = jsonschema.exceptions.best_match(_validator().iter_errors(record))
@@ -60,12 +62,12 @@ def read(path):
     return record
 
 
-def table(found, equivalence):
+def table(found: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
     """The table, with the columns COLUMNS, of records of turns. equivalence: 0.05 for ±5 %."""
     return pd.DataFrame([_row(record, equivalence) for record in found], columns=COLUMNS)
 
 
-def as_ratio(row):
+def as_ratio(row: dict[str, Any]) -> stats.Ratio:
     """The stats.Ratio that a row with a ratio stands for, where speeds of runs and of turns are computed with alike."""
     half = max(math.log(row["ci_high"] / row["ratio"]), math.log(row["ratio"] / row["ci_low"]))
     return stats.Ratio(row["ratio"], (half / Z) ** 2, DEGREES)

@@ -45,7 +45,7 @@ class Trace:
     watts: np.ndarray
 
 
-def read(path, time_zone=None):
+def read(path: str | Path, time_zone: str | None = None) -> Trace:
     """The Trace in the file `path`. time_zone: of times that carry no offset, such as Europe/Berlin.
 
     Read line by line, up to the limits of `bounds`; never unpacked, whatever its name.
@@ -135,19 +135,21 @@ def _watts(text, name, line):
     return watts
 
 
-def moment(text, time_zone=None, where="energy.wall_meters"):
+def moment(text: str | float, time_zone: str | None = None, where: str = "energy.wall_meters") -> float:
     """Seconds since 1970 of one time as it may stand in the file."""
     return _Clock(where, time_zone).seconds(str(text).strip())
 
 
-def joules_between(trace, start, end):
+def joules_between(trace: Trace, start: float, end: float) -> float:
     """Joules drawn from `start` to `end`, both within the trace: trapezoids, with the power at both ends interpolated."""
     first, last = np.searchsorted(trace.times, [start, end], side="right")
     times = np.concatenate([[start], trace.times[first:last], [end]])
     return float(np.trapezoid(np.interp(times, trace.times, trace.watts), times))
 
 
-def window(trace, start, seconds, most_gap_seconds=MOST_GAP_SECONDS):
+def window(
+    trace: Trace, start: float, seconds: float, most_gap_seconds: float = MOST_GAP_SECONDS
+) -> tuple[float | None, str | None]:
     """(joules, None) drawn in the `seconds` from `start`; (None, reason) where the file cannot tell."""
     end = start + seconds
     if start < trace.times[0] or end > trace.times[-1]:
@@ -165,7 +167,7 @@ def window(trace, start, seconds, most_gap_seconds=MOST_GAP_SECONDS):
     return joules, None
 
 
-def check_overlap(trace, spans):
+def check_overlap(trace: Trace, spans: list[tuple[float, float]]) -> None:
     """Raises UserError when the trace overlaps none of `spans`, (start, end) pairs in seconds since 1970 of the runs."""
     if not spans or _overlaps(trace, spans):
         return
@@ -199,7 +201,7 @@ class _Clock:
         self._zone = time_zone and _zone(time_zone, where)
         self._offsets = {}  # of minutes: asking the zone for each reading takes longer than all else
 
-    def seconds(self, text, line=None):
+    def seconds(self, text: str, line: int | None = None) -> float:
         """Seconds since 1970 of a time. line: where it stands, for messages."""
         place = f"{self._where}: line {line}" if line else self._where
         kind, seconds = self._read(text, place)

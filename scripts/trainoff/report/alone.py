@@ -1,13 +1,18 @@
 """The tiles of a page about one device: what it did, as there is nothing to compare it with."""
 
+from typing import Any
+
+import pandas as pd
+
 from trainoff import numbers
 from trainoff.analyze import pairs
 from trainoff.report import words
 from trainoff.report.economy import WAY_WORDS
+from trainoff.report.palette import Device
 from trainoff.report.reasons import without_device
 
 
-def tiles(device, rates, costs, currency):
+def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: str) -> list[dict[str, Any]]:
     """The three tiles of a page about one device (a palette.Device): what it did, as there is nothing to compare."""
     speeds = rates["images_per_second"].dropna()
     joules = 1000 * rates["joules_per_image"].dropna()

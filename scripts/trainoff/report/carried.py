@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import markupsafe
 import numpy as np
@@ -15,7 +16,7 @@ LOCAL = ("metrics", "metrics_file")
 FEW = 0.5
 
 
-def tables(frames):
+def tables(frames: dict[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
     """{name: {"rows", "columns"}} of tables by name; see `column`."""
     return {
         name: {
@@ -26,7 +27,7 @@ def tables(frames):
     }
 
 
-def column(values):
+def column(values: pd.Series) -> list[Any] | dict[str, Any]:
     """A column as a list; as {"all": value} where all are equal; as {"of": values, "at": places} where few differ."""
     plain_values = [plain(value) for value in values.astype(object).where(values.notna(), None)]
     if not plain_values:
@@ -43,14 +44,14 @@ def column(values):
     return plain_values
 
 
-def values(encoded, rows):
+def values(encoded: list[Any] | dict[str, Any], rows: int) -> list[Any]:
     """The list that `column` was made of."""
     if isinstance(encoded, list):
         return encoded
     return [encoded["all"]] * rows if "all" in encoded else [encoded["of"][place] for place in encoded["at"]]
 
 
-def plain(value):
+def plain(value: Any) -> str | float | None:
     """A value for JSON; floats keep six digits, which is more than any of them can be known to."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -63,12 +64,12 @@ def plain(value):
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-def embedded(value):
+def embedded(value: Any) -> markupsafe.Markup:
     """JSON that nothing can break out of a script element with."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return markupsafe.Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def frame(encoded):
+def frame(encoded: dict[str, Any]) -> pd.DataFrame:
     """The table that was carried, as a pandas frame."""
     return pd.DataFrame({name: values(one, encoded["rows"]) for name, one in encoded["columns"].items()})

@@ -1,15 +1,21 @@
 """What the tables say of energy and money in words: titles, notes and the sentences of the answer."""
 
+from typing import Any
+
+import pandas as pd
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.efficiency import SCOPE_WORDS, SOURCE_WORDS, UNKNOWN
 from trainoff.energy import MEASURED
+from trainoff.report.palette import Device
 from trainoff.report.reasons import without_device
+from trainoff.shapes import Values
 
 WAY_WORDS = {"owned": "bought", "rented": "rented"}
 
 
-def energy_by_device(rates, devices):
+def energy_by_device(rates: pd.DataFrame, devices: list[Device]) -> list[tuple[Device, float, float, str, str]]:
     """[(device, lowest, highest joules per image, scope, source)] for devices with a figure, measured or declared.
 
     A device whose configurations differ in scope or source stands once for each.
@@ -22,7 +28,7 @@ def energy_by_device(rates, devices):
     return found
 
 
-def energy_title(rates, devices):
+def energy_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the figure of energy."""
     found = energy_by_device(rates, devices)
     if not found:
@@ -37,12 +43,12 @@ def energy_title(rates, devices):
     return f"Energy was read on {len(found)} devices, of {numbers.listing(scopes)}"
 
 
-def joules_span(low, high):
+def joules_span(low: float, high: float) -> str:
     """Joules of 1,000 images from the lowest to the highest configuration."""
     return numbers.span(1000 * low, 1000 * high)
 
 
-def energy_notes(rates, devices):
+def energy_notes(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
     """What a reader of a figure of energy must know: what each figure is about, and why others have none."""
     found = energy_by_device(rates, devices)
     notes = [
@@ -56,7 +62,7 @@ def energy_notes(rates, devices):
     return [*notes, *unknown_energy(rates, devices)]
 
 
-def unknown_energy(rates, devices):
+def unknown_energy(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
     """One sentence per device that has no figure of energy at all, with the reason."""
     notes = []
     for device in devices:
@@ -68,7 +74,7 @@ def unknown_energy(rates, devices):
     return notes
 
 
-def efficiency_title(rates, devices):
+def efficiency_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of speed against power: images per joule, ranked only where all figures are about the same part."""
     found = [one for one in energy_by_device(rates, devices) if one[4] in MEASURED]
     if not found:
@@ -87,12 +93,12 @@ def efficiency_title(rates, devices):
     return f"Images per joule: {numbers.listing(parts[:3])}" + (" and more" if len(parts) > 3 else "")
 
 
-def money(value, currency):
+def money(value: float | None, currency: str) -> str:
     """An amount: 0.0123 USD, 12.3 USD."""
     return f"{numbers.significant(value)} {currency}" if numbers.known(value) else numbers.UNKNOWN
 
 
-def cost_title(costs, devices):
+def cost_title(costs: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the figure of costs."""
     parts = []
     for device in devices:
@@ -108,7 +114,7 @@ def cost_title(costs, devices):
     return f"Cost of a run: {numbers.listing(parts[:4])}" + (" and more" if len(parts) > 4 else "")
 
 
-def cost_notes(costs, devices, assumptions):
+def cost_notes(costs: pd.DataFrame, devices: list[Device], assumptions: dict[str, Any]) -> list[str]:
     """What costs rest on, and why others are missing."""
     notes = assumption_lines(assumptions, [device.name for device in devices], {one.name: one.label for one in devices})
     if len(costs):
@@ -131,7 +137,7 @@ def cost_notes(costs, devices, assumptions):
     return notes
 
 
-def assumption_lines(assumptions, names, labels):
+def assumption_lines(assumptions: dict[str, Any], names: list[str], labels: dict[str, str]) -> list[str]:
     """Every assumption that costs rest on, with its source and date: one line each."""
     lines = []
     power = assumptions["electricity"]
@@ -161,12 +167,12 @@ def assumption_lines(assumptions, names, labels):
     return lines
 
 
-def least_time(rental):
+def least_time(rental: dict[str, Any]) -> str:
     """What follows a price of rent that is billed for a time at least: ", for 24 h at least"; "" where there is none."""
     return f", for {rental['minimum_hours']:g} h at least" if rental["minimum_hours"] else ""
 
 
-def break_even_title(table, labels):
+def break_even_title(table: pd.DataFrame, labels: dict[str, str]) -> str:
     """The finding of the break-even figure, of the rows that it shows."""
     if not len(table):
         return "No break-even without a price to buy one device and to rent another"
@@ -182,7 +188,7 @@ def break_even_title(table, labels):
     return "; ".join(parts)
 
 
-def break_even_notes(table, labels):
+def break_even_notes(table: pd.DataFrame, labels: dict[str, str]) -> list[str]:
     """Which pairs have no break-even, and why."""
     rows = table[table["reason"].notna()].to_dict("records")
     return [
@@ -192,7 +198,7 @@ def break_even_notes(table, labels):
     ]
 
 
-def target_lines(costs, devices):
+def target_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
     """Time and energy to the target accuracy per device, over configurations; [] without a target."""
     if costs["target_accuracy"].isna().all():
         return []
@@ -224,7 +230,7 @@ def _reached(row):
     return f"{row['runs_reached']:.0f} of {row['runs']:.0f}"
 
 
-def carbon_lines(costs, devices):
+def carbon_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
     """Carbon of a training per device, over configurations; [] where no grid was named or nothing has a figure."""
     lines = []
     for device in devices:
@@ -238,7 +244,7 @@ def carbon_lines(costs, devices):
     return lines
 
 
-def shown_configuration(table):
+def shown_configuration(table: pd.DataFrame) -> Values | None:
     """The configuration that a break-even figure shows: most pairs known, then the most work. None for an empty table."""
     scores = {}
     for row in table.to_dict("records"):
@@ -248,7 +254,7 @@ def shown_configuration(table):
     return max(scores, key=scores.get) if scores else None
 
 
-def of_shown_configuration(table):
+def of_shown_configuration(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the break-even table that the figure shows."""
     configuration = shown_configuration(table)
     shown = [

@@ -1,12 +1,15 @@
 """Estimated speeds in words, what they rest on, and the next steps of a page about one device; no ratio mixes both kinds."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.estimates import USUAL_TRAINING
+from trainoff.shapes import Values
 
 REASONS = {
     "no_anchor": "the catalog holds no published training speed of this device. One run on such a machine, imported from its "
@@ -23,7 +26,7 @@ METHOD = (
 )
 
 
-def every(table, configurations):
+def every(table: pd.DataFrame, configurations: list[Values]) -> dict[str, Any] | None:
     """Estimates of every configuration: {"labels", "rows": [{"name", "cells"}]}; None without any. table: `estimates`."""
     if table.empty:
         return None
@@ -40,19 +43,19 @@ def every(table, configurations):
     }
 
 
-def training_text(training):
+def training_text(training: dict[str, int] | None) -> str:
     """The training that times and costs are of: "10 epochs of CIFAR-10 (50,000 images)". training: {images, epochs} or None."""
     if training is None:
         return f"{USUAL_TRAINING['epochs']} epochs of CIFAR-10 ({USUAL_TRAINING['images']:,} images)"
     return f"{numbers.count(training['epochs'], 'epoch')} of {numbers.count(training['images'], 'image')}"
 
 
-def rough(value):
+def rough(value: float | None) -> str:
     """An estimate in two digits: more would say more than is known."""
     return numbers.significant(value, 2)
 
 
-def duration(value, digits=2):
+def duration(value: float | None, digits: int = 2) -> str:
     """A duration with few digits: 40 s, 25 min, 3.4 h, 12 days."""
     if not numbers.known(value):
         return numbers.UNKNOWN
@@ -62,7 +65,7 @@ def duration(value, digits=2):
     return f"{numbers.significant(value / 86400, digits)} days"
 
 
-def sources(row, published):
+def sources(row: dict[str, Any], published: pd.DataFrame) -> dict[str, Any]:
     """What a row of the table `estimates` rests on: {"notes": sentences, "anchors": those that weigh most, "count" of all}."""
     return {
         "notes": _notes(row),
@@ -97,7 +100,7 @@ def _anchor(name, published):
     return {"text": " · ".join(map(str, parts)), "url": row["url"], "source": row["source"], "date": row["published"]}
 
 
-def refusals(rows):
+def refusals(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     """[{"label", "text"}] of the rows of the table `estimates` that hold no estimate."""
     found = []
     for row in rows:
@@ -118,7 +121,7 @@ def _cell(row):
     return {"measured": "measured", "too_large": "does not fit"}.get(row["status"], "no estimate")
 
 
-def next_steps(runs, settings, config_file=None):
+def next_steps(runs: pd.DataFrame, settings: dict[str, Any], config_file: str | None = None) -> list[dict[str, str]]:
     """What to do next with one device measured: [{text, command, minutes}]. Minutes come from how long the sweep took here.
 
     runs: the table. config_file: the experiment's file as `make report CONFIG=` takes it, None for the default experiment.

@@ -1,6 +1,9 @@
 """What the page's interactive part works with: runs and cells as short lists of numbers, and the words for them."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
 
 from trainoff import axes, numbers
 from trainoff import configurations as naming
@@ -66,7 +69,9 @@ MEASURES = (
 )
 
 
-def view(runs, rates, devices, costs=None):
+def view(
+    runs: pd.DataFrame, rates: pd.DataFrame, devices: list[palette.Device], costs: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """What the page's script needs beside the carried tables: devices, axes, measures, and places in lists of words.
 
     runs, rates: as they are carried. costs: one row per row of `rates`, or None. Values themselves are not repeated: a measure
@@ -130,7 +135,7 @@ def _indexed(values):
     return list(places), [places[value] for value in values]
 
 
-def beside(rates, costs):
+def beside(rates: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """The rows of `costs` in the order of `rates`, with null where there is none."""
     keys = [*naming.AXES, "device"]
     return rates[keys].merge(costs, on=keys, how="left")

@@ -8,17 +8,21 @@ import contextlib
 import dataclasses
 import math
 import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
+import pandas as pd  # noqa: E402
 import seaborn  # noqa: E402
 
 from trainoff import configurations as naming  # noqa: E402
 from trainoff.analyze import pairs  # noqa: E402
-from trainoff.report.palette import BAND, PAPER, QUIET, clean  # noqa: E402
+from trainoff.report.palette import BAND, PAPER, QUIET, Device, clean  # noqa: E402
+from trainoff.shapes import Values  # noqa: E402
 
 # Ticks of a decade on logarithmic axes, finest first.
 LOG_STEPS = (
@@ -36,10 +40,13 @@ EDGE = 0.12
 FONT = 8.5
 # More points than this become one picture inside the SVG; it would be slow to show and large to send otherwise.
 MOST_VECTOR_POINTS = 1500
+# Marks that panels do not name themselves, and panels of rows, as `frame` and `rows` take them.
+Key = Sequence[tuple[Any, str, str]]
+Panels = list[tuple[str, list[Any]]]
 
 
 @contextlib.contextmanager
-def narrow():
+def narrow() -> Iterator[None]:
     """Everything drawn inside is as wide as a phone."""
     global WIDTH
     WIDTH = NARROW
@@ -49,11 +56,11 @@ def narrow():
         WIDTH = WIDE
 
 
-def is_narrow():
+def is_narrow() -> bool:
     return WIDTH == NARROW
 
 
-def asked(devices, table, pair):
+def asked(devices: list[Device], table: pd.DataFrame, pair: dict[str, Any]) -> tuple[pairs.Pair | None, list[Device]]:
     """(the Pair that is asked for, the devices by speed). table: with device, axes and images_per_second.
 
     pair: {"compare": two names or None, "baseline": a name or None}.
@@ -64,13 +71,13 @@ def asked(devices, table, pair):
     return pairs.chosen(ranked, kinds, frameworks, **pair), [by_name[name] for name in ranked]
 
 
-def shorten(text, most):
+def shorten(text: str, most: int) -> str:
     """`text` in at most `most` characters, cut with an ellipsis."""
     text = clean(text)
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-def text_width(text, size=FONT):
+def text_width(text: str, size: float = FONT) -> float:
     """About how wide a line of text is, in inches, on the safe side."""
     return len(text) * size * 0.0082
 
@@ -84,7 +91,7 @@ class Frame:
     bottom: float
     height: float
 
-    def axes(self, left, top, width, height, **options):
+    def axes(self, left: float, top: float, width: float, height: float, **options: Any) -> plt.Axes:
         """Axes at a place counted from the upper left corner of the free space."""
         return self.figure.add_axes(
             (left / WIDTH, (self.height - self.top - top - height) / self.height, width / WIDTH, height / self.height),
@@ -92,7 +99,7 @@ class Frame:
         )
 
 
-def frame(title, subtitle, notes, body, key=()):
+def frame(title: str, subtitle: str, notes: Iterable[str], body: float, key: Key = ()) -> Frame:
     """A bare picture of the standard width with `body` inches below its key; what is said of it are its facts.
 
     The title states the finding; the subtitle says what is the same all over; `notes` say what a reader might get wrong.
@@ -156,7 +163,7 @@ class Rows:
     lanes: int
     above: float = 0.0  # height of a row's name where it stands above its lanes
 
-    def write(self, axes, y, text):
+    def write(self, axes: plt.Axes, y: float, text: str) -> None:
         """Writes a value right of the panel."""
         axes.annotate(
             clean(text),
@@ -169,15 +176,26 @@ class Rows:
             annotation_clip=False,
         )
 
-    def y(self, place, lane=None):
+    def y(self, place: float, lane: float | None = None) -> float:
         """Vertical position of a lane (or of the row's middle) in the row with number `place`."""
         middle = (place + 0.5) * self.row + self.above / 2
         return middle if lane is None else middle + (lane - (self.lanes - 1) / 2) * self.lane
 
 
 def rows(
-    title, subtitle, notes, groups, names, lanes, x_label, key=(), columns=None, tight=False, own_axes=False, values=()
-):
+    title: str,
+    subtitle: str,
+    notes: Iterable[str],
+    groups: Panels,
+    names: dict[Any, str],
+    lanes: int,
+    x_label: str,
+    key: Key = (),
+    columns: int | None = None,
+    tight: bool = False,
+    own_axes: bool = False,
+    values: Collection[str] = (),
+) -> Rows:
     """Draws frames, bands and row names for panels of configurations.
 
     `groups` is [(panel title, configurations)], `names` maps a configuration to its row's name, `lanes` is the number
@@ -251,7 +269,7 @@ def _most_letters():
     return int(0.45 * WIDTH / text_width("x"))
 
 
-def draw_missing(axes, y, device, reason):
+def draw_missing(axes: plt.Axes, y: float, device: Device | None, reason: str) -> None:
     """Keeps the place of a cell without a value: the reason at the left edge, after the mark of `device` if given."""
     across = axes.get_yaxis_transform()
     inch = 1 / (axes.get_position().width * WIDTH)
@@ -270,7 +288,7 @@ def draw_missing(axes, y, device, reason):
     )
 
 
-def quiet_panel(title, text):
+def quiet_panel(title: str, text: str) -> plt.Figure:
     """A figure that says in words why there is nothing to draw."""
     lines = textwrap.wrap(clean(text), int((WIDTH - 4 * EDGE) / text_width("x")))
     height = 0.3 + 0.19 * max(1, len(lines))
@@ -286,14 +304,16 @@ def quiet_panel(title, text):
     return page.figure
 
 
-def row_names(configurations, axes=naming.AXES):
+def row_names(configurations: list[Values], axes: Sequence[str] = naming.AXES) -> tuple[Panels, dict[Values, str]]:
     """Panels and row names for configurations: ([(panel title, configurations)], {configuration: name})."""
     groups, shown = naming.split_over_panels(configurations, axes)
     names = {one: naming.label(one, shown, axes) or "the one configuration" for one in configurations}
     return groups, names
 
 
-def limits(values, labels, axes, logarithmic):
+def limits(
+    values: Iterable[float], labels: Iterable[tuple[float, str]], axes: plt.Axes, logarithmic: bool
+) -> tuple[float, float]:
     """Limits of an x axis that hold `values` and the text right of each: `labels` are (value, text) pairs.
 
     A linear axis starts at 0.
@@ -311,7 +331,17 @@ def limits(values, labels, axes, logarithmic):
     return back(low), back(high)
 
 
-def draw_estimate(axes, y, device, middle, low, high, hollow=False, mark=None, strong=False):
+def draw_estimate(
+    axes: plt.Axes,
+    y: float,
+    device: Device,
+    middle: float,
+    low: float | None,
+    high: float | None,
+    hollow: bool = False,
+    mark: str | None = None,
+    strong: bool = False,
+) -> None:
     """Draws a dot with its interval (None or NaN bounds: no line)."""
     if low is not None and high is not None and low == low and high == high:
         axes.plot([low, high], [y, y], color=device.colour, linewidth=2.4 if strong else 1.8, zorder=3)
@@ -327,7 +357,7 @@ def draw_estimate(axes, y, device, middle, low, high, hollow=False, mark=None, s
     )
 
 
-def write_beside(axes, x, y, text):
+def write_beside(axes: plt.Axes, x: float, y: float, text: str) -> None:
     """Writes a value right of its dot, on a ground that no line of the panel strikes through."""
     axes.annotate(
         clean(text),
@@ -341,7 +371,7 @@ def write_beside(axes, x, y, text):
     )
 
 
-def plain_log_axes(axes):
+def plain_log_axes(axes: plt.Axes) -> None:
     """Finishes a panel with two logarithmic axes: plain numbers at their ticks, a grid behind all that is drawn."""
     plain_log_axis(axes)
     plain_log_axis(axes, "y")
@@ -349,7 +379,7 @@ def plain_log_axes(axes):
     axes.set_axisbelow(True)
 
 
-def plain_log_axis(axes, which="x"):
+def plain_log_axis(axes: plt.Axes, which: str = "x") -> None:
     """Writes the ticks of a logarithmic axis, "x" or "y", as plain numbers, as many as it has room for."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()

@@ -1,5 +1,7 @@
 """What the figures say in words: titles that state the finding, and notes. Every number comes from the tables."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -7,21 +9,22 @@ from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import pairs
 from trainoff.analyze.cells import COUNTED_WORDS
+from trainoff.report.palette import Device
 
 
-def trained_with(runs):
+def trained_with(runs: pd.DataFrame) -> str:
     """Which images and starting weights: "digits, random weights"; both matter wherever accuracy is shown."""
     datasets = sorted({str(name) for name in runs["dataset"].dropna()}) or ["unknown images"]
     weights = sorted({weights_text(name) for name in runs["weights"].dropna()}) or ["unknown starting weights"]
     return f"{numbers.listing(datasets)}, {numbers.listing(weights)}"
 
 
-def weights_text(name):
+def weights_text(name: str) -> str:
     """Starting weights in words."""
     return {"random": "random starting weights", "imagenet": "ImageNet weights"}.get(name, f"weights from {name}")
 
 
-def rates_by_device(rates, devices):
+def rates_by_device(rates: pd.DataFrame, devices: list[Device]) -> list[tuple[Device, float, float, int]]:
     """[(device, lowest rate, highest rate, number of configurations)] for devices with a rate."""
     result = []
     for device in devices:
@@ -31,7 +34,7 @@ def rates_by_device(rates, devices):
     return result
 
 
-def throughput_title(rates, devices):
+def throughput_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the throughput figure."""
     found = rates_by_device(rates, devices)
     if not found:
@@ -47,7 +50,7 @@ def throughput_title(rates, devices):
     )
 
 
-def each_device_title(rates, devices):
+def each_device_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the panels of each device alone: which configuration it trains fastest."""
     best = {}
     for device in devices:
@@ -66,7 +69,7 @@ def each_device_title(rates, devices):
     return f"The {len(names)} devices are fastest on {len(set(names.values()))} different configurations"
 
 
-def throughput_notes(runs, rates):
+def throughput_notes(runs: pd.DataFrame, rates: pd.DataFrame) -> list[str]:
     """What a reader of the throughput figure must know."""
     notes = [
         "Full dot: median of the timed epochs, the device synchronized at both ends. Line: 95% interval. Faint dots: the epochs "
@@ -77,7 +80,7 @@ def throughput_notes(runs, rates):
     return [*notes, one_replicate_note(rates), unstable_note(rates), parity_note(rates, "results")]
 
 
-def one_replicate_note(rates):
+def one_replicate_note(rates: pd.DataFrame) -> str:
     """The note about single runs; "" when every result has several."""
     measured = rates.dropna(subset="images_per_second")
     single = int(measured["one_replicate"].astype(bool).sum())
@@ -91,7 +94,7 @@ def one_replicate_note(rates):
     return f"{which}: how much runs differ is assumed from the kind of device, and the interval includes it."
 
 
-def unstable_note(rates):
+def unstable_note(rates: pd.DataFrame) -> str:
     """Says how many speeds drifted or scattered; "" when none did."""
     measured = rates.dropna(subset="images_per_second")
     unstable = int(measured["unstable"].fillna(False).astype(bool).sum())
@@ -102,7 +105,7 @@ def unstable_note(rates):
     )
 
 
-def parity_note(table, what):
+def parity_note(table: pd.DataFrame, what: str) -> str:
     """Names how many rates or ratios are of a device that computes something else; "" when none is."""
     measured = table.dropna(subset="images_per_second")
     departing = int((measured["parity"] == "departs").sum())
@@ -114,7 +117,7 @@ def parity_note(table, what):
     )
 
 
-def ratio_title(overall, baseline, devices):
+def ratio_title(overall: pd.DataFrame, baseline: Device, devices: list[Device]) -> str:
     """The finding of the ratio figure. overall: one row per device, seen against the baseline, over all configurations."""
     labels = {device.name: device.label for device in devices}
     found = overall.dropna(subset="ratio").sort_values("ratio", ascending=False).to_dict("records")
@@ -134,7 +137,7 @@ def ratio_title(overall, baseline, devices):
     return title.replace("no winner", "No winner", 1) if title.startswith("no winner") else title
 
 
-def ratio_notes(comparison, overall):
+def ratio_notes(comparison: pd.DataFrame, overall: pd.DataFrame) -> list[str]:
     """What a reader of the ratio figure must know."""
     behind = [
         f"{row['configurations_compared']} of {row['configurations_total']} configurations"
@@ -153,7 +156,7 @@ def ratio_notes(comparison, overall):
     return [*notes, parity_note(comparison.dropna(subset="ratio"), "ratios")]
 
 
-def last_layer_gains(rates):
+def last_layer_gains(rates: pd.DataFrame) -> pd.DataFrame:
     """One row per device and configuration without `trainable`: how many times faster the last layer trains.
 
     Columns: the other axes, device, gain, gain_low, gain_high, last_layer, all_weights, unstable. The bounds are the
@@ -175,7 +178,7 @@ def last_layer_gains(rates):
     return table.dropna(subset="gain")[columns]
 
 
-def last_layer_title(gains, devices):
+def last_layer_title(gains: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the last-layer figure."""
     found = _range_by_device(gains, devices, "gain")
     if not found:
@@ -192,7 +195,7 @@ def last_layer_title(gains, devices):
     )
 
 
-def learning_title(runs, devices, departing=()):
+def learning_title(runs: pd.DataFrame, devices: list[Device], departing: Collection[str] = ()) -> str:
     """The finding of the learning curves: where validation accuracy ended, without the devices named in `departing`."""
     devices = [device for device in devices if device.name not in departing]
     ended = runs.loc[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
@@ -208,7 +211,7 @@ def learning_title(runs, devices, departing=()):
     return f"Validation accuracy after {after} epochs: {span} over {len(found)} devices"
 
 
-def learning_notes(runs, many_replicates, departing=()):
+def learning_notes(runs: pd.DataFrame, many_replicates: bool, departing: Collection[str] = ()) -> list[str]:
     """What a reader of the learning curves must know. departing: labels of devices that do not train the same."""
     notes = [
         f"Trained on {trained_with(runs)}. These curves show whether a device learns, not how good the model can "
@@ -230,7 +233,7 @@ def learning_notes(runs, many_replicates, departing=()):
     return notes
 
 
-def cold_start_title(runs, devices):
+def cold_start_title(runs: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the cold-start figure."""
     table = cold_starts(runs)
     found = _range_by_device(table.dropna(subset="total"), devices, "total")
@@ -250,7 +253,7 @@ def cold_start_title(runs, devices):
     return f"{head}; the first step is {numbers.percent(share)} of it"
 
 
-def cold_starts(runs):
+def cold_starts(runs: pd.DataFrame) -> pd.DataFrame:
     """Median cold start per configuration and device; `total` is null where a part is unknown."""
     parts = ["import_seconds", "build_seconds", "first_step_seconds"]
     table = runs[[*naming.AXES, "device", *parts]].copy()
@@ -260,7 +263,7 @@ def cold_starts(runs):
     return table
 
 
-def matrix_title(runs):
+def matrix_title(runs: pd.DataFrame) -> str:
     """The finding of the run matrix."""
     counts = runs["status"].value_counts()
     good = int(counts.get("ok", 0))
@@ -284,7 +287,7 @@ def _range_by_device(table, devices, column):
     return result
 
 
-def ratios_by_size(runs, comparison):
+def ratios_by_size(runs: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFrame:
     """Rows of the comparison with a ratio, and with the operations of their model at their img_dim (`flops_per_image`).
 
     Empty with fewer than two models on any device: a single size shows no trend.
@@ -295,7 +298,7 @@ def ratios_by_size(runs, comparison):
     return rows[rows.groupby("device")["model"].transform("nunique") > 1]
 
 
-def means_by_model(points):
+def means_by_model(points: pd.DataFrame) -> pd.DataFrame:
     """One row per model of one device: geometric means of ratio and operations, over the settings that all models share."""
     setting = [axis for axis in naming.AXES if axis != "model"]
     shared = points.groupby(setting)["model"].transform("nunique") == points["model"].nunique()
@@ -304,7 +307,7 @@ def means_by_model(points):
     return means.sort_values("flops_per_image").reset_index()
 
 
-def model_size_title(points, baseline, devices):
+def model_size_title(points: pd.DataFrame, baseline: Device, devices: list[Device]) -> str:
     """The finding of the figure of ratios by model size."""
     parts = []
     for device in devices:
@@ -320,7 +323,7 @@ def model_size_title(points, baseline, devices):
     return f"Speed relative to {baseline.label}: {numbers.listing(parts)}"
 
 
-def step_time_title(overhead, crossings, devices):
+def step_time_title(overhead: pd.DataFrame, crossings: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of step time against batch size: which device wins from which batch on, else the overheads. Both are tables."""
     labels = {device.name: device.label for device in devices}
     if not labels:
@@ -341,7 +344,7 @@ def step_time_title(overhead, crossings, devices):
     return f"Overhead of a step: {numbers.listing(parts[:4])}{rest}"
 
 
-def to_accuracy_title(curves, devices):
+def to_accuracy_title(curves: dict[str, dict[str, list[float] | None]], devices: list[Device]) -> str:
     """The finding of accuracy against time: how soon each device got as far as the least accurate one did."""
     own = {device.label: curves[device.name] for device in devices if device.name in curves}
     goal = min(max(curve["accuracy"]) for curve in own.values())
@@ -356,7 +359,9 @@ def to_accuracy_title(curves, devices):
     return f"{numbers.percent(goal)} validation accuracy: {numbers.listing(parts)}"
 
 
-def to_accuracy_notes(runs, curves, devices):
+def to_accuracy_notes(
+    runs: pd.DataFrame, curves: dict[str, dict[str, list[float] | None]], devices: list[Device]
+) -> list[str]:
     """What a reader of accuracy against time must know."""
     notes = [
         f"One dot per epoch, the median over the runs. Trained on {trained_with(runs)}: with few epochs this shows whether a "
@@ -369,7 +374,7 @@ def to_accuracy_notes(runs, curves, devices):
     return notes
 
 
-def readings_title(runs, devices):
+def readings_title(runs: dict[str, pd.DataFrame], devices: list[Device]) -> str:
     """The finding of the figure of readings. runs: {device: rows of one run's series}; devices: palette.Device with one."""
     parts = []
     for device in devices:

@@ -1,5 +1,9 @@
 """What the report shows of several trainings at once: pack by pack, and the whole sweep packed."""
 
+from typing import Any
+
+import pandas as pd
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.cells import status_text
@@ -9,7 +13,7 @@ from trainoff.report.reasons import without_device
 FURTHER = {"joules": "Energy", "rented": "Cost, rented", "owned": "Cost, owned"}
 
 
-def in_words(packs, spans, labels):
+def in_words(packs: pd.DataFrame | None, spans: pd.DataFrame | None, labels: dict[str, str]) -> dict[str, list[Any]]:
     """What the report shows of both tables: {"makespans", "makespan_headings", "packs"}, empty without tables.
 
     labels: {device: label}. Columns of which nothing is known are left out.
@@ -52,7 +56,7 @@ def _further(row, what):
     return ", ".join(f"{value:,.2f} {row['currency']}" if numbers.known(value) else numbers.UNKNOWN for value in values)
 
 
-def energy_text(joules):
+def energy_text(joules: float | None) -> str:
     """An amount of energy: 3.2 kJ, 1.4 kWh."""
     if not numbers.known(joules):
         return numbers.UNKNOWN

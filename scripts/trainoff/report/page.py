@@ -8,9 +8,11 @@ import dataclasses
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import markupsafe
+import pandas as pd
 import yaml
 
 from trainoff import configurations as naming
@@ -34,6 +36,8 @@ from trainoff.report import (
     words,
 )
 from trainoff.report.gallery import FIGURES, MOST_UNFOLDED
+from trainoff.report.study import Study
+from trainoff.shapes import Values
 
 # With more, the page holds some rows spread over the grid; its script makes the rest from what is carried.
 MOST_ROWS = 200
@@ -59,7 +63,7 @@ ACCURACY_NOTE = (
 )
 
 
-def render(study, figures, folder, parts):
+def render(study: Study, figures: dict[str, dict[str, Any]], folder: str | Path, parts: str | Path) -> str:
     """The page as text.
 
     study: trainoff.report.study.Study, with the prices of estimated devices. figures: {name: {"svg", "narrow" or None: text,
@@ -135,7 +139,7 @@ def _in_order(study, folder):
     return dataclasses.replace(study, frames=frames | {"runs": runs, "costs": costs})
 
 
-def answer(study):
+def answer(study: Study) -> dict[str, Any]:
     """What the first screen says: {"question", "tiles", "more_lines", "warnings", "matrix", "ranked", "by_name", "chosen", …}."""
     frames = study.frames
     runs, rates, overall, costs = (frames[name] for name in ("runs", "rates", "overall", "costs"))
@@ -182,7 +186,7 @@ def answer(study):
     }
 
 
-def contents(context):
+def contents(context: dict[str, Any]) -> list[tuple[str, str]]:
     """[(id, name)] of the sections that this page has."""
     listed = [
         ("answer", "Answer", True),
@@ -196,7 +200,7 @@ def contents(context):
     return [(place, name) for place, name, there in listed if there]
 
 
-def card(name, files):
+def card(name: str, files: dict[str, Any]) -> dict[str, Any]:
     """A figure for the template: heading, pictures, and what is said of it."""
     entry, facts = FIGURES[name], files["facts"]
     label = f"{entry.heading}. {facts['title']}."
@@ -213,7 +217,7 @@ def card(name, files):
     }
 
 
-def tells(name, frames):
+def tells(name: str, frames: dict[str, pd.DataFrame]) -> bool:
     """Whether a figure tells anything of these results; see gallery.Figure.needs."""
     runs, rates, costs = (frames[table] for table in ("runs", "rates", "costs"))
     devices = runs["device"].nunique()
@@ -235,7 +239,7 @@ def tells(name, frames):
     return bool(there[FIGURES[name].needs])
 
 
-def excerpt(frames, configurations):
+def excerpt(frames: dict[str, pd.DataFrame], configurations: list[Values]) -> tuple[dict[str, pd.DataFrame], str]:
     """(the tables as far as the page writes them row by row, what a reader must know of that).
 
     A configuration keeps all its runs and ratios, so that every row means what it does on a small page.
@@ -259,7 +263,7 @@ def excerpt(frames, configurations):
     )
 
 
-def data(study, context, trained):
+def data(study: Study, context: dict[str, Any], trained: dict[str, Any] | None) -> dict[str, Any]:
     """What the page carries for programs and for its own script. context: of `answer`; trained: of training.section."""
     runs = study.frames["runs"]
     return {
@@ -279,7 +283,7 @@ def data(study, context, trained):
     }
 
 
-def environment(parts):
+def environment(parts: str | Path) -> jinja2.Environment:
     """Jinja's, strict, with our filters; templates come from the folder `parts`."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(parts),
@@ -296,12 +300,12 @@ def environment(parts):
     return found
 
 
-def glue(text):
+def glue(text: str) -> str:
     """`text` with a number and its unit kept on one line."""
     return re.sub(r"(?<=\d) (?=(%|px|s|J|USD)(\W|$))", "\u00a0", text)
 
 
-def code(text):
+def code(text: str) -> markupsafe.Markup:
     """Text in which what stands between backticks is code; what is short stays on one line."""
     parts = str(text).split("`")
     whole, broken = markupsafe.Markup('<code class="whole">{}</code>'), markupsafe.Markup("<code>{}</code>")

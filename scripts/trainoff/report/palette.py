@@ -3,6 +3,9 @@
 import dataclasses
 import re
 import zlib
+from typing import Any
+
+import pandas as pd
 
 # Okabe & Ito's colours for colour-blind readers (jfly.uni-koeln.de/color), without yellow, which is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C510A")
@@ -51,12 +54,12 @@ class Device:
     backend: str = ""
 
     @property
-    def place(self):
+    def place(self) -> int:
         """The number of its colour."""
         return COLOURS.index(self.colour)
 
 
-def devices_in(devices, table):
+def devices_in(devices: list[dict[str, Any]], table: pd.DataFrame) -> list[Device]:
     """The devices that occur in a table with a `device` column, in the experiment's order.
 
     A device that the experiment does not list (its runs came from elsewhere) follows at the end under its name.
@@ -95,7 +98,7 @@ def _places(names):
     return places
 
 
-def clean(text):
+def clean(text: str) -> str:
     """Text that an SVG file may hold: characters that XML forbids become a replacement sign, lines become one."""
     one_line = re.sub("[\t\n\r ]+", " ", str(text)).strip()
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", one_line)

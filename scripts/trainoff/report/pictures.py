@@ -21,7 +21,7 @@ COLOURS = {
 } | {colour.lower(): f"--device-{number}" for number, colour in enumerate(palette.COLOURS)}
 
 
-def inline(text, name, label):
+def inline(text: str, name: str, label: str) -> markupsafe.Markup:
     """Markup of the SVG file `text`: no ids or styles shared with other pictures.
 
     name: unique on the page. label: what screen readers say.

@@ -1,5 +1,7 @@
 """The sentences of reasons (trainoff.analyze.reasons), with the labels of devices."""
 
+from typing import Any
+
 from trainoff import numbers
 from trainoff.analyze import reasons
 from trainoff.analyze.cells import COUNTED_WORDS, STATUS_WORDS
@@ -74,17 +76,17 @@ WORK_WORDS = {
 }
 
 
-def text(column, labels):
+def text(column: str | float | None, labels: dict[str, str]) -> str:
     """All reasons of a table's row in words: "CPU: no run of this configuration; …". labels: {device: label}."""
     return "; ".join(sentence(one, labels) for one in reasons.decoded(column))
 
 
-def without_device(column, labels=None):
+def without_device(column: str | float | None, labels: dict[str, str] | None = None) -> str:
     """The same for a row that names its device: "no run of this configuration; …"."""
     return "; ".join(_said(one, labels or {}) for one in reasons.decoded(column))
 
 
-def sentence(one, labels):
+def sentence(one: dict[str, Any], labels: dict[str, str]) -> str:
     """One reason in words, after the device that it is about."""
     about = f"{labels.get(one['device'], one['device'])}: " if "device" in one else ""
     return about + _said(one, labels)

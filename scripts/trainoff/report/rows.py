@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,8 @@ from trainoff.analyze import cells, pairs
 from trainoff.analyze import published as others
 from trainoff.errors import printable
 from trainoff.report import reasons, words
+from trainoff.report.palette import Device
+from trainoff.shapes import Values
 
 FRAMEWORKS = ("tensorflow", "torch", "jax")
 # Facts that are shown only where a run has them.
@@ -33,14 +36,14 @@ SHADES = 5
 DEEP_RATIO, PALE_RATIO = 4.0, 1.5
 
 
-def in_order(runs, folder):
+def in_order(runs: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     """The runs in the order they were started, each metrics file named from `folder`."""
     return runs.assign(metrics_file=[str(Path(folder, path)) for path in runs["metrics"]]).sort_values(
         ["sequence", "started_at"], kind="stable", ignore_index=True
     )
 
 
-def published_rows(table):
+def published_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Other people's figures in words."""
     return [
         row
@@ -54,7 +57,7 @@ def published_rows(table):
     ]
 
 
-def device_rows(runs, devices):
+def device_rows(runs: pd.DataFrame, devices: list[Device]) -> list[tuple[str, list[str]]]:
     """What each device is, as its runs say: [(fact, [value per device])]; several values are all named."""
     facts = {
         "Chip": ("device_name", str),
@@ -83,7 +86,9 @@ def device_rows(runs, devices):
     ]
 
 
-def rate_rows(runs, rates, configurations, devices):
+def rate_rows(
+    runs: pd.DataFrame, rates: pd.DataFrame, configurations: list[Values], devices: list[Device]
+) -> list[tuple[str, list[dict[str, Any]]]]:
     """Training speed as a table: [(configuration in words, [cell per device])]; `heat` is the shade of a speed."""
     found = cells.cells(runs, rates)
     varying = naming.varying_axes(configurations)
@@ -114,7 +119,9 @@ def _rate_cell(cell, ends):
     }
 
 
-def comparison_tables(comparison, chosen, devices):
+def comparison_tables(
+    comparison: pd.DataFrame, chosen: pairs.Pair | None, devices: list[Device]
+) -> list[dict[str, Any]]:
     """One table of ratios per pair of devices, the chosen pair first, each seen from the device that is faster in `devices`.
 
     chosen: the pairs.Pair that the page is about. devices: figures' devices by speed.
@@ -152,7 +159,7 @@ def comparison_tables(comparison, chosen, devices):
     return tables
 
 
-def matrix_rows(overall, devices):
+def matrix_rows(overall: pd.DataFrame, devices: list[Device]) -> list[dict[str, Any]]:
     """Every device against every other: [{"device", "cells"}], cells with ratio, text, hint and look; [] for fewer than three."""
     if len(devices) < 3:
         return []
@@ -203,7 +210,7 @@ def _shared_reason(rows):
     return reasons.pop()
 
 
-def best_rows(table, baseline, devices):
+def best_rows(table: pd.DataFrame | None, baseline: str, devices: list[Device]) -> list[dict[str, Any]]:
     """Each device at its best against the baseline (a name), in the order of `devices`: [dict], empty where nothing differs."""
     if table is None or table.empty:
         return []
@@ -234,7 +241,7 @@ def _setting(row, prefix):
     return ", ".join(naming.value_text(axis, value) for axis, value in values if numbers.known(value)) or "none"
 
 
-def parity_rows(table, labels):
+def parity_rows(table: pd.DataFrame | None, labels: dict[str, str]) -> list[dict[str, Any]]:
     """The parity table in words: [dict], empty where none was needed."""
     rows = [] if table is None else table.to_dict("records")
     for row in rows:
@@ -246,7 +253,7 @@ def parity_rows(table, labels):
     return rows
 
 
-def run_rows(runs, devices):
+def run_rows(runs: pd.DataFrame, devices: list[Device]) -> list[dict[str, Any]]:
     """Every run for the table: its values and links to its metrics and log."""
     by_name = {device.name: device for device in devices}
     configurations = naming.all_configurations(runs)
@@ -296,13 +303,13 @@ def _run_name(run):
     return f"{run['sequence']}@{str(origin)[:8]}" if elsewhere else str(run["sequence"])
 
 
-def failure_rows(runs, devices):
+def failure_rows(runs: pd.DataFrame, devices: list[Device]) -> list[dict[str, Any]]:
     """The runs that did not end well, with the last lines of their logs."""
     rows = [row for row in run_rows(runs, devices) if row["status"] != "ok"][:MOST_FAILURES]
     return [row | {"log_tail": log_tail(row["metrics_file"])} for row in rows]
 
 
-def log_tail(metrics):
+def log_tail(metrics: str | Path) -> list[str]:
     """Last lines that a failed run wrote, from its metrics file; none where the file cannot be read any more."""
     path = Path(metrics)
     if not path.is_file():
@@ -311,7 +318,7 @@ def log_tail(metrics):
     return [printable(line) for line in failure.get("log_tail", [])]
 
 
-def version_rows(runs):
+def version_rows(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """Software and protocol: [(what, values in words)]."""
     names = {"Python": "python", "TensorFlow": "tensorflow", "PyTorch": "torch", "JAX": "jax", "Keras": "keras"}
     names["Protocol version"] = "protocol_version"
@@ -319,7 +326,7 @@ def version_rows(runs):
     return [*rows, ("Metrics schema version", str(records.SCHEMA_VERSION)), *origin_rows(runs)]
 
 
-def origin_rows(runs):
+def origin_rows(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """Where runs come from, if not all from this machine: [("Runs from", "this machine 8, bundle 1a2b… 16")]."""
     counts = runs["origin"].value_counts()
     if set(counts.index) <= {"local"}:
@@ -329,7 +336,7 @@ def origin_rows(runs):
     return [("Runs from", numbers.listing([*own, *bundled]))]
 
 
-def hash_rows(runs):
+def hash_rows(runs: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """SHA-256 of what went into the runs: [(what, [hashes])]."""
     names = {
         "code_sha256": "Training code",
@@ -340,7 +347,7 @@ def hash_rows(runs):
     return [(names[column], sorted(runs[column].dropna().unique().tolist())) for column in HASHES]
 
 
-def flat(settings, prefix=""):
+def flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Settings as [(dotted key, value in words)]."""
     rows = []
     for key, value in settings.items():

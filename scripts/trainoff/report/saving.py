@@ -2,10 +2,14 @@
 
 import json
 import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import matplotlib.text
 import pandas as pd
 import seaborn
+from matplotlib.figure import Figure
 
 from trainoff import units
 from trainoff.files import whole, write_text
@@ -15,7 +19,12 @@ from trainoff.report.palette import FAINT, FONTS, GRID, INK, QUIET
 FONT = figures.FONT
 
 
-def figure(draw, inputs, options, outputs):
+def figure(
+    draw: Callable[..., Figure],
+    inputs: Mapping[str, str | Path | list[str]],
+    options: dict[str, Any],
+    outputs: Mapping[str, str | Path],
+) -> None:
     """Draws a figure: `draw` with the tables at `inputs` and the `options` by name, into `outputs`.
 
     inputs: {name: path, or [] for a table that the experiment has no use for}. outputs: paths of the
@@ -58,7 +67,7 @@ def _read(path):
     return pd.read_parquet(path) if str(path).endswith(".parquet") else path or None
 
 
-def use_style():
+def use_style() -> None:
     """Sets the look of all figures. Text stays text: searchable, sharp, and never read as a formula."""
     seaborn.set_theme(
         style="white",

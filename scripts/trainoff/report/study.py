@@ -1,6 +1,9 @@
 """A measured experiment as its page and its picture show it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +32,9 @@ class Study:
     config_file: str | None = None
 
 
-def read(tables, published=None, **told):
+def read(
+    tables: Mapping[str, str | Path | list[str] | None], published: str | Path | None = None, **told: Any
+) -> Study:
     """The Study of the tables at these paths (Parquet). published: path of the catalog's figures. told: its other fields."""
     frames = {name: pd.read_parquet(path) for name, path in tables.items() if path}
     if "energy" in frames:

@@ -1,12 +1,16 @@
 """Figures of more configurations than can be drawn one by one: how they spread on each value of each axis."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.report import figures, palette
+from trainoff.shapes import Values
 
 # As many rows as a reader goes through, and a page holds.
 MOST_CONFIGURATIONS = 60
@@ -24,16 +28,16 @@ class Group:
     values: tuple
     name: str
 
-    def of(self, table):
+    def of(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a table that belong to the group."""
         return table if self.axis is None else table[table[self.axis].isin(self.values)]
 
 
-def too_many(configurations):
+def too_many(configurations: list[Values]) -> bool:
     return len(configurations) > MOST_CONFIGURATIONS
 
 
-def groups(configurations, axes=naming.AXES):
+def groups(configurations: list[Values], axes: Sequence[str] = naming.AXES) -> list[Group]:
     """All configurations, then a Group for every value (or range of values) of every axis that varies."""
     result = [Group(None, (), f"all {len(configurations):,} configurations")]
     for axis in naming.varying_axes(configurations, axes):
@@ -54,7 +58,7 @@ def _name(axis, values):
     return f"{text} to {last:g}" if isinstance(last, (int, float)) else f"{text} to {last}"
 
 
-def spread(values, mean=False):
+def spread(values: pd.Series, mean: bool = False) -> tuple[float, float, float, int] | None:
     """(median, low, high, how many) of known values, None where there is none; the geometric mean in place of the median."""
     known = np.asarray(values.dropna(), dtype=float)
     if not len(known):
@@ -63,7 +67,7 @@ def spread(values, mean=False):
     return float(np.exp(np.log(known).mean())) if mean else middle, low, high, len(known)
 
 
-def note(configurations, mean=False):
+def note(configurations: list[Values], mean: bool = False) -> str:
     """What a reader of such a figure must know."""
     middle = "geometric mean" if mean else "median"
     return (
@@ -72,7 +76,15 @@ def note(configurations, mean=False):
     )
 
 
-def sheet(title, configurations, notes, lanes, x_label, key, axes=naming.AXES):
+def sheet(
+    title: str,
+    configurations: list[Values],
+    notes: Iterable[str],
+    lanes: int,
+    x_label: str,
+    key: figures.Key,
+    axes: Sequence[str] = naming.AXES,
+) -> tuple[figures.Rows, list[Group]]:
     """Rows for the groups of configurations, as figures.rows draws them; returns the sheet and the groups."""
     rows = groups(configurations, axes)
     names = {group: group.name for group in rows}
@@ -80,7 +92,17 @@ def sheet(title, configurations, notes, lanes, x_label, key, axes=naming.AXES):
     return figures.rows(title, constant, notes, [("", rows)], names, lanes, x_label, key=key), rows
 
 
-def draw_spreads(title, configurations, notes, table, column, devices, x_label, axes=naming.AXES, baseline=None):
+def draw_spreads(
+    title: str,
+    configurations: list[Values],
+    notes: Iterable[str],
+    table: pd.DataFrame,
+    column: str,
+    devices: list[palette.Device],
+    x_label: str,
+    axes: Sequence[str] = naming.AXES,
+    baseline: float | None = None,
+) -> Figure:
     """The figure of one positive quantity: column `column` of `table`, one lane per device, on a logarithmic axis.
 
     baseline: where to draw a line across, such as 1 for ratios.

@@ -4,16 +4,23 @@ Plain values for the page; its sliders recompute the costs from `facts`.
 """
 
 import math
+from typing import Any
+
+import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import cost
+from trainoff.analyze.pairs import Pair
 from trainoff.report import economy, estimates, words
+from trainoff.report.palette import Device
+from trainoff.report.study import Study
+from trainoff.shapes import Values
 
 START = ("import_seconds", "build_seconds", "first_step_seconds")
 
 
-def section(study, devices):
+def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
     """The part of the page as plain values; None where no device is priced or estimated and no training was asked for.
 
     study: trainoff.report.study.Study with the prices of estimated devices and the catalog's figures, for the sources of
@@ -55,7 +62,7 @@ def section(study, devices):
     }
 
 
-def answer_line(found, pair, settings):
+def answer_line(found: dict[str, Any] | None, pair: Pair | None, settings: dict[str, Any]) -> list[str]:
     """What the experiment's training takes and costs on both devices of a pairs.Pair, as a list of one sentence or none.
 
     found: of `section`. Each device as it costs less.
@@ -73,7 +80,7 @@ def answer_line(found, pair, settings):
     return [f"{found['what']} take {', and '.join(parts)}."] if parts else []
 
 
-def lead_configuration(configurations, rates):
+def lead_configuration(configurations: list[Values], rates: pd.DataFrame) -> Values:
     """The configuration that times and costs are of: among those that most devices measured, the first in reading order."""
     counts = {}
     for row in rates.dropna(subset="images_per_second").to_dict("records"):
@@ -82,7 +89,9 @@ def lead_configuration(configurations, rates):
     return max(configurations, key=lambda configuration: counts.get(configuration, 0))
 
 
-def sweep(runs, windows, energy_windows, device):
+def sweep(
+    runs: pd.DataFrame, windows: pd.DataFrame, energy_windows: pd.DataFrame, device: str
+) -> dict[str, float | None]:
     """{"seconds", "joules"} of all runs of a device, cold starts included; joules None where a window has no reading."""
     start = runs.loc[runs["device"] == device, list(START)].sum(axis=1).sum()
     taken = windows.loc[windows["device"] == device, "seconds"].sum()
@@ -166,7 +175,7 @@ def _row(fact, place, estimate, published, currency):
     }
 
 
-def break_even_pairs(facts):
+def break_even_pairs(facts: list[dict[str, Any]]) -> list[list[int]]:
     """Places in `facts` of what is bought and what is rented instead: the cheapest that was measured, and an estimated one below.
 
     An estimated device that is bought is compared with the cheapest of all.
@@ -185,7 +194,7 @@ def break_even_pairs(facts):
     return pairs
 
 
-def break_even_line(bought, rented):
+def break_even_line(bought: dict[str, Any], rented: dict[str, Any]) -> str:
     """From how many trainings a month buying one device is cheaper than renting another, in a sentence; two of `facts`.
 
     The trainings of a month follow each other in one rental. report/page/training.js says the same.

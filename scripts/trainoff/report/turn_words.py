@@ -2,11 +2,13 @@
 
 import math
 
+import pandas as pd
+
 from trainoff import numbers
 from trainoff.analyze import ahead, pairs
 
 
-def lines(overall, chosen):
+def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
     """How the speed of a pair that took turns was measured. overall: the table; chosen: a pairs.Pair, None for one device."""
     if chosen is None:
         return []
@@ -26,7 +28,7 @@ def lines(overall, chosen):
     return found
 
 
-def next_lines(table):
+def next_lines(table: pd.DataFrame | None) -> list[str]:
     """What would help most, in one line. table: `next`, None where there is none."""
     best = None if table is None else ahead.best(table)
     if best is None:

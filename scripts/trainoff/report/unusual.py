@@ -1,11 +1,17 @@
 """Caveats of results: what is unusual about them, in a sentence each, and what to do about it."""
 
+import pandas as pd
+
 from trainoff import numbers
 from trainoff.analyze.noise import WAITING_GPU_PERCENT
+from trainoff.analyze.parity import Standing
+from trainoff.report.palette import Device
 from trainoff.report.reasons import without_device
 
 
-def warnings(runs, rates, devices, standing):
+def warnings(
+    runs: pd.DataFrame, rates: pd.DataFrame, devices: list[Device], standing: Standing
+) -> list[dict[str, str]]:
     """What is unusual about these results, each with what to do about it or "": [{"text", "cure"}].
 
     What holds of every default experiment is no warning: it is said once where it matters. standing: parity.Standing.

@@ -3,11 +3,19 @@
 Takes numbers and codes, and the labels of devices. The winner is named, with a ratio of at least 1.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.efficiency import SCOPE_WORDS, UNKNOWN
+from trainoff.analyze.pairs import Pair, Verdict
+from trainoff.analyze.parity import Standing
 from trainoff.energy import MEASURED
 from trainoff.report.economy import WAY_WORDS
+from trainoff.report.palette import Device
 from trainoff.report.reasons import without_device
 
 VERDICT_WORDS = {
@@ -26,7 +34,9 @@ REPLICATE_CURE = "Set `replicates: 3` and start again; finished runs are kept."
 WALL_METER_CURE = "A wall meter covers every machine alike: give its file in `energy.wall_meters`."
 
 
-def verdict(found, labels, currency, least_times=None):
+def verdict(
+    found: Verdict, labels: dict[str, str], currency: str, least_times: dict[str, str] | None = None
+) -> dict[str, Any]:
     """A tile of the page from an analyze.pairs.Verdict. least_times: {device: economy.least_time} of those with a price of rent.
 
     {"quantity", "heading", "value", "winner", "claim", "details": [str], "kind", "sentence", "cure"}; winner is the name of a
@@ -52,7 +62,7 @@ def verdict(found, labels, currency, least_times=None):
     } | made
 
 
-def counted(number, total):
+def counted(number: int, total: int) -> str:
     """So many of all configurations: "all 8 configurations", "7 of 8 configurations", "both configurations"."""
     if number < total:
         return f"{number} of {numbers.count(total, 'configuration')}"
@@ -67,7 +77,7 @@ def _range(found):
     return _interval(found).replace("95% interval", "range")
 
 
-def ratio_interval(low, high):
+def ratio_interval(low: float | None, high: float | None) -> str:
     """The interval of a ratio: "3.1–3.4"."""
     return numbers.ratio_interval(low, high).replace(" to ", "–")
 
@@ -210,7 +220,7 @@ def _money(found, labels, currency, least_times):
     }
 
 
-def no_cost(reasons, labels):
+def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
     """Why devices have no cost. reasons: {device: code}."""
     needs = {"no_price": "no price", "no_energy": "a price but no energy reading", "no_run": "no run"}
     groups = {}
@@ -229,7 +239,7 @@ def _way(found, name):
 # --- The head of the page -------------------------------------------------------------------------------------------
 
 
-def summary(runs, devices):
+def summary(runs: pd.DataFrame, devices: list[Device]) -> str:
     """One line under the title: how much was run, and when."""
     parts = [
         numbers.count(len(devices), "device"),
@@ -239,12 +249,19 @@ def summary(runs, devices):
     return f"{', '.join(parts)}, {moment(runs['started_at'].min())} to {moment(runs['finished_at'].max())} UTC"
 
 
-def moment(text):
+def moment(text: str) -> str:
     """A time stamp of a record, to the minute: "2026-01-02 00:07"."""
     return str(text).replace("T", " ")[:16]
 
 
-def sweep_lines(runs, windows, energy_windows, pair, labels, sweep):
+def sweep_lines(
+    runs: pd.DataFrame,
+    windows: pd.DataFrame,
+    energy_windows: pd.DataFrame,
+    pair: Pair | None,
+    labels: dict[str, str],
+    sweep: Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame, str], dict[str, float | None]],
+) -> list[str]:
     """How long all runs of this sweep took on both devices of the pair. sweep: trainoff.report.training.sweep."""
     if pair is None:
         return []
@@ -256,7 +273,7 @@ def sweep_lines(runs, windows, energy_windows, pair, labels, sweep):
     return [f"The whole sweep took {numbers.listing(parts)}, cold starts included."]
 
 
-def memory_lines(runs, devices):
+def memory_lines(runs: pd.DataFrame, devices: list[Device]) -> list[str]:
     """The most memory that a run of each device took; [] where no record says it. devices: palette.Device."""
     columns = ["peak_memory_bytes", "peak_device_memory_bytes"]
     peaks = [(device.label, *runs.loc[runs["device"] == device.name, columns].max()) for device in devices]
@@ -264,13 +281,13 @@ def memory_lines(runs, devices):
     return [f"Peak memory of a run: {'; '.join(parts)}."] if parts else []
 
 
-def peak_memory(of_process, of_device):
+def peak_memory(of_process: float | None, of_device: float | None) -> str:
     """Memory in bytes: "0.8 GiB", and where a framework counts that of its device "0.8 GiB + 3.2 GiB on the device"."""
     on_device = f" + {numbers.gibibytes(of_device)} on the device" if numbers.known(of_device) else ""
     return f"{numbers.gibibytes(of_process)}{on_device}" if numbers.known(of_process) else ""
 
 
-def equally_well(standing, pair, labels):
+def equally_well(standing: Standing, pair: Pair | None, labels: dict[str, str]) -> list[str]:
     """Whether both devices of the pair train the same; [] without a pair or where a warning says it."""
     if pair is None:
         return []
@@ -284,7 +301,7 @@ def equally_well(standing, pair, labels):
     ]
 
 
-def sustained(ratios, labels):
+def sustained(ratios: dict[str, tuple[float, int]], labels: dict[str, str]) -> str:
     """What the last minute of long runs has left of the first. ratios: {device: (ratio, minutes)}; labels: of devices."""
     named = sorted(((ratio, labels[device], minutes) for device, (ratio, minutes) in ratios.items()), reverse=True)
     if len(named) > 3:
@@ -298,12 +315,12 @@ def sustained(ratios, labels):
     return f"After {minutes} minutes {numbers.listing(parts)}"
 
 
-def sustained_lines(ratios, labels):
+def sustained_lines(ratios: dict[str, tuple[float, int]], labels: dict[str, str]) -> list[str]:
     """The same as a line of the page; [] where no run took minutes."""
     return [f"{sustained(ratios, labels)}."] if ratios else []
 
 
-def excerpt_note(shown, total, runs):
+def excerpt_note(shown: int, total: int, runs: int) -> str:
     """What a reader without scripting must know of a page that writes only some configurations row by row."""
     return (
         f"This table shows {shown:,} of {total:,} configurations, spread evenly over the grid. The answer and the figures cover "
@@ -311,7 +328,7 @@ def excerpt_note(shown, total, runs):
     )
 
 
-def reproduce(runs):
+def reproduce(runs: pd.DataFrame) -> list[str]:
     """Lines of a shell that repeat this experiment, with the versions it was measured with."""
 
     def told(column):
