@@ -250,7 +250,8 @@ def inputs_of_run(wildcards):
     path = METRICS[place_of(wildcards)]
     verdict = VERDICTS.get(path)
     dag = workflow.dag
-    if verdict is not None and verdict.change:
+    # A record that is not there as well: Snakemake would not miss it where only tables are asked for.
+    if verdict is not None and not verdict.finished:
         dag.forcefiles.add(path)
     if path in dag.forcefiles or TRAIN in {forced.name for forced in dag.forcerules}:
         keeping.keep_replaced(path)
@@ -347,7 +348,7 @@ def inputs_of_turns(wildcards):
     if verdict is not None and verdict.finished:
         METADATA.forget(path)
         return {}
-    if verdict is not None and verdict.change:
+    if verdict is not None:
         workflow.dag.forcefiles.add(path)
     return {
         "image_facts": image_facts(wildcards.img_dim),

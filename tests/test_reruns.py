@@ -177,8 +177,11 @@ def test_what_was_decided_to_measure_stays_part_of_the_experiment(copy):
 
 
 def test_a_deleted_record_is_trained_again(copy):
+    """Also where only what is made of it is asked for, which is there and newer."""
     project.metrics_files(copy)[0].unlink()
-    assert project.planned(copy)["train"] == 1
+    for targets in ((), ("--", "results/tables/runs.csv")):
+        planned = project.planned(copy, *targets)
+        assert planned["train"] == planned["aggregate_runs"] == 1
 
 
 def test_a_damaged_or_foreign_record_is_moved_away_and_trained_again(copy):
