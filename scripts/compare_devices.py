@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from trainoff import records
 from trainoff.analyze import efficiency, noise, overall, parity, stats, tables
 from trainoff.analyze import turns as turning
-from trainoff.analyze.obstacles import caveats, either, flag, obstacles, status_counts
+from trainoff.analyze.obstacles import caveats, obstacles
+from trainoff.analyze.results import Result, Results, either, gather
 from trainoff.configurations import AXES
 from trainoff.shapes import Values
 from trainoff.workflow.script import logged
@@ -70,9 +69,7 @@ BEST_COLUMNS = [
     *(f"{side}{axis}" for side in ("", "baseline_") for axis in SETTING),
     *(column for column in COMPARISON_COLUMNS if column not in AXES),
 ]
-# Cells, rows and assumptions are dicts. Cells: {(configuration, device): cell}, as `gather` says.
 Row = dict[str, Any]
-Cells = dict[tuple[Values, str], Row]
 
 
 def main(
@@ -130,16 +127,16 @@ def compare(
     """
     standing = standing or parity.Standing()
     assumptions = assumptions or {"devices": {}, "electricity": None}
-    cells = gather(runs, windows, drawn or {}, kinds or {})
-    configurations = list(dict.fromkeys(configuration for configuration, _ in cells))
+    results = gather(runs, windows, drawn or {}, kinds or {})
+    configurations = list(dict.fromkeys(configuration for configuration, _ in results))
     known = set(runs["device"])
     devices = [name for name in devices if name in known] + sorted(known - set(devices))
     pairs = list(itertools.combinations(devices, 2))
     found = _turns(turned)
     rows = [
-        compare_cells(
-            cells.get((configuration, device)),
-            cells.get((configuration, baseline)),
+        compare_results(
+            results.get((configuration, device), Result()),
+            results.get((configuration, baseline), Result()),
             device,
             baseline,
             assumptions,
@@ -152,9 +149,9 @@ def compare(
     judge(rows)
     for row in rows:
         add_parity(row, standing)
-    best = compare_best(cells, pairs, standing, assumptions)
+    best = compare_best(results, pairs, standing, assumptions)
     return {
-        "rates": rate_table(cells, configurations, devices, standing),
+        "rates": rate_table(results, configurations, devices, standing),
         "comparison": pd.DataFrame(rows, columns=COMPARISON_COLUMNS),
         "best": pd.DataFrame(best, columns=BEST_COLUMNS),
         "overall": overall.table(rows, pairs, best),
@@ -167,74 +164,15 @@ def _turns(table):
     return {(tuple(row[axis] for axis in AXES), row["device"], row["baseline"]): row for row in rows}
 
 
-def gather(runs: pd.DataFrame, windows: pd.DataFrame, drawn: efficiency.Drawn, kinds: dict[str, noise.Kind]) -> Cells:
-    """{(configuration, device): cell} in the order of the runs; a cell is a dict.
-
-    runs: rows of its runs. used: those that count (status ok, at least one counted window). rate: stats.Rate of these,
-    None when there are none. energy: efficiency.Energy of these. drawn: of efficiency.read. kinds: of noise.kinds.
-    """
-    rates = {}
-    counted = windows[~windows["warm_up"].astype(bool)]
-    for *key, value in counted[[*records.RUN_KEYS, "images_per_second"]].itertuples(index=False, name=None):
-        rates.setdefault(tuple(key), []).append(value)
-    cells = {}
-    for run in runs.to_dict("records"):
-        key = tuple(run[name] for name in AXES), run["device"]
-        cell = cells.setdefault(key, {"runs": [], "used": [], "rates": [], "rate": None})
-        cell["runs"].append(run)
-        own = rates.get(tuple(run[name] for name in records.RUN_KEYS))
-        if run["status"] == "ok" and own:
-            cell["used"].append(run)
-            cell["rates"].append(own)
-    of_device = {}
-    for (_, device), cell in cells.items():
-        of_device.setdefault(device, []).append(cell)
-    known = _kinds(of_device, kinds)
-    for device, own in of_device.items():
-        measured = [cell for cell in own if cell["rates"]]
-        busy = [flag(cell, "busy") is True for cell in measured]
-        found = iter(stats.rates([cell["rates"] for cell in measured], known[device], busy))
-        for cell in own:
-            cell["rate"] = next(found) if cell["rates"] else None
-            cell["energy"] = efficiency.of_runs(cell["used"], drawn, known[device])
-    return cells
-
-
-def _kinds(of_device, kinds):
-    """{device: noise.Kind}, of each with what the other devices of its kind showed. of_device: {device: its cells}."""
-    names = {device: _kind_name(cells, kinds) for device, cells in of_device.items()}
-    seen = {}
-    for device, cells in of_device.items():
-        rates = [cell["rates"] for cell in cells if len(cell["rates"]) > 1]
-        seen[device] = noise.typical([noise.Sample(tuple(map(_log_median, runs)), 0.0) for runs in rates])
-    return {
-        device: noise.informed(
-            kinds.get(name, noise.UNKNOWN),
-            [seen[other] for other, its in names.items() if other != device and its == name and seen[other]],
-        )
-        for device, name in names.items()
-    }
-
-
-def _kind_name(cells, kinds):
-    """The name of the loudest kind among the runs of a device: a GPU may wait for the processor in some configurations only."""
-    runs = [run for cell in cells for run in cell["used"] or cell["runs"]]
-    return max(dict.fromkeys(map(noise.kind_name, runs)), key=lambda name: kinds.get(name, noise.UNKNOWN).spread)
-
-
-def _log_median(rates):
-    return math.log(statistics.median(rates))
-
-
 def rate_table(
-    cells: Cells, configurations: list[Values], devices: list[str], standing: parity.Standing
+    results: Results, configurations: list[Values], devices: list[str], standing: parity.Standing
 ) -> pd.DataFrame:
     """One row per configuration and device, measured or not."""
     rows = []
     for configuration, device in itertools.product(configurations, devices):
-        cell = cells.get((configuration, device))
-        rate = cell["rate"] if cell else None
-        low, high = _interval(rate)
+        result = results.get((configuration, device), Result())
+        rate = result.rate
+        low, high = result.interval
         axes = dict(zip(AXES, configuration, strict=True))
         rows.append(
             axes
@@ -245,21 +183,26 @@ def rate_table(
                 "ci_high": high,
                 "replicates": len(rate.runs) if rate else 0,
                 "windows": rate.windows if rate else 0,
-                "status_counts": status_counts(cell),
-                "unstable": flag(cell, "unstable"),
-                "busy": flag(cell, "busy"),
+                "status_counts": ", ".join(f"{status}: {count}" for status, count in result.statuses.items()),
+                "unstable": result.flag("unstable"),
+                "busy": result.flag("busy"),
                 "one_replicate": bool(rate) and len(rate.runs) == 1,
                 "run_spread": math.sqrt(rate.run_variance) if rate else math.nan,
                 "spread_source": rate.spread_source if rate else None,
                 "parity": standing.of(device, *(axes[axis] for axis in PARITY_AXES)),
-                **efficiency.rate_columns(cell["energy"] if cell else efficiency.UNKNOWN),
+                **efficiency.rate_columns(result.energy),
             }
         )
     return pd.DataFrame(rows, columns=RATE_COLUMNS)
 
 
-def compare_cells(
-    cell: Row | None, baseline_cell: Row | None, device: str, baseline: str, assumptions: Row, turns: Row | None = None
+def compare_results(
+    result: Result,
+    baseline_result: Result,
+    device: str,
+    baseline: str,
+    assumptions: Row,
+    turns: Row | None = None,
 ) -> Row:
     """The row of one configuration and pair without the configuration's keys, and, as "found", its stats.Ratio.
 
@@ -267,11 +210,10 @@ def compare_cells(
 
     turns: the row of the table of turns of the two, whose ratio and verdict then count: what drifts hits both alike.
 
-    Either cell may be None: the device has no run of this configuration. Verdict and corrected p-value come from
-    `judge`, which needs all rows.
+    Verdict and corrected p-value come from `judge`, which needs all rows.
     """
-    sides = [(cell, device), (baseline_cell, baseline)]
-    rates = [side["rate"] if side else None for side, _ in sides]
+    sides = [(result, device), (baseline_result, baseline)]
+    rates = [side.rate for side, _ in sides]
     hindrances = obstacles(sides)
     found = turning.as_ratio(turns) if turns else None if hindrances else stats.ratio(*rates)
     low, high = found.interval if found else (math.nan, math.nan)
@@ -299,23 +241,23 @@ def compare_cells(
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
         "spread_source": rates[0].spread_source if rates[0] else None,
         "baseline_spread_source": rates[1].spread_source if rates[1] else None,
-        **{name: either(flag(side, name) for side, _ in sides) for name in ("unstable", "busy")},
+        **{name: either(side.flag(name) for side, _ in sides) for name in ("unstable", "busy")},
         "found": found,
         **economy,
     }
 
 
 def _economy(sides, speed, assumptions):
-    """The columns of energy and cost of two cells whose speeds are compared, and "found_energy"."""
+    """The columns of energy and cost of two results whose speeds are compared, and "found_energy"."""
     names = [name for _, name in sides]
-    found, obstacle = efficiency.energy_ratio(*(cell["energy"] for cell, _ in sides), names)
+    found, obstacle = efficiency.energy_ratio(*(side.energy for side, _ in sides), names)
     low, high = found.interval if found else (math.nan, math.nan)
     return {
         "energy_ratio": found.ratio if found else math.nan,
         "energy_low": low,
         "energy_high": high,
         "energy_reason": obstacle or "",
-        **efficiency.cost_columns([(cell["rate"], cell["energy"]) for cell, _ in sides], names, assumptions, speed),
+        **efficiency.cost_columns([(side.rate, side.energy) for side, _ in sides], names, assumptions, speed),
         "found_energy": found,
     }
 
@@ -342,7 +284,9 @@ def add_parity(row: Row, standing: parity.Standing) -> None:
     row["reason"] = "; ".join(filter(None, [row["reason"], *flags]))
 
 
-def compare_best(cells: Cells, pairs: list[tuple[str, str]], standing: parity.Standing, assumptions: Row) -> list[Row]:
+def compare_best(
+    results: Results, pairs: list[tuple[str, str]], standing: parity.Standing, assumptions: Row
+) -> list[Row]:
     """Rows of the lane "each at its best": every device in the fastest setting in which it trains the same.
 
     One row per configuration of the work and pair, as in the other lane, but with the setting of each side; none when no
@@ -350,15 +294,15 @@ def compare_best(cells: Cells, pairs: list[tuple[str, str]], standing: parity.St
     compared, which flatters it slightly.
     """
     settings = {}
-    for (configuration, device), cell in cells.items():
+    for (configuration, device), result in results.items():
         axes = dict(zip(AXES, configuration, strict=True))
-        settings.setdefault((tuple(axes[axis] for axis in WORK), device), []).append((axes, cell))
+        settings.setdefault((tuple(axes[axis] for axis in WORK), device), []).append((axes, result))
     if all(len(candidates) == 1 for candidates in settings.values()):
         return []
     rows = []
     for work, (baseline, device) in itertools.product(dict.fromkeys(work for work, _ in settings), pairs):
         sides = [_best(settings.get((work, name), []), name, standing) for name in (device, baseline)]
-        row = compare_cells(sides[0][1], sides[1][1], device, baseline, assumptions)
+        row = compare_results(sides[0][1], sides[1][1], device, baseline, assumptions)
         for prefix, (axes, _) in zip(("", "baseline_"), sides, strict=True):
             row |= {f"{prefix}{axis}": axes.get(axis) for axis in SETTING}
         if not row["found"]:
@@ -371,17 +315,13 @@ def compare_best(cells: Cells, pairs: list[tuple[str, str]], standing: parity.St
 
 
 def _best(candidates, device, standing):
-    """(axes, cell) of the fastest candidate in which the device trains the same; ({}, None) when there is none."""
+    """(axes, Result) of the fastest candidate in which the device trains the same; ({}, an empty one) when there is none."""
     passed = [
-        (axes, cell)
-        for axes, cell in candidates
-        if cell["rate"] and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("same", "not_needed")
+        (axes, result)
+        for axes, result in candidates
+        if result.rate and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("same", "not_needed")
     ]
-    return max(passed, key=lambda one: one[1]["rate"].images_per_second, default=({}, None))
-
-
-def _interval(rate):
-    return stats.interval(rate.images_per_second, rate.variance, rate.degrees) if rate else (math.nan, math.nan)
+    return max(passed, key=lambda one: one[1].rate.images_per_second, default=({}, Result()))
 
 
 if __name__ == "__main__":

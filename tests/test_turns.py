@@ -17,6 +17,7 @@ import compare_devices
 from trainoff import duel, experiment
 from trainoff.analyze import reasons, turns
 from trainoff.measure import turning as steps
+from trainoff.records import RUN_KEYS
 from trainoff.supervise import turning
 from trainoff.workflow import validity
 
@@ -254,7 +255,7 @@ def test_the_table_of_turns_decides_the_comparison():
     records = synthetic.records(devices)
     found = [(f"{rank}.json", one) for rank, one in enumerate(records)]
     runs = compare_devices.tables.run_table(
-        sorted(found, key=lambda one: [one[1]["run"][key] for key in compare_devices.records.RUN_KEYS])
+        sorted(found, key=lambda one: [one[1]["run"][key] for key in RUN_KEYS])
     )
     compared = compare_devices.compare(
         runs, compare_devices.tables.window_table(found), ["cpu", "laptop"], turned=table
