@@ -143,8 +143,9 @@ def files(tmp_path_factory):
     return paths | {"weights": None}
 
 
-def take_turns(files, tmp_path, meddle=None, runs=None, minutes=0.01):
+def take_turns(files, tmp_path, meddle=None, runs=None, minutes=None):
     """Sessions of two real trainings. meddle: called with the ids of their processes, in a thread, once both train."""
+    minutes = minutes or (1.0 if meddle else 0.01)
     runs = runs or {side: RUN | {"device": entries(side)[0]} for side in duel.SIDES}
     settings = {"minutes": minutes, "slice_seconds": 0.3, "equivalence": 0.05}
 
@@ -169,7 +170,8 @@ def _ready(child, tmp_path):
 def test_two_real_trainings_take_turns(files, tmp_path):
     sessions = take_turns(files, tmp_path)
     assert [session["status"] for session in sessions] == ["ok", "ok"]
-    assert all(len(session["pairs"]) >= turning.MIN_PAIRS for session in sessions)
+    assert [len(session["pairs"]) for session in sessions] == [turning.LEAST_PAIRS] * 2, "the time was up before"
+    assert duel.stand(list(map(duel.logs_of, sessions)), 0.05).pairs == duel.MIN_PAIRS
     assert len({pair["first"] for session in sessions for pair in session["pairs"]}) == 2
     for session in sessions:
         for side in session["sides"].values():
@@ -254,9 +256,7 @@ def test_the_table_of_turns_decides_the_comparison():
     devices = [device for device in synthetic.DEVICES if device["name"] in ("cpu", "laptop")]
     records = synthetic.records(devices)
     found = [(f"{rank}.json", one) for rank, one in enumerate(records)]
-    runs = compare_devices.tables.run_table(
-        sorted(found, key=lambda one: [one[1]["run"][key] for key in RUN_KEYS])
-    )
+    runs = compare_devices.tables.run_table(sorted(found, key=lambda one: [one[1]["run"][key] for key in RUN_KEYS]))
     compared = compare_devices.compare(
         runs, compare_devices.tables.window_table(found), ["cpu", "laptop"], turned=table
     )["comparison"]

@@ -23,8 +23,10 @@ from trainoff.supervise import stops
 from trainoff.supervise.launch import launch
 
 SESSIONS = 2
-# Pairs that a session has whatever they show, unless a training fails.
+# Pairs that a session has whatever they show, unless a training fails or the time is up.
 MIN_PAIRS = 8
+# Pairs that it has whatever they cost, so that all sessions together give an interval.
+LEAST_PAIRS = math.ceil(duel.MIN_PAIRS / SESSIONS)
 # A slice that takes so many times as long as it should, and longer than so many seconds, is taken for a hang.
 HANG_FACTOR, HANG_SECONDS = 20, 60.0
 # What a second model may need beyond the first, as it need not be of the same framework.
@@ -211,7 +213,7 @@ def _session(runs, files, logs, settings, timeout_minutes, generator, decided, u
                 if side.name == "baseline" or not one_by_one:
                     side.wait_until_ready()
             values = []
-            while len(values) < MIN_PAIRS or not (time.monotonic() > until or decided(values)):
+            while len(values) < LEAST_PAIRS or not (time.monotonic() > until or decided(values)):
                 names = list(duel.SIDES) if generator.random() < 0.5 else list(reversed(duel.SIDES))
                 seconds = {name: sides[name].take_turn(settings["slice_seconds"]) for name in names}
                 rates = {name: sides[name].steps * runs[name]["batch_size"] / seconds[name] for name in duel.SIDES}
