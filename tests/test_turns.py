@@ -248,6 +248,21 @@ def record(ratio=1.2, status="ok", minutes=4):
     }
 
 
+def test_how_much_fresh_processes_differ_is_judged_from_all_configurations_together():
+    """Equal devices whose processes differ by 15 % for reasons of their own, in eight configurations each."""
+    generator, called = random.Random(3), {"together": 0, "alone": 0}
+    for _ in range(30):
+        found = [record() for _ in range(8)]
+        for one in found:
+            one["sessions"] = [
+                one["sessions"][0] | {"pairs": list(slices(math.exp(generator.gauss(0, 0.15)), 10, generator))}
+                for _ in range(2)
+            ]
+        called["together"] += turns.table(found, 0.05)["verdict"].isin(["faster", "slower"]).sum()
+        called["alone"] += sum(turns.table([one], 0.05)["verdict"].isin(["faster", "slower"]).sum() for one in found)
+    assert called["together"] / 240 <= 0.1 and called["alone"] / 240 > 0.2
+
+
 def test_the_table_of_turns_decides_the_comparison():
     table = turns.table([record()], 0.05)
     assert list(table) == turns.COLUMNS

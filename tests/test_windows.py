@@ -65,7 +65,7 @@ def test_bootstrap_variance_is_what_drawing_gives():
 
 def test_t_quantiles():
     for degrees in (1, 2, 8, 12, 25, 45, 200):
-        assert windows._t(degrees) == pytest.approx(stats.t.isf(0.025, degrees), rel=1e-3)
+        assert windows.student_t(degrees) == pytest.approx(stats.t.isf(0.025, degrees), rel=1e-3)
 
 
 def test_an_outlier_neither_moves_the_rate_nor_blows_up_the_interval():

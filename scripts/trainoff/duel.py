@@ -5,8 +5,8 @@ is moderately far out, since single slices are far off now and then. The interva
 rests on a test martingale: with fair signs, exp(λS - λ²V/2) is a supermartingale for every λ, where S sums the bounded deviations
 and V their squares (V. de la Peña (1999), A general class of exponential inequalities for martingales and ratios). Mixed over λ
 by a normal density it exceeds 1/0.05 at any time with a chance of at most 5 % (J. Ville). Sessions are fresh processes, which
-differ a little for reasons of their own (where memory came to lie): what they show of it, and what is known before, widens the
-interval.
+differ for reasons of their own (where memory came to lie): what they show of it, on this configuration and on others, and what
+is known before, widens the interval.
 """
 
 import math
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from trainoff import windows
 
 # Of a pair; ratios are of the first over the second.
 SIDES = ("device", "baseline")
@@ -29,7 +31,8 @@ _MAD = 1.4826
 # Number of pairs at which the interval is as narrow as it can be for that number.
 TUNED_FOR = 20
 # Standard deviation between sessions known before any is seen, and the number of sessions that this is worth: fresh processes of
-# the same training that took turns differed by no more than their standard errors of 1 to 3 %.
+# the same training that took turns differed by no more than their standard errors of 1 to 3 % (TensorFlow on a CPU). Others
+# differ by much more: PyTorch there by up to 40 % (docs/measurements/2026-11-28-turns.json), which only sessions can show.
 SESSION_SPREAD = 0.01
 SESSION_WORTH = 4
 MIN_SPREAD = 1e-4
@@ -62,8 +65,34 @@ def _log_ratio(pair):
     return math.log(rates[0] / rates[1])
 
 
-def stand(sessions: Iterable[Sequence[float]], equivalence: float) -> Standing:
-    """The Standing of sessions, each a sequence of log ratios. equivalence: 0.05 for ±5 %."""
+@dataclass(frozen=True)
+class Scatter:
+    """What sessions differ by beyond their own noise, from some configurations of the same two devices.
+
+    squares: sum of squares around the mean of each configuration, less what noise accounts for. degrees: of freedom.
+    """
+
+    squares: float = 0.0
+    degrees: int = 0
+
+    def __add__(self, other: "Scatter") -> "Scatter":
+        return Scatter(self.squares + other.squares, self.degrees + other.degrees)
+
+    def __sub__(self, other: "Scatter") -> "Scatter":
+        return Scatter(self.squares - other.squares, self.degrees - other.degrees)
+
+
+def scatter(sessions: Iterable[Sequence[float]]) -> Scatter:
+    """The Scatter of the sessions of one configuration, each a sequence of log ratios."""
+    sessions = [np.asarray(one, dtype=float) for one in sessions if len(one)]
+    return _scatter(sessions, noise_of(np.concatenate(sessions))) if len(sessions) > 1 else Scatter()
+
+
+def stand(sessions: Iterable[Sequence[float]], equivalence: float, elsewhere: Scatter = Scatter()) -> Standing:  # noqa: B008
+    """The Standing of sessions, each a sequence of log ratios.
+
+    equivalence: 0.05 for ±5 %. elsewhere: the Scatter of the same devices on other configurations.
+    """
     sessions = [np.asarray(one, dtype=float) for one in sessions if len(one)]
     pairs = sum(map(len, sessions))
     middles = tuple(math.exp(statistics.median(one.tolist())) for one in sessions)
@@ -75,7 +104,7 @@ def stand(sessions: Iterable[Sequence[float]], equivalence: float) -> Standing:
     below, above = (abs(end - middle) for end in confidence(values, scale, middle))
     if max(below, above) > WIDEST:
         return Standing(math.exp(middle), None, None, "undecided", pairs, middles)
-    extra = _session_variance(sessions, scale)
+    extra = _session_spread(_scatter(sessions, scale), elsewhere, len(sessions))
     low, high = middle - math.hypot(below, extra), middle + math.hypot(above, extra)
     return Standing(math.exp(middle), math.exp(low), math.exp(high), verdict(low, high, equivalence), pairs, middles)
 
@@ -135,15 +164,27 @@ def _bounded(deviations, scale):
     return np.clip(deviations / scale, -BOUND, BOUND)
 
 
-def _session_variance(sessions, scale):
-    """Half a 95 % interval that sessions add: what they differ by, beyond their own noise, moderated by what is known."""
+def _scatter(sessions, scale):
+    """The Scatter of sessions (arrays) in which pairs scatter by `scale`."""
     number = len(sessions)
+    if number < 2:
+        return Scatter()
     medians = np.array([np.median(one) for one in sessions])
     # Variance of a median of normal values is about pi / 2 that of their mean.
     own = statistics.fmean(math.pi / 2 * scale**2 / len(one) for one in sessions)
-    seen = max(0.0, float(np.var(medians, ddof=1)) - own) if number > 1 else 0.0
-    variance = (SESSION_WORTH * SESSION_SPREAD**2 + (number - 1) * seen) / (SESSION_WORTH + number - 1)
-    return 1.96 * math.sqrt(variance / number)
+    return Scatter((number - 1) * (float(np.var(medians, ddof=1)) - own), number - 1)
+
+
+def _session_spread(own, elsewhere, number):
+    """Half a 95 % interval that `number` sessions add: what sessions were seen to differ by, moderated by what is known.
+
+    What is known beforehand counts for less where other configurations show how it is with these devices.
+    """
+    worth = 1 if elsewhere.degrees else SESSION_WORTH
+    seen = own + elsewhere
+    variance = (worth * SESSION_SPREAD**2 + max(0.0, seen.squares)) / (worth + seen.degrees)
+    quantile = windows.student_t(worth + seen.degrees) if elsewhere.degrees else 1.96
+    return quantile * math.sqrt(variance / number)
 
 
 def more_pairs(standing: Standing, equivalence: float) -> int | None:

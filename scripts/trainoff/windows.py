@@ -43,7 +43,7 @@ def summarise(windows: list[Window]) -> dict[str, float | bool | None]:
         return {"images_per_second": None, "ci_low": None, "ci_high": None, "unstable": None}
     middle = statistics.median(rates)
     variance = variance_of_median([math.log(value) for value in rates])
-    spread = None if variance is None else math.exp(_t(len(rates) - 1) * math.sqrt(variance))
+    spread = None if variance is None else math.exp(student_t(len(rates) - 1) * math.sqrt(variance))
     return {
         "images_per_second": middle,
         "ci_low": None if spread is None else middle / spread,
@@ -156,7 +156,7 @@ def _at_least(successes, trials, chance):
     return min(1.0, total)
 
 
-def _t(degrees):
+def student_t(degrees: int) -> float:
     """Two-sided 95 % quantile of Student's t for a whole number of degrees of freedom, within 0.1 %."""
     for (low, high_value), (high, low_value) in zip(_T, _T[1:], strict=False):
         if degrees <= high:

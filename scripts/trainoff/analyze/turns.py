@@ -63,8 +63,18 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def table(found: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
-    """The table, with the columns COLUMNS, of records of turns. equivalence: 0.05 for ±5 %."""
-    return pd.DataFrame([_row(record, equivalence) for record in found], columns=COLUMNS)
+    """The table, with the columns COLUMNS, of records of turns. equivalence: 0.05 for ±5 %.
+
+    How much fresh processes differ is judged from all configurations of two devices together: a session or two of a single
+    one show it by chance.
+    """
+    found = [(record, duel.scatter(map(duel.logs_of, record["sessions"]))) for record in found]
+    of_pair = {}
+    for record, own in found:
+        pair = record["device"], record["baseline"]
+        of_pair[pair] = of_pair.get(pair, duel.Scatter()) + own
+    rows = [_row(record, equivalence, of_pair[record["device"], record["baseline"]] - own) for record, own in found]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def as_ratio(row: dict[str, Any]) -> stats.Ratio:
@@ -73,7 +83,7 @@ def as_ratio(row: dict[str, Any]) -> stats.Ratio:
     return stats.Ratio(row["ratio"], (half / Z) ** 2, DEGREES)
 
 
-def _row(record, equivalence):
+def _row(record, equivalence, elsewhere):
     sessions = record["sessions"]
     pairs = [pair for session in sessions for pair in session["pairs"]]
     sides = [side for session in sessions for side in session["sides"].values()]
@@ -94,10 +104,12 @@ def _row(record, equivalence):
     }
     if record["status"] != "ok":
         return row
-    standing = duel.stand(list(map(duel.logs_of, sessions)), equivalence)
+    standing = duel.stand(list(map(duel.logs_of, sessions)), equivalence, elsewhere)
     if standing.low is None:
         return row | {"reason": reasons.reason("few_pairs")}
-    more = duel.more_pairs(standing, equivalence)
+    # Where the sessions themselves had decided, other processes are missing and not minutes.
+    decided = (record["standing"] or {}).get("verdict") in ("faster", "slower", "equivalent")
+    more = None if decided else duel.more_pairs(standing, equivalence)
     seconds_per_pair = sum(side["seconds"] for pair in pairs for side in (pair["device"], pair["baseline"])) / len(
         pairs
     )
