@@ -33,9 +33,9 @@ def draw(
     others = [device for device in ranked if device.name != chosen.baseline]
     baseline = next(device for device in ranked if device.name == chosen.baseline)
     comparison = pairs.against(comparison, baseline.name)
+    title = findings.ratio_title(overall, baseline, others)
     overall = pairs.against(overall[overall["subset"] == "all"], baseline.name)
     configurations = naming.all_configurations(comparison)
-    title = findings.ratio_title(overall, baseline, others)
     x_label = f"speed relative to {baseline.label} (logarithmic)"
     if summaries.too_many(configurations):
         return summaries.draw_spreads(

@@ -12,7 +12,7 @@ from test_report import ASKED, page
 import aggregate_runs
 import compare_devices
 from trainoff.analyze import pairs, parity, reasons, tables
-from trainoff.report import figures, palette
+from trainoff.report import figures, palette, words
 from trainoff.report import reasons as sentences
 
 NAMES = ["cpu", "cuda"]
@@ -168,6 +168,30 @@ def test_other_work_is_not_compared(part, key, value, reason):
     assert (found["verdict"] == "not_comparable").sum() == 1
     (one,) = codes(found[found["verdict"] == "not_comparable"])
     assert (one["code"], one["what"], one["sides"]["cuda"]) == ("other_work", *reason)
+
+
+@pytest.mark.parametrize(
+    "factor, value, claim",
+    [
+        (1.0, r"2\.\d+×", "CPU is faster"),
+        (2.0, r"2\.\d+× / 4\.\d+×", "CPU is faster"),
+        (0.2, r"2\.\d+× / 2\.\d+×", "It depends on what is trained"),
+    ],
+)
+def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(factor, value, claim):
+    """factor: how much faster the CPU is at the last layer than synthetic records have it."""
+    records = synthetic.records(DEVICES, replicates=3)
+    for record in of(records, "cpu"):
+        for window in record["windows"]:
+            window["seconds"] /= 32 * (1 if record["run"]["trainable"] else factor)
+    costs = [f"{way}_{what}" for way in pairs.WAYS for what in ("per_1000_images", "reason")]
+    found = pairs.verdicts(
+        compared(records) | {"costs": pd.DataFrame(columns=["device", *costs])}, pairs.Pair("cpu", "cuda")
+    )
+    tile = words.verdict(found["speed"], {"cpu": "CPU", "cuda": "GPU"}, "USD")
+    assert re.fullmatch(value, tile["value"])
+    assert (tile["claim"], tile["winner"]) == (claim, "cpu" if "CPU" in claim else None)
+    assert ("with the last layer alone" in tile["sentence"]) == (factor != 1)
 
 
 def test_windows_that_do_not_count_give_no_rate():

@@ -44,7 +44,9 @@ class Verdict:
     outcome: wins, equivalent, undecided, unknown or, of energy, estimated: from readings of different parts. ratio, low, high: of
     the winner (or of whom the number favors), at least 1; None where unknown. won, lost: configurations judged for and against
     the winner, speed alone. compared: configurations with this ratio, of `total`. kind: measured, estimated or unknown. facts:
-    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome.
+    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome. parts: of
+    speed, the Verdicts with all weights and with the last layer alone where their intervals do not meet, so that one ratio speaks
+    for neither.
     """
 
     quantity: str
@@ -61,6 +63,7 @@ class Verdict:
     kind: str = "unknown"
     facts: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)
+    parts: tuple["Verdict", ...] = ()
 
 
 def by_speed(rates: pd.DataFrame, devices: Iterable[str], accelerators: dict[str, str]) -> list[str]:
@@ -143,7 +146,7 @@ def verdicts(tables: dict[str, pd.DataFrame], pair: Pair) -> dict[str, Verdict]:
     """{quantity: Verdict} of a Pair. tables: the tables rates, overall and costs by name."""
     row = of_pair(tables["overall"][tables["overall"]["subset"] == "all"], pair).to_dict("records")[0]
     return {
-        "speed": speed(row, pair),
+        "speed": speed_of(tables["overall"], pair),
         "energy": _energy(row, pair, tables["rates"]),
         "money": _money(pair, tables["costs"], row),
     }
@@ -164,6 +167,25 @@ def speed(row: dict[str, Any], pair: Pair) -> Verdict:
     else:
         outcome = found.outcome if won else "undecided"
     return _with(found, outcome=outcome, won=won, lost=lost)
+
+
+def speed_of(overall: pd.DataFrame, pair: Pair) -> Verdict:
+    """The same over all configurations, with its `parts`. overall: the table, with all its subsets."""
+    row = of_pair(overall[overall["subset"] == "all"], pair).to_dict("records")[0]
+    return _with(speed(row, pair), parts=_parts(overall, pair))
+
+
+def _parts(overall, pair):
+    rows = [of_pair(overall[overall["subset"] == f"trainable={value}"], pair) for value in ("true", "false")]
+    rows = [row for table in rows for row in table.to_dict("records") if row["configurations_compared"]]
+    if len(rows) < 2 or not (rows[0]["ci_high"] < rows[1]["ci_low"] or rows[1]["ci_high"] < rows[0]["ci_low"]):
+        return ()
+    return tuple(speed(row, pair) for row in rows)
+
+
+def agree(verdict: Verdict) -> bool:
+    """Whether the parts of a Verdict, if it has any, have the same winner as all together."""
+    return {(part.winner, part.outcome) for part in verdict.parts} <= {(verdict.winner, "wins")}
 
 
 def _energy(row, pair, rates):

@@ -118,16 +118,22 @@ def parity_note(table: pd.DataFrame, what: str) -> str:
 
 
 def ratio_title(overall: pd.DataFrame, baseline: Device, devices: list[Device]) -> str:
-    """The finding of the ratio figure. overall: one row per device, seen against the baseline, over all configurations."""
+    """The finding of the ratio figure. overall: the table, with all its subsets."""
     labels = {device.name: device.label for device in devices}
-    found = overall.dropna(subset="ratio").sort_values("ratio", ascending=False).to_dict("records")
+    against = pairs.against(overall[overall["subset"] == "all"], baseline.name).dropna(subset="ratio")
+    found = against.sort_values("ratio", ascending=False).to_dict("records")
     if not found:
         return f"No configuration can be compared with {baseline.label}"
     parts = []
     for row in found:
-        verdict = pairs.speed(row, pairs.Pair(row["device"], baseline.name))
+        verdict = pairs.speed_of(overall, pairs.Pair(row["device"], baseline.name))
         winner, loser = ({**labels, baseline.name: baseline.label}[name] for name in (verdict.winner, verdict.loser))
-        if verdict.outcome == "wins":
+        if verdict.parts and pairs.agree(verdict):
+            all_weights, last_layer = (numbers.ratio(part.ratio) for part in verdict.parts)
+            parts.append(f"{winner} is {all_weights} (all weights) and {last_layer} (last layer) as fast as {loser}")
+        elif verdict.parts:
+            parts.append(f"{winner} or {loser}: it depends on what is trained")
+        elif verdict.outcome == "wins":
             parts.append(f"{winner} is {numbers.ratio(verdict.ratio)} as fast as {loser}")
         elif verdict.outcome == "equivalent":
             parts.append(f"{winner} and {loser} are equally fast")

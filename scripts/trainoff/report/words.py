@@ -11,7 +11,7 @@ import pandas as pd
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.efficiency import SCOPE_WORDS, UNKNOWN
-from trainoff.analyze.pairs import Pair, Verdict
+from trainoff.analyze.pairs import Pair, Verdict, agree
 from trainoff.analyze.parity import Standing
 from trainoff.energy import MEASURED
 from trainoff.report.economy import WAY_WORDS
@@ -93,6 +93,8 @@ def _speed(found, labels):
     if found.outcome == "unknown":
         reason = "No configuration has a speed on both devices"
         return {"claim": reason, "sentence": f"{reason}; the table of ratios says why.", "value": "Unknown"}
+    if found.parts:
+        return _speed_of_parts(found, labels)
     winner, loser = labels[found.winner], labels[found.loser]
     interval, where = _tail(found)
     if found.outcome == "wins":
@@ -115,6 +117,38 @@ def _speed(found, labels):
         "sentence": f"{claim}: {winner} measured {numbers.ratio(found.ratio)} as fast as {loser}{interval} over {where}, which "
         "may be chance.",
         "cure": REPLICATE_CURE,
+    }
+
+
+def _speed_of_parts(found, labels):
+    """All weights and the last layer alone differ too much for one ratio: both are said."""
+    parts = dict(zip(("all weights", "the last layer alone"), found.parts, strict=True))
+    same = agree(found)
+    told = [
+        f"{'' if same else f'{labels[part.winner]} '}{numbers.ratio(part.ratio)} with {name} ({_interval(part)}), "
+        f"{numbers.count(part.compared, 'configuration')}"
+        for name, part in parts.items()
+    ]
+    if same:
+        winner, loser = labels[found.winner], labels[found.loser]
+        ratios = " and ".join(
+            f"{numbers.ratio(part.ratio)} with {name} ({_interval(part)})" for name, part in parts.items()
+        )
+        sentence = f"{winner} is faster than {loser}: {ratios}."
+    else:
+        sentence = " and ".join(
+            f"with {name} {labels[part.winner]} is {numbers.ratio(part.ratio)} as fast as {labels[part.loser]} "
+            f"({_interval(part)})"
+            for name, part in parts.items()
+        )
+        sentence = f"It depends: {sentence}."
+    claim = f"{labels[found.winner]} is faster" if same else "It depends on what is trained"
+    return {
+        "value": " / ".join(numbers.ratio(part.ratio) for part in parts.values()),
+        "claim": claim,
+        "details": told,
+        "sentence": sentence,
+        **({} if same else {"winner": None, "settled": False}),
     }
 
 
