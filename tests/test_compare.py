@@ -178,7 +178,7 @@ def test_other_work_is_not_compared(part, key, value, reason):
         (0.2, r"2\.\d+× / 2\.\d+×", "It depends on what is trained"),
     ],
 )
-def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(factor, value, claim):
+def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(factor, value, claim, tmp_path):
     """factor: how much faster the CPU is at the last layer than synthetic records have it."""
     records = synthetic.records(DEVICES, replicates=3)
     for record in of(records, "cpu"):
@@ -192,6 +192,8 @@ def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(f
     assert re.fullmatch(value, tile["value"])
     assert (tile["claim"], tile["winner"]) == (claim, "cpu" if "CPU" in claim else None)
     assert ("with the last layer alone" in tile["sentence"]) == (factor != 1)
+    text, _ = page(tmp_path, DEVICES, records, drawn=("ratio",))
+    assert tile["value"] in text and ("(last layer) as fast as" in text) == (factor == 2)
 
 
 def test_windows_that_do_not_count_give_no_rate():

@@ -269,7 +269,7 @@ def data(study: Study, context: dict[str, Any], trained: dict[str, Any] | None) 
     return {
         "title": study.title,
         "devices": [{"name": device.name, "label": device.label} for device in context["ranked"]],
-        "verdicts": [verdict.__dict__ for verdict in context["verdicts"].values()],
+        "verdicts": [dataclasses.asdict(verdict) for verdict in context["verdicts"].values()],
         "training": trained and trained["facts"],
         "runs_by_status": {status: int(count) for status, count in runs["status"].value_counts().sort_index().items()},
         "schema_version": records.SCHEMA_VERSION,

@@ -125,8 +125,7 @@ def _speed_of_parts(found, labels):
     parts = dict(zip(("all weights", "the last layer alone"), found.parts, strict=True))
     same = agree(found)
     told = [
-        f"{'' if same else f'{labels[part.winner]} '}{numbers.ratio(part.ratio)} with {name} ({_interval(part)}), "
-        f"{numbers.count(part.compared, 'configuration')}"
+        f"{'' if same else f'{labels[part.winner]} '}{numbers.ratio(part.ratio)} with {name} ({_interval(part)})"
         for name, part in parts.items()
     ]
     if same:
