@@ -32,7 +32,7 @@ _MAD = 1.4826
 TUNED_FOR = 20
 # Standard deviation between sessions known before any is seen, and the number of sessions that this is worth: fresh processes of
 # the same training that took turns differed by no more than their standard errors of 1 to 3 % (TensorFlow on a CPU). Others
-# differ by much more: PyTorch there by up to 40 % (docs/measurements/2026-11-28-turns.json), which only sessions can show.
+# differ by much more: PyTorch there by up to 1.5 times (docs/measurements/2026-11-28-turns.json), which only sessions can show.
 SESSION_SPREAD = 0.01
 SESSION_WORTH = 4
 MIN_SPREAD = 1e-4
