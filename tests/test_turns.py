@@ -18,6 +18,7 @@ from trainoff import duel, experiment
 from trainoff.analyze import reasons, turns
 from trainoff.measure import turning as steps
 from trainoff.records import RUN_KEYS
+from trainoff.report import unusual
 from trainoff.supervise import turning
 from trainoff.workflow import validity
 
@@ -279,6 +280,13 @@ def test_the_table_of_turns_decides_the_comparison():
     told = compared[compared["source"] == "turns"].iloc[0]
     assert (told["ci_low"], told["ci_high"]) == (row["ci_low"], row["ci_high"])
     assert told["verdict"] == "faster" and told["ratio"] == pytest.approx(row["ratio"]) and math.isnan(told["p_value"])
+
+
+def test_single_runs_are_a_caveat_only_where_a_ratio_rests_on_them():
+    rates = pd.DataFrame({"images_per_second": [80.0, 90.0], "one_replicate": True})
+    for sources, caveat in ((["turns", "turns"], False), (["turns", "runs"], True), ([], True)):
+        comparison = pd.DataFrame({"ratio": [1.1] * len(sources), "source": sources})
+        assert bool(unusual._single(rates, comparison)) == caveat
 
 
 def test_turns_that_failed_have_a_row_and_no_ratio():
