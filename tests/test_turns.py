@@ -284,9 +284,9 @@ def test_the_table_of_turns_decides_the_comparison():
 
 def test_single_runs_are_a_caveat_only_where_a_ratio_rests_on_them():
     rates = pd.DataFrame({"images_per_second": [80.0, 90.0], "one_replicate": True})
-    for sources, caveat in ((["turns", "turns"], False), (["turns", "runs"], True), ([], True)):
-        comparison = pd.DataFrame({"ratio": [1.1] * len(sources), "source": sources})
-        assert bool(unusual._single(rates, comparison)) == caveat
+    for compared, from_turns, caveat in ((8, 8, False), (8, 7, True), (0, 0, True)):
+        row = {"subset": "all", "configurations_compared": compared, "from_turns": from_turns}
+        assert bool(unusual._single(rates, pd.DataFrame([row]))) == caveat
 
 
 def test_turns_that_failed_have_a_row_and_no_ratio():

@@ -178,7 +178,7 @@ def answer(study: Study) -> dict[str, Any]:
             *words.equally_well(parity.Standing(frames.get("parity")), chosen, labels),
             *words.memory_lines(runs, shown),
         ],
-        "warnings": unusual.warnings(runs, rates, frames["comparison"], shown, parity.Standing(frames.get("parity"))),
+        "warnings": unusual.warnings(runs, rates, overall, shown, parity.Standing(frames.get("parity"))),
         "matrix": rows.matrix_rows(overall, ranked),
         "ranked": ranked,
         "by_name": by_name,

@@ -10,11 +10,11 @@ from trainoff.report.reasons import without_device
 
 
 def warnings(
-    runs: pd.DataFrame, rates: pd.DataFrame, comparison: pd.DataFrame, devices: list[Device], standing: Standing
+    runs: pd.DataFrame, rates: pd.DataFrame, overall: pd.DataFrame, devices: list[Device], standing: Standing
 ) -> list[dict[str, str]]:
     """What is unusual about these results, each with what to do about it or "": [{"text", "cure"}].
 
-    What holds of every default experiment is no warning: it is said once where it matters. runs, rates, comparison: the tables.
+    What holds of every default experiment is no warning: it is said once where it matters. runs, rates, overall: the tables.
     standing: parity.Standing.
     """
     labels = {one.name: one.label for one in devices}
@@ -22,7 +22,7 @@ def warnings(
         _own_scripts(runs, labels),
         _implausible(runs, labels),
         _failures(runs),
-        _single(rates, comparison),
+        _single(rates, overall),
         _unstable(rates),
         _busy(runs),
         _waiting(runs, labels),
@@ -70,10 +70,10 @@ def _failures(runs):
     }
 
 
-def _single(rates, comparison):
+def _single(rates, overall):
     """Single runs are unusual only where they leave the answer open: not where every ratio is of turns."""
-    compared = comparison.dropna(subset="ratio")
-    if len(compared) and compared["source"].eq("turns").all():
+    compared = overall[(overall["subset"] == "all") & (overall["configurations_compared"] > 0)]
+    if len(compared) and (compared["from_turns"] == compared["configurations_compared"]).all():
         return None
     measured = rates.dropna(subset="images_per_second")
     single = int(measured["one_replicate"].astype(bool).sum())
