@@ -12,7 +12,7 @@ from test_report import ASKED, page
 import aggregate_runs
 import compare_devices
 from trainoff.analyze import pairs, parity, reasons, tables
-from trainoff.report import figures, palette, words
+from trainoff.report import figures, palette, rows, verdict_words
 from trainoff.report import reasons as sentences
 
 NAMES = ["cpu", "cuda"]
@@ -171,29 +171,41 @@ def test_other_work_is_not_compared(part, key, value, reason):
 
 
 @pytest.mark.parametrize(
-    "factor, value, claim",
-    [
-        (1.0, r"2\.\d+×", "CPU is faster"),
-        (2.0, r"2\.\d+× / 4\.\d+×", "CPU is faster"),
-        (0.2, r"2\.\d+× / 2\.\d+×", "It depends on what is trained"),
-    ],
+    "factor, value, whole",
+    [(1.0, r"2\.\d+×", True), (2.0, r"2\.\d+× / 4\.\d+×", True), (0.2, r"2\.\d+× / 2\.\d+×", False)],
 )
-def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(factor, value, claim, tmp_path):
-    """factor: how much faster the CPU is at the last layer than synthetic records have it."""
-    records = synthetic.records(DEVICES, replicates=3)
+def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(factor, value, whole, tmp_path):
+    """factor: how much faster the CPU is at the last layer than synthetic records have it. Both draw and cost alike."""
+    names = [*NAMES, "laptop"]
+    shown = [device for device in synthetic.DEVICES if device["name"] in names]
+    records = synthetic.records(shown, replicates=3)
     for record in of(records, "cpu"):
         for window in record["windows"]:
             window["seconds"] /= 32 * (1 if record["run"]["trainable"] else factor)
-    costs = [f"{way}_{what}" for way in pairs.WAYS for what in ("per_1000_images", "reason")]
-    found = pairs.verdicts(
-        compared(records) | {"costs": pd.DataFrame(columns=["device", *costs])}, pairs.Pair("cpu", "cuda")
+    for name in NAMES:
+        synthetic.add_energy(records, name, 100, "rapl", "package")
+    price = synthetic.ASSUMPTIONS["devices"]["cuda"]
+    assumptions = synthetic.ASSUMPTIONS | {"devices": dict.fromkeys(names, price)}
+    text, found = page(
+        tmp_path, shown, records, drawn=("ratio",), assumptions=assumptions, pair={"compare": NAMES, "baseline": None}
     )
-    tile = words.verdict(found["speed"], {"cpu": "CPU", "cuda": "GPU"}, "USD")
-    assert re.fullmatch(value, tile["value"])
-    assert (tile["claim"], tile["winner"]) == (claim, "cpu" if "CPU" in claim else None)
-    assert ("with the last layer alone" in tile["sentence"]) == (factor != 1)
-    text, _ = page(tmp_path, DEVICES, records, drawn=("ratio",))
-    assert tile["value"] in text and ("(last layer) as fast as" in text) == (factor == 2)
+    labels = {device["name"]: device["label"] for device in shown}
+    verdicts = pairs.verdicts(found, pairs.Pair("cpu", "cuda"))
+    for quantity, claim in {"speed": "is faster", "energy": "needs less energy", "money": "costs less"}.items():
+        tile = verdict_words.verdict(verdicts[quantity], labels, "USD")
+        assert re.fullmatch(value, tile["value"]) and tile["value"] in text
+        assert tile["claim"] == (f"{labels['cpu']} {claim}" if whole else "It depends on what is trained")
+        assert (tile["winner"], tile["settled"]) == (("cpu", True) if whole else (None, False))
+        assert ("with the last layer alone" in tile["sentence"]) == (factor != 1)
+    assert ("(last layer) as fast as" in text) == (factor == 2)
+    matrix = rows.matrix_rows(found["overall"], palette.devices_in(shown, found["rates"]))
+    cells = {
+        one["device"].name: dict(zip([other["device"].name for other in matrix], one["cells"], strict=True))
+        for one in matrix
+    }
+    assert cells["cpu"]["cuda"]["text"] == verdict_words.verdict(verdicts["speed"], labels, "USD")["value"] or not whole
+    assert len(cells["cuda"]["cpu"]["text"].split(" / ")) == (1 if factor == 1 else 2)
+    assert (cells["cpu"]["cuda"]["look"], cells["cpu"]["cpu"]["text"]) == ("up2" if whole else "open", "–")
 
 
 def test_windows_that_do_not_count_give_no_rate():

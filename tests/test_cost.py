@@ -18,7 +18,7 @@ import plot_efficiency
 import plot_energy
 from trainoff import experiment, records
 from trainoff.analyze import cost, efficiency, noise, pairs
-from trainoff.report import economy, figures, palette, words
+from trainoff.report import economy, figures, palette, verdict_words
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
@@ -142,10 +142,9 @@ def test_the_way_to_an_accuracy_is_told_per_cell(tmp_path):
 def told(tables, quantity):
     """The tile of metal against cuda."""
     from trainoff.analyze import pairs
-    from trainoff.report import words
 
     found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))[quantity]
-    return words.verdict(found, {device["name"]: device["label"] for device in DEVICES}, "USD")
+    return verdict_words.verdict(found, {device["name"]: device["label"] for device in DEVICES}, "USD")
 
 
 def test_sentences_say_what_the_tables_hold(mixed, walls):
@@ -227,7 +226,7 @@ def test_readings_of_different_parts_give_an_estimate_that_names_them(mixed):
     assert (found.outcome, found.winner, found.kind) == ("estimated", "metal", "estimated")
     # cuda draws ten times the power at 14 / 4.3 times the speed, and that of its processor is not known.
     assert found.ratio == pytest.approx(10 * 4.3 / 14, rel=0.03)
-    tile = words.verdict(found, labels, "USD")
+    tile = verdict_words.verdict(found, labels, "USD")
     assert tile["value"].startswith("≥ 3")
     assert "needs at least 3" in tile["sentence"] and "the NVIDIA GPU reading covers the GPU alone" in tile["sentence"]
     assert not tile["settled"] and tile["kind"] == "estimated from readings of different parts"
@@ -249,7 +248,7 @@ def test_the_processor_of_a_gpu_s_machine_counts_in_the_estimate(tmp_path):
     found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))["energy"]
     assert found.ratio == pytest.approx(400 / 30 * 4.3 / 14, rel=0.03)
     labels = {device["name"]: device["label"] for device in DEVICES}
-    sentence = words.verdict(found, labels, "USD")["sentence"]
+    sentence = verdict_words.verdict(found, labels, "USD")["sentence"]
     assert "needs about 4" in sentence and "reading covers the GPU and the processor package" in sentence
     # The ratio of what was measured stays unknown.
     assert tables["comparison"]["energy_ratio"].isna().all()

@@ -27,6 +27,8 @@ SIDES = ("images_per_second", "replicates", "spread_source", "precision", "xla")
 OPPOSITE = {"faster": "slower", "slower": "faster"}
 QUANTITIES = ("speed", "energy", "money")
 WAYS = ("owned", "rented")
+# Subsets of the table `overall` whose ratios may differ too much for one, and what trains in them.
+PARTS = {"trainable=true": True, "trainable=false": False}
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class Verdict:
     outcome: wins, equivalent, undecided, unknown or, of energy, estimated: from readings of different parts. ratio, low, high: of
     the winner (or of whom the number favors), at least 1; None where unknown. won, lost: configurations judged for and against
     the winner, speed alone. compared: configurations with this ratio, of `total`. kind: measured, estimated or unknown. facts:
-    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome. parts: of
-    speed, the Verdicts with all weights and with the last layer alone where their intervals do not meet, so that one ratio speaks
-    for neither.
+    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome. parts: the
+    Verdicts with all weights and with the last layer alone where their intervals do not meet, so that one ratio speaks for
+    neither.
     """
 
     quantity: str
@@ -144,11 +146,20 @@ def of_pair(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:
 
 def verdicts(tables: dict[str, pd.DataFrame], pair: Pair) -> dict[str, Verdict]:
     """{quantity: Verdict} of a Pair. tables: the tables rates, overall and costs by name."""
-    row = of_pair(tables["overall"][tables["overall"]["subset"] == "all"], pair).to_dict("records")[0]
+    rows = _by_subset(tables["overall"], pair)
+    ways = {name: cheaper_way(_of(tables["costs"], name)) for name in (pair.device, pair.baseline)}
+
+    def energy(subset):
+        return _energy(rows[subset], pair, _of_subset(tables["rates"], subset))
+
+    def money(subset):
+        total = int(rows[subset]["configurations_total"])
+        return _money(pair, _of_subset(tables["costs"], subset), ways, total)
+
     return {
         "speed": speed_of(tables["overall"], pair),
-        "energy": _energy(row, pair, tables["rates"]),
-        "money": _money(pair, tables["costs"], row),
+        "energy": _with_parts(energy, rows, pair),
+        "money": _with_parts(money, rows, pair),
     }
 
 
@@ -171,16 +182,39 @@ def speed(row: dict[str, Any], pair: Pair) -> Verdict:
 
 def speed_of(overall: pd.DataFrame, pair: Pair) -> Verdict:
     """The same over all configurations, with its `parts`. overall: the table, with all its subsets."""
-    row = of_pair(overall[overall["subset"] == "all"], pair).to_dict("records")[0]
-    return _with(speed(row, pair), parts=_parts(overall, pair))
+    rows = _by_subset(overall, pair)
+    return _with_parts(lambda subset: speed(rows[subset], pair), rows, pair)
 
 
-def _parts(overall, pair):
-    rows = [of_pair(overall[overall["subset"] == f"trainable={value}"], pair) for value in ("true", "false")]
-    rows = [row for table in rows for row in table.to_dict("records") if row["configurations_compared"]]
-    if len(rows) < 2 or not (rows[0]["ci_high"] < rows[1]["ci_low"] or rows[1]["ci_high"] < rows[0]["ci_low"]):
-        return ()
-    return tuple(speed(row, pair) for row in rows)
+def _by_subset(overall, pair):
+    return {row["subset"]: row for row in of_pair(overall, pair).to_dict("records")}
+
+
+def _of(table, device):
+    return table[table["device"] == device]
+
+
+def _of_subset(table, subset):
+    return table if subset == "all" else table[table["trainable"] == PARTS[subset]]
+
+
+def _with_parts(of_subset, subsets, pair):
+    """The Verdict over all configurations with its `parts`. of_subset: gives the Verdict of one of `subsets`."""
+    whole = of_subset("all")
+    parts = tuple(of_subset(name) for name in PARTS if name in subsets)
+    if whole.kind == "unknown" or len(parts) < 2 or not all(part.low and part.high for part in parts):
+        return whole
+    (_, low, high), (_, other_low, other_high) = (seen_from(pair.device, part) for part in parts)
+    return _with(whole, parts=parts) if high < other_low or other_high < low else whole
+
+
+def seen_from(device: str, verdict: Verdict) -> tuple[float | None, float | None, float | None]:
+    """ratio, low and high of a Verdict as `device` to the other, so below 1 where it loses; None for what is not known."""
+    values = (verdict.ratio, verdict.low, verdict.high)
+    if verdict.winner == device:
+        return values
+    ratio, low, high = (value and 1 / value for value in values)
+    return ratio, high, low
 
 
 def agree(verdict: Verdict) -> bool:
@@ -192,7 +226,7 @@ def _energy(row, pair, rates):
     total = int(row["configurations_total"])
     facts, reasons = {}, {}
     for name in (pair.device, pair.baseline):
-        own = rates[rates["device"] == name]
+        own = _of(rates, name)
         known = own.dropna(subset="joules_per_image")
         if known.empty:
             told = own["energy_reason"].dropna()
@@ -257,11 +291,12 @@ def _estimated_energy(pair, rates, facts, total):
     )
 
 
-def _money(pair, costs, row):
-    """Each device in the cheaper of the ways whose cost is known: the question is what a training costs, however it is had."""
-    total = int(row["configurations_total"])
-    sides = {name: costs[costs["device"] == name] for name in (pair.device, pair.baseline)}
-    ways = {name: cheaper_way(own) for name, own in sides.items()}
+def _money(pair, costs, ways, total):
+    """Each device in the cheaper of the ways whose cost is known: the question is what a training costs, however it is had.
+
+    ways: {device: owned, rented or None}.
+    """
+    sides = {name: _of(costs, name) for name in (pair.device, pair.baseline)}
     facts = {
         name: {"way": way, "per_1000_images": float(sides[name][f"{way}_per_1000_images"].median())}
         for name, way in ways.items()

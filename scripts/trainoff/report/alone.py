@@ -6,7 +6,7 @@ import pandas as pd
 
 from trainoff import numbers
 from trainoff.analyze import pairs
-from trainoff.report import words
+from trainoff.report import verdict_words
 from trainoff.report.economy import WAY_WORDS
 from trainoff.report.palette import Device
 from trainoff.report.reasons import without_device
@@ -32,7 +32,7 @@ def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: st
             len(rates),
             f"{device.label} needs",
             _no_energy(rates),
-            words.METER_CURE,
+            verdict_words.METER_CURE,
         ),
     ]
     ways = {way: 1000 * costs[f"{way}_per_1000_images"].dropna() for way in ("owned", "rented")}
@@ -45,8 +45,8 @@ def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: st
             f"{currency} per million images, {WAY_WORDS[way]}" if way else "",
             len(rates),
             f"{device.label} costs",
-            f"Cost is unknown: {words.no_cost({device.name: reason}, {device.name: device.label})}.",
-            words.METER_CURE if reason == "no_energy" else words.PRICE_CURE.format(name=device.name),
+            f"Cost is unknown: {verdict_words.no_cost({device.name: reason}, {device.name: device.label})}.",
+            verdict_words.METER_CURE if reason == "no_energy" else verdict_words.PRICE_CURE.format(name=device.name),
             kind="estimated",
         )
     )
@@ -57,27 +57,27 @@ def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="me
     if not len(values):
         return {
             "quantity": quantity,
-            "heading": words.HEADINGS[quantity],
+            "heading": verdict_words.HEADINGS[quantity],
             "value": "Unknown",
             "winner": None,
             "settled": False,
             "claim": "",
             "details": [],
-            "kind": words.KIND_WORDS["unknown"],
+            "kind": verdict_words.KIND_WORDS["unknown"],
             "sentence": missing,
             "cure": cure,
         }
     value = numbers.span(values.min(), values.max()).replace(" to ", "–")
-    counted = words.counted(len(values), total)
+    counted = verdict_words.counted(len(values), total)
     return {
         "quantity": quantity,
-        "heading": words.HEADINGS[quantity],
+        "heading": verdict_words.HEADINGS[quantity],
         "value": value,
         "winner": None,
         "settled": True,
         "claim": unit,
         "details": [counted],
-        "kind": words.KIND_WORDS[kind],
+        "kind": verdict_words.KIND_WORDS[kind],
         "sentence": f"{start} {value} {unit}, slowest to fastest of {counted}."
         if quantity == "speed"
         else f"{start} {value} {unit}, lowest to highest of {counted}.",

@@ -33,6 +33,7 @@ from trainoff.report import (
     training,
     turn_words,
     unusual,
+    verdict_words,
     words,
 )
 from trainoff.report.gallery import FIGURES, MOST_UNFOLDED
@@ -158,7 +159,7 @@ def answer(study: Study) -> dict[str, Any]:
         found = pairs.verdicts(frames, chosen)
         rents = {name: facts["rental"] for name, facts in study.assumptions["devices"].items() if facts.get("rental")}
         least_times = {name: economy.least_time(rent) for name, rent in rents.items()}
-        tiles = [words.verdict(one, labels, currency, least_times) for one in found.values()]
+        tiles = [verdict_words.verdict(one, labels, currency, least_times) for one in found.values()]
         question = f"{labels[chosen.device]} or {labels[chosen.baseline]}?"
     else:
         found, question = {}, f"{shown[0].label}: speed, energy, cost"

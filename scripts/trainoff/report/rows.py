@@ -12,7 +12,7 @@ from trainoff import numbers, records
 from trainoff.analyze import cells, pairs
 from trainoff.analyze import published as others
 from trainoff.errors import printable
-from trainoff.report import reasons, words
+from trainoff.report import reasons, verdict_words, words
 from trainoff.report.palette import Device
 from trainoff.shapes import Values
 
@@ -163,35 +163,30 @@ def matrix_rows(overall: pd.DataFrame, devices: list[Device]) -> list[dict[str, 
     """Every device against every other: [{"device", "cells"}], cells with ratio, text, hint and look; [] for fewer than three."""
     if len(devices) < 3:
         return []
-    overall = overall[overall["subset"] == "all"]
-    found = {}
-    for baseline in devices:
-        for row in pairs.against(overall, baseline.name).to_dict("records"):
-            found[row["device"], baseline.name] = row
     return [
-        {
-            "device": device,
-            "cells": [_matrix_cell(found.get((device.name, other.name)), device, other) for other in devices],
-        }
-        for device in devices
+        {"device": device, "cells": [_matrix_cell(overall, device, other) for other in devices]} for device in devices
     ]
 
 
-def _matrix_cell(row, device, other):
+def _matrix_cell(overall, device, other):
     if device is other:
         return {"ratio": None, "text": "–", "hint": "", "look": "same"}
-    if row is None or not numbers.known(row["ratio"]):
+    found = pairs.speed_of(overall, pairs.Pair(device.name, other.name))
+    if found.ratio is None:
         return {"ratio": None, "text": "none", "hint": "no configuration can be compared", "look": "open"}
-    value = row["ratio"]
-    size = value if value >= 1 else 1 / value
-    depth = 3 if size >= DEEP_RATIO else 2 if size >= PALE_RATIO else 1
-    settled = row["faster"] or row["slower"]
-    interval = numbers.ratio_interval(row["ci_low"], row["ci_high"])
+    depth = 3 if found.ratio >= DEEP_RATIO else 2 if found.ratio >= PALE_RATIO else 1
+    settled = pairs.agree(found) if found.parts else found.won or found.lost
+    seen = [pairs.seen_from(device.name, part) for part in found.parts or (found,)]
+    where = [f" with {name}" for name in verdict_words.PARTS] if found.parts else [""]
+    intervals = [
+        f"95% interval {numbers.ratio_interval(low, high)}{name}"
+        for name, (_, low, high) in zip(where, seen, strict=True)
+    ]
     return {
-        "ratio": value,
-        "text": numbers.ratio(value),
-        "hint": f"95% interval {interval}, {row['configurations_compared']} of {row['configurations_total']} configurations",
-        "look": f"{'up' if value >= 1 else 'down'}{depth}" if settled else "open",
+        "ratio": pairs.seen_from(device.name, found)[0],
+        "text": " / ".join(numbers.ratio(ratio) for ratio, *_ in seen),
+        "hint": f"{numbers.listing(intervals)}, {found.compared} of {found.total} configurations",
+        "look": f"{'up' if found.winner == device.name else 'down'}{depth}" if settled else "open",
     }
 
 

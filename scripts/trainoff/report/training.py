@@ -12,7 +12,7 @@ from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import cost
 from trainoff.analyze.pairs import Pair
-from trainoff.report import economy, estimates, words
+from trainoff.report import economy, estimates, verdict_words
 from trainoff.report.palette import Device
 from trainoff.report.study import Study
 from trainoff.shapes import Values
@@ -241,7 +241,7 @@ def _missing(facts, devices, prices):
         has = "has" if len(unpriced) == 1 else "have"
         lines.append(
             f"{numbers.listing([device.label for device in unpriced])} {has} no price. "
-            f"{words.PRICE_CURE.format(name=unpriced[0].name)}"
+            f"{verdict_words.PRICE_CURE.format(name=unpriced[0].name)}"
         )
     unmetered = dict.fromkeys(
         fact["label"]
@@ -250,6 +250,7 @@ def _missing(facts, devices, prices):
     )
     if unmetered:
         lines.append(
-            f"The cost of {numbers.listing(unmetered)} leaves out electricity, as no energy was measured. {words.METER_CURE}"
+            f"The cost of {numbers.listing(unmetered)} leaves out electricity, as no energy was measured. "
+            f"{verdict_words.METER_CURE}"
         )
     return lines
