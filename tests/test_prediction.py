@@ -203,9 +203,22 @@ def test_a_run_on_a_device_becomes_its_best_anchor(tmp_path, sheets):
     assert width[1] < width[0], "a run of the same software narrows the estimate of others"
 
 
+@pytest.mark.parametrize("gpu_percent, backend, is_anchor", [(95, "torch", 1), (8, "torch", 0), (8, "tensorflow", 1)])
+def test_a_gpu_that_waits_tells_nothing_of_other_frameworks(gpu_percent, backend, is_anchor, tmp_path, sheets, counts):
+    def on_an_h100(record):
+        if record["run"]["device"] == "cuda":
+            record["device"] |= {"name": "NVIDIA H100 80GB HBM3", "backend": backend}
+            for window in record["windows"]:
+                window["readings"] = {"gpu_percent": {"mean": gpu_percent, "maximum": 99.0}}
+
+    frames, _ = results(tmp_path, synthetic.DEVICES[:2], ["v100"], change=on_an_h100)
+    found = anchors.measured(frames["rates"], frames["runs"], sheets, counts, "tensorflow")
+    assert list(found["device"]).count("h100") == is_anchor
+
+
 def test_a_device_without_a_data_sheet_is_learned_from_its_runs(tmp_path, sheets, counts):
     frames, _ = results(tmp_path, synthetic.DEVICES[:1], ["v100"])
-    found = anchors.measured(frames["rates"], frames["runs"], sheets, counts)
+    found = anchors.measured(frames["rates"], frames["runs"], sheets, counts, "tensorflow")
     assert list(found["device"]) == ["measured:cpu"] and list(found["device_class"]) == ["cpu"]
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 from trainoff import numbers
 from trainoff.analyze import hardware as hardware_facts
 from trainoff.analyze.networks import Counts, Work
+from trainoff.analyze.noise import WAITING_GPU_PERCENT
+from trainoff.configurations import AXES
 
 # A figure whose source does not state the batch: what such scripts use.
 USUAL_BATCH = 128
@@ -117,19 +119,25 @@ def _why_not(row, sheet, size, work):
 
 
 def measured(
-    rates: pd.DataFrame, runs: pd.DataFrame, hardware: dict[str, dict[str, Any]], counts: Counts
+    rates: pd.DataFrame, runs: pd.DataFrame, hardware: dict[str, dict[str, Any]], counts: Counts, framework: str
 ) -> pd.DataFrame:
     """Observations of what was measured, here or in imported bundles. rates, runs: the tables of these names.
 
     A device is recognized by its chip's name and GPU cores; one that no data sheet describes counts as a device of its own.
+    framework: whose speeds are to be estimated. A GPU that waited for the processor shows how fast its framework is there, so
+    such speeds of other frameworks are left out.
     """
     facts = runs.dropna(subset="device_name").drop_duplicates("device").set_index("device")
+    busy = runs[runs["status"] == "ok"].groupby(["device", *AXES], dropna=False)["gpu_percent"].median()
+    waiting = set(busy.index[busy < WAITING_GPU_PERCENT])
     rows = []
     for rate in rates.to_dict("records"):
         work = counts.work(rate["model"], rate["img_dim"])
         if not numbers.known(rate["images_per_second"]) or work is None or rate["device"] not in facts.index:
             continue
         device = facts.loc[rate["device"]]
+        if device["backend"] != framework and (rate["device"], *(rate[axis] for axis in AXES)) in waiting:
+            continue
         key = hardware_facts.recognized(device["device_name"], device["accelerator"], device["device_cores"], hardware)
         sheet = hardware.get(key, UNKNOWN_SHEET)
         name = key or f"measured:{rate['device']}"

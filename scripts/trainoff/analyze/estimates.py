@@ -76,10 +76,10 @@ def estimate(
     if not wanted or runs.empty:
         return tables.frame([], COLUMNS)
     quoted, _ = anchors.published(published, hardware, counts)
-    measured = anchors.measured(rates, runs, hardware, counts)
+    backend = _backend(runs)
+    measured = anchors.measured(rates, runs, hardware, counts, backend)
     observed = pd.concat([table for table in (quoted, measured) if len(table)], ignore_index=True)
     known = Known(observed)
-    backend = _backend(runs)
     rows, queries, pending = [], [], []
     for configuration, key in itertools.product(all_configurations(runs), wanted):
         values, sheet = dict(zip(AXES, configuration, strict=True)), hardware[key]
