@@ -6,32 +6,34 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import pairs
-from trainoff.report import figures, findings, palette, saving
+from trainoff.report import figures, model_size, palette, saving
 from trainoff.workflow.script import logged
+
+NEEDS = "This needs two models measured on two devices, and the operations per image of both models."
 
 
 def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, Any]], pair: dict[str, Any]) -> Figure:
     """The figure; `devices` are dicts with name, label, backend, accelerator. pair: {"compare", "baseline"} of the experiment."""
     shown = palette.devices_in(devices, runs)
     if len(shown) < 2:
-        return figures.quiet_panel(
-            "One device gives no ratio", "This needs two devices and two models, measured on both."
-        )
+        return figures.quiet_panel("One device gives no ratio", NEEDS)
     chosen, ranked = figures.asked(shown, runs, pair)
     baseline = next(device for device in ranked if device.name == chosen.baseline)
-    points = findings.ratios_by_size(runs, pairs.against(comparison, baseline.name))
-    title = findings.model_size_title(points, baseline, ranked)
+    points = model_size.ratios_by_size(runs, pairs.against(comparison, baseline.name))
+    title = model_size.title(points, baseline, ranked)
     if points.empty:
-        return figures.quiet_panel(title, "This needs two devices and two models, measured on both.")
+        return figures.quiet_panel(title, NEEDS)
     others = [device for device in ranked if device.name in set(points["device"])]
     frame = figures.frame(
         title,
-        "Each mark is one configuration; the line joins the geometric means of the models",
+        naming.constant_text(naming.all_configurations(points)),
         [
+            "Each mark is one configuration; the line joins the geometric means of the models. "
             "Operations: of one forward pass of one image, two for each multiply-add of convolutions and dense layers. "
-            "Line through a mark: 95% interval."
+            "Line through a mark: 95% interval.",
         ],
         3.6,
         key=[(device.colour, device.mark, device.label) for device in others],
@@ -41,7 +43,7 @@ def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, A
         own = points[points["device"] == device.name]
         axes.vlines(own["flops_per_image"], own["ci_low"], own["ci_high"], color=device.colour, alpha=0.4, linewidth=1)
         axes.scatter(own["flops_per_image"], own["ratio"], color=device.colour, marker=device.mark, s=22, alpha=0.7)
-        means = findings.means_by_model(own)
+        means = model_size.means_by_model(own)
         axes.plot(means["flops_per_image"], means["ratio"], color=device.colour, linewidth=1.5)
         for mean in means.to_dict("records"):
             axes.annotate(

@@ -38,6 +38,8 @@ DEVICES = [
     {"name": "m3-max", "label": "M3 Max"},
     {"name": "t4", "label": "T4"},
 ]
+# Parameters, and operations of a forward pass at 224 px.
+MODELS = {"mobilenetv2": (2_270_794, 6.0e8), "resnet50": (23_608_202, 7.7e9)}
 SPEED = {
     "cpu": 1,
     "cuda": 14,
@@ -143,6 +145,7 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
         },
         "energy": None,
         "energy_reason": NO_METER,
+        "model": _model(run) if finished else None,
         "device": {
             "name": "Example chip" if cpu else run["device"].upper(),
             "backend": "tensorflow",
@@ -245,6 +248,15 @@ def results(
     compute_cost.main(runs, windows, rates, drawn_windows, assumptions, target, money)
     found = {name: parquet for name, (_, parquet) in paths.items()}
     return found | {"parity": judged} if judged else found
+
+
+def _model(run):
+    parameters, operations = MODELS[run["model"]]
+    return {
+        "parameters": parameters,
+        "trainable_parameters": parameters if run["trainable"] else 12_810,
+        "flops_per_image": int(operations * (run["img_dim"] / 224) ** 2),
+    }
 
 
 def _rate(run):

@@ -1,6 +1,7 @@
 """Figures: drawn for few and many devices, failures in place, the same tables giving the same bytes."""
 
 import json
+import re
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -38,10 +39,37 @@ def case(request, tmp_path_factory):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_whole(case, name, tmp_path):
     devices, tables, _ = case
-    for path in draw(name, tables, devices, tmp_path).values():
+    files = draw(name, tables, devices, tmp_path)
+    subtitle = json.loads(files["facts"].read_text(encoding="utf-8"))["subtitle"]
+    assert not {":", ";", "."} & set(subtitle.replace("0.0005", "")), "the page says that it is the same in all rows"
+    for path in files.values():
         assert path.stat().st_size > (1000 if path.suffix != ".json" else 50)
         if path.suffix == ".svg":
             ElementTree.parse(path)
+
+
+def test_a_gap_that_widens_with_the_model_is_drawn_and_named(tmp_path):
+    devices = synthetic.DEVICES[:2]
+    grid = synthetic.SMALL_GRID | {"model": ["mobilenetv2", "resnet50"]}
+    records = synthetic.records(devices, grid, replicates=3)
+    for record in records:
+        if (record["run"]["device"], record["run"]["model"]) == ("cuda", "resnet50"):
+            for window in record["windows"]:
+                window["seconds"] /= 2
+    text = words(draw("model_size", synthetic.results(tmp_path, devices, records), devices, tmp_path))
+    assert re.search(r"NVIDIA GPU at 1[34]\.\d× on mobilenetv2 and 2[789]\.\d× on resnet50", text)
+
+
+def test_no_title_ranks_devices_that_are_alike(tmp_path):
+    devices = synthetic.DEVICES[:4]
+    records = synthetic.records(devices, replicates=3)
+    for record in records:
+        record["cold_start"] |= {"import_seconds": 8.0, "build_seconds": 2.0, "first_step_seconds": 12.0}
+    tables = synthetic.results(tmp_path, devices, records)
+    assert "Starting up takes 22 s on all 4 devices" in words(draw("cold_start", tables, devices, tmp_path))
+    assert re.search(
+        r"is 4\.\d+× to 4\.\d+× as fast on all 4 devices", words(draw("last_layer", tables, devices, tmp_path))
+    )
 
 
 def test_the_same_tables_give_the_same_figure(tmp_path):

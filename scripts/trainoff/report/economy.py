@@ -119,10 +119,10 @@ def cost_notes(costs: pd.DataFrame, devices: list[Device], assumptions: dict[str
     notes = assumption_lines(assumptions, [device.name for device in devices], {one.name: one.label for one in devices})
     if len(costs):
         target = costs["target_accuracy"].dropna()
-        end = f"to {numbers.percent(target.iloc[0])} validation accuracy" if len(target) else "all epochs"
-        notes.insert(
-            0, f"A run: cold start and timed epochs, {end}. Prices are quoted, with their source; they are no results."
-        )
+        epochs = "all timed epochs"
+        if len(target):
+            epochs = f"timed epochs up to {numbers.percent(target.iloc[0])} validation accuracy"
+        notes.insert(0, f"A run: cold start and {epochs}. Prices are quoted, with their source; they are no results.")
     for device in devices:
         own = costs[costs["device"] == device.name]
         columns = [own.loc[own[f"{way}_per_training"].isna(), f"{way}_reason"].dropna() for way in ("owned", "rented")]

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 
-import numpy as np
 import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze import pairs
 from trainoff.analyze.cells import COUNTED_WORDS
+from trainoff.analyze.stats import EQUIVALENCE
 from trainoff.report.palette import Device
 
 
@@ -145,13 +145,14 @@ def ratio_title(overall: pd.DataFrame, baseline: Device, devices: list[Device]) 
 
 def ratio_notes(comparison: pd.DataFrame, overall: pd.DataFrame) -> list[str]:
     """What a reader of the ratio figure must know."""
-    behind = [
-        f"{row['configurations_compared']} of {row['configurations_total']} configurations"
-        for row in overall.dropna(subset="ratio").to_dict("records")
-    ]
+    known = overall.dropna(subset="ratio")
+    compared, total = known["configurations_compared"], known["configurations_total"].max()
     notes = [
         "Lines: 95% intervals. Decided: corrected for the number of comparisons, as the method says.",
-        f"Geometric mean: of {numbers.listing(dict.fromkeys(behind))}." if behind else "",
+        f"Geometric mean: over {numbers.span(compared.min(), compared.max(), '{:,.0f}'.format)} of "
+        f"{numbers.count(int(total), 'configuration')}, as many as both devices ran."
+        if len(known)
+        else "",
     ]
     single = ((comparison["replicates"] == 1) | (comparison["baseline_replicates"] == 1)) & comparison["ratio"].notna()
     if single.any():
@@ -194,7 +195,10 @@ def last_layer_title(gains: pd.DataFrame, devices: list[Device]) -> str:
             f"{numbers.span(low, high, numbers.ratio)} as fast on {device.label}" for device, low, high, _ in found
         ]
         return f"Training only the last layer is {numbers.listing(parts)}"
-    most, least = max(found, key=lambda one: one[3]), min(found, key=lambda one: one[3])
+    least, *_, most = sorted(found, key=lambda one: one[3])
+    if _alike(least[3], most[3]):
+        gain = numbers.span(least[3], most[3], numbers.ratio)
+        return f"Training only the last layer is {gain} as fast on all {len(found)} devices"
     return (
         f"Training the last layer alone gains most on {most[0].label} (median {numbers.ratio(most[3])}) "
         f"and least on {least[0].label} ({numbers.ratio(least[3])})"
@@ -249,11 +253,13 @@ def cold_start_title(runs: pd.DataFrame, devices: list[Device]) -> str:
         parts = [f"{numbers.span(low, high, numbers.seconds)} on {device.label}" for device, low, high, _ in found]
         head = f"From start to the end of the first training step: {numbers.listing(parts)}"
     else:
-        most, least = max(found, key=lambda one: one[3]), min(found, key=lambda one: one[3])
+        least, *_, most = sorted(found, key=lambda one: one[3])
         head = (
             f"Starting up takes longest on {most[0].label} (median {numbers.seconds(most[3])}) "
             f"and shortest on {least[0].label} ({numbers.seconds(least[3])})"
         )
+        if _alike(least[3], most[3]):
+            head = f"Starting up takes {numbers.span(least[3], most[3], numbers.seconds)} on all {len(found)} devices"
     whole = table.dropna(subset="total")
     share = (whole["first_step_seconds"] / whole["total"]).median()
     return f"{head}; the first step is {numbers.percent(share)} of it"
@@ -279,8 +285,13 @@ def matrix_title(runs: pd.DataFrame) -> str:
         if status != "ok" and status in counts
     ]
     if not failed:
-        return f"All {len(runs)} runs ended well" if len(runs) > 1 else "The one run ended well"
-    return f"{good} of {len(runs)} runs ended well; {numbers.listing(failed)}"
+        return f"All {len(runs):,} runs ended well" if len(runs) > 1 else "The one run ended well"
+    return f"{good:,} of {len(runs):,} runs ended well; {numbers.listing(failed)}"
+
+
+def _alike(least, most):
+    """Whether two medians are so near that no title says which is larger."""
+    return most <= least * (1 + EQUIVALENCE)
 
 
 def _range_by_device(table, devices, column):
@@ -291,42 +302,6 @@ def _range_by_device(table, devices, column):
         if len(own):
             result.append((device, own.min(), own.max(), own.median()))
     return result
-
-
-def ratios_by_size(runs: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the comparison with a ratio, and with the operations of their model at their img_dim (`flops_per_image`).
-
-    Empty with fewer than two models on any device: a single size shows no trend.
-    """
-    sizes = runs.dropna(subset="flops_per_image").groupby(["model", "img_dim"])["flops_per_image"].first()
-    rows = comparison.dropna(subset="ratio").join(sizes, on=["model", "img_dim"]).dropna(subset="flops_per_image")
-    rows = rows.astype({"flops_per_image": float})
-    return rows[rows.groupby("device")["model"].transform("nunique") > 1]
-
-
-def means_by_model(points: pd.DataFrame) -> pd.DataFrame:
-    """One row per model of one device: geometric means of ratio and operations, over the settings that all models share."""
-    setting = [axis for axis in naming.AXES if axis != "model"]
-    shared = points.groupby(setting)["model"].transform("nunique") == points["model"].nunique()
-    logs = points[shared].assign(**{key: np.log(points.loc[shared, key]) for key in ("ratio", "flops_per_image")})
-    means = logs.groupby("model")[["ratio", "flops_per_image"]].mean().apply(np.exp)
-    return means.sort_values("flops_per_image").reset_index()
-
-
-def model_size_title(points: pd.DataFrame, baseline: Device, devices: list[Device]) -> str:
-    """The finding of the figure of ratios by model size."""
-    parts = []
-    for device in devices:
-        means = means_by_model(points[points["device"] == device.name]) if len(points) else points
-        if len(means) > 1:
-            small, large = means.iloc[0], means.iloc[-1]
-            parts.append(
-                f"{device.label} at {numbers.ratio(small['ratio'])} on {small['model']} and "
-                f"{numbers.ratio(large['ratio'])} on {large['model']}"
-            )
-    if not parts:
-        return "Whether the gap widens with the model was not measured"
-    return f"Speed relative to {baseline.label}: {numbers.listing(parts)}"
 
 
 def step_time_title(overhead: pd.DataFrame, crossings: pd.DataFrame, devices: list[Device]) -> str:
