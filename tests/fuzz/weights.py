@@ -156,8 +156,10 @@ def _attribute(random, file, name):
 
 def _set(value):
     def change(random, file, name):
-        if isinstance(file[name], h5py.Dataset) and file[name].dtype.kind == "f" and file[name].shape:
-            file[name][...] = value
+        item = file[name]
+        # An earlier change may have claimed gigabytes, which would now be written.
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and item.shape and item.size <= 10**6:
+            item[...] = value
 
     return change
 
