@@ -10,9 +10,11 @@ results/benchmarks/turns.json.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +37,23 @@ def heavy(generator, spread, number):
     return spread * generator.standard_t(4, number) / math.sqrt(2)
 
 
-def one(draw, generator, ratio, pairs):
-    """The Standing of one experiment. draw: gives so many deviations; pairs: that the minutes allow in all sessions."""
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """draw: gives so many deviations of slices. apart: what sessions differ by; spread: what is known of it beforehand."""
+
+    draw: Callable[[int], np.ndarray]
+    apart: float = 0.005
+    spread: float = duel.session_spread("tensorflow", "tensorflow")
+
+
+def one(noise, generator, ratio, pairs):
+    """The Standing of one experiment of a Noise. pairs: that the minutes allow in all sessions."""
     done, left = [], pairs
     for number in range(1, SESSIONS + 1):
         most = max(MIN_PAIRS, left // (SESSIONS - number + 1))
-        values = math.log(ratio) + generator.normal(0, 0.005) + draw(most)
+        values = math.log(ratio) + generator.normal(0, noise.apart) + noise.draw(most)
         for count in range(MIN_PAIRS, most + 1):
-            standing = duel.stand([*done, values[:count]], EQUIVALENCE)
+            standing = duel.stand([*done, values[:count]], EQUIVALENCE, noise.spread)
             if standing.verdict != "undecided":
                 break
         done.append(values[:count])
@@ -50,12 +61,12 @@ def one(draw, generator, ratio, pairs):
     return standing
 
 
-def measure(draw, experiments, pairs):
+def measure(noise, experiments, pairs):
     """{ratio: shares of verdicts and pairs needed}."""
     generator = np.random.default_rng(SEED)
     found = {}
     for ratio in DIFFERENCES:
-        standings = [one(draw, generator, ratio, pairs) for _ in range(experiments)]
+        standings = [one(noise, generator, ratio, pairs) for _ in range(experiments)]
         verdicts = [standing.verdict for standing in standings]
         held = [standing.low is not None and standing.low <= ratio <= standing.high for standing in standings]
         found[ratio] = {
@@ -88,14 +99,19 @@ def main():
     pairs = int((60 * arguments.minutes - arguments.start_seconds) / (2 * arguments.slice_seconds + 0.1))
     generator = np.random.default_rng(SEED + 1)
     noises = {
-        f"simulated, {name} ({sd:.0%})": lambda n, sd=sd: heavy(generator, sd, n) for name, sd in SIMULATED.items()
+        f"simulated, {name} ({sd:.0%})": Noise(lambda n, sd=sd: heavy(generator, sd, n))
+        for name, sd in SIMULATED.items()
     }
+    apart = duel.session_spread("tensorflow", "torch")
+    noises["simulated, quiet, against PyTorch, whose processes differ"] = Noise(
+        lambda n: heavy(generator, SIMULATED["quiet"], n), apart, apart
+    )
     pool = recorded(arguments.folders)
     if len(pool):
-        noises[f"recorded ({duel.noise_of(pool):.0%}, {len(pool)} pairs)"] = lambda n: generator.choice(pool, n)
+        noises[f"recorded ({duel.noise_of(pool):.0%}, {len(pool)} pairs)"] = Noise(lambda n: generator.choice(pool, n))
     results = {"pairs_at_most": pairs, "experiments": arguments.experiments, "noise": {}}
-    for name, draw in noises.items():
-        found = measure(draw, arguments.experiments, pairs)
+    for name, noise in noises.items():
+        found = measure(noise, arguments.experiments, pairs)
         results["noise"][name] = found
         print(
             f"{name}, {pairs} pairs at most: false alarms {found[1.0]['faster'] + found[1.0]['slower']:.1%}, equal called "

@@ -16,27 +16,35 @@ import synthetic
 import compare_devices
 from trainoff import duel, experiment
 from trainoff.analyze import reasons, turns
+from trainoff.analyze.pairs import Pair
 from trainoff.measure import turning as steps
 from trainoff.records import RUN_KEYS
-from trainoff.report import unusual
+from trainoff.report import turn_words, unusual
 from trainoff.supervise import turning
 from trainoff.workflow import validity
 
+# Of TensorFlow against itself, and against PyTorch, whose processes differ.
+SPREAD = duel.session_spread("tensorflow", "tensorflow")
+WIDE = duel.session_spread("tensorflow", "torch")
 
-def experiments(ratio, spread, sessions=2, pairs=40, number=60, tails=4):
-    """Standings of simulated turns that were looked at after every pair and stopped when decided."""
+
+def experiments(ratio, spread, sessions=2, pairs=40, number=60, tails=4, apart=0.005, known=SPREAD):
+    """Standings of simulated turns that were looked at after every pair and stopped when decided.
+
+    apart: what sessions differ by, of which `known` is known.
+    """
     draw = np.random.default_rng(5)
     for _ in range(number):
         own = [
             math.log(ratio)
-            + draw.normal(0, 0.005)
+            + draw.normal(0, apart)
             + spread * draw.standard_t(tails, pairs) / math.sqrt(tails / (tails - 2))
             for _ in range(sessions)
         ]
         done = []
         for values in own:
             for count in range(turning.MIN_PAIRS, pairs + 1, 2):
-                standing = duel.stand([*done, values[:count]], 0.05)
+                standing = duel.stand([*done, values[:count]], 0.05, known)
                 if standing.verdict != "undecided":
                     break
             done.append(values[:count])
@@ -49,6 +57,14 @@ def test_equal_devices_are_seldom_called_different_however_often_one_looks():
     assert "equivalent" in verdicts
 
 
+def test_processes_that_differ_raise_no_false_alarms_and_no_hope_that_minutes_help():
+    found = list(experiments(1.0, 0.07, number=200, apart=0.12, known=WIDE))
+    assert np.mean([one.verdict in ("faster", "slower") for one in found]) <= 0.07
+    assert all(duel.more_pairs(one, 0.05) is None for one in found if one.verdict == "undecided" and one.ratio < 1.1)
+    thrice = list(experiments(3.0, 0.07, apart=0.12, known=WIDE))
+    assert {one.verdict for one in thrice} == {"faster"}
+
+
 def test_5_percent_is_found_with_the_noise_of_a_quiet_virtual_machine():
     found = list(experiments(1.05, 0.07))
     assert np.mean([one.verdict == "faster" for one in found]) >= 0.9
@@ -58,9 +74,9 @@ def test_5_percent_is_found_with_the_noise_of_a_quiet_virtual_machine():
 def test_single_slices_that_are_far_off_change_little():
     draw = np.random.default_rng(6)
     values = math.log(1.1) + draw.normal(0, 0.03, 60)
-    before = duel.stand([values[:30], values[30:]], 0.05)
+    before = duel.stand([values[:30], values[30:]], 0.05, SPREAD)
     values[::15] += 1.5
-    after = duel.stand([values[:30], values[30:]], 0.05)
+    after = duel.stand([values[:30], values[30:]], 0.05, SPREAD)
     assert before.verdict == after.verdict == "faster"
     assert after.ratio == pytest.approx(before.ratio, rel=0.02)
 
@@ -68,24 +84,24 @@ def test_single_slices_that_are_far_off_change_little():
 def test_sessions_that_disagree_widen_the_interval():
     draw = np.random.default_rng(7)
     values = draw.normal(0.04, 0.03, 60)
-    alike = duel.stand([values[:30], values[30:]], 0.05)
-    apart = duel.stand([values[:30] - 0.08, values[30:] + 0.08], 0.05)
+    alike = duel.stand([values[:30], values[30:]], 0.05, SPREAD)
+    apart = duel.stand([values[:30] - 0.08, values[30:] + 0.08], 0.05, SPREAD)
     assert alike.verdict == "faster" and apart.verdict == "undecided"
 
 
 def test_few_pairs_say_nothing_and_identical_ones_are_no_error():
-    assert duel.stand([], 0.05).verdict == "undecided"
-    few = duel.stand([[0.5] * 5], 0.05)
+    assert duel.stand([], 0.05, SPREAD).verdict == "undecided"
+    few = duel.stand([[0.5] * 5], 0.05, SPREAD)
     assert (few.ratio, few.low, few.pairs) == (None, None, 5)
-    same = duel.stand([[0.5] * 20, [0.5] * 20], 0.05)
+    same = duel.stand([[0.5] * 20, [0.5] * 20], 0.05, SPREAD)
     assert same.verdict == "faster" and same.ratio == pytest.approx(math.exp(0.5))
 
 
 def test_what_is_undecided_says_how_many_more_pairs_would_decide():
     draw = np.random.default_rng(8)
-    standing = duel.stand([draw.normal(0.03, 0.1, 20), draw.normal(0.03, 0.1, 20)], 0.05)
+    standing = duel.stand([draw.normal(0.03, 0.1, 20), draw.normal(0.03, 0.1, 20)], 0.05, SPREAD)
     assert standing.verdict == "undecided" and 10 < duel.more_pairs(standing, 0.05) < 2000
-    assert duel.more_pairs(duel.stand([[0.5] * 20], 0.05), 0.05) is None
+    assert duel.more_pairs(duel.stand([[0.5] * 20], 0.05, SPREAD), 0.05) is None
 
 
 CONFIG = {
@@ -172,7 +188,7 @@ def test_two_real_trainings_take_turns(files, tmp_path):
     sessions = take_turns(files, tmp_path)
     assert [session["status"] for session in sessions] == ["ok", "ok"]
     assert [len(session["pairs"]) for session in sessions] == [turning.LEAST_PAIRS] * 2, "the time was up before"
-    assert duel.stand(list(map(duel.logs_of, sessions)), 0.05).pairs == duel.MIN_PAIRS
+    assert duel.stand(list(map(duel.logs_of, sessions)), 0.05, SPREAD).pairs == duel.MIN_PAIRS
     assert len({pair["first"] for session in sessions for pair in session["pairs"]}) == 2
     for session in sessions:
         for side in session["sides"].values():
@@ -262,6 +278,24 @@ def test_how_much_fresh_processes_differ_is_judged_from_all_configurations_toget
         called["together"] += turns.table(found, 0.05)["verdict"].isin(["faster", "slower"]).sum()
         called["alone"] += sum(turns.table([one], 0.05)["verdict"].isin(["faster", "slower"]).sum() for one in found)
     assert called["together"] / 240 <= 0.1 and called["alone"] / 240 > 0.2
+
+
+def test_a_framework_whose_processes_differ_is_trusted_less_where_nothing_else_shows_it():
+    close, far = record(1.1), record(1.6)
+    for one, verdict in ((close, "undecided"), (far, "faster")):
+        assert turns.table([one], 0.05)["verdict"].item() == "faster"
+        one["identity"] = {"device": {"backend": "torch"}, "baseline": {"backend": "tensorflow"}}
+        assert turns.table([one], 0.05)["verdict"].item() == verdict
+
+
+@pytest.mark.parametrize(
+    "more, faster, said", [(12.4, 0, "12 more minutes"), (math.nan, 0, "`turns: off`"), (math.nan, 2, None)]
+)
+def test_the_page_says_what_would_decide_turns(more, faster, said):
+    row = {"device": "a", "baseline": "b", "subset": "all", "from_turns": 2, "configurations_compared": 2}
+    verdicts = {"faster": faster, "slower": 0, "equivalent": 0}
+    found = turn_words.lines(pd.DataFrame([row | verdicts | {"more_minutes": more}]), Pair("a", "b"))
+    assert len(found) == (2 if said else 1) and (said or "") in found[-1]
 
 
 def test_the_table_of_turns_decides_the_comparison():

@@ -30,10 +30,12 @@ BOUND = 1.3
 _MAD = 1.4826
 # Number of pairs at which the interval is as narrow as it can be for that number.
 TUNED_FOR = 20
-# Standard deviation between sessions known before any is seen, and the number of sessions that this is worth: fresh processes of
-# the same training that took turns differed by no more than their standard errors of 1 to 3 % (TensorFlow on a CPU). Others
-# differ by much more: PyTorch there by up to 1.5 times (docs/measurements/2026-11-28-turns.json), which only sessions can show.
-SESSION_SPREAD = 0.01
+# What fresh processes of the same training differ by, as a standard deviation of the logarithm of their speed, known before any
+# is seen. Sessions of TensorFlow against itself on a CPU differed by no more than their standard errors of 1 to 3 %. PyTorch
+# there differed by up to 1.5 times, over eight configurations by 12 % (docs/measurements/2026-11-28-turns.json).
+PROCESS_SPREAD = 0.007
+PROCESS_SPREADS = {"torch": 0.12}
+# The number of sessions that this is worth.
 SESSION_WORTH = 4
 MIN_SPREAD = 1e-4
 # A wider interval, a factor of some thousands, says nothing: there are too few pairs to rule anything out.
@@ -45,6 +47,7 @@ class Standing:
     """What the pairs say so far. Ratios are of the device's speed over the baseline's; None with too few pairs.
 
     verdict: faster, slower, equivalent or undecided. pairs: that count. sessions: ratio of each session that has pairs.
+    of_sessions: how far the interval reaches for the sake of what sessions differ by, in logarithms.
     """
 
     ratio: float | None
@@ -53,6 +56,7 @@ class Standing:
     verdict: str
     pairs: int
     sessions: tuple[float, ...]
+    of_sessions: float = 0.0
 
 
 def logs_of(session: dict[str, Any]) -> list[float]:
@@ -88,10 +92,20 @@ def scatter(sessions: Iterable[Sequence[float]]) -> Scatter:
     return _scatter(sessions, noise_of(np.concatenate(sessions))) if len(sessions) > 1 else Scatter()
 
 
-def stand(sessions: Iterable[Sequence[float]], equivalence: float, elsewhere: Scatter = Scatter()) -> Standing:  # noqa: B008
+def session_spread(*frameworks: str | None) -> float:
+    """What sessions differ by, known before any is seen: a standard deviation in logarithms. frameworks: of both sides."""
+    return math.hypot(*(PROCESS_SPREADS.get(name, PROCESS_SPREAD) for name in frameworks))
+
+
+def stand(
+    sessions: Iterable[Sequence[float]],
+    equivalence: float,
+    spread: float,
+    elsewhere: Scatter = Scatter(),  # noqa: B008
+) -> Standing:
     """The Standing of sessions, each a sequence of log ratios.
 
-    equivalence: 0.05 for ±5 %. elsewhere: the Scatter of the same devices on other configurations.
+    equivalence: 0.05 for ±5 %. spread: of `session_spread`. elsewhere: the Scatter of the same devices on other configurations.
     """
     sessions = [np.asarray(one, dtype=float) for one in sessions if len(one)]
     pairs = sum(map(len, sessions))
@@ -104,9 +118,10 @@ def stand(sessions: Iterable[Sequence[float]], equivalence: float, elsewhere: Sc
     below, above = (abs(end - middle) for end in confidence(values, scale, middle))
     if max(below, above) > WIDEST:
         return Standing(math.exp(middle), None, None, "undecided", pairs, middles)
-    extra = _session_spread(_scatter(sessions, scale), elsewhere, len(sessions))
+    extra = _half_interval(_scatter(sessions, scale), elsewhere, len(sessions), spread)
     low, high = middle - math.hypot(below, extra), middle + math.hypot(above, extra)
-    return Standing(math.exp(middle), math.exp(low), math.exp(high), verdict(low, high, equivalence), pairs, middles)
+    found = verdict(low, high, equivalence)
+    return Standing(math.exp(middle), math.exp(low), math.exp(high), found, pairs, middles, extra)
 
 
 def verdict(low: float, high: float, equivalence: float) -> str:
@@ -175,24 +190,27 @@ def _scatter(sessions, scale):
     return Scatter((number - 1) * (float(np.var(medians, ddof=1)) - own), number - 1)
 
 
-def _session_spread(own, elsewhere, number):
+def _half_interval(own, elsewhere, number, spread):
     """Half a 95 % interval that `number` sessions add: what sessions were seen to differ by, moderated by what is known.
 
     What is known beforehand counts for less where other configurations show how it is with these devices.
     """
     worth = 1 if elsewhere.degrees else SESSION_WORTH
     seen = own + elsewhere
-    variance = (worth * SESSION_SPREAD**2 + max(0.0, seen.squares)) / (worth + seen.degrees)
-    quantile = windows.student_t(worth + seen.degrees) if elsewhere.degrees else 1.96
-    return quantile * math.sqrt(variance / number)
+    variance = (worth * spread**2 + max(0.0, seen.squares)) / (worth + seen.degrees)
+    return windows.student_t(worth + seen.degrees) * math.sqrt(variance / number)
 
 
 def more_pairs(standing: Standing, equivalence: float) -> int | None:
-    """About how many more pairs would decide what is undecided, None where that cannot be told."""
+    """About how many more pairs would decide what is undecided; None where no number would, since sessions differ too much."""
     if standing.verdict != "undecided" or standing.low is None:
         return None
     middle = abs(math.log(standing.ratio))
     half = (math.log(standing.high) - math.log(standing.low)) / 2
     # Either the interval shrinks until it leaves out 1, or until it lies within the margin: whichever is nearer.
     wanted = max(middle, math.log1p(equivalence) - middle) * 0.95
-    return max(1, math.ceil(standing.pairs * ((half / wanted) ** 2 - 1))) if wanted < half else MIN_PAIRS
+    if wanted >= half:
+        return MIN_PAIRS
+    # Of the interval, only what pairs add shrinks with more of them.
+    of_pairs, left = half**2 - standing.of_sessions**2, wanted**2 - standing.of_sessions**2
+    return max(1, math.ceil(standing.pairs * (of_pairs / left - 1))) if left > 0 else None

@@ -104,12 +104,11 @@ def _row(record, equivalence, elsewhere):
     }
     if record["status"] != "ok":
         return row
-    standing = duel.stand(list(map(duel.logs_of, sessions)), equivalence, elsewhere)
+    spread = duel.session_spread(*(record["identity"][side].get("backend") for side in duel.SIDES))
+    standing = duel.stand(list(map(duel.logs_of, sessions)), equivalence, spread, elsewhere)
     if standing.low is None:
         return row | {"reason": reasons.reason("few_pairs")}
-    # Where the sessions themselves had decided, other processes are missing and not minutes.
-    decided = (record["standing"] or {}).get("verdict") in ("faster", "slower", "equivalent")
-    more = None if decided else duel.more_pairs(standing, equivalence)
+    more = duel.more_pairs(standing, equivalence)
     seconds_per_pair = sum(side["seconds"] for pair in pairs for side in (pair["device"], pair["baseline"])) / len(
         pairs
     )

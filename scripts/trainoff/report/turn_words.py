@@ -7,6 +7,8 @@ import pandas as pd
 from trainoff import numbers
 from trainoff.analyze import ahead, pairs
 
+DECIDED = ("faster", "slower", "equivalent")
+
 
 def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
     """How the speed of a pair that took turns was measured. overall: the table; chosen: a pairs.Pair, None for one device."""
@@ -24,6 +26,11 @@ def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
         minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
         found.append(
             f"About {minutes} of turns would decide what is undecided: raise `turns.minutes`, or `make decide`."
+        )
+    elif row["from_turns"] == row["configurations_compared"] > sum(row[name] for name in DECIDED):
+        found.append(
+            "More minutes of turns would not decide what is undecided: fresh processes of the same training differ too much. "
+            "Replicates compare more of them: set `turns: off` and `replicates: 5`."
         )
     return found
 

@@ -176,18 +176,19 @@ def take_turns(
     settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: of random order.
     """
     began = time.monotonic()
+    spread = duel.session_spread(*(runs[side]["device"]["backend"] for side in duel.SIDES))
     sessions = []
     for number in range(1, SESSIONS + 1):
         earlier = [duel.logs_of(one) for one in sessions]
         until = began + 60 * settings["minutes"] * number / SESSIONS
 
         def decided(pairs, earlier=earlier):
-            standing = duel.stand([*earlier, pairs], settings["equivalence"])
+            standing = duel.stand([*earlier, pairs], settings["equivalence"], spread)
             return standing.verdict != "undecided" and len(pairs) >= MIN_PAIRS
 
         one = _session(runs, files, logs, settings, timeout_minutes, generator, decided, until, number == 1)
         sessions.append(one)
-        found = duel.stand(list(map(duel.logs_of, sessions)), settings["equivalence"])
+        found = duel.stand(list(map(duel.logs_of, sessions)), settings["equivalence"], spread)
         say(f"session {number}: {len(one['pairs'])} pairs of slices{_words(found)}")
         if one["status"] != "ok":
             break
