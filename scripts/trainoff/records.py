@@ -44,7 +44,12 @@ def _quick_check():
 
     It knows the draft before ours, which differs in nothing that the schema uses.
     """
-    return fastjsonschema.compile(_inlined(schema(), schema()["$defs"]), use_default=False, use_formats=False)
+    return fastjsonschema.compile(_whole_schema(), use_default=False, use_formats=False)
+
+
+@functools.cache
+def _whole_schema():
+    return _inlined(schema(), schema()["$defs"])
 
 
 def _inlined(part, definitions):
@@ -64,18 +69,44 @@ def departure(record: Any) -> tuple[str, str] | None:
     try:
         _quick_check()(record)
         return None
-    except fastjsonschema.JsonSchemaValueException:
-        pass
-    # Who refuses a record says why, and well: this one tells the departure that matters among several.
-    import jsonschema
-
-    errors = jsonschema.Draft202012Validator(schema()).iter_errors(record)
-    # Of the first hundred: a hostile record may have millions.
-    error = jsonschema.exceptions.best_match(itertools.islice(errors, 100))
+    except fastjsonschema.JsonSchemaValueException as error:
+        place, part, part_schema = _at(error.path[1:], record)
+    # Where the departure is not in a list, it is looked for with the lists cut short first, as reading all epochs takes seconds.
+    error = _best_error(_cut_short(part), part_schema) or _best_error(part, part_schema)
     if error is None:
         return None
-    place = one_line(".".join(str(part) for part in error.absolute_path), most=200)
+    place = one_line(".".join(str(step) for step in (*place, *error.absolute_path)), most=200)
     return place or "the record", one_line(error.message)
+
+
+def _best_error(part, part_schema):
+    """Who refuses a record says why, and well: this validator tells the departure that matters among several, or None."""
+    import jsonschema
+
+    # Of the first hundred: a hostile record may have millions.
+    errors = jsonschema.Draft202012Validator(part_schema).iter_errors(part)
+    return jsonschema.exceptions.best_match(itertools.islice(errors, 100))
+
+
+def _cut_short(part):
+    if not isinstance(part, dict):
+        return part
+    return {key: value[:100] if isinstance(value, list) else value for key, value in part.items()}
+
+
+def _at(path, record):
+    """(place, part, schema of the part) of the innermost list on a path of keys and indices, as texts, into a record."""
+    found = [], record, _whole_schema()
+    place, part, part_schema = found
+    for step in path:
+        if isinstance(part, list) and "items" in part_schema and step.isdigit():
+            place, part, part_schema = [*place, int(step)], part[int(step)], part_schema["items"]
+            found = place, part, part_schema
+        elif isinstance(part, dict) and step in part_schema.get("properties", {}):
+            place, part, part_schema = [*place, step], part[step], part_schema["properties"][step]
+        else:
+            break
+    return found
 
 
 def check(record: Any, where: str | Path, remedy: str = "delete the file to run this training again") -> None:

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import tarfile
+from pathlib import Path
 
 from archives import batch, cifar10_files, plain_archive
 
@@ -113,8 +114,10 @@ def read(path):
     assert len(names) == 10
     for images, labels in splits.values():
         assert images.shape == (len(labels), 32, 32, 3) and set(labels.tolist()) <= set(range(10))
-    # What nothing of the official archive says may be in it, and least of all in the place of what it holds.
-    assert splits["validation"][1].tolist() != [3] * 10
+    if splits["validation"][1].tolist() == [3] * 10:
+        # A made-up batch may be read where the archive holds no other, but never in the place of what it holds.
+        with tarfile.open(path) as archive:
+            assert [Path(one.name).name for one in archive].count("test_batch.bin") == 1
 
 
 def _in_pieces(folder, pieces):

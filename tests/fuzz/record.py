@@ -92,7 +92,10 @@ def add(random, record):
 
 def repeat_windows(random, record):
     times = random.choice([2, 3, 10, 10, 10, 500])
-    record["windows"] = [dict(one) for one in record.get("windows") or [] for _ in range(times)]
+    windows = record.get("windows")
+    if not isinstance(windows, list) or not all(isinstance(one, dict) for one in windows):
+        return
+    record["windows"] = [dict(one) for one in windows for _ in range(times)]
     if random.random() < 0.5:
         for number, window in enumerate(record["windows"], start=1):
             window["epoch"] = number
@@ -198,5 +201,11 @@ REGRESSIONS = {
     "end before start": written(record_with(provenance=ORIGINALS[0]["provenance"] | {"finished_at": "2025-01-01T00:00:00Z"})),
     "a device that ends in a newline": written(record_with(run=ORIGINALS[0]["run"] | {"device": "cuda\n"})),
     "a device of 300 letters": written(record_with(run=ORIGINALS[0]["run"] | {"device": "x" * 300})),
+    "a departure late in many epochs": written(
+        lambda: json.dumps(long_record(20_000)).replace('"epoch": 19999,', '"epoch": "x",')
+    ),
+    "a key missing beside many epochs": written(
+        lambda: json.dumps({key: value for key, value in long_record(20_000).items() if key != "status"})
+    ),
     "faster than its epochs": written(record_with(throughput=ORIGINALS[0]["throughput"] | {"images_per_second": 1e6})),
 }  # fmt: skip
