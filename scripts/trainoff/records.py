@@ -49,19 +49,22 @@ def _quick_check():
 
 @functools.cache
 def _whole_schema():
-    return _inlined(schema(), schema()["$defs"])
+    return _inlined(schema(), schema())
 
 
-def _inlined(part, definitions):
-    """A schema with its definitions in place of references to them, each of which would cost a call of a function."""
+def _inlined(part, whole):
+    """A part of the schema `whole` with what it refers to in place of references.
+
+    Each of them would cost a call of a function, and a part is also used without the whole.
+    """
     if isinstance(part, list):
-        return [_inlined(item, definitions) for item in part]
+        return [_inlined(item, whole) for item in part]
     if not isinstance(part, dict):
         return part
-    name = part.get("$ref", "")
-    if name.startswith("#/$defs/"):
-        part = {key: value for key, value in part.items() if key != "$ref"} | definitions[name.removeprefix("#/$defs/")]
-    return {key: _inlined(value, definitions) for key, value in part.items() if key != "$defs"}
+    if "$ref" in part:
+        steps = part["$ref"].removeprefix("#/").split("/")
+        part = {key: value for key, value in part.items() if key != "$ref"} | functools.reduce(dict.get, steps, whole)
+    return {key: _inlined(value, whole) for key, value in part.items() if key != "$defs"}
 
 
 def departure(record: Any) -> tuple[str, str] | None:

@@ -201,6 +201,9 @@ REGRESSIONS = {
     "end before start": written(record_with(provenance=ORIGINALS[0]["provenance"] | {"finished_at": "2025-01-01T00:00:00Z"})),
     "a device that ends in a newline": written(record_with(run=ORIGINALS[0]["run"] | {"device": "cuda\n"})),
     "a device of 300 letters": written(record_with(run=ORIGINALS[0]["run"] | {"device": "x" * 300})),
+    "an attempt whose epochs are a number": written(
+        record_with(training=TRAINING | {"attempts": [TRAINING["attempts"][0] | {"windows": 0.5}]})
+    ),
     "a departure late in many epochs": written(
         lambda: json.dumps(long_record(20_000)).replace('"epoch": 19999,', '"epoch": "x",')
     ),
