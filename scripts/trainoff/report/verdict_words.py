@@ -50,6 +50,8 @@ def verdict(
     """
     if found.parts:
         made = _of_parts(found, labels)
+        if found.quantity == "money":
+            made["details"] += _amounts(found, labels, currency, least_times or {})
     elif found.quantity == "money":
         made = _money(found, labels, currency, least_times or {})
     else:
@@ -234,11 +236,7 @@ def _covers(one):
 
 
 def _money(found, labels, currency, least_times):
-    each = [
-        f"{labels[name]} {WAY_WORDS[one['way']]}: {numbers.significant(1000 * one['per_1000_images'])} {currency} per million "
-        f"images{least_times.get(name, '') if one['way'] == 'rented' else ''}"
-        for name, one in found.facts.items()
-    ]
+    each = _amounts(found, labels, currency, least_times)
     if found.outcome == "unknown":
         names = [name for name, code in found.reasons.items() if code != "not_comparable"]
         claim = no_cost({name: found.reasons[name] for name in names}, labels)
@@ -261,6 +259,17 @@ def _money(found, labels, currency, least_times):
         "sentence": f"Whether {winner} or {loser} costs less is undecided{interval.replace('95% interval', 'range')}.",
         "cure": REPLICATE_CURE,
     }
+
+
+def _amounts(found, labels, currency, least_times):
+    """What a million images cost on each device; two amounts where there are two parts."""
+    told = []
+    for name, one in found.facts.items():
+        costs = [1000 * part.facts[name]["per_1000_images"] for part in found.parts or (found,)]
+        least = least_times.get(name, "") if one["way"] == "rented" else ""
+        amounts = " / ".join(map(numbers.significant, costs))
+        told.append(f"{labels[name]} {WAY_WORDS[one['way']]}: {amounts} {currency} per million images{least}")
+    return told
 
 
 def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
