@@ -62,7 +62,9 @@ ARCHIVE_USED_BYTES = _bound("archive of images", "all files that are used", 384 
 
 CLASSES = _bound("folder of images, arrays", "classes", 100_000, "classes")
 FOLDER_FILES = _bound("folder of images", "files", 20_000_000, "files")
-IMAGE_PIXELS = _bound("folder of images", "one image, seen before it is decoded", 2**27, "pixels")
+# Cameras of 102 megapixels are sold; decoding as many takes a gigabyte.
+IMAGE_PIXELS = _bound("folder of images", "one image, seen before it is decoded", 105_000_000, "pixels")
+IMAGE_SCANS = _bound("folder of images", "scans of one JPEG, each of which is decoded over all pixels", 100, "scans")
 
 ARRAYS_MEMBERS = _bound("file of arrays (.npz)", "members", 1_000, "members")
 ARRAYS_HEADER_BYTES = _bound("file of arrays (.npz)", "header of an array", 10 * KIB, "bytes")

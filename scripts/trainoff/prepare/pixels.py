@@ -1,6 +1,9 @@
 """One image file as pixels: read, set upright, made RGB with 8 bits, brought to a square."""
 
+import contextlib
 import hashlib
+import mmap
+import re
 import warnings
 from pathlib import Path
 
@@ -33,8 +36,12 @@ def read(path: str | Path) -> Image.Image:
                 width, height = image.size
                 if width * height > bounds.IMAGE_PIXELS:
                     raise BadImage(f"claims {width:,} × {height:,} pixels, above the limit of {bounds.IMAGE_PIXELS:,}")
+                if image.info.get("progressive") and _scans(path) > bounds.IMAGE_SCANS:
+                    raise BadImage(f"has more than {bounds.IMAGE_SCANS} scans")
                 image.load()
-                return _eight_bits(_upright(image)).convert("RGB")
+                _set_upright(image)
+                image = _eight_bits(image)
+                return image if image.mode == "RGB" else image.convert("RGB")
     except (BadImage, MemoryError):
         raise
     except Image.UnidentifiedImageError as error:
@@ -48,7 +55,9 @@ def read(path: str | Path) -> Image.Image:
 
 def digest(image: Image.Image) -> bytes:
     """SHA-256 (bytes) of an RGB image's size and pixels: equal for the same image in files of other formats or names."""
-    return hashlib.sha256(b"%d %d " % image.size + image.tobytes()).digest()
+    found = hashlib.sha256(b"%d %d " % image.size)
+    found.update(image.tobytes())
+    return found.digest()
 
 
 def square(image: Image.Image, img_dim: int, fit: str) -> Image.Image:
@@ -60,11 +69,16 @@ def square(image: Image.Image, img_dim: int, fit: str) -> Image.Image:
     return image.resize((img_dim, img_dim), Image.Resampling.BILINEAR)
 
 
-def _upright(image):
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF: the pixels are there all the same
-        return image
+def _set_upright(image):
+    # Damaged EXIF: the pixels are there all the same.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _scans(path):
+    """How often a JPEG says that a scan starts; within a scan these two bytes do not stand."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return sum(1 for _ in re.finditer(rb"\xff\xda", data))
 
 
 def _eight_bits(image):
