@@ -42,7 +42,7 @@ class Noise:
     """draw: gives so many deviations of slices. apart: what sessions differ by; spread: what is known of it beforehand."""
 
     draw: Callable[[int], np.ndarray]
-    apart: float = 0.005
+    apart: float = 0.025
     spread: float = duel.session_spread("tensorflow", "tensorflow")
 
 
