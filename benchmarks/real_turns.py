@@ -67,14 +67,13 @@ def experiment(run, paths, more, minutes, seed, folder):
         lambda words: print(f"  {words}", flush=True),
     )
     logs = [duel.logs_of(one) for one in sessions]
-    spread = duel.session_spread(*2 * [run["device"]["backend"]])
     return {
         "more": more,
         "seconds": round(time.monotonic() - started, 1),
         "other_cores": conditions.other_cores(before, conditions.read()),
         "status": sessions[-1]["status"],
         "message": sessions[-1]["message"],
-        **dataclasses.asdict(duel.stand(logs, SETTINGS["equivalence"], spread)),
+        **dataclasses.asdict(duel.stand_of(sessions, 2 * [run["device"]["backend"]], SETTINGS["equivalence"])),
         "log_ratios": [[round(value, 5) for value in one] for one in logs],
         "waiting_cores": [session["sides"][side]["waiting_cores"] for session in sessions for side in session["sides"]],
     }

@@ -36,8 +36,7 @@ def turns(
     generator = random.Random(runs["device"]["seed"])
     sessions = turning.take_turns(runs, job.files, logs, settings, job.timeout_minutes, generator, job.say)
     seconds = time.monotonic() - started
-    spread = duel.session_spread(*(run["device"]["backend"] for run in runs.values()))
-    standing = duel.stand(list(map(duel.logs_of, sessions)), settings["equivalence"], spread)
+    standing = duel.stand_of(sessions, (run["device"]["backend"] for run in runs.values()), settings["equivalence"])
     failed = sessions[-1]["status"] != "ok"
     imported = {side: sessions[-1]["sides"].get(side, {}).pop("software", {}) for side in runs}
     for session in sessions:

@@ -198,6 +198,7 @@ def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(f
         assert tile["claim"] == (f"{labels['cpu']} {claim}" if whole else "It depends on what is trained")
         assert (tile["winner"], tile["settled"]) == (("cpu", True) if whole else (None, False))
         assert ("with the last layer alone" in tile["sentence"]) == (factor != 1)
+        assert ("both readings cover the processor package" in tile["sentence"]) == (quantity == "energy")
     assert ("(last layer) as fast as" in text) == (factor == 2)
     matrix = rows.matrix_rows(found["overall"], palette.devices_in(shown, found["rates"]))
     cells = {

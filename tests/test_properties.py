@@ -14,6 +14,7 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
+import fastjsonschema
 import jsonschema
 import pandas as pd
 import pytest
@@ -164,6 +165,15 @@ def test_a_metrics_file_is_refused_in_a_sentence_or_becomes_rows(tmp_path_factor
 def test_the_quick_check_of_a_record_agrees_with_the_slow_one(changed):
     """Two readers of one schema: what the quick one accepts, the other accepts too, and the refusal is the slow one's."""
     assert (records.departure(changed) is None) == METRICS_SCHEMA.is_valid(changed)
+
+
+def test_what_the_quick_check_alone_objects_to_lets_nothing_else_pass(monkeypatch):
+    def objects(record):
+        raise fastjsonschema.JsonSchemaValueException("", name="data.windows[0].epoch")
+
+    monkeypatch.setattr(records, "_quick_check", lambda: objects)
+    assert records.departure(RECORDS[0]) is None
+    assert records.departure(RECORDS[0] | {"status": "fine"})[0] == "status"
 
 
 @given(position=st.floats(0, 1), value=st.integers(0, 255), cut=st.floats(0, 1))

@@ -126,6 +126,16 @@ def stand(
     return Standing(math.exp(middle), math.exp(low), math.exp(high), found, pairs, middles, extra)
 
 
+def stand_of(
+    sessions: Iterable[dict[str, Any]],
+    frameworks: Iterable[str | None],
+    equivalence: float,
+    elsewhere: Scatter = Scatter(),  # noqa: B008
+) -> Standing:
+    """The Standing of sessions as the record holds them. frameworks: of both sides; for the others see `stand`."""
+    return stand(list(map(logs_of, sessions)), equivalence, session_spread(*frameworks), elsewhere)
+
+
 def verdict(low: float, high: float, equivalence: float) -> str:
     """Of the interval of a logarithm of a ratio."""
     margin = math.log1p(equivalence)

@@ -74,12 +74,17 @@ def departure(record: Any) -> tuple[str, str] | None:
         return None
     except fastjsonschema.JsonSchemaValueException as error:
         place, part, part_schema = _at(error.path[1:], record)
-    # Where the departure is not in a list, it is looked for with the lists cut short first, as reading all epochs takes seconds.
-    error = _best_error(_cut_short(part), part_schema) or _best_error(part, part_schema)
-    if error is None:
-        return None
-    place = one_line(".".join(str(step) for step in (*place, *error.absolute_path)), most=200)
-    return place or "the record", one_line(error.message)
+    # In that part first, with its lists cut short, as reading all epochs takes seconds; in all of the record before it passes.
+    for where, value, value_schema in (
+        (place, _cut_short(part), part_schema),
+        (place, part, part_schema),
+        ([], record, _whole_schema()),
+    ):
+        error = _best_error(value, value_schema)
+        if error is not None:
+            steps = one_line(".".join(str(step) for step in (*where, *error.absolute_path)), most=200)
+            return steps or "the record", one_line(error.message)
+    return None
 
 
 def _best_error(part, part_schema):

@@ -104,8 +104,8 @@ def _row(record, equivalence, elsewhere):
     }
     if record["status"] != "ok":
         return row
-    spread = duel.session_spread(*(record["identity"][side].get("backend") for side in duel.SIDES))
-    standing = duel.stand(list(map(duel.logs_of, sessions)), equivalence, spread, elsewhere)
+    frameworks = [record["identity"][side].get("backend") for side in duel.SIDES]
+    standing = duel.stand_of(sessions, frameworks, equivalence, elsewhere)
     if standing.low is None:
         return row | {"reason": reasons.reason("few_pairs")}
     more = duel.more_pairs(standing, equivalence)

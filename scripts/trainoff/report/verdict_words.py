@@ -28,7 +28,7 @@ PHRASES_OF_PARTS = {
     ),
     "energy": (
         "{winner} needs less energy",
-        "{loser} needs more energy per image than {winner}: {ratios}.",
+        "{loser} needs more energy per image than {winner}: {ratios}{covers}.",
         "{loser} needs {ratio} as much energy per image as {winner}",
     ),
     "money": (
@@ -142,13 +142,17 @@ def _of_parts(found, labels):
 
     ratios = {name: f"{numbers.ratio(part.ratio)} with {name} ({interval(part)})" for name, part in parts.items()}
     made = {"value": " / ".join(numbers.ratio(part.ratio) for part in parts.values())}
+    missing = [counted(found.compared, found.total)] if found.compared < found.total else []
+    covers = ""
+    if found.quantity == "energy":
+        covers = f"; both readings cover {SCOPE_WORDS.get(found.facts[found.winner]['scope'], '')}"
     if agree(found):
         return made | {
             "winner": found.winner,
             "settled": True,
             "claim": claim.format(**named(found)),
-            "details": list(ratios.values()),
-            "sentence": together.format(**named(found), ratios=numbers.listing(list(ratios.values()))),
+            "details": [*ratios.values(), *missing],
+            "sentence": together.format(**named(found), ratios=numbers.listing(list(ratios.values())), covers=covers),
         }
     told = [
         f"with {name} {alone.format(**named(part), ratio=numbers.ratio(part.ratio))} ({interval(part)})"
@@ -158,8 +162,8 @@ def _of_parts(found, labels):
         "winner": None,
         "settled": False,
         "claim": "It depends on what is trained",
-        "details": [f"{labels[part.winner]} {ratios[name]}" for name, part in parts.items()],
-        "sentence": f"It depends: {' and '.join(told)}.",
+        "details": [*(f"{labels[part.winner]} {ratios[name]}" for name, part in parts.items()), *missing],
+        "sentence": f"It depends: {' and '.join(told)}{covers}.",
     }
 
 

@@ -176,7 +176,8 @@ def take_turns(
     settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: of random order.
     """
     began = time.monotonic()
-    spread = duel.session_spread(*(runs[side]["device"]["backend"] for side in duel.SIDES))
+    frameworks = [runs[side]["device"]["backend"] for side in duel.SIDES]
+    spread = duel.session_spread(*frameworks)
     sessions = []
     for number in range(1, SESSIONS + 1):
         earlier = [duel.logs_of(one) for one in sessions]
@@ -188,7 +189,7 @@ def take_turns(
 
         one = _session(runs, files, logs, settings, timeout_minutes, generator, decided, until, number == 1)
         sessions.append(one)
-        found = duel.stand(list(map(duel.logs_of, sessions)), settings["equivalence"], spread)
+        found = duel.stand_of(sessions, frameworks, settings["equivalence"])
         say(f"session {number}: {len(one['pairs'])} pairs of slices{_words(found)}")
         if one["status"] != "ok":
             break
