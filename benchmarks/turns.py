@@ -1,12 +1,12 @@
-"""What turns can tell apart: equal devices, and a true 5 % and 10 %, by simulation and by drawing from real slices.
+"""What turns can tell apart: equal devices, and a true 5 % and 10 %, simulated and drawn from real sessions.
 
-    python benchmarks/turns.py                            # simulated noise
-    python benchmarks/turns.py results/turns              # and the noise of the turns recorded below these folders
+    python benchmarks/turns.py                                        # simulated noise
+    python benchmarks/turns.py docs/measurements/*-equal-turns.json   # and real sessions of equal devices (real_turns.py)
 
-Every experiment is two sessions that are looked at after each pair of slices and stopped when decided or when the minutes are
-spent, as real turns are. A false alarm is an experiment between equal devices that ends as faster or slower: at most 5 %. Of
-recorded turns the logarithms of their pairs are drawn, centered; the known difference is added to them. Writes
-results/benchmarks/turns.json.
+Every experiment is sessions that are looked at one by one, and ends when it is decided or when the minutes are spent, as real
+turns do. A false alarm is an experiment between equal devices that ends as faster or slower: at most 5 %. Real sessions are drawn
+whole, with the seconds that they took; which of the two equal devices is which is drawn too, and a known difference is added to
+their logarithms. Writes results/benchmarks/turns.json.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,106 +24,121 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from trainoff import duel, files  # noqa: E402
-from trainoff.supervise.turning import MIN_PAIRS, SESSIONS  # noqa: E402
+from trainoff.supervise import turning  # noqa: E402
 
 SEED = 1
 # Standard deviations of the logarithm of the ratio of neighboring slices: of a quiet virtual machine, and beside other programs.
-SIMULATED = {"quiet": 0.07, "some load": 0.10, "busy": 0.15, "very busy": 0.22}
+SIMULATED = {"quiet": 0.09, "busy": 0.15, "very busy": 0.22}
+# Seconds of a pair of slices, and of the start of both trainings; the first time one after the other.
+PAIR_SECONDS, START_SECONDS = 1.1, 15.0
 DIFFERENCES = (1.0, 1.05, 1.10)
 EQUIVALENCE = 0.05
 
 
-def heavy(generator, spread, number):
-    """Values of Student's t with four degrees of freedom: tails as real slices have."""
-    return spread * generator.standard_t(4, number) / math.sqrt(2)
-
-
 @dataclasses.dataclass(frozen=True)
-class Noise:
-    """draw: gives so many deviations of slices. apart: what sessions differ by; spread: what is known of it beforehand."""
+class Sessions:
+    """draw: makes one session of equal devices: logarithms, and the seconds it took. known: what sessions differ by, beforehand.
 
-    draw: Callable[[int], np.ndarray]
-    apart: float = 0.025
-    spread: float = duel.session_spread("tensorflow", "tensorflow")
+    draw takes a random generator and whether the session is an experiment's first.
+    """
 
-
-def one(noise, generator, ratio, pairs):
-    """The Standing of one experiment of a Noise. pairs: that the minutes allow in all sessions."""
-    done, left = [], pairs
-    for number in range(1, SESSIONS + 1):
-        most = max(MIN_PAIRS, left // (SESSIONS - number + 1))
-        values = math.log(ratio) + generator.normal(0, noise.apart) + noise.draw(most)
-        for count in range(MIN_PAIRS, most + 1):
-            standing = duel.stand([*done, values[:count]], EQUIVALENCE, noise.spread)
-            if standing.verdict != "undecided":
-                break
-        done.append(values[:count])
-        left -= count
-    return standing
+    draw: Callable[[np.random.Generator, bool], tuple[np.ndarray, float]]
+    known: float
 
 
-def measure(noise, experiments, pairs):
-    """{ratio: shares of verdicts and pairs needed}."""
+def simulated(noise: float, apart: float, known: float) -> Sessions:
+    """Standard deviations, with tails as real ones have: noise of what neighboring slices differ by, apart of sessions."""
+
+    def heavy(generator, spread, number):
+        return spread * generator.standard_t(4, number) / math.sqrt(2)
+
+    def draw(generator, first):
+        start = START_SECONDS * (2 if first else 1)
+        values = heavy(generator, apart, 1) + heavy(generator, noise, 400)
+        number = turning.MIN_PAIRS
+        while number < turning.best_pairs(values[:number], start, number * PAIR_SECONDS, known):
+            number += 1
+        return values[:number], start + number * PAIR_SECONDS
+
+    return Sessions(draw, known)
+
+
+def recorded(told: dict[str, Any]) -> Sessions:
+    """Of what real_turns.py wrote."""
+    sessions = [(np.array(one["log_ratios"]), one["seconds"]) for one in told["sessions"]]
+    # Of the first that was recorded both trainings started one after the other, as of the first of every experiment.
+    later = sessions[1:]
+    alone = max(0.0, sessions[0][1] - float(np.median([seconds for _, seconds in later])))
+
+    def draw(generator, first):
+        values, seconds = later[generator.integers(len(later))]
+        return generator.choice([-1, 1]) * values, seconds + (alone if first else 0.0)
+
+    return Sessions(draw, duel.session_spread(told["framework"], told["framework"]))
+
+
+def experiment(
+    sessions: Sessions, minutes: float, ratio: float, generator: np.random.Generator
+) -> tuple[duel.Standing, float]:
+    """(Standing, minutes taken) of one experiment, ended as trainoff.supervise.turning ends it."""
+    done, spent = [], 0.0
+    while True:
+        values, seconds = sessions.draw(generator, not done)
+        done.append(math.log(ratio) + values)
+        spent += seconds
+        standing = duel.stand(done, EQUIVALENCE, sessions.known)
+        late = spent + seconds > 60 * minutes
+        if len(done) >= turning.MIN_SESSIONS and (late or standing.settled):
+            return standing, spent / 60
+
+
+def measure(sessions: Sessions, minutes: float, experiments: int) -> dict[float, dict[str, float]]:
+    """{ratio: shares of verdicts, and what they took}."""
     generator = np.random.default_rng(SEED)
     found = {}
     for ratio in DIFFERENCES:
-        standings = [one(noise, generator, ratio, pairs) for _ in range(experiments)]
-        verdicts = [standing.verdict for standing in standings]
-        held = [standing.low is not None and standing.low <= ratio <= standing.high for standing in standings]
+        ended = [experiment(sessions, minutes, ratio, generator) for _ in range(experiments)]
+        verdicts = [standing.verdict for standing, _ in ended]
+        held = [standing.low is not None and standing.low <= ratio <= standing.high for standing, _ in ended]
         found[ratio] = {
             **{name: verdicts.count(name) / experiments for name in ("faster", "slower", "equivalent", "undecided")},
-            "median_pairs": float(np.median([standing.pairs for standing in standings])),
+            "median_minutes": float(np.median([taken for _, taken in ended])),
+            "median_sessions": float(np.median([len(standing.sessions) for standing, _ in ended])),
             "interval_holds_the_truth": float(np.mean(held)),
         }
     return found
 
 
-def recorded(folders):
-    """Centered logarithms of the pairs of all turns below the folders."""
-    values = []
-    for path in sorted(path for folder in folders for path in Path(folder).rglob("turns.json")):
-        for session in json.loads(path.read_text(encoding="utf-8"))["sessions"]:
-            logs = duel.logs_of(session)
-            values += [value - float(np.median(logs)) for value in logs]
-    return np.array(values)
-
-
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("folders", nargs="*", help="folders of recorded turns, to draw from their slices as well")
-    parser.add_argument("--experiments", type=int, default=200)
+    parser.add_argument(
+        "measured", nargs="*", help="files of benchmarks/real_turns.py, whose sessions are drawn as well"
+    )
+    parser.add_argument("--experiments", type=int, default=400)
     parser.add_argument("--minutes", type=float, default=5.0, help="per configuration and pair, starts included")
-    parser.add_argument("--start-seconds", type=float, default=90.0, help="that starts of both sessions take together")
-    parser.add_argument("--slice-seconds", type=float, default=1.75)
     parser.add_argument("--output", default="results/benchmarks/turns.json")
     arguments = parser.parse_args()
-    pairs = int((60 * arguments.minutes - arguments.start_seconds) / (2 * arguments.slice_seconds + 0.1))
-    generator = np.random.default_rng(SEED + 1)
-    noises = {
-        f"simulated, {name} ({sd:.0%})": Noise(lambda n, sd=sd: heavy(generator, sd, n))
-        for name, sd in SIMULATED.items()
-    }
-    apart = duel.session_spread("tensorflow", "torch")
-    noises["simulated, quiet, against PyTorch, whose processes differ"] = Noise(
-        lambda n: heavy(generator, SIMULATED["quiet"], n), apart, apart
-    )
-    pool = recorded(arguments.folders)
-    if len(pool):
-        noises[f"recorded ({duel.noise_of(pool):.0%}, {len(pool)} pairs)"] = Noise(lambda n: generator.choice(pool, n))
-    results = {"pairs_at_most": pairs, "experiments": arguments.experiments, "noise": {}}
-    for name, noise in noises.items():
-        found = measure(noise, arguments.experiments, pairs)
-        results["noise"][name] = found
-        print(
-            f"{name}, {pairs} pairs at most: false alarms {found[1.0]['faster'] + found[1.0]['slower']:.1%}, equal called "
-            f"equivalent {found[1.0]['equivalent']:.0%}; 5 % found {found[1.05]['faster']:.0%} after "
-            f"{found[1.05]['median_pairs']:.0f} pairs; 10 % found {found[1.10]['faster']:.0%} after "
-            f"{found[1.10]['median_pairs']:.0f}",
-            flush=True,
-        )
+    same, torch = duel.session_spread("tensorflow", "tensorflow"), duel.session_spread("tensorflow", "torch")
+    kinds = {f"simulated, {name} ({noise:.0%})": simulated(noise, same, same) for name, noise in SIMULATED.items()}
+    kinds["simulated, quiet, TensorFlow against PyTorch"] = simulated(SIMULATED["quiet"], torch, torch)
+    for path in arguments.measured:
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
+        kinds[f"{Path(path).stem}, {len(told['sessions'])} sessions"] = recorded(told)
+    results = {"minutes": arguments.minutes, "experiments": arguments.experiments, "found": {}}
+    for name, sessions in kinds.items():
+        found = measure(sessions, arguments.minutes, arguments.experiments)
+        results["found"][name] = found
+        print(f"{name}: false alarms {found[1.0]['faster'] + found[1.0]['slower']:.1%}", flush=True)
+        for ratio, one in found.items():
+            print(
+                f"  {ratio:g}: faster {one['faster']:.0%}, equivalent {one['equivalent']:.0%}, after {one['median_minutes']:.1f} "
+                f"minutes and {one['median_sessions']:.0f} sessions; the interval holds the truth in "
+                f"{one['interval_holds_the_truth']:.1%}",
+                flush=True,
+            )
     files.write_text(arguments.output, json.dumps(results, indent=1) + "\n")
     print(f"written to {arguments.output}")
-    alarms = [found[1.0]["faster"] + found[1.0]["slower"] for found in results["noise"].values()]
+    alarms = [found[1.0]["faster"] + found[1.0]["slower"] for found in results["found"].values()]
     return 0 if max(alarms) <= 0.05 else 1
 
 

@@ -306,9 +306,9 @@ def compare_best(
         for prefix, (axes, _) in zip(("", "baseline_"), sides, strict=True):
             row |= {f"{prefix}{axis}": axes.get(axis) for axis in SETTING}
         if not row["found"]:
-            row["parity"] = "not_judged"
+            row["parity"] = "inconclusive"
         else:
-            row["parity"] = "not_needed" if standing.table is None else "same"
+            row["parity"] = "not_needed" if standing.table is None else "match"
         rows.append(row | dict(zip(WORK, work, strict=True)))
     judge(rows)
     return rows
@@ -319,7 +319,7 @@ def _best(candidates, device, standing):
     passed = [
         (axes, result)
         for axes, result in candidates
-        if result.rate and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("same", "not_needed")
+        if result.rate and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("match", "not_needed")
     ]
     return max(passed, key=lambda one: one[1].rate.images_per_second, default=({}, Result()))
 

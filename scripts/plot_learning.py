@@ -26,9 +26,9 @@ def draw(
 
     parity: the table of that name, None where none was needed.
     """
-    departing = Standing(parity).departing()
+    mismatched = Standing(parity).mismatched()
     shown = palette.devices_in(devices, runs)
-    title = findings.learning_title(runs, shown, departing)
+    title = findings.learning_title(runs, shown, mismatched)
     if windows.empty:
         return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs says why.")
     configurations = naming.all_configurations(runs)
@@ -48,7 +48,7 @@ def draw(
     head = 0.11 + 0.13 * max(title.count("\n") + 1 for title in titles.values())
     tall = 0.95 if columns <= 4 else 0.75
     block = head + 2 * tall + 0.1
-    suspect = [device.label for device in shown if device.name in departing]
+    suspect = [device.label for device in shown if device.name in mismatched]
     replicated = bool((runs["replicate"] > 1).any())
     top = _highest_loss(windows)
     beyond = (

@@ -34,9 +34,10 @@ def turns(
     logs = {side: str(job.folder / f"{side}.log") for side in duel.SIDES}
     # Fixed, so that the same turns can be taken again.
     generator = random.Random(runs["device"]["seed"])
-    sessions = turning.take_turns(runs, job.files, logs, settings, job.timeout_minutes, generator, job.say)
+    pairing = turning.Pairing(runs, job.files, logs, settings, job.timeout_minutes, generator)
+    sessions = turning.take_turns(pairing, job.say)
     seconds = time.monotonic() - started
-    standing = duel.stand_of(sessions, (run["device"]["backend"] for run in runs.values()), settings["equivalence"])
+    standing = duel.stand_of(sessions, pairing.frameworks, settings["equivalence"])
     failed = sessions[-1]["status"] != "ok"
     imported = {side: sessions[-1]["sides"].get(side, {}).pop("software", {}) for side in runs}
     for session in sessions:

@@ -220,7 +220,7 @@ def train_the_same(folder, devices, reference):
                 "check": check,
                 "measured": measured,
                 "tolerance": tolerance,
-                "verdict": "same",
+                "verdict": "match",
                 "reason": "",
             }
             for device in devices

@@ -4,15 +4,11 @@ import json
 import os
 import sys
 
-import pytest
-from project import ROOT
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
 import false_alarms
 import harness
-import real_turns
+import pytest
 import train_job
+import turns
 
 
 @pytest.fixture
@@ -75,39 +71,12 @@ def test_false_alarms_are_counted_at_the_size_of_the_experiments():
     assert false_alarms.size_of("presets/wandb-study.yaml") == (8, 3, 9)
 
 
-def test_real_turns_are_counted_by_their_known_difference():
-    def experiment(more, verdict, low, high, status="ok"):
-        found = {"more": more, "seconds": 120.0, "status": status, "verdict": verdict, "low": low, "high": high}
-        return found | {"pairs": 20, "sessions": [1.0, 1.0], "log_ratios": [[0.0, 0.1], [0.0, 0.1]]}
-
-    told = real_turns.summary(
-        [
-            experiment(0.0, "equivalent", 0.97, 1.03),
-            experiment(0.0, "faster", 1.01, 1.05),
-            experiment(0.05, "undecided", 0.99, 1.08),
-            experiment(0.05, "undecided", None, None, status="crashed"),
-        ]
-    )
-    assert (told["0"]["faster"], told["0"]["equivalent"], told["0"]["interval_holds_the_truth"]) == (1, 1, 1)
-    assert (told["0.05"]["experiments"], told["0.05"]["failed"], told["0.05"]["undecided"]) == (1, 1, 1)
-    assert told["0"]["sessions"] == 4 and told["0"]["median_minutes"] == 2.0
-
-
-def test_a_side_with_more_to_do_counts_less_than_it_trains(monkeypatch):
-    def begin(side, name, run, files, log, timeout_minutes, folder, slice_seconds):
-        side.name, side.slice_seconds = name, slice_seconds
-
-    base = real_turns.turning.Side
-    monkeypatch.setattr(base, "__init__", begin)
-    monkeypatch.setattr(base, "wait_until_ready", lambda side: setattr(side, "steps", 21))
-    monkeypatch.setattr(base, "slices", lambda side: [{"images": 210, "seconds": 2.0}])
-    loaded = type("Side", (real_turns.Loaded,), {"more": 0.05})
-    device, baseline = (loaded(name, {}, {}, "log", 1, "folder", 2.0) for name in ("device", "baseline"))
-    for side in (device, baseline):
-        side.wait_until_ready()
-    assert (device.steps, device.slices()[0]["images"], device.slice_seconds) == (21, 210, 2.0)
-    assert baseline.steps == 20 and baseline.slices()[0]["images"] == pytest.approx(200)
-    assert baseline.slice_seconds == pytest.approx(2.1), "as many counted steps as the other side"
+def test_experiments_are_drawn_from_real_sessions():
+    sessions = [{"log_ratios": [0.01] * 10, "seconds": 30.0}, {"log_ratios": [0.02] * 10, "seconds": 30.0}]
+    drawn = turns.recorded({"framework": "tensorflow", "sessions": sessions})
+    found = turns.measure(drawn, 5, 20)
+    assert found[1.0]["faster"] == found[1.0]["slower"] == 0 and found[1.1]["faster"] == 1
+    assert 2 <= found[1.1]["median_sessions"] <= 10 and found[1.1]["median_minutes"] <= 5
 
 
 @pytest.mark.slow

@@ -260,17 +260,17 @@ def test_each_at_its_best_takes_the_fastest_setting_that_trains_the_same():
     table = pd.DataFrame(
         [
             {"device": device, "reference": "cpu", "model": "mobilenetv2", "precision": precision, "xla": xla}
-            | {"check": check, "verdict": "departs" if (device, precision, xla) == departing else "same"}
+            | {"check": check, "verdict": "mismatch" if (device, precision, xla) == mismatched else "match"}
             for device in NAMES
             for precision in grid["precision"]
             for xla in grid["xla"]
             for check in ("outputs", "first_losses")
-            for departing in [("cuda", "mixed_float16", True)]
+            for mismatched in [("cuda", "mixed_float16", True)]
         ]
     )
     found = compared(records, standing=parity.Standing(table))
     (best,) = found["best"].to_dict("records")
-    assert (best["precision"], best["xla"]) == ("mixed_float16", False), "the fastest of all departs"
+    assert (best["precision"], best["xla"]) == ("mixed_float16", False), "the fastest of all does not match"
     assert best["verdict"] == "faster" and best["ratio"] == pytest.approx(14 * 1.5, rel=0.1)
     # No ratio mixes lanes: the mean of one is not that of the other.
     overall = found["overall"].set_index("subset")

@@ -296,7 +296,7 @@ def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(py
     assert {record["device"]["backend"] for record in records} == {"tensorflow", "torch", "jax"}
     verdicts = verdicts_of(folder / "results/tables/parity.csv")
     for device in ("cpu-torch", "cpu-jax"):
-        assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "same"
+        assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "match"
     assert "Tiny experiment" in (folder / "results/report.html").read_text()
     # As a start does that trains a finished run again.
     for path in project.metrics_files(folder):
@@ -306,6 +306,24 @@ def test_the_tiny_experiment_runs_job_by_job_in_the_environments_of_its_rules(py
         assert one["provenance"]["started_at"] != other["provenance"]["started_at"]
         backend = one["device"]["backend"]
         assert [learnt(each) for each in one["windows"]] == [learnt(each) for each in other["windows"]], backend
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_a_framework_takes_turns_with_itself(framework, pythons, tmp_path):
+    """TensorFlow does in tests/test_turns.py."""
+    device = {"backend": framework, "accelerator": "cpu", "env": framework}
+    both = [device | {"name": name, "label": name} for name in ("one", "other")]
+    turns = {"minutes": 0.01, "slice_seconds": 0.3, "equivalence": 0.05}
+    folder = project.make(
+        tmp_path / "trainoff", THREE | {"devices": both, "turns": turns, "dataset": {"name": "digits"}}
+    )
+    needed = ("scripts/prepare_images.py", "scripts/prepare_weights.py", "scripts/take_turns.py")
+    run_jobs(folder, listed_jobs(folder), pythons, lambda job: job["script"] in needed)
+    (path,) = (folder / "results/turns").rglob("turns.json")
+    record = json.loads(path.read_text())
+    assert (record["status"], record["message"]) == ("ok", None)
+    assert [session["status"] for session in record["sessions"]] == ["ok", "ok"] and record["standing"]["low"]
 
 
 @pytest.mark.slow
@@ -360,5 +378,5 @@ def test_the_examples_run_to_a_report_on_three_frameworks(name, pythons, tmp_pat
     assert {record["device"]["backend"] for record in records} == {"tensorflow", "torch", "jax"}
     verdicts = verdicts_of(folder / "results/tables/parity.csv")
     for device in ("cpu-torch", "cpu-jax"):
-        assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "same"
+        assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "match"
     assert experiment["title"] in (folder / "results/report.html").read_text()

@@ -55,31 +55,31 @@ def outputs(logits, **changes):
 
 def test_rounding_is_the_same():
     found = outputs(network(relu, "float32"))
-    assert found.verdict == "same"
+    assert found.verdict == "match"
     assert 0 < found.measured < 1e-4
 
 
-def test_a_wrong_activation_departs():
+def test_a_wrong_activation_is_a_mismatch():
     found = outputs(network(lambda values: np.where(values > 0, values, 0.1 * values)))
-    assert found.verdict == "departs"
+    assert found.verdict == "mismatch"
     assert found.measured > 0.5
 
 
 @pytest.mark.parametrize("precision, accelerator", [("float32", "cpu"), ("float32", "cuda"), ("mixed_float16", "cuda")])
-def test_one_wrong_logit_departs(precision, accelerator):
+def test_one_wrong_logit_is_a_mismatch(precision, accelerator):
     logits = network(relu)
     logits[17, 3] += 1.01 * outputs(logits, precision=precision, accelerator=accelerator).tolerance * logits.std()
-    assert outputs(logits, precision=precision, accelerator=accelerator).verdict == "departs"
+    assert outputs(logits, precision=precision, accelerator=accelerator).verdict == "mismatch"
 
 
-def test_what_is_no_number_departs():
+def test_what_is_no_number_is_a_mismatch():
     logits = probe()["logits"]
     logits[0][0] = None
     found = outputs(logits)
-    assert found.verdict == "departs" and math.isinf(found.measured)
+    assert found.verdict == "mismatch" and math.isinf(found.measured)
     assert said(found) == "1 of 320 values are not finite"
     found = parity.compare_losses(probe("cuda", losses=[3.2, 2.2, None, None, None]), probe())
-    assert found.verdict == "departs" and "3 of 5" in said(found)
+    assert found.verdict == "mismatch" and "3 of 5" in said(found)
 
 
 def said(finding):
@@ -88,15 +88,15 @@ def said(finding):
 
 def test_other_shapes_depart():
     found = outputs(network(relu)[:, :9])
-    assert found.verdict == "departs" and said(found) == "values of shape 32 × 9, the reference has 32 × 10"
+    assert found.verdict == "mismatch" and said(found) == "values of shape 32 × 9, the reference has 32 × 10"
 
 
 @pytest.mark.parametrize(
     "losses, verdict",
     [
-        ([3.2, 2.201, 1.401, 0.901, 0.601], "same"),
-        ([3.2, 3.2, 3.2, 3.2, 3.2], "departs"),  # no update
-        ([3.2, 2.8, 2.4, 2.1, 1.8], "departs"),  # a quarter of the gradient
+        ([3.2, 2.201, 1.401, 0.901, 0.601], "match"),
+        ([3.2, 3.2, 3.2, 3.2, 3.2], "mismatch"),  # no update
+        ([3.2, 2.8, 2.4, 2.1, 1.8], "mismatch"),  # a quarter of the gradient
     ],
 )
 def test_first_losses(losses, verdict):
@@ -122,9 +122,9 @@ def test_first_losses(losses, verdict):
         (probe("cuda"), probe(logits=[[None] * 10] * 32), "reference itself"),
     ],
 )
-def test_what_cannot_be_compared_is_not_judged(own, reference, words):
+def test_what_cannot_be_compared_is_inconclusive(own, reference, words):
     found = parity.compare_outputs(own, reference)
-    assert found.verdict == "not_judged"
+    assert found.verdict == "inconclusive"
     assert words in said(found)
 
 
@@ -138,11 +138,11 @@ def accuracies(*values):
 @pytest.mark.parametrize(
     "device, reference, verdict, words",
     [
-        ([0.9, 0.91], [0.9, 0.91, 0.9], "not_judged", "needs 3 replicates"),
-        ([0.900, 0.902, 0.901], [0.901, 0.899, 0.902], "same", ""),
-        ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], "same", ""),
-        ([0.80, 0.81, 0.79], [0.90, 0.91, 0.90], "departs", "-10.3 ± "),
-        ([0.7, 0.9, 0.8], [0.75, 0.85, 0.9], "not_judged", "more replicates"),
+        ([0.9, 0.91], [0.9, 0.91, 0.9], "inconclusive", "needs 3 replicates"),
+        ([0.900, 0.902, 0.901], [0.901, 0.899, 0.902], "match", ""),
+        ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], "match", ""),
+        ([0.80, 0.81, 0.79], [0.90, 0.91, 0.90], "mismatch", "-10.3 ± "),
+        ([0.7, 0.9, 0.8], [0.75, 0.85, 0.9], "inconclusive", "more replicates"),
     ],
 )
 def test_final_accuracy(device, reference, verdict, words):
@@ -154,7 +154,7 @@ def test_final_accuracy(device, reference, verdict, words):
 def test_a_fault_on_one_configuration_is_not_averaged_away():
     good = {(number,): np.asarray([0.9, 0.901, 0.899]) for number in range(8)}
     found = parity.compare_accuracies({**good, (5,): np.asarray([0.85, 0.851, 0.85])}, good)
-    assert found.verdict == "departs" and "one of 8" in said(found)
+    assert found.verdict == "mismatch" and "one of 8" in said(found)
 
 
 def test_equal_devices_are_seldom_said_to_depart():
@@ -164,7 +164,7 @@ def test_equal_devices_are_seldom_said_to_depart():
     def side():
         return {(number,): 0.8 + generator.normal(0, 0.03, 3) for number in range(8)}
 
-    alarms = sum(parity.compare_accuracies(side(), side()).verdict == "departs" for _ in range(400))
+    alarms = sum(parity.compare_accuracies(side(), side()).verdict == "mismatch" for _ in range(400))
     assert alarms <= 0.05 * 400
 
 
@@ -244,9 +244,9 @@ def test_one_cpu_under_two_names_is_the_same(probes, tmp_path):
     assert first["losses"][-1] < first["losses"][0] / 2, "the batch was not learnt, so its loss shows nothing"
     table, comparison, text = follow(tmp_path, probes)
     checks = table.set_index("check")
-    assert list(checks["verdict"][["outputs", "first_losses"]]) == ["same", "same"]
+    assert list(checks["verdict"][["outputs", "first_losses"]]) == ["match", "match"]
     assert set(table["device"]) == {"cpu-again"} and set(table["reference"]) == {"cpu"}
-    assert set(comparison["parity"]) == {"same"}
+    assert set(comparison["parity"]) == {"match"}
     assert "Does every device train the same?" in text
     assert "does not train the same" not in text
 
@@ -258,10 +258,10 @@ def test_a_device_that_computes_something_else_carries_the_flag_everywhere(probe
     tampered = tmp_path / "probe.json"
     tampered.write_text(json.dumps(record))
     table, comparison, text = follow(tmp_path, [probes[0], tampered])
-    assert "departs" in set(table["verdict"])
+    assert "mismatch" in set(table["verdict"])
     assert table.set_index("check")["reason"]["final_accuracy"] == '{"code": "computes_otherwise"}'
     assert "not compared: the device computes something else" in text
-    assert set(comparison["parity"]) == {"departs"}
+    assert set(comparison["parity"]) == {"mismatch"}
     assert comparison["reason"].str.contains('"code": "mismatch", "device": "cpu-again"').all()
     assert comparison["verdict"].isin(["faster", "slower", "equivalent", "undecided"]).all(), "the speed was dropped"
     before = text.split("<h3>Caveats</h3>")[1].split("</section>")[0]

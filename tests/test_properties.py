@@ -330,7 +330,7 @@ class Here:
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     here = Here(tmp_path_factory.mktemp("here"))
-    assert b"cuda" in here.expected["comparison"] and b"same" in here.expected["parity"]
+    assert b"cuda" in here.expected["comparison"] and b"match" in here.expected["parity"]
     return here
 
 

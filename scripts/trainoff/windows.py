@@ -25,9 +25,13 @@ GAP = 60
 # Two-sided 5 % of the normal distribution, for the trend test.
 TREND_Z = 1.959964
 
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; between and beyond these, linear in 1 / degrees.
-_T = ((1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (6, 2.4469), (7, 2.3646), (8, 2.3060),
-      (9, 2.2622), (10, 2.2281), (15, 2.1314), (30, 2.0423), (60, 2.0003), (math.inf, 1.9600))  # fmt: skip
+# Two-sided quantiles of Student's t by degrees of freedom, 95 % and 99.9 %; between and beyond these, linear in 1 / degrees.
+_T = {
+    0.95: ((1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (6, 2.4469), (7, 2.3646), (8, 2.3060),
+           (9, 2.2622), (10, 2.2281), (15, 2.1314), (30, 2.0423), (60, 2.0003), (math.inf, 1.9600)),
+    0.999: ((1, 636.619), (2, 31.599), (3, 12.924), (4, 8.6103), (5, 6.8688), (6, 5.9588), (7, 5.4079), (8, 5.0413),
+            (9, 4.7809), (10, 4.5869), (12, 4.3178), (15, 4.0728), (20, 3.8495), (30, 3.6460), (60, 3.4602), (math.inf, 3.2905)),
+}  # fmt: skip
 
 
 def summarise(windows: list[Window]) -> dict[str, float | bool | None]:
@@ -156,10 +160,11 @@ def _at_least(successes, trials, chance):
     return min(1.0, total)
 
 
-def student_t(degrees: int) -> float:
-    """Two-sided 95 % quantile of Student's t for a whole number of degrees of freedom, within 0.1 %."""
-    for (low, high_value), (high, low_value) in zip(_T, _T[1:], strict=False):
+def student_t(degrees: int, level: float = 0.95) -> float:
+    """Two-sided quantile of Student's t for a whole number of degrees of freedom, within 0.1 %. level: 0.95 or 0.999."""
+    table = _T[level]
+    for (low, high_value), (high, low_value) in zip(table, table[1:], strict=False):
         if degrees <= high:
             share = (1 / degrees - 1 / high) / (1 / low - 1 / high)
             return low_value + share * (high_value - low_value)
-    return _T[-1][1]
+    return table[-1][1]

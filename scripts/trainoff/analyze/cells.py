@@ -36,7 +36,7 @@ def cells(
 ) -> dict[tuple[Values, str], dict[str, Any]]:
     """{(configuration, device): cell} for every cell that has a run.
 
-    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), the FLAGS, `departs` (the device does not
+    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), the FLAGS, `mismatch` (the device does not
     train the same as the reference), the highest
     window's rate (None without `windows`), `failures` (such as "1 of 3 crashed", "" when all went well), `good` ("2 of
     3 runs", "" when all went well) and `failure` (why there is no rate, in words).
@@ -46,12 +46,12 @@ def cells(
         found[naming.configuration_of(row), row["device"]] = (
             {key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")}
             | {flag: bool(row[flag] or False) for flag in FLAGS}
-            | {"departs": row["parity"] == "departs"}
+            | {"mismatch": row["parity"] == "mismatch"}
         )
     highest = _highest(windows)
     result = {}
     for key, own in _groups(runs).items():
-        empty = dict.fromkeys(("images_per_second", "ci_low", "ci_high")) | dict.fromkeys((*FLAGS, "departs"), False)
+        empty = dict.fromkeys(("images_per_second", "ci_low", "ci_high")) | dict.fromkeys((*FLAGS, "mismatch"), False)
         result[key] = (
             empty
             | found.get(key, {})

@@ -90,10 +90,10 @@ def caveats(sides: list[Side]) -> list[str]:
     return found
 
 
-def overall_reason(compared: int, total: int, single: int, departing: int) -> str:
+def overall_reason(compared: int, total: int, single: int, mismatched: int) -> str:
     found = [] if compared == total else [reason("some_compared", compared=compared, total=total)]
     if single:
         found.append(reason("some_single", single=single, compared=compared))
-    if departing:
-        found.append(reason("some_mismatch", mismatched=departing, compared=compared))
+    if mismatched:
+        found.append(reason("some_mismatch", mismatched=mismatched, compared=compared))
     return "; ".join(found)

@@ -23,7 +23,7 @@ COLUMNS = [
     "one_replicate",
     "from_turns",
     "more_minutes",
-    "departing",
+    "mismatched",
     "reason",
     *efficiency.OVERALL_COLUMNS,
 ]
@@ -47,7 +47,7 @@ def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[d
         mean, low, high = stats.geometric_mean([row["found"] for row in compared])
         alone = [row for row in compared if row["source"] == "runs"]
         single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in alone)
-        departing = sum(row["parity"] == "departs" for row in compared)
+        mismatched = sum(row["parity"] == "mismatch" for row in compared)
         means.append(
             {
                 "device": device,
@@ -62,8 +62,8 @@ def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[d
                 "one_replicate": single,
                 "from_turns": sum(row["source"] == "turns" for row in compared),
                 "more_minutes": _total(row["more_minutes"] for row in compared),
-                "departing": departing,
-                "reason": overall_reason(len(compared), len(own), single, departing),
+                "mismatched": mismatched,
+                "reason": overall_reason(len(compared), len(own), single, mismatched),
                 **efficiency.overall_columns(own),
             }
         )

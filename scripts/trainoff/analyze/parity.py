@@ -50,11 +50,11 @@ METHOD = (
     "First losses: how far the losses of the first training steps, all on one batch, differ at most, as a share of the "
     "first loss. The tolerances follow from how a device rounds: in full float32, in the TF32 that NVIDIA's GPUs use in "
     "its place, or in mixed precision. "
-    f"Final accuracy: with {LEAST_REPLICATES} runs on both sides a device departs when, on any configuration, the "
+    f"Final accuracy: with {LEAST_REPLICATES} runs on both sides it is a mismatch when, on any configuration, the "
     f"interval of the difference (95 %, corrected for the number of configurations) lies beyond {FINAL_ACCURACY:.0%} of "
-    "the images, and is the same when the interval of the mean difference lies within; in between nothing is claimed. "
-    "A device that departs in one check departs; outputs and first losses make it the same, since final accuracy needs "
-    "many replicates to say so."
+    "the images, and a match when the interval of the mean difference lies within; in between it is inconclusive. "
+    "A mismatch in one check is one of the device; outputs and first losses make a match, since final accuracy needs "
+    "many replicates for that."
 )
 
 
@@ -62,7 +62,7 @@ METHOD = (
 class Finding:
     """What one check found. measured and tolerance are in the same unit; measured is NaN when nothing was."""
 
-    verdict: str  # same, departs or not_judged
+    verdict: str  # match, mismatch or inconclusive
     reason: str  # of trainoff.analyze.reasons; "" where there is nothing to say
     measured: float = math.nan
     tolerance: float = math.nan
@@ -106,9 +106,9 @@ def table(probes: list[dict[str, Any]], runs: pd.DataFrame, reference: str) -> p
             "first_losses": compare_losses(probe, against),
         }
         if device != reference:
-            if "departs" in {finding.verdict for finding in findings.values()}:
+            if "mismatch" in {finding.verdict for finding in findings.values()}:
                 findings["final_accuracy"] = Finding(
-                    "not_judged", reason("computes_otherwise"), tolerance=FINAL_ACCURACY
+                    "inconclusive", reason("computes_otherwise"), tolerance=FINAL_ACCURACY
                 )
             else:
                 own = runs[(runs["model"] == model) & (runs["precision"] == precision) & (runs["xla"] == xla)]
@@ -164,22 +164,22 @@ def compare_losses(probe: dict[str, Any], reference: dict[str, Any] | None) -> F
 def _compare(probe, reference, what, tolerance, unit):
     obstacle = _obstacle(probe, reference, what)
     if obstacle:
-        return Finding("not_judged", obstacle, tolerance=tolerance)
+        return Finding("inconclusive", obstacle, tolerance=tolerance)
     expected = np.asarray(reference[what], dtype=float)  # None becomes NaN
     found = np.asarray(probe[what], dtype=float)
     if not np.isfinite(expected).all():
-        return Finding("not_judged", reason("reference_not_finite"), tolerance=tolerance)
+        return Finding("inconclusive", reason("reference_not_finite"), tolerance=tolerance)
     if found.shape != expected.shape:
         shapes = {"shape": found.shape, "expected": expected.shape}
-        return Finding("departs", reason("other_shape", **shapes), tolerance=tolerance)
+        return Finding("mismatch", reason("other_shape", **shapes), tolerance=tolerance)
     wrong = int(np.sum(~np.isfinite(found)))
     if wrong:
-        return Finding("departs", reason("not_finite", values=wrong, total=found.size), math.inf, tolerance)
+        return Finding("mismatch", reason("not_finite", values=wrong, total=found.size), math.inf, tolerance)
     scale = np.maximum(unit(expected), np.finfo("float32").tiny)
     measured = float(np.max(np.abs(found - expected) / scale))
     if measured > tolerance:
-        return Finding("departs", reason("beyond_rounding"), measured, tolerance)
-    return Finding("same", "", measured, tolerance)
+        return Finding("mismatch", reason("beyond_rounding"), measured, tolerance)
+    return Finding("match", "", measured, tolerance)
 
 
 def _obstacle(probe, reference, what):
@@ -208,25 +208,25 @@ def compare_accuracies(
 ) -> Finding:
     """The Finding on final accuracies, each side as `accuracies` gives; measured is device − reference.
 
-    A fault of a device may show on some configurations only, so each may tell that it departs; that it is the same is
-    told by their mean, since single configurations seldom have the replicates for it.
+    A fault of a device may show on some configurations only, so each may show a mismatch; a match is told by
+    their mean, since single configurations seldom have the replicates for it.
     """
 
-    def unjudged(why, measured=math.nan):
-        return Finding("not_judged", why, measured, FINAL_ACCURACY)
+    def inconclusive(why, measured=math.nan):
+        return Finding("inconclusive", why, measured, FINAL_ACCURACY)
 
     shared = device.keys() & reference.keys()
     if not shared:
-        return unjudged(reason("no_common_accuracy"))
+        return inconclusive(reason("no_common_accuracy"))
     enough = [key for key in sorted(shared) if min(len(device[key]), len(reference[key])) >= LEAST_REPLICATES]
     if not enough:
-        return unjudged(reason("too_few_replicates", needed=LEAST_REPLICATES))
+        return inconclusive(reason("too_few_replicates", needed=LEAST_REPLICATES))
     differences = [_difference(device[key], reference[key]) for key in enough]
     for mean, variance, degrees in differences:
         spread = _quantile(degrees, LEVEL / len(enough)) * math.sqrt(variance)
         if abs(mean) - spread > FINAL_ACCURACY:
             return Finding(
-                "departs", reason("other_accuracy", **_points(mean, spread), total=len(enough)), mean, FINAL_ACCURACY
+                "mismatch", reason("other_accuracy", **_points(mean, spread), total=len(enough)), mean, FINAL_ACCURACY
             )
     mean = math.fsum(one for one, _, _ in differences) / len(enough)
     parts = [(variance / len(enough) ** 2, degrees) for _, variance, degrees in differences]
@@ -234,8 +234,8 @@ def compare_accuracies(
     below = math.fsum(part**2 / degrees for part, degrees in parts)
     spread = _quantile(variance**2 / below if below else 1, LEVEL) * math.sqrt(variance)
     if abs(mean) + spread <= FINAL_ACCURACY:
-        return Finding("same", "", mean, FINAL_ACCURACY)
-    return unjudged(reason("open_accuracy", **_points(mean, spread)), mean)
+        return Finding("match", "", mean, FINAL_ACCURACY)
+    return inconclusive(reason("open_accuracy", **_points(mean, spread)), mean)
 
 
 def _points(mean, spread):
@@ -267,40 +267,40 @@ class Standing:
         self.references = set() if table is None else set(table["reference"])
 
     def of(self, device: str, model: str, precision: str, xla: bool) -> str:
-        """same, departs, not_judged or not_needed.
+        """match, mismatch, inconclusive or not_needed.
 
-        Any check that departs decides. Outputs and first losses make a device the same; final accuracy, which needs
-        replicates, may stay open.
+        A mismatch in any check decides. Outputs and first losses make a match; final accuracy, which needs replicates, may
+        stay inconclusive.
         """
         if self.table is None:
             return "not_needed"
         verdicts = {row["check"]: row["verdict"] for row in self.rows.get((device, model, precision, bool(xla)), [])}
         # The reference of another machine is compared with this machine's, and has rows too.
         if not verdicts and device in self.references and (precision, bool(xla)) == REFERENCE_SETTING:
-            return "same"
-        if "departs" in verdicts.values():
-            return "departs"
+            return "match"
+        if "mismatch" in verdicts.values():
+            return "mismatch"
         both = {verdicts.get("outputs"), verdicts.get("first_losses")}
-        return "same" if both == {"same"} else "not_judged"
+        return "match" if both == {"match"} else "inconclusive"
 
     def of_pair(self, devices: Iterable[str], *setting: Any) -> str:
-        """The worst of what is said of these devices: departs, then not_judged, then same."""
+        """The worst verdict on these devices: mismatch, then inconclusive, then match."""
         found = {self.of(device, *setting) for device in devices}
-        return next((one for one in ("departs", "not_judged", "same") if one in found), "not_needed")
+        return next((one for one in ("mismatch", "inconclusive", "match") if one in found), "not_needed")
 
     def flag(self, device: str, model: str, precision: str, xla: bool) -> str:
-        """The reason that every ratio of a departing device carries; "" for all others."""
-        if self.of(device, model, precision, xla) != "departs":
+        """The reason that every ratio of a device that does not match carries; "" for all others."""
+        if self.of(device, model, precision, xla) != "mismatch":
             return ""
         rows = self.rows[device, model, precision, bool(xla)]
-        checks = [row["check"] for row in rows if row["verdict"] == "departs"]
+        checks = [row["check"] for row in rows if row["verdict"] == "mismatch"]
         return reason("mismatch", device=device, checks=checks)
 
-    def departing(self) -> list[str]:
-        """Names of the devices that depart on any model or precision, in the order of the table."""
-        return list(dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "departs"))
+    def mismatched(self) -> list[str]:
+        """Names of the devices with a mismatch on any model or precision, in the order of the table."""
+        return list(dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "mismatch"))
 
-    def unjudged(self) -> list[str]:
-        """Names of the devices that do not depart but could not be judged somewhere, in the order of the table."""
-        names = dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "not_judged")
-        return [name for name in names if name not in self.departing()]
+    def inconclusive(self) -> list[str]:
+        """Names of the devices without a mismatch that are inconclusive somewhere, in the order of the table."""
+        names = dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "inconclusive")
+        return [name for name in names if name not in self.mismatched()]

@@ -32,8 +32,8 @@ METHOD = (
     f"Two one-sided tests, corrected likewise, call two devices equivalent when they differ by less than {EQUIVALENCE:.0%}. "
     "A device is faster or slower when its corrected p-value is below 5 %, which its 95 % interval then says as well; what is "
     "neither is undecided. "
-    "Devices of one machine that take turns in slices of seconds are judged by Huber's mean of the logarithms of neighboring "
-    "slices, with an interval that holds at any time; such rows have no p-value. "
+    "Devices of one machine that take turns are judged by the mean over sessions of fresh processes, each told by Huber's mean "
+    "of the logarithms of the ratios of neighboring slices, with a Student's t interval; such rows have no p-value. "
     "The mean over configurations is geometric; its interval covers measurement noise on these configurations and says "
     "nothing about others."
 )

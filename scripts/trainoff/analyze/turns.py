@@ -108,10 +108,7 @@ def _row(record, equivalence, elsewhere):
     standing = duel.stand_of(sessions, frameworks, equivalence, elsewhere)
     if standing.low is None:
         return row | {"reason": reasons.reason("few_pairs")}
-    more = duel.more_pairs(standing, equivalence)
-    seconds_per_pair = sum(side["seconds"] for pair in pairs for side in (pair["device"], pair["baseline"])) / len(
-        pairs
-    )
+    more = duel.more_sessions(standing, equivalence)
     return row | {
         "ratio": standing.ratio,
         "ci_low": standing.low,
@@ -119,5 +116,5 @@ def _row(record, equivalence, elsewhere):
         "verdict": standing.verdict,
         "lowest_session": min(standing.sessions),
         "highest_session": max(standing.sessions),
-        "more_minutes": math.nan if more is None else more * seconds_per_pair / 60,
+        "more_minutes": math.nan if more is None else more * record["seconds"] / len(sessions) / 60,
     }

@@ -8,9 +8,11 @@ clock.
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -21,8 +23,8 @@ from trainoff.shapes import Files, Run
 
 # A slice is at least so many steps.
 MIN_STEPS = 3
-# Steps after the first that warm up; then steps that calibrate the length of a slice, which double until they take as long.
-WARM_UP_STEPS, CALIBRATION_STEPS, MOST_CALIBRATION_STEPS = 2, 3, 3072
+# How long, at least, such slices are timed to find how long a step takes.
+CALIBRATION_SECONDS = 1.0
 # Slices are epochs of a single fit, as in a run; nobody trains so many.
 ENDLESS = 1_000_000
 
@@ -75,18 +77,17 @@ def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]
     report(
         {"event": "first_step", "seconds": time.perf_counter() - started, "loss": loss if math.isfinite(loss) else None}
     )
-    fit(WARM_UP_STEPS)
-
-    def timed(steps):
-        backend.synchronize(model)
-        started = time.perf_counter()
-        fit(steps)
-        backend.synchronize(model)
-        return time.perf_counter() - started
-
-    step_seconds = seconds_of_step(timed, turns["slice_seconds"])
-    steps = max(MIN_STEPS, round(turns["slice_seconds"] / step_seconds))
-    report({"event": "ready", "steps": steps, "step_seconds": step_seconds})
+    channel = Channel(turns["orders"], turns["answers"])
+    channel.answer({"pid": os.getpid()})
+    order, _, steps = channel.next_order().partition(" ")
+    if order == "stop":
+        return
+    if order == "calibrate":
+        step_seconds = _seconds_of_step(fit, backend, model)
+        steps = max(MIN_STEPS, round(turns["slice_seconds"] / step_seconds))
+        report({"event": "calibrated", "step_seconds": step_seconds})
+    steps = int(steps)
+    report({"event": "ready", "steps": steps})
 
     class Slices(keras.callbacks.Callback):
         """Makes every epoch a slice: waits for an order before it, measures it, and answers."""
@@ -122,22 +123,26 @@ def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]
                 raise protocol.Diverged(f"The training loss of slice {epoch + 1} is {logs['loss']}.")
             channel.answer({"seconds": seconds})
 
-    channel = Channel(turns["orders"], turns["answers"])
-    channel.answer({"pid": os.getpid(), "steps": steps})
+    channel.answer({"steps": steps})
     with contextlib.suppress(Stopped):
         fit(steps, ENDLESS, [Slices()])
 
 
-def seconds_of_step(timed: Callable[[int], float], enough_seconds: float) -> float:
-    """Seconds of a training step. timed: trains so many steps and returns the seconds that took, what a start costs included."""
-    steps, seconds = CALIBRATION_STEPS, timed(CALIBRATION_STEPS)
-    while True:
-        more, longer = 2 * steps, timed(2 * steps)
-        if longer >= enough_seconds or more >= MOST_CALIBRATION_STEPS:
-            # Of the difference, in which what a start costs cancels out; noise can make that useless.
-            difference = (longer - seconds) / (more - steps)
-            return difference if difference > longer / more / 4 else longer / more
-        steps, seconds = more, longer
+def _seconds_of_step(fit, backend, model):
+    """Seconds of a training step, the median over slices of MIN_STEPS."""
+    import keras
+
+    ends = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            backend.synchronize(model)
+            ends.append(time.perf_counter())
+            # The first carries what the start of a fit costs.
+            self.model.stop_training = len(ends) > 1 and ends[-1] - ends[0] >= CALIBRATION_SECONDS
+
+    fit(MIN_STEPS, ENDLESS, [Clock()])
+    return statistics.median(later - earlier for earlier, later in itertools.pairwise(ends)) / MIN_STEPS
 
 
 class Channel:

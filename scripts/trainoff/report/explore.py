@@ -186,5 +186,5 @@ def _note(cell):
     if not numbers.known(cell["images_per_second"]):
         return cell["failure"]
     notes = [cell["failures"], "unstable" if cell["unstable"] else "", "busy" if cell["busy"] else ""]
-    notes += ["mismatch with the reference" if cell["departs"] else ""]
+    notes += ["mismatch with the reference" if cell["mismatch"] else ""]
     return "; ".join(filter(None, notes))

@@ -108,11 +108,11 @@ def unstable_note(rates: pd.DataFrame) -> str:
 def parity_note(table: pd.DataFrame, what: str) -> str:
     """Names how many rates or ratios are of a device that computes something else; "" when none is."""
     measured = table.dropna(subset="images_per_second")
-    departing = int((measured["parity"] == "departs").sum())
-    if not departing:
+    mismatched = int((measured["parity"] == "mismatch").sum())
+    if not mismatched:
         return ""
     return (
-        f"{departing} of {len(measured)} {what} are of a device that does not match the reference: it may be fast because it "
+        f"{mismatched} of {len(measured)} {what} are of a device that does not match the reference: it may be fast because it "
         "computes something else."
     )
 
@@ -205,9 +205,9 @@ def last_layer_title(gains: pd.DataFrame, devices: list[Device]) -> str:
     )
 
 
-def learning_title(runs: pd.DataFrame, devices: list[Device], departing: Collection[str] = ()) -> str:
-    """The finding of the learning curves: where validation accuracy ended, without the devices named in `departing`."""
-    devices = [device for device in devices if device.name not in departing]
+def learning_title(runs: pd.DataFrame, devices: list[Device], mismatched: Collection[str] = ()) -> str:
+    """The finding of the learning curves: where validation accuracy ended, without the devices named in `mismatched`."""
+    devices = [device for device in devices if device.name not in mismatched]
     ended = runs.loc[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
     found = _range_by_device(ended, devices, "final_val_accuracy")
     if not found:
@@ -221,8 +221,8 @@ def learning_title(runs: pd.DataFrame, devices: list[Device], departing: Collect
     return f"Validation accuracy after {after} epochs: {span} over {len(found)} devices"
 
 
-def learning_notes(runs: pd.DataFrame, many_replicates: bool, departing: Collection[str] = ()) -> list[str]:
-    """What a reader of the learning curves must know. departing: labels of devices that do not train the same."""
+def learning_notes(runs: pd.DataFrame, many_replicates: bool, mismatched: Collection[str] = ()) -> list[str]:
+    """What a reader of the learning curves must know. mismatched: labels of devices that do not train the same."""
     notes = [
         f"Trained on {trained_with(runs)}. These curves show whether a device learns, not how good the model can "
         "become."
@@ -235,9 +235,9 @@ def learning_notes(runs: pd.DataFrame, many_replicates: bool, departing: Collect
         )
     if many_replicates:
         notes.append("Line: median over replicates. Band: lowest to highest replicate.")
-    if departing:
+    if mismatched:
         notes.append(
-            f"{numbers.listing(departing)} does not train the same as the reference: the curves are shown, the accuracies "
+            f"{numbers.listing(mismatched)} does not train the same as the reference: the curves are shown, the accuracies "
             "are not compared."
         )
     return notes

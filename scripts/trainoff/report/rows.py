@@ -108,7 +108,7 @@ def _rate_cell(cell, ends):
         return {"rate": None, "text": "not run", "notes": []}
     if not numbers.known(cell["images_per_second"]):
         return {"rate": None, "text": cell["failure"], "notes": []}
-    flags = [("unstable", cell["unstable"]), ("busy", cell["busy"]), ("mismatch", cell["departs"])]
+    flags = [("unstable", cell["unstable"]), ("busy", cell["busy"]), ("mismatch", cell["mismatch"])]
     flags.append((cell["failures"], cell["failures"]))
     rate, (low, high) = cell["images_per_second"], ends
     return {
@@ -145,7 +145,7 @@ def comparison_tables(
             row["interval"] = numbers.ratio_interval(row["ci_low"], row["ci_high"])
             row["verdict_text"] = words.VERDICT_WORDS.get(row["verdict"], row["verdict"])
             row["flags"] = [name for name in ("unstable", "busy") if row[name] or False]
-            row["flags"] += ["mismatch"] if row["parity"] == "departs" else []
+            row["flags"] += ["mismatch"] if row["parity"] == "mismatch" else []
             row["reason_text"] = reasons.text(row["reason"], labels)
         tables.append(
             {
@@ -243,7 +243,6 @@ def parity_rows(table: pd.DataFrame | None, labels: dict[str, str]) -> list[dict
         row["label"] = labels.get(row["device"], row["device"])
         row["precision"] += ", XLA" if row.get("xla") else ""
         row["check"] = row["check"].replace("_", " ").capitalize()
-        row["verdict_text"] = words.PARITY_WORDS[row["verdict"]]
         row["reason_text"] = reasons.without_device(row["reason"])
     return rows
 

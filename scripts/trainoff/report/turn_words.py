@@ -7,8 +7,6 @@ import pandas as pd
 from trainoff import numbers
 from trainoff.analyze import ahead, pairs
 
-DECIDED = ("faster", "slower", "equivalent")
-
 
 def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
     """How the speed of a pair that took turns was measured. overall: the table; chosen: a pairs.Pair, None for one device."""
@@ -20,17 +18,12 @@ def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
     row = rows[0]
     found = [
         f"{int(row['from_turns'])} of {numbers.count(int(row['configurations_compared']), 'ratio')} of speed were measured in "
-        "turns: both trainings alive, alternating in slices of seconds, so that what slows the machine down hits both."
+        "turns: both trainings alive, alternating every few steps, so that what slows the machine down hits both."
     ]
     if numbers.known(row["more_minutes"]):
         minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
         found.append(
             f"About {minutes} of turns would decide what is undecided: raise `turns.minutes`, or `make decide`."
-        )
-    elif row["from_turns"] == row["configurations_compared"] > sum(row[name] for name in DECIDED):
-        found.append(
-            "More minutes of turns would not decide what is undecided: fresh processes of the same training differ too much. "
-            "Replicates compare more of them: set `turns: off` and `replicates: 5`."
         )
     return found
 

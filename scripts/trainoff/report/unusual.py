@@ -131,8 +131,8 @@ def _waiting(runs, labels):
 def _parity(standing, labels, number):
     if standing.table is None:
         return []
-    mismatched = [labels.get(name, name) for name in standing.departing()]
-    open_ones = [labels.get(name, name) for name in standing.unjudged()]
+    mismatched = [labels.get(name, name) for name in standing.mismatched()]
+    open_ones = [labels.get(name, name) for name in standing.inconclusive()]
     found = []
     if mismatched:
         found.append(

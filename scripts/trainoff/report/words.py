@@ -17,7 +17,6 @@ VERDICT_WORDS = {
     "undecided": "undecided",
     "not_comparable": "not comparable",
 }
-PARITY_WORDS = {"same": "match", "departs": "mismatch", "not_judged": "inconclusive"}
 
 
 def summary(runs: pd.DataFrame, devices: list[Device]) -> str:
@@ -75,7 +74,7 @@ def equally_well(standing: Standing, pair: Pair | None, labels: dict[str, str]) 
     if standing.table is None:
         return ["Whether both train equally well was not checked."]
     names = (pair.device, pair.baseline)
-    if set(names) & {*standing.departing(), *standing.unjudged()}:
+    if set(names) & {*standing.mismatched(), *standing.inconclusive()}:
         return []
     return [
         f"{labels[pair.device]} and {labels[pair.baseline]} train equally well: outputs and first losses match the reference."

@@ -10,7 +10,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,8 @@ from trainoff.shapes import Files, Run
 from trainoff.supervise import stops
 from trainoff.supervise.launch import launch
 
-SESSIONS = 2
-# Pairs that a session has whatever they show, unless a training fails or the time is up.
-MIN_PAIRS = 8
-# Pairs that it has whatever they cost, so that all sessions together give an interval.
-LEAST_PAIRS = math.ceil(duel.MIN_PAIRS / SESSIONS)
+# Sessions and pairs of a session that there are whatever they show, unless a training fails.
+MIN_SESSIONS, MIN_PAIRS = 2, 6
 # A slice that takes so many times as long as it should, and longer than so many seconds, is taken for a hang.
 HANG_FACTOR, HANG_SECONDS = 20, 60.0
 # What a second model may need beyond the first, as it need not be of the same framework.
@@ -36,6 +34,8 @@ SPINNING = 0.1
 # Apple's GPUs slow down after a moment without work: slices there follow one that is not counted.
 NEEDS_LEAD_IN = {"metal"}
 POLL_SECONDS = 0.2
+# How long a training should take at most to find the length of its slices and to train the first; see HANG_FACTOR.
+PREPARATION_SECONDS = 10.0
 
 
 class Failed(Exception):
@@ -59,7 +59,6 @@ class Side:
         self._unread = b""
         self._pid = None
         self.failure, self.outcome, self.error = None, None, None
-        self.step_seconds = None
 
         def supervise():
             try:
@@ -72,18 +71,22 @@ class Side:
         self.thread.start()
 
     def wait_until_ready(self) -> None:
-        answer = self._answer(math.inf)
-        self._pid, self.steps = answer["pid"], answer["steps"]
+        self._pid = self._answer(math.inf)["pid"]
+
+    def prepare(self, steps: int | None) -> None:
+        """Lets it train a slice that is not counted, of so many steps; None: it times its steps first, while the other waits."""
+        self.steps = self._order("calibrate" if steps is None else f"steps {steps}", PREPARATION_SECONDS)["steps"]
+        self._order("lead_in", PREPARATION_SECONDS)
 
     def take_turn(self, expected_seconds: float) -> float:
         """Trains one slice and returns its seconds."""
         if self.run["device"]["accelerator"] in NEEDS_LEAD_IN:
             self._order("lead_in", expected_seconds)
-        return self._order("go", expected_seconds)
+        return self._order("go", expected_seconds)["seconds"]
 
     def _order(self, order, expected_seconds):
         os.write(self._orders, f"{order}\n".encode("ascii"))
-        return self._answer(max(HANG_SECONDS, HANG_FACTOR * expected_seconds))["seconds"]
+        return self._answer(max(HANG_SECONDS, HANG_FACTOR * expected_seconds))
 
     def _answer(self, seconds):
         deadline = time.monotonic() + seconds
@@ -155,69 +158,90 @@ class Side:
             "build_seconds": journal.last("built").get("seconds"),
             "first_step_seconds": journal.last("first_step").get("seconds"),
             "steps_per_slice": journal.last("ready").get("steps"),
-            "step_seconds": journal.last("ready").get("step_seconds"),
             "waiting_cores": share,
             "spinning": None if share is None else share > SPINNING,
         }
 
 
-def take_turns(
-    runs: dict[str, Run],
-    files: Files,
-    logs: Mapping[str, str | Path],
-    settings: dict[str, Any],
-    timeout_minutes: float,
-    generator: random.Random,
-    say: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """[session]: all that was measured, each as the record holds it, until the difference is decided or time is up.
+@dataclass(frozen=True)
+class Pairing:
+    """Two trainings of one configuration, and how they take turns.
 
     runs: {"device", "baseline"}: as scripts/train.py takes them, with classes. files: paths by name. logs: {side: path}.
     settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: of random order.
     """
-    began = time.monotonic()
-    frameworks = [runs[side]["device"]["backend"] for side in duel.SIDES]
-    spread = duel.session_spread(*frameworks)
-    sessions = []
-    for number in range(1, SESSIONS + 1):
-        earlier = [duel.logs_of(one) for one in sessions]
-        until = began + 60 * settings["minutes"] * number / SESSIONS
 
-        def decided(pairs, earlier=earlier):
-            standing = duel.stand([*earlier, pairs], settings["equivalence"], spread)
-            return standing.verdict != "undecided" and len(pairs) >= MIN_PAIRS
+    runs: dict[str, Run]
+    files: Files
+    logs: Mapping[str, str | Path]
+    settings: dict[str, Any]
+    timeout_minutes: float
+    generator: random.Random
 
-        one = _session(runs, files, logs, settings, timeout_minutes, generator, decided, until, number == 1)
-        sessions.append(one)
-        found = duel.stand_of(sessions, frameworks, settings["equivalence"])
-        say(f"session {number}: {len(one['pairs'])} pairs of slices{_words(found)}")
-        if one["status"] != "ok":
+    @property
+    def frameworks(self) -> list[str]:
+        return [self.runs[side]["device"]["backend"] for side in duel.SIDES]
+
+
+def take_turns(pairing: Pairing, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """[session]: all that was measured, each as the record holds it, until the difference is decided or time is up.
+
+    What fresh processes differ by is averaged out by more of them only, so it is looked after each session whether the
+    difference is decided.
+    """
+    began = last = time.monotonic()
+    found = []
+    for one in sessions(pairing):
+        found.append(one)
+        standing = duel.stand_of(found, pairing.frameworks, pairing.settings["equivalence"])
+        say(f"session {len(found)}: {len(one['pairs'])} pairs of slices{_words(standing)}")
+        now = time.monotonic()
+        late = now + (now - last) - began > 60 * pairing.settings["minutes"]
+        if len(found) >= MIN_SESSIONS and (late or standing.settled):
             break
-    return sessions
+        last = now
+    return found
 
 
-def _session(runs, files, logs, settings, timeout_minutes, generator, decided, until, one_by_one):
+def sessions(pairing: Pairing) -> Iterator[dict[str, Any]]:
+    """Sessions as `take_turns` has them, without end, or until one fails. Each is as long as `best_pairs` says."""
+    steps = {}
+    while True:
+        one = _session(pairing, steps)
+        yield one
+        if one["status"] != "ok":
+            return
+        steps = {side: facts["steps_per_slice"] for side, facts in one["sides"].items()}
+
+
+def _session(pairing, steps):
+    """steps: {side: of a slice}, as an earlier session found them; without any, this is the first."""
+    runs, slice_seconds = pairing.runs, pairing.settings["slice_seconds"]
+    spread = duel.session_spread(*pairing.frameworks)
     sides, order, failure = {}, [], None
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="trainoff-turns-") as folder:
         # Each has its own limit in launch; what is beyond it here is a fault of ours, not of the machine.
-        minutes = timeout_minutes + settings["minutes"]
+        minutes = pairing.timeout_minutes + pairing.settings["minutes"]
 
         def start(name):
-            sides[name] = Side(name, runs[name], files, logs[name], minutes, folder, settings["slice_seconds"])
+            sides[name] = Side(name, runs[name], pairing.files, pairing.logs[name], minutes, folder, slice_seconds)
 
         try:
             start("device")
-            if one_by_one:
+            if not steps:
                 sides["device"].wait_until_ready()
                 _check_memory(sides["device"])
             start("baseline")
             for side in sides.values():
-                if side.name == "baseline" or not one_by_one:
+                if side.name == "baseline" or steps:
                     side.wait_until_ready()
-            values = []
-            while len(values) < LEAST_PAIRS or not (time.monotonic() > until or decided(values)):
-                names = list(duel.SIDES) if generator.random() < 0.5 else list(reversed(duel.SIDES))
-                seconds = {name: sides[name].take_turn(settings["slice_seconds"]) for name in names}
+            for name, side in sides.items():
+                side.prepare(steps.get(name))
+            values, ready = [], time.monotonic()
+            while len(values) < best_pairs(values, ready - began, time.monotonic() - ready, spread):
+                names = list(duel.SIDES) if pairing.generator.random() < 0.5 else list(reversed(duel.SIDES))
+                seconds = {name: sides[name].take_turn(slice_seconds) for name in names}
                 rates = {name: sides[name].steps * runs[name]["batch_size"] / seconds[name] for name in duel.SIDES}
                 values.append(math.log(rates["device"] / rates["baseline"]))
                 order.append(names[0])
@@ -231,6 +255,13 @@ def _session(runs, files, logs, settings, timeout_minutes, generator, decided, u
                     side.kill()
                 side.close()
     return _record(sides, order, failure)
+
+
+def best_pairs(values: Sequence[float], start_seconds: float, seconds: float, spread: float) -> int:
+    """Pairs that a session should have, by those that it has and the seconds that they and the start took."""
+    if len(values) < MIN_PAIRS:
+        return MIN_PAIRS
+    return max(MIN_PAIRS, duel.best_pairs(start_seconds, seconds / len(values), duel.noise_of(values), spread))
 
 
 def _record(sides, order, failure):

@@ -166,7 +166,7 @@ def judge_turns(
     """The Verdict on the record of turns at `path`.
 
     sides: {"device", "baseline"}: what takes turns, each an entry of a device and its axes. wanted: {side: identity}. settings:
-    the key turns of the experiment. More minutes take turns again only where they left it undecided.
+    the key turns of the experiment. More minutes and other slices take turns again only where it was left undecided.
     """
     try:
         record = json.loads(Path(path).read_bytes())
@@ -193,11 +193,11 @@ def _first_change_of_turns(record, sides, wanted, settings):
         if change:
             return change
     taken = record["turns"]
-    if not _same(taken["slice_seconds"], settings["slice_seconds"]):
-        return Change("turns.slice_seconds", _words(taken["slice_seconds"]), _words(settings["slice_seconds"]))
-    undecided = record["status"] == "ok" and record["standing"]["verdict"] == "undecided"
-    if undecided and settings["minutes"] > taken["minutes"]:
-        return Change("turns.minutes", _words(taken["minutes"]), _words(settings["minutes"]))
+    if record["status"] == "ok" and record["standing"]["verdict"] == "undecided":
+        if not _same(taken["slice_seconds"], settings["slice_seconds"]):
+            return Change("turns.slice_seconds", _words(taken["slice_seconds"]), _words(settings["slice_seconds"]))
+        if settings["minutes"] > taken["minutes"]:
+            return Change("turns.minutes", _words(taken["minutes"]), _words(settings["minutes"]))
     return None
 
 
