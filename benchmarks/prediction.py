@@ -32,8 +32,6 @@ SCHEMES = {
     "one model": ["model"],
     "one source": ["source"],
 }
-# Multiply-adds per activation below which a network is held up by memory more than by arithmetic: depthwise convolutions.
-LIGHT = 150
 
 
 def catalog():
@@ -96,7 +94,7 @@ def summary(table):
 
 def classes(table):
     """[(name, mask)] by class of device, precision and network."""
-    light = table["multiply_adds"] / table["activations"] < LIGHT
+    light = pd.Series(prediction.is_light(table), table.index)
     cuda, metal = table["device_class"].eq("cuda"), table["device_class"].eq("metal")
     single = table["precision"].eq("float32")
     return [
