@@ -3,8 +3,8 @@
     python benchmarks/turns.py                                        # simulated noise
     python benchmarks/turns.py docs/measurements/*-equal-turns.json   # and real sessions of equal devices (real_turns.py)
 
-Every experiment is sessions that are looked at one by one, and ends when it is decided or when the minutes are spent, as real
-turns do. A false alarm is an experiment between equal devices that ends as faster or slower: at most 5 %. Real sessions are drawn
+An experiment is a number of sessions, checked after each, that ends when it is decided or when the minutes are spent, as turns
+do. A false alarm is an experiment between equal devices that ends as faster or slower: at most 5 %. Real sessions are drawn
 whole, with the seconds that they took; which of the two equal devices is which is drawn too, and a known difference is added to
 their logarithms. Writes results/benchmarks/turns.json.
 """

@@ -2,12 +2,12 @@
 
 A session, two fresh processes, gives one logarithm per pair of slices. Their location is Huber's: a mean in which no pair counts
 for more than one that is moderately far out, since single slices are far off now and then. Fresh processes differ for reasons of
-their own (where memory came to lie), so the sessions are what counts: their mean, each weighted by how well it is known, has a
-Student's t interval from what sessions were seen to differ by, on this configuration and on others, and from what is known of
-that before (a random-effects mean, as R. DerSimonian and N. Laird (1986), Meta-analysis in clinical trials, weight studies).
+their own, such as where memory came to lie, so sessions are what counts: their mean, each weighted by its precision, has a
+Student's t interval from what sessions differed by, on this configuration and on others, and from what is known of the framework
+(a random-effects mean, as R. DerSimonian and N. Laird (1986), Meta-analysis in clinical trials, weight studies).
 
-After each session one looks whether that decides. So that looking often does not raise false alarms, before time is up a 99.9 %
-interval has to, and only then a 95 % interval (J. Haybittle (1971); R. Peto et al. (1976), Design and analysis of randomized
+The verdict is checked after each session. Checking often would raise false alarms, so turns end early only when a 99.9 % interval
+decides; when time is up, the 95 % interval does (J. Haybittle (1971); R. Peto et al. (1976), Design and analysis of randomized
 clinical trials).
 """
 

@@ -186,8 +186,7 @@ class Pairing:
 def take_turns(pairing: Pairing, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """[session]: all that was measured, each as the record holds it, until the difference is decided or time is up.
 
-    What fresh processes differ by is averaged out by more of them only, so it is looked after each session whether the
-    difference is decided.
+    Only more fresh processes average out what such processes differ by, so the verdict is checked after each session.
     """
     began = last = time.monotonic()
     found = []
