@@ -189,7 +189,7 @@ def _ready(child, tmp_path):
 def test_two_real_trainings_take_turns(files, tmp_path):
     sessions = take_turns(files, tmp_path)
     assert [session["status"] for session in sessions] == ["ok", "ok"], "the time was up before"
-    assert all(len(session["pairs"]) >= turning.MIN_PAIRS for session in sessions)
+    assert [len(session["pairs"]) for session in sessions] == [turning.LATE_PAIRS] * 2
     assert duel.stand(map(duel.logs_of, sessions), 0.05, SPREAD).low is not None
     lengths = [{name: side["steps_per_slice"] for name, side in session["sides"].items()} for session in sessions]
     assert lengths[0] == lengths[1], "found once"

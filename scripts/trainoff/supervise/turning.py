@@ -25,6 +25,8 @@ from trainoff.supervise.launch import launch
 
 # Sessions and pairs of a session that there are whatever they show, unless a training fails.
 MIN_SESSIONS, MIN_PAIRS = 2, 6
+# Pairs of a session whose share of the time is over, so that all sessions together still give an interval.
+LATE_PAIRS = math.ceil(duel.MIN_PAIRS / MIN_SESSIONS)
 # A slice that takes so many times as long as it should, and longer than so many seconds, is taken for a hang.
 HANG_FACTOR, HANG_SECONDS = 20, 60.0
 # What a second model may need beyond the first, as it need not be of the same framework.
@@ -34,8 +36,6 @@ SPINNING = 0.1
 # Apple's GPUs slow down after a moment without work: slices there follow one that is not counted.
 NEEDS_LEAD_IN = {"metal"}
 POLL_SECONDS = 0.2
-# How long a training should take at most to find the length of its slices and to train the first; see HANG_FACTOR.
-PREPARATION_SECONDS = 10.0
 
 
 class Failed(Exception):
@@ -46,11 +46,34 @@ class Failed(Exception):
         self.side, self.status = side, status
 
 
+@dataclass(frozen=True)
+class Pairing:
+    """Two trainings of one configuration, and how they take turns.
+
+    runs: {"device", "baseline"}: as scripts/train.py takes them, with classes. files: paths by name. logs: {side: path}.
+    settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: of random order.
+    """
+
+    runs: dict[str, Run]
+    files: Files
+    logs: Mapping[str, str | Path]
+    settings: dict[str, Any]
+    timeout_minutes: float
+    generator: random.Random
+
+    @property
+    def frameworks(self) -> list[str]:
+        return [self.runs[side]["device"]["backend"] for side in duel.SIDES]
+
+
 class Side:
     """One of the two trainings: a thread that supervises it, and the pipes to talk to it."""
 
-    def __init__(self, name, run, files, log, timeout_minutes, folder, slice_seconds):
-        self.name, self.run, self.log = name, run, log
+    def __init__(self, name, pairing, folder):
+        self.name, self.run = name, pairing.runs[name]
+        # The start has a limit of its own in launch; what is beyond it here is a fault of ours, not of the machine.
+        minutes = pairing.timeout_minutes + pairing.settings["minutes"]
+        turns = {"slice_seconds": pairing.settings["slice_seconds"]}
         paths = {pipe: str(Path(folder, f"{name}-{pipe}")) for pipe in ("orders", "answers")}
         for path in paths.values():
             os.mkfifo(path)
@@ -62,8 +85,9 @@ class Side:
 
         def supervise():
             try:
-                own = run | {"turns": {"slice_seconds": slice_seconds, **paths}}
-                self.outcome = launch(turning.__name__, own, files, log, timeout_minutes, say=lambda words: None)
+                own = self.run | {"turns": turns | paths}
+                log = pairing.logs[name]
+                self.outcome = launch(turning.__name__, own, pairing.files, log, minutes, say=lambda words: None)
             except BaseException as error:  # of the thread; raised in `close`
                 self.error = error
 
@@ -75,14 +99,15 @@ class Side:
 
     def prepare(self, steps: int | None) -> None:
         """Lets it train a slice that is not counted, of so many steps; None: it times its steps first, while the other waits."""
-        self.steps = self._order("calibrate" if steps is None else f"steps {steps}", PREPARATION_SECONDS)["steps"]
-        self._order("lead_in", PREPARATION_SECONDS)
+        # How long a step takes is not known yet, so nothing ends this but the limit of the whole process.
+        self.steps = self._order("calibrate" if steps is None else f"steps {steps}", math.inf)["steps"]
+        self.slice_seconds = self._order("lead_in", math.inf)["seconds"]
 
-    def take_turn(self, expected_seconds: float) -> float:
+    def take_turn(self) -> float:
         """Trains one slice and returns its seconds."""
         if self.run["device"]["accelerator"] in NEEDS_LEAD_IN:
-            self._order("lead_in", expected_seconds)
-        return self._order("go", expected_seconds)["seconds"]
+            self._order("lead_in", self.slice_seconds)
+        return self._order("go", self.slice_seconds)["seconds"]
 
     def _order(self, order, expected_seconds):
         os.write(self._orders, f"{order}\n".encode("ascii"))
@@ -163,26 +188,6 @@ class Side:
         }
 
 
-@dataclass(frozen=True)
-class Pairing:
-    """Two trainings of one configuration, and how they take turns.
-
-    runs: {"device", "baseline"}: as scripts/train.py takes them, with classes. files: paths by name. logs: {side: path}.
-    settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: of random order.
-    """
-
-    runs: dict[str, Run]
-    files: Files
-    logs: Mapping[str, str | Path]
-    settings: dict[str, Any]
-    timeout_minutes: float
-    generator: random.Random
-
-    @property
-    def frameworks(self) -> list[str]:
-        return [self.runs[side]["device"]["backend"] for side in duel.SIDES]
-
-
 def take_turns(pairing: Pairing, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """[session]: all that was measured, each as the record holds it, until the difference is decided or time is up.
 
@@ -215,33 +220,34 @@ def sessions(pairing: Pairing) -> Iterator[dict[str, Any]]:
 
 def _session(pairing, steps):
     """steps: {side: of a slice}, as an earlier session found them; without any, this is the first."""
-    runs, slice_seconds = pairing.runs, pairing.settings["slice_seconds"]
     spread = duel.session_spread(*pairing.frameworks)
     sides, order, failure = {}, [], None
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="trainoff-turns-") as folder:
-        # Each has its own limit in launch; what is beyond it here is a fault of ours, not of the machine.
-        minutes = pairing.timeout_minutes + pairing.settings["minutes"]
-
-        def start(name):
-            sides[name] = Side(name, runs[name], pairing.files, pairing.logs[name], minutes, folder, slice_seconds)
-
         try:
-            start("device")
+            sides["device"] = Side("device", pairing, folder)
             if not steps:
                 sides["device"].wait_until_ready()
                 _check_memory(sides["device"])
-            start("baseline")
+            sides["baseline"] = Side("baseline", pairing, folder)
             for side in sides.values():
                 if side.name == "baseline" or steps:
                     side.wait_until_ready()
             for name, side in sides.items():
                 side.prepare(steps.get(name))
             values, ready = [], time.monotonic()
-            while len(values) < best_pairs(values, ready - began, time.monotonic() - ready, spread):
+
+            def wanted():
+                now = time.monotonic()
+                late = now - began > 60 * pairing.settings["minutes"] / MIN_SESSIONS
+                return LATE_PAIRS if late else best_pairs(values, ready - began, now - ready, spread)
+
+            while len(values) < wanted():
                 names = list(duel.SIDES) if pairing.generator.random() < 0.5 else list(reversed(duel.SIDES))
-                seconds = {name: sides[name].take_turn(slice_seconds) for name in names}
-                rates = {name: sides[name].steps * runs[name]["batch_size"] / seconds[name] for name in duel.SIDES}
+                seconds = {name: sides[name].take_turn() for name in names}
+                rates = {
+                    name: sides[name].steps * pairing.runs[name]["batch_size"] / seconds[name] for name in duel.SIDES
+                }
                 values.append(math.log(rates["device"] / rates["baseline"]))
                 order.append(names[0])
         except Failed as error:
