@@ -278,6 +278,19 @@ def test_how_much_fresh_processes_differ_is_judged_from_all_configurations_toget
     assert called["together"] / 240 <= 0.1 and called["alone"] / 240 > 0.2
 
 
+def test_what_a_busy_machine_does_to_one_configuration_widens_no_other():
+    quiet, disturbed = [record(1.3) for _ in range(3)], record()
+    generator = random.Random(4)
+    disturbed["sessions"] = [
+        disturbed["sessions"][0] | {"pairs": list(slices(ratio, 10, generator))} for ratio in (0.2, 1.0)
+    ]
+    before = turns.table(quiet, 0.05)["ci_low"]
+    for busy, same in ((True, True), (False, False)):
+        disturbed["conditions"] = {"busy": busy}
+        after = turns.table([*quiet, disturbed], 0.05)["ci_low"][:3]
+        assert (after == before).all() == same
+
+
 def test_a_framework_whose_processes_differ_is_trusted_less_where_nothing_else_shows_it():
     close, far = record(1.1), record(1.6)
     for one, verdict in ((close, "undecided"), (far, "faster")):

@@ -66,9 +66,9 @@ def table(found: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
     """The table, with the columns COLUMNS, of records of turns. equivalence: 0.05 for ±5 %.
 
     How much fresh processes differ is judged from all configurations of two devices together: a session or two of a single
-    one show it by chance.
+    one show it by chance. Of a busy machine that counts for the configuration itself alone.
     """
-    found = [(record, duel.scatter(map(duel.logs_of, record["sessions"]))) for record in found]
+    found = [(record, _shared_scatter(record)) for record in found]
     of_pair = {}
     for record, own in found:
         pair = record["device"], record["baseline"]
@@ -81,6 +81,11 @@ def as_ratio(row: dict[str, Any]) -> stats.Ratio:
     """The stats.Ratio that a row with a ratio stands for, where speeds of runs and of turns are computed with alike."""
     half = max(math.log(row["ci_high"] / row["ratio"]), math.log(row["ratio"] / row["ci_low"]))
     return stats.Ratio(row["ratio"], (half / Z) ** 2, DEGREES)
+
+
+def _shared_scatter(record):
+    busy = record["conditions"].get("busy")
+    return duel.Scatter() if busy else duel.scatter(map(duel.logs_of, record["sessions"]))
 
 
 def _row(record, equivalence, elsewhere):
