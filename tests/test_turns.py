@@ -15,7 +15,7 @@ import synthetic
 import turns as simulation
 
 import compare_devices
-from trainoff import duel, experiment
+from trainoff import duel, experiment, windows
 from trainoff.analyze import reasons, turns
 from trainoff.analyze.pairs import Pair
 from trainoff.records import RUN_KEYS
@@ -43,15 +43,16 @@ def called(found, *verdicts):
 
 
 def test_equal_devices_are_seldom_called_different_however_often_one_looks():
-    for noise, apart in ((0.05, SPREAD), (0.15, SPREAD), (0.09, 1.25 * SPREAD), (0.02, SPREAD / 10)):
-        found = experiments(1.0, noise, apart)
-        assert called(found, "faster", "slower") <= 0.06, (noise, apart)
-        assert np.mean([one.low <= 1 <= one.high for one in found]) >= 0.93
+    found = [one for noise in (0.05, 0.15) for one in experiments(1.0, noise)]
+    assert called(found, "faster", "slower") <= 0.05 and "equivalent" in {one.verdict for one in found}
+    assert np.mean([one.low <= 1 <= one.high for one in found]) >= 0.93
     assert called(experiments(1.0, 0.02, SPREAD / 10), "equivalent") > 0.9
 
 
-def test_processes_that_differ_raise_no_false_alarms():
-    assert called(experiments(1.0, apart=WIDE, known=WIDE), "faster", "slower") <= 0.06
+def test_processes_that_differ_raise_few_false_alarms():
+    """As much as their framework's are known to, and by half more than that."""
+    assert called(experiments(1.0, apart=WIDE, known=WIDE), "faster", "slower") <= 0.05
+    assert called(experiments(1.0, apart=1.5 * SPREAD, number=300), "faster", "slower") <= 0.07
     thrice = experiments(3.0, apart=WIDE, known=WIDE, number=30)
     assert called(thrice, "faster") == 1 and max(len(one.sessions) for one in thrice) <= 4
 
@@ -102,8 +103,8 @@ def test_what_is_undecided_says_how_many_more_sessions_would_decide():
 
 
 def test_sessions_are_longer_where_starts_are_and_where_slices_scatter_more():
-    of = duel.best_pairs(15, 1, 0.09, 0.03)
-    assert of == 12 and duel.best_pairs(60, 1, 0.09, 0.03) == 24 and duel.best_pairs(15, 1, 0.18, 0.03) == 24
+    assert windows.best_length(15, 1, 0.09, 0.03) == 12
+    assert windows.best_length(60, 1, 0.09, 0.03) == windows.best_length(15, 1, 0.18, 0.03) == 24
 
 
 CONFIG = {

@@ -39,7 +39,7 @@ PROCESS_SPREADS = {"torch": 0.15}
 SESSION_WORTH = 4
 MIN_SPREAD = 1e-4
 # Variance of Huber's location over that of the mean, for normal values.
-_LOCATION = 1.05
+_HUBER_VARIANCE = 1.05
 
 
 @dataclass(frozen=True)
@@ -164,15 +164,6 @@ def location(values: np.ndarray, scale: float) -> float:
     return middle
 
 
-def best_pairs(start_seconds: float, pair_seconds: float, noise: float, spread: float) -> int:
-    """How many pairs a session should have for the narrowest interval in a given time.
-
-    noise: of pairs, spread: of sessions, standard deviations. T. Kalibera and R. Jones (2013), Rigorous benchmarking in
-    reasonable time, section 6.
-    """
-    return math.ceil(math.sqrt(start_seconds / pair_seconds) * noise / spread)
-
-
 def more_sessions(standing: Standing, equivalence: float) -> int | None:
     """About how many more sessions would decide what is undecided; None for what is decided or has no interval."""
     if standing.verdict != "undecided" or standing.low is None:
@@ -197,7 +188,7 @@ def _locations(sessions):
     lengths = np.array(list(map(len, sessions)))
     # A few pairs lie around their own median closer than around the truth.
     loss = 1 - min(0.5, len(sessions) / lengths.sum())
-    return middles, _LOCATION * scale**2 / loss / lengths
+    return middles, _HUBER_VARIANCE * scale**2 / loss / lengths
 
 
 def _scatter(middles, variances):

@@ -160,6 +160,15 @@ def _at_least(successes, trials, chance):
     return min(1.0, total)
 
 
+def best_length(start_seconds: float, seconds: float, within: float, between: float) -> int:
+    """How many epochs of a run, or pairs of slices of a session, give the narrowest interval in a given time; at least 1.
+
+    start_seconds: of a process; seconds: of an epoch or pair. within, between: what these and processes differ by, as standard
+    deviations. T. Kalibera and R. Jones (2013), Rigorous benchmarking in reasonable time, section 6.
+    """
+    return max(1, math.ceil(math.sqrt(start_seconds / seconds) * within / between))
+
+
 def student_t(degrees: int, level: float = 0.95) -> float:
     """Two-sided quantile of Student's t for a whole number of degrees of freedom, within 0.1 %. level: 0.95 or 0.999."""
     table = _T[level]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from trainoff import configurations, numbers
 from trainoff.analyze import stats
+from trainoff.windows import best_length
 
 AXES = list(configurations.AXES)
 COLUMNS = [*AXES, "device", "baseline", "source", "more_replicates", "minutes", "expected"]
@@ -115,11 +116,7 @@ def _plain(value):
 
 
 def epochs(rates: pd.DataFrame, runs: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
-    """One row per result with runs: how many epochs each process should train, by what starts and epochs cost and scatter.
-
-    T. Kalibera and R. Jones (2013), Rigorous benchmarking in reasonable time, section 6: the square root of
-    start seconds / epoch seconds × variance between epochs / variance between processes.
-    """
+    """One row per result with runs: how many epochs each process should train (see windows.best_length)."""
     counted, runs = _by_result(windows[~windows["warm_up"].astype(bool)]), _by_result(runs)
     rows = []
     for row in rates.dropna(subset="images_per_second").to_dict("records"):
@@ -129,16 +126,15 @@ def epochs(rates: pd.DataFrame, runs: pd.DataFrame, windows: pd.DataFrame) -> pd
         within = logs - logs.groupby(own["replicate"]).transform("mean")
         degrees = len(own) - own["replicate"].nunique()
         variance = float((within**2).sum() / degrees) if degrees > 0 else math.nan
-        between = row["run_spread"] ** 2
-        cost = float(starts.median()) / float(own["seconds"].median())
-        known = all(map(numbers.known, (variance, between, cost))) and between > 0
+        start, seconds, between = float(starts.median()), float(own["seconds"].median()), row["run_spread"]
+        known = all(map(numbers.known, (variance, between, start))) and between > 0
         rows.append(
             {
                 **row,
-                "start_seconds": float(starts.median()),
-                "epoch_seconds": float(own["seconds"].median()),
+                "start_seconds": start,
+                "epoch_seconds": seconds,
                 "epoch_spread": math.sqrt(variance) if numbers.known(variance) else math.nan,
-                "best_epochs": max(1, math.ceil(math.sqrt(cost * variance / between))) if known else None,
+                "best_epochs": best_length(start, seconds, math.sqrt(variance), between) if known else None,
             }
         )
     return pd.DataFrame(rows, columns=EPOCH_COLUMNS).astype({"best_epochs": "Int64"})

@@ -266,7 +266,7 @@ class Predictor:
             ratios = np.concatenate([(np.abs(error) / deviation)[quoted] for error, deviation in left_out])
             for name, kind in itertools.product(CLASSES, (True, False)):
                 own = devices == name
-                masks = [np.tile(mask, len(left_out)) for mask in (own & (light == kind), own, own | True)]
+                masks = [np.tile(mask, len(left_out)) for mask in (own & (light == kind), own, np.full(len(own), True))]
                 enough = next((mask for mask in masks if mask.sum() >= ENOUGH_ERRORS), masks[-1])
                 found[name, kind, trained] = max(_quantile(ratios[enough]), found.get((name, kind, True), 0.0))
         return found

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from trainoff import duel, usable
+from trainoff import duel, usable, windows
 from trainoff.measure import turning
 from trainoff.shapes import Files, Run
 from trainoff.supervise import stops
@@ -266,7 +266,7 @@ def best_pairs(values: Sequence[float], start_seconds: float, seconds: float, sp
     """Pairs that a session should have, by those that it has and the seconds that they and the start took."""
     if len(values) < MIN_PAIRS:
         return MIN_PAIRS
-    return max(MIN_PAIRS, duel.best_pairs(start_seconds, seconds / len(values), duel.noise_of(values), spread))
+    return max(MIN_PAIRS, windows.best_length(start_seconds, seconds / len(values), duel.noise_of(values), spread))
 
 
 def _record(sides, order, failure):
