@@ -1,10 +1,10 @@
 """The process of one of two trainings that take turns: an ordinary training whose epochs are slices that it is told to train.
 
 Run by trainoff.supervise.launch as `python -m trainoff.measure.turning SPEC`, like trainoff.measure.child. `run` has one key
-more, `turns`: {slice_seconds, orders, answers}, the last two being named pipes. A line in `orders` is a slice to train ("go"),
-one that is not counted ("lead_in"), or the end ("stop"); a line in `answers` follows when that is done. In between the process
-waits in a read and computes nothing. Each slice is measured as an epoch of a run is: synchronize, clock, train, synchronize,
-clock.
+more, `turns`: {slice_seconds, orders, answers}, the last two being named pipes. The first line in `orders` says how many steps a
+slice has ("steps 5") or asks for it ("calibrate"). Every other is a slice to train ("go"), one that is not counted ("lead_in"),
+or the end ("stop"). A line in `answers` follows when that is done; in between the process waits in a read and computes nothing.
+Each slice is measured as an epoch of a run is: synchronize, clock, train, synchronize, clock.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class Stopped(Exception):
 def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]], None]) -> None:
     """Trains as trainoff.measure.protocol.train does up to its first step, then slice by slice as it is told.
 
-    Reports `ready` with the seconds of a step and the steps of a slice, then one `slice` each; see `Slices`.
+    Reports `ready` with the steps of a slice, then one `slice` each; see `Slices`.
     """
     import keras
     import numpy as np
@@ -83,9 +83,7 @@ def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]
     if order == "stop":
         return
     if order == "calibrate":
-        step_seconds = _seconds_of_step(fit, backend, model)
-        steps = max(MIN_STEPS, round(turns["slice_seconds"] / step_seconds))
-        report({"event": "calibrated", "step_seconds": step_seconds})
+        steps = max(MIN_STEPS, round(turns["slice_seconds"] / _seconds_of_step(fit, backend, model)))
     steps = int(steps)
     report({"event": "ready", "steps": steps})
 
