@@ -55,8 +55,9 @@ def simulated(noise: float, apart: float, known: float) -> Sessions:
     def draw(generator, first):
         start = START_SECONDS * (2 if first else 1)
         values = heavy(generator, apart, 1) + heavy(generator, noise, 400)
-        number = turning.MIN_PAIRS
-        while number < turning.best_pairs(values[:number], start, number * PAIR_SECONDS, known):
+        # As many pairs as if the noise were known from this session alone.
+        number = turning.FIRST_PAIRS
+        while number < turning.best_pairs([values[:number]], start, number * PAIR_SECONDS, known):
             number += 1
         return values[:number], start + number * PAIR_SECONDS
 

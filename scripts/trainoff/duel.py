@@ -151,6 +151,11 @@ def noise_of(values: Sequence[float]) -> float:
     return max(_MAD * float(np.median(np.abs(values - np.median(values)))), MIN_SPREAD)
 
 
+def noise_of_sessions(sessions: Iterable[Sequence[float]]) -> float:
+    """As noise_of, of the pairs of all sessions, each around the median of its own."""
+    return noise_of(np.concatenate([one - np.median(one) for one in _arrays(sessions)]))
+
+
 def location(values: np.ndarray, scale: float) -> float:
     """Where the deviations from it, bounded at BOUND times `scale`, sum to zero."""
     middle = float(np.median(values))
@@ -184,7 +189,7 @@ def _locations(sessions):
     if not sessions:
         return np.array([]), np.array([])
     middles = np.array([location(one, noise_of(one)) for one in sessions])
-    scale = noise_of(np.concatenate([one - np.median(one) for one in sessions]))
+    scale = noise_of_sessions(sessions)
     lengths = np.array(list(map(len, sessions)))
     # A few pairs lie around their own median closer than around the truth.
     loss = 1 - min(0.5, len(sessions) / lengths.sum())

@@ -21,10 +21,8 @@ from typing import Any
 from trainoff.measure import child
 from trainoff.shapes import Files, Run
 
-# A slice is at least so many steps.
-MIN_STEPS = 3
-# How long, at least, such slices are timed to find how long a step takes.
-CALIBRATION_SECONDS = 1.0
+# To find how long a step takes, so many at a time are timed for so long, unless a single one is a slice already.
+CALIBRATION_STEPS, CALIBRATION_SECONDS = 3, 1.0
 # Slices are epochs of a single fit, as in a run; nobody trains so many.
 ENDLESS = 1_000_000
 
@@ -83,7 +81,7 @@ def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]
     if order == "stop":
         return
     if order == "calibrate":
-        steps = max(MIN_STEPS, round(turns["slice_seconds"] / _seconds_of_step(fit, backend, model)))
+        steps = _steps_of_slice(turns["slice_seconds"], fit, backend, model)
     steps = int(steps)
     report({"event": "ready", "steps": steps})
 
@@ -126,8 +124,16 @@ def train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]
         fit(steps, ENDLESS, [Slices()])
 
 
-def _seconds_of_step(fit, backend, model):
-    """Seconds of a training step, the median over slices of MIN_STEPS."""
+def _steps_of_slice(slice_seconds, fit, backend, model):
+    """Whole steps that last about so many seconds, at least one."""
+    # With one step at a time the start of an epoch is counted too, so this is rather too long than too short.
+    if _seconds_of_step(fit, backend, model, 1, 0) >= slice_seconds:
+        return 1
+    return max(1, round(slice_seconds / _seconds_of_step(fit, backend, model, CALIBRATION_STEPS, CALIBRATION_SECONDS)))
+
+
+def _seconds_of_step(fit, backend, model, steps, seconds):
+    """Seconds of a training step, the median over epochs of so many steps that are timed for so many seconds, two at least."""
     import keras
 
     ends = []
@@ -137,10 +143,10 @@ def _seconds_of_step(fit, backend, model):
             backend.synchronize(model)
             ends.append(time.perf_counter())
             # The first carries what the start of a fit costs.
-            self.model.stop_training = len(ends) > 1 and ends[-1] - ends[0] >= CALIBRATION_SECONDS
+            self.model.stop_training = len(ends) > 1 and ends[-1] - ends[0] >= seconds
 
-    fit(MIN_STEPS, ENDLESS, [Clock()])
-    return statistics.median(later - earlier for earlier, later in itertools.pairwise(ends)) / MIN_STEPS
+    fit(steps, ENDLESS, [Clock()])
+    return statistics.median(later - earlier for earlier, later in itertools.pairwise(ends)) / steps
 
 
 class Channel:

@@ -23,10 +23,10 @@ from trainoff.shapes import Files, Run
 from trainoff.supervise import stops
 from trainoff.supervise.launch import launch
 
-# Sessions and pairs of a session that there are whatever they show, unless a training fails.
-MIN_SESSIONS, MIN_PAIRS = 2, 6
-# Pairs of a session whose share of the time is over, so that all sessions together still give an interval.
-LATE_PAIRS = math.ceil(duel.MIN_PAIRS / MIN_SESSIONS)
+# Sessions that there are whatever they show, unless a training fails, and pairs of the first, which shows how noisy pairs are.
+MIN_SESSIONS, FIRST_PAIRS = 2, 6
+# Pairs of any other session, and of one whose share of the time is over: all together still give an interval.
+MIN_PAIRS = math.ceil(duel.MIN_PAIRS / MIN_SESSIONS)
 # A slice that takes so many times as long as it should, and longer than so many seconds, is taken for a hang.
 HANG_FACTOR, HANG_SECONDS = 20, 60.0
 # What a second model may need beyond the first, as it need not be of the same framework.
@@ -209,17 +209,18 @@ def take_turns(pairing: Pairing, say: Callable[[str], None]) -> list[dict[str, A
 
 def sessions(pairing: Pairing) -> Iterator[dict[str, Any]]:
     """Sessions as `take_turns` has them, without end, or until one fails. Each is as long as `best_pairs` says."""
-    steps = {}
+    found = []
     while True:
-        one = _session(pairing, steps)
-        yield one
-        if one["status"] != "ok":
+        found.append(_session(pairing, found))
+        yield found[-1]
+        if found[-1]["status"] != "ok":
             return
-        steps = {side: facts["steps_per_slice"] for side, facts in one["sides"].items()}
 
 
-def _session(pairing, steps):
-    """steps: {side: of a slice}, as an earlier session found them; without any, this is the first."""
+def _session(pairing, earlier):
+    """earlier: the sessions before this one, of which the first found how many steps a slice has."""
+    steps = {side: facts["steps_per_slice"] for one in earlier[:1] for side, facts in one["sides"].items()}
+    known = [duel.logs_of(one) for one in earlier]
     spread = duel.session_spread(*pairing.frameworks)
     sides, order, failure = {}, [], None
     began = time.monotonic()
@@ -240,7 +241,7 @@ def _session(pairing, steps):
             def wanted():
                 now = time.monotonic()
                 late = now - began > 60 * pairing.settings["minutes"] / MIN_SESSIONS
-                return LATE_PAIRS if late else best_pairs(values, ready - began, now - ready, spread)
+                return MIN_PAIRS if late else best_pairs([*known, values], ready - began, now - ready, spread)
 
             while len(values) < wanted():
                 names = list(duel.SIDES) if pairing.generator.random() < 0.5 else list(reversed(duel.SIDES))
@@ -262,11 +263,16 @@ def _session(pairing, steps):
     return _record(sides, order, failure)
 
 
-def best_pairs(values: Sequence[float], start_seconds: float, seconds: float, spread: float) -> int:
-    """Pairs that a session should have, by those that it has and the seconds that they and the start took."""
-    if len(values) < MIN_PAIRS:
-        return MIN_PAIRS
-    return max(MIN_PAIRS, windows.best_length(start_seconds, seconds / len(values), duel.noise_of(values), spread))
+def best_pairs(sessions: Sequence[Sequence[float]], start_seconds: float, seconds: float, spread: float) -> int:
+    """Pairs that the last of these sessions should have, by the seconds that its start and its pairs so far took.
+
+    sessions: log ratios of pairs. spread: what sessions differ by, as duel.session_spread says.
+    """
+    least = FIRST_PAIRS if len(sessions) == 1 else MIN_PAIRS
+    done = len(sessions[-1])
+    if done < least:
+        return least
+    return max(least, windows.best_length(start_seconds, seconds / done, duel.noise_of_sessions(sessions), spread))
 
 
 def _record(sides, order, failure):
