@@ -68,7 +68,7 @@ help:
 	@echo '  make environment            only make .venv; PYTHON=path to choose the Python'
 	@echo '  make docs                   regenerate docs/reference.md, and the pictures in docs/ where chromium is installed'
 	@echo '  make counts                 count what new models of catalog/models.yaml compute; a minute each'
-	@echo '  make lock                   resolve locks/*.in and envs/*.yaml again; needs uv'
+	@echo '  make lock                   resolve the groups of pyproject.toml and envs/*.yaml again; needs uv'
 	@echo '  make clean                  remove .venv; results stay'
 
 report: environment
@@ -200,12 +200,14 @@ environment:
 development: environment
 	@locks/install.sh dev
 
-# Base first: the other parts follow its versions.
+# Base first: the other groups of pyproject.toml follow its versions, and JAX for GPUs those of JAX.
 lock:
 	@for part in base build dev cuda torch torch-cpu jax jax-cuda slurm trackers conda; do \
+	    case $$part in base | conda) others= ;; jax-cuda) others="base jax" ;; *) others=base ;; esac; \
 	    UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	        locks/$$part.in --output-file locks/$$part.txt || exit 1; \
+	        $$(for other in $$others; do echo --constraints locks/$$other.txt; done) \
+	        --group pyproject.toml:$$part --output-file locks/$$part.txt || exit 1; \
 	done
 	@$(MAKE) --no-print-directory environment
 	@.venv/bin/python scripts/pin_environments.py

@@ -35,7 +35,7 @@ def read_lock(path: Path) -> dict[str, tuple[str, set[str], str]]:
             systems = set(re.findall("linux|darwin", conditions))
             marker = f'; sys_platform == "{systems.pop()}"' if len(systems) == 1 else ""
             if name in lock:
-                raise ValueError(f"{path}: {name} has two versions; constrain it in the .in file until it has one")
+                raise ValueError(f"{path}: {name} has two versions; constrain it in pyproject.toml until it has one")
             lock[name] = version, set(re.findall(r"^ +# +(?:via )?([\w.-]+)$", block, re.MULTILINE)), marker
     return lock
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import project
@@ -40,10 +41,9 @@ def bench(tmp_path_factory):
         call(sys.executable, "-m", "venv", folder)
     install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"]
     call(client / "bin/python", *install, "--require-hashes", "-r", project.ROOT / "locks/conda.txt")
-    version = next(
-        line for line in (project.ROOT / "locks/base.in").read_text().splitlines() if line.startswith("snakemake")
-    )
-    call(snakemake / "bin/python", *install, version.split("#")[0].strip().replace("[reports]", ""))
+    groups = tomllib.loads((project.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    version = next(need for need in groups["base"] if need.startswith("snakemake"))
+    call(snakemake / "bin/python", *install, version.replace("[reports]", ""))
     call(
         client / "bin/python",
         project.ROOT / "tests/conda/make_channel.py",
