@@ -28,7 +28,9 @@ import train_job  # noqa: E402
 
 import prepare_images  # noqa: E402
 import prepare_weights  # noqa: E402
-from trainoff import configurations, devices, experiment, files  # noqa: E402
+from trainoff import configurations, files  # noqa: E402
+from trainoff.experiment import plan  # noqa: E402
+from trainoff.machine import devices  # noqa: E402
 from trainoff.measure import backends  # noqa: E402
 from trainoff.prepare import survey  # noqa: E402
 from trainoff.supervise import conditions  # noqa: E402
@@ -52,7 +54,7 @@ def runs_to_measure(device, which):
     """
     config = _read_yaml("config.yaml") | {"devices": [device], "replicates": 1}
     models = _read_yaml("catalog/models.yaml")
-    entries = experiment.devices(config, _read_yaml("catalog/devices.yaml"), list)
+    entries = plan.devices(config, _read_yaml("catalog/devices.yaml"), list)
     found = [
         {
             **run,
@@ -61,7 +63,7 @@ def runs_to_measure(device, which):
             **config["training"],
             **config["protocol"],
         }
-        for run in experiment.runs(config, entries)
+        for run in plan.runs(config, entries)
     ]
     return found if which == "default" else [run for run in found if not run["trainable"]][:1]
 

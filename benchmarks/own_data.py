@@ -30,8 +30,9 @@ import harness  # noqa: E402
 
 import prepare_images  # noqa: E402
 import prepare_weights  # noqa: E402
-from trainoff import devices, files  # noqa: E402
+from trainoff import files  # noqa: E402
 from trainoff.files import Hashes  # noqa: E402
+from trainoff.machine import devices  # noqa: E402
 from trainoff.measure import backends  # noqa: E402
 from trainoff.prepare import survey  # noqa: E402
 from trainoff.prepare.parallel import in_order  # noqa: E402

@@ -24,7 +24,8 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 
 import harness  # noqa: E402
 
-from trainoff import devices, duel, files, records  # noqa: E402
+from trainoff import duel, files, records  # noqa: E402
+from trainoff.machine import devices  # noqa: E402
 from trainoff.supervise import conditions, turning  # noqa: E402
 
 FOLDER = Path("results/benchmarks/real_turns")

@@ -29,7 +29,9 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import synthetic  # noqa: E402
 
-from trainoff import devices, experiment, files  # noqa: E402
+from trainoff import files  # noqa: E402
+from trainoff.experiment import plan  # noqa: E402
+from trainoff.machine import devices  # noqa: E402
 from trainoff.supervise import conditions  # noqa: E402
 
 FOLDER = Path("results/benchmarks/scale")
@@ -123,17 +125,17 @@ def make_project(folder, settings):
     shutil.copytree(ROOT, folder, ignore=ignored)
     (folder / "scale.yaml").write_text(yaml.safe_dump(settings))
     config = yaml.safe_load((ROOT / "config.yaml").read_text()) | settings
-    entries = experiment.devices(config, yaml.safe_load((ROOT / "catalog/devices.yaml").read_text()), list)
-    runs = experiment.runs(config, entries)
+    entries = plan.devices(config, yaml.safe_load((ROOT / "catalog/devices.yaml").read_text()), list)
+    runs = plan.runs(config, entries)
     for rank, run in enumerate(runs):
         write_metrics(folder / "results", run, rank)
-    for probe in experiment.probes(config, entries, entries[0]):
+    for probe in plan.probes(config, entries, entries[0]):
         write_probe(folder / "results", probe)
     return runs
 
 
 def write_metrics(results, run, rank):
-    """Writes a valid record of a run (as experiment.runs gives it) where the workflow looks for it; one in 200 failed."""
+    """Writes a valid record of a run (as plan.runs gives it) where the workflow looks for it; one in 200 failed."""
     values = {key: value for key, value in run.items() if key != "seed"} | {"device": run["device"]["name"]}
     record = synthetic.record(values, rank, status="crashed" if rank % 200 == 199 else "ok")
     record["run"]["seed"] = run["seed"]
@@ -142,7 +144,7 @@ def write_metrics(results, run, rank):
         synthetic.add_energy(
             [record], run["device"]["name"], watts=250, source="nvml", scope="gpu", idle_watts=50, seed=rank
         )
-    words = experiment.wildcards(run)
+    words = plan.wildcards(run)
     axes = [f"{key}~{value}" for key, value in words.items() if key != "device"]
     path = results.joinpath("runs", words["device"], *axes, "metrics.json")
     path.parent.mkdir(parents=True)

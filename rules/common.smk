@@ -18,17 +18,9 @@ from snakemake.settings.types import DeploymentMethod, Quietness, RerunTrigger
 from snakemake.utils import update_config
 
 from trainoff import axes
-from trainoff import choosing
-from trainoff import devices as machine
-from trainoff import disks
-from trainoff import (
-    experiment,
-    experiment_checks,
-    experiment_file,
-    networks,
-    own_code,
-    variables,
-)
+from trainoff.machine import choosing, disks, variables
+from trainoff.machine import devices as machine
+from trainoff.experiment import checks, experiment_file, networks, own_code, plan
 from trainoff.analyze import cost, hardware
 from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
@@ -111,7 +103,7 @@ if not IS_MAIN:  # an importing workflow: what it leaves out is as in our config
         f"{EXPERIMENT_FILES or 'config'} of the workflow that imports this one"
     )
 # Identity is of values: in whatever order an experiment's file names them.
-config = experiment.in_order(config)
+config = plan.in_order(config)
 # Where an importing workflow or --config may have put it.
 RESULTS = workflow.pathvars.get("results")
 DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
@@ -123,7 +115,7 @@ MODELS = read_yaml("catalog/models.yaml")
 ORIGIN_FILE = "results/.origin"
 
 try:
-    experiment_checks.check(
+    checks.check(
         config,
         schema=SCHEMA,
         models=MODELS,
@@ -131,8 +123,8 @@ try:
     )
     if os.path.exists(f"{RESULTS}/decide.yaml"):
         decided = experiment_file.read(f"{RESULTS}/decide.yaml")
-        config = experiment.with_decided(config, decided)
-        experiment_checks.check(
+        config = plan.with_decided(config, decided)
+        checks.check(
             config,
             schema=SCHEMA,
             models=MODELS,
@@ -140,31 +132,31 @@ try:
         )
     # What there is to train on: classes, and what tells it from other data.
     DATA = survey.survey(config["dataset"], DATA_HASHES, machine.usable_threads())
-    experiment_checks.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
-    config = experiment.fitted(config)
+    checks.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
+    config = plan.fitted(config)
     config["grid"] = axes.default_grid() | config["grid"]
     networks.check_catalogue(
         [name for name in config["grid"]["model"] if name in MODELS], MODELS
     )
     MODELS = networks.of_experiment(config, MODELS)
     CATALOG = read_yaml("catalog/devices.yaml")
-    experiment_checks.check_catalog(CATALOG, SCHEMA)
+    checks.check_catalog(CATALOG, SCHEMA)
     # What `devices: auto` stands for here, and why.
     CHOICE = (
         choosing.here(RESULTS, decide=workflow.is_main_process)
         if config["devices"] == "auto"
         else choosing.NONE
     )
-    DEVICES = experiment.devices(
+    DEVICES = plan.devices(
         config, CATALOG, detect=lambda: choosing.entries(CHOICE, CATALOG)
     )
-    experiment_checks.check_devices(DEVICES, config, SCHEMA, MODELS)
+    checks.check_devices(DEVICES, config, SCHEMA, MODELS)
     # What costs rest on; no training depends on it.
     ASSUMPTIONS = cost.assumptions(config, DEVICES, CATALOG)
     # The device that the others are compared with; not always one of the experiment's.
-    REFERENCE = experiment.reference(DEVICES, CATALOG)
+    REFERENCE = plan.reference(DEVICES, CATALOG)
     SURVEY = merging.survey(config["imports"], DEVICES, REFERENCE, ORIGIN_FILE)
-    experiment_checks.check_compared(config, SURVEY.devices, CATALOG)
+    checks.check_compared(config, SURVEY.devices, CATALOG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -177,8 +169,8 @@ wildcard_constraints:
     replicate=r"\d+",
 
 
-RUNS = experiment.runs(config, DEVICES)
-RUN_WILDCARDS = [experiment.wildcards(run) for run in RUNS]
+RUNS = plan.runs(config, DEVICES)
+RUN_WILDCARDS = [plan.wildcards(run) for run in RUNS]
 # The place of each run in the sweep, by its wildcards.
 ORDER = {
     tuple(sorted(wildcards.items())): place
@@ -267,9 +259,7 @@ BEFORE_RUNS = len(RUNS) + 1
 
 PROBE_OF = {
     (run["device"]["name"], run["model"], run["precision"], json.dumps(run["xla"])): run
-    for run in experiment.probes(
-        config, DEVICES, REFERENCE, other_machines=SURVEY.probed
-    )
+    for run in plan.probes(config, DEVICES, REFERENCE, other_machines=SURVEY.probed)
 }
 # What rules that use the table take as input: nothing where there is nothing to compare.
 PARITY = "<results>/tables/parity.parquet" if PROBE_OF or SURVEY.probed else []
@@ -279,7 +269,7 @@ IMPORTED = "<results>/imported" if SURVEY.paths else []
 
 TRIAL_OF = {
     (run["device"]["name"], run["model"], run["axis"]): run
-    for run in experiment.limit_trials(config, DEVICES)
+    for run in plan.limit_trials(config, DEVICES)
 }
 
 

@@ -19,14 +19,14 @@ def run_of(wildcards):
     """All that the training is told, in built-in types; nothing for a finished run, which saves a third of a start."""
     if is_finished(wildcards):
         return None
-    return told(experiment.training(RUNS[place_of(wildcards)], config, ARCHITECTURES))
+    return told(plan.training(RUNS[place_of(wildcards)], config, ARCHITECTURES))
 
 
 def first_run_of(wildcards):
     """What scripts/train.py would get for the first replicate of a pack's configuration."""
     values = {key: value for key, value in wildcards.items() if key != "at_once"}
     run = RUNS[place_of({**values, "replicate": "1"})]
-    return told(experiment.training(run, config, ARCHITECTURES))
+    return told(plan.training(run, config, ARCHITECTURES))
 
 
 def probe_of(wildcards):
@@ -97,7 +97,7 @@ def _identity(name, model):
     more = ["own"] if own else []
     packages = own_code.packages(ARCHITECTURES[model]) if own and not WITH_CONDA else {}
     return validity.identity(
-        experiment.training(run, config, ARCHITECTURES),
+        plan.training(run, config, ARCHITECTURES),
         config,
         {
             "archive_sha256": IMAGES_FROM["archive_sha256"],
@@ -142,8 +142,7 @@ WANTED = {
         },
     },
     "devices": [
-        {key: device[key] for key in [*experiment.DEVICE_KEYS, "grid"]}
-        for device in DEVICES
+        {key: device[key] for key in [*plan.DEVICE_KEYS, "grid"]} for device in DEVICES
     ],
     "networks": ARCHITECTURES,
     # Without what a finished run does not depend on.
@@ -201,7 +200,7 @@ def judge_runs():
         wanted = IDENTITIES[run["device"]["name"]][run["model"]]
         verdicts[path] = validity.judge(
             path,
-            experiment.training(run, config, ARCHITECTURES),
+            plan.training(run, config, ARCHITECTURES),
             wanted | prepared.hashes(run["model"], run["img_dim"]),
             retry,
         )
@@ -268,19 +267,19 @@ def inputs_of_run(wildcards):
 TURNS_PATTERN = f"<results>/turns/{{baseline}}--{{device}}/{axes.path()}"
 TURNS_OF = {
     TURNS_PATTERN.replace("<results>", RESULTS).format(
-        **experiment.wildcards({**run, "device": device}), baseline=baseline["name"]
+        **plan.wildcards({**run, "device": device}), baseline=baseline["name"]
     ): {
         "device": {
             **run,
-            "device": {key: device[key] for key in experiment.DEVICE_KEYS},
+            "device": {key: device[key] for key in plan.DEVICE_KEYS},
         },
         "baseline": {
             **run,
-            "device": {key: baseline[key] for key in experiment.DEVICE_KEYS},
+            "device": {key: baseline[key] for key in plan.DEVICE_KEYS},
         },
     }
     # With conda both would have to be of one environment, since a job runs in one.
-    for device, baseline, run in experiment.turns(config, DEVICES)
+    for device, baseline, run in plan.turns(config, DEVICES)
     if not WITH_CONDA or device["env"] == baseline["env"]
 }
 TURNS = [f"{folder}/turns.json" for folder in TURNS_OF]
@@ -295,7 +294,7 @@ def folder_of_turns(wildcards):
 def runs_of_turns(wildcards):
     """What both trainings are told, in built-in types."""
     return {
-        side: told(experiment.training(run, config, ARCHITECTURES))
+        side: told(plan.training(run, config, ARCHITECTURES))
         for side, run in TURNS_OF[folder_of_turns(wildcards)].items()
     }
 

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, os.path.join(PROJECT, "scripts"))
 
-from trainoff import experiment_file
+from trainoff.experiment import experiment_file
 from trainoff.errors import UserError
 
 try:

@@ -8,7 +8,7 @@ PACK_PATTERN = RUN_PATTERN.replace("runs", "packing").replace(
 PACK_SIZES = sorted({1, *(config["packing"]["at_once"] or [2, 4])})
 PACKS = [
     f"{PACK_PATTERN}/pack.json".replace("<results>", RESULTS).format(
-        **{**experiment.wildcards(run), "at_once": size}
+        **{**plan.wildcards(run), "at_once": size}
     )
     for run in RUNS
     if run["replicate"] == 1

@@ -7,8 +7,8 @@ Ends with code 1 and a sentence for the first file that would not be used.
 
 import sys
 
-from trainoff import experiment_file
 from trainoff.errors import UserError
+from trainoff.experiment import experiment_file
 
 
 def main(paths: list[str]) -> None:

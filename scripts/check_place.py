@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainoff import choosing, gpu_support, machine
+from trainoff.machine import choosing, gpu_support, inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 10**9
@@ -92,8 +92,8 @@ def check_disk(
             )
 
 
-def require_gpu(found: machine.Machine) -> None:
-    """Raises Refusal where no framework trains on an NVIDIA GPU of a machine.Machine."""
+def require_gpu(found: inventory.Machine) -> None:
+    """Raises Refusal where no framework trains on an NVIDIA GPU of a inventory.Machine."""
     choice = choosing.choose(found, gpu_support.builds(found.processor))
     if any(pick.like in choosing.ON_NVIDIA.values() for pick in choice.picks):
         return
@@ -114,12 +114,12 @@ def announcement(part: str) -> str:
 def main(part: str) -> None:
     """Prints what is added and found; raises Refusal."""
     if part == "gpu":
-        require_gpu(machine.read())
+        require_gpu(inventory.read())
         return
     check_folder(ROOT)
     check_disk(part, ROOT, tempfile.gettempdir())
     if part == "base":
-        found = machine.read()
+        found = inventory.read()
         # By the table: a framework of the Python that runs this is not the one that is about to be installed.
         choice = choosing.choose(found, gpu_support.builds(found.processor))
         print("`devices: auto` means here:", *choice.lines, sep="\n  ")

@@ -12,9 +12,10 @@ import pandas as pd
 import yaml
 
 from find_report import results_of
-from trainoff import experiment_file, numbers
+from trainoff import numbers
 from trainoff.analyze import ahead
 from trainoff.errors import UserError
+from trainoff.experiment import experiment_file
 from trainoff.files import write_text
 
 HEAD = "# Written by make decide: what it added to the experiment. Delete this file to go back; the runs stay.\n"

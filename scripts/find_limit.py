@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 def limit(job: Job, run: Run) -> dict[str, Any]:
     """Searches and writes what was found, whatever happened in the trials; returns it.
 
-    job: trainoff.supervise.job.Job. run: see experiment.limit_trials.
+    job: trainoff.supervise.job.Job. run: see plan.limit_trials.
     """
     imported = {}
 

@@ -13,8 +13,9 @@ import platformdirs
 import yaml
 from snakemake.utils import update_config
 
-from trainoff import choosing, disks, experiment, experiment_file, gpu_support, machine
 from trainoff.errors import UserError
+from trainoff.experiment import experiment_file, plan
+from trainoff.machine import choosing, disks, gpu_support, inventory
 from trainoff.shapes import Entry
 
 ROOT = Path(__file__).parents[1]
@@ -71,11 +72,11 @@ def main(config_files: list[str | Path], names: list[str]) -> None:
     if names:
         config["devices"] = names
     catalog = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
-    found = machine.read()
+    found = inventory.read()
     choice = choosing.NONE
     if config["devices"] == "auto":
         choice = choosing.of(found, config["pathvars"]["results"])
-    entries = experiment.devices(config, catalog, lambda: choosing.entries(choice, catalog))
+    entries = plan.devices(config, catalog, lambda: choosing.entries(choice, catalog))
     builds = gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow())
     known = choosing.unserved(entries, found.gpus, builds)
     for name, reason in known.items():

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from trainoff import devices
 from trainoff.errors import UserError
 from trainoff.files import Hashes, sha256_of_all, whole, write_text
+from trainoff.machine import devices
 from trainoff.prepare import arrays, datasets, folders, survey
 from trainoff.prepare.parallel import in_order
 from trainoff.workflow.script import logged

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from trainoff import own_code, variables
 from trainoff.errors import UserError
+from trainoff.experiment import own_code
 from trainoff.files import sha256, sha256_of_all, whole, write_text
+from trainoff.machine import variables
 from trainoff.measure import models, own
 from trainoff.prepare import weights_file
 from trainoff.workflow.script import logged

@@ -15,12 +15,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import lock_parts  # noqa: E402
-from trainoff import choosing, experiment, gpu_support, machine, nvidia  # noqa: E402
+from trainoff.experiment import plan  # noqa: E402
+from trainoff.machine import choosing, gpu_support, inventory, nvidia  # noqa: E402
 
 MACHINES = yaml.safe_load((ROOT / "tests/machines.yaml").read_text(encoding="utf-8"))
 CATALOG = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
 PAGE = ROOT / "docs/devices.md"
-VENDORS = {name: number for number, name in machine.VENDORS.items()}
+VENDORS = {name: number for number, name in inventory.VENDORS.items()}
 # As old drivers do, refuses columns that it does not know.
 NVIDIA_SMI = """#!/bin/sh
 case "$1" in
@@ -78,10 +79,10 @@ def emulate(told, folder, patch):
 
 def choice_of(root):
     """(what is chosen on the emulated machine, the entries of its devices, the parts of the locks that make installs)"""
-    found = machine.read(os.environ, root)
+    found = inventory.read(os.environ, root)
     choice = choosing.choose(found, gpu_support.builds(found.processor))
     config = {"devices": "auto"}
-    entries = experiment.devices(config, CATALOG, lambda: choosing.entries(choice, CATALOG))
+    entries = plan.devices(config, CATALOG, lambda: choosing.entries(choice, CATALOG))
     return choice, entries, lock_parts.parts_of(entries, bool(found.gpus), found.system)
 
 

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from machine import EXPERIMENT, Machine
 
-from trainoff import axes, experiment, experiment_checks, records
+from trainoff import axes, records
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, tracking
+from trainoff.experiment import checks, plan
 from trainoff.workflow import keeping, validity
 
 LATER = axes.Axis("warmth", "Warmth", {"enum": ["cold", "hot"]}, "str", usual="cold", before="cold")
@@ -46,7 +47,7 @@ def test_the_published_schema_of_records_names_every_axis():
 
 
 def test_values_fit_their_wildcards():
-    for name, word in experiment.wildcards(RUN | {"device": {"name": "cpu"}}).items():
+    for name, word in plan.wildcards(RUN | {"device": {"name": "cpu"}}).items():
         if name in axes.names():
             assert re.fullmatch(axes.by_name(name).constraint, word)
 
@@ -124,7 +125,7 @@ def test_an_experiment_that_names_the_optimizer_as_a_setting_is_told_where_it_is
     config = yaml.safe_load((project.ROOT / "config.yaml").read_text())
     config["training"]["optimizer"] = "sgd"
     with pytest.raises(UserError, match=r"training.optimizer: is an axis now.*under grid: optimizer: \[sgd\]"):
-        experiment_checks.check(config, {}, {}, "config.yaml")
+        checks.check(config, {}, {}, "config.yaml")
 
 
 ENTRY = """    Axis(

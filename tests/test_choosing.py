@@ -14,8 +14,9 @@ import pytest
 
 import check_place
 import lock_parts
-from trainoff import choosing, devices, disks, experiment, gpu_support, machine, nvidia
 from trainoff.errors import UserError
+from trainoff.experiment import plan
+from trainoff.machine import choosing, devices, disks, gpu_support, inventory, nvidia
 from trainoff.measure.backends import torch as torch_backend
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,7 @@ def emulated(tmp_path, monkeypatch):
 
 def devices_of(name):
     """The entry of the catalog as an experiment has it."""
-    (entry,) = experiment.devices({"devices": [name]}, emulation.CATALOG, list)
+    (entry,) = plan.devices({"devices": [name]}, emulation.CATALOG, list)
     return entry
 
 
@@ -73,9 +74,9 @@ def test_a_run_sees_its_own_gpu_alone_and_records_it(name, emulated):
 def test_a_device_that_is_not_there_is_unavailable_for_the_reason_that_auto_gives(name, emulated, monkeypatch):
     told = emulation.MACHINES[name]
     root = emulated(told)
-    read = machine.read
-    monkeypatch.setattr(machine, "read", lambda: read(os.environ, root))
-    found = machine.read()
+    read = inventory.read
+    monkeypatch.setattr(inventory, "read", lambda: read(os.environ, root))
+    found = inventory.read()
     if found.gpus:  # it is there, and it is the software that does not fit: tests/test_devices.py
         return
     with pytest.raises(devices.DeviceUnavailable) as failure:
@@ -127,7 +128,7 @@ def test_a_gpu_keeps_the_name_that_it_has_runs_under_and_no_other_takes_it(row, 
             path = tmp_path / f"results/runs/{name}/model~m/replicate~{place}/metrics.json"
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps({"device": device}))
-    found = machine.read(os.environ, root)
+    found = inventory.read(os.environ, root)
     choice = choosing.of(found, tmp_path / "results")
     assert [pick.name for pick in choice.picks] == ["cpu", *names]
     labels = [entry["label"] for entry in labelled(choice)]
@@ -141,7 +142,7 @@ def test_a_gpu_keeps_the_name_that_it_has_runs_under_and_no_other_takes_it(row, 
 @pytest.mark.parametrize("name", emulation.MACHINES)
 def test_a_first_gpu_run_is_refused_where_nothing_trains_on_an_nvidia_gpu(name, emulated):
     told = emulation.MACHINES[name]
-    found = machine.read(os.environ, emulated(told))
+    found = inventory.read(os.environ, emulated(told))
     trains = any(device.startswith("cuda") for device in told["devices"])
     with contextlib.nullcontext() if trains else pytest.raises(check_place.Refusal) as refusal:
         check_place.require_gpu(found)
@@ -152,9 +153,7 @@ def test_a_first_gpu_run_is_refused_where_nothing_trains_on_an_nvidia_gpu(name, 
 
 
 def labelled(choice):
-    return experiment.devices(
-        {"devices": "auto"}, emulation.CATALOG, lambda: choosing.entries(choice, emulation.CATALOG)
-    )
+    return plan.devices({"devices": "auto"}, emulation.CATALOG, lambda: choosing.entries(choice, emulation.CATALOG))
 
 
 def test_pytorch_s_own_list_is_asked_when_it_starts():

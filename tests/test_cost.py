@@ -16,8 +16,9 @@ import plot_break_even
 import plot_cost
 import plot_efficiency
 import plot_energy
-from trainoff import experiment, records
+from trainoff import records
 from trainoff.analyze import cost, efficiency, noise, pairs
+from trainoff.experiment import plan
 from trainoff.report import economy, figures, palette, verdict_words
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
@@ -215,8 +216,7 @@ def test_default_prices_have_source_and_date():
             assert price["source"] and price["date"] and price["currency"]
     assert yaml.safe_load((ROOT / "config.yaml").read_text())["money"]["electricity"]["source"]
     assert (
-        cost.assumptions(DEFAULT, experiment.devices(DEFAULT, CATALOG, detect=lambda: ["cpu"]), CATALOG)["currency"]
-        == "USD"
+        cost.assumptions(DEFAULT, plan.devices(DEFAULT, CATALOG, detect=lambda: ["cpu"]), CATALOG)["currency"] == "USD"
     )
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from trainoff import choosing, devices, machine, nvidia
+from trainoff.machine import choosing, devices, inventory, nvidia
 from trainoff.supervise import software
 
 GPUS = [
@@ -128,7 +128,7 @@ def test_nvidia_smi_is_read_as_it_prints(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [pick.name for pick in choosing.of(machine.read(), tmp_path).picks][:2] == ["cpu", "cuda"]
+    assert [pick.name for pick in choosing.of(inventory.read(), tmp_path).picks][:2] == ["cpu", "cuda"]
     assert devices.describe("cuda", 0) == {
         "name": "Tesla V100-SXM2-16GB",
         "memory_bytes": 16384 * 2**20,

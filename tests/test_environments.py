@@ -17,8 +17,8 @@ import yaml
 from test_train import learnt
 
 import pin_environments
-from trainoff import devices
 from trainoff.exchange import bundles
+from trainoff.machine import devices
 from trainoff.report import gallery
 from trainoff.workflow import keeping
 from trainoff.workflow.imports import own_modules

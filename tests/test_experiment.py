@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainoff import axes, experiment, experiment_checks
+from trainoff import axes
 from trainoff.errors import UserError
+from trainoff.experiment import checks, plan
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = axes.into_experiment_schema(yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text()))
@@ -28,7 +29,7 @@ def merged(changes, base=DEFAULT):
 
 
 def check(config):
-    experiment_checks.check(config, SCHEMA, MODELS, "config.yaml")
+    checks.check(config, SCHEMA, MODELS, "config.yaml")
 
 
 @pytest.mark.parametrize("path", [ROOT / "config.yaml", *ROOT.glob("presets/*.yaml")], ids=lambda path: path.stem)
@@ -44,10 +45,10 @@ def test_every_key_of_the_schema_is_in_the_default_experiment_or_optional_there(
 
 
 def test_default_experiment_has_eight_configurations():
-    devices = experiment.devices(DEFAULT, CATALOG, detect=lambda: ["cpu", "cuda"])
-    runs = experiment.runs(DEFAULT, devices)
+    devices = plan.devices(DEFAULT, CATALOG, detect=lambda: ["cpu", "cuda"])
+    runs = plan.runs(DEFAULT, devices)
     assert len(runs) == 8 * 2
-    assert len({tuple(experiment.wildcards(run).items()) for run in runs}) == len(runs)
+    assert len({tuple(plan.wildcards(run).items()) for run in runs}) == len(runs)
 
 
 def test_some_configurations_have_more_replicates_than_others():
@@ -56,20 +57,18 @@ def test_some_configurations_have_more_replicates_than_others():
         {"devices": ["cpu", "cuda"], "configuration": {"batch_size": 32}, "replicates": 2},
     ]
     config = merged({"devices": ["cpu", "cuda"], "more_replicates": more})
-    runs = experiment.runs(config, experiment.devices(config, CATALOG, detect=list))
+    runs = plan.runs(config, plan.devices(config, CATALOG, detect=list))
     # Two image sizes each: 8 configurations once, batch size 32 twice, on the CPU with the last layer three times.
     assert [run["replicate"] for run in runs] == [1] * 16 + [2] * 8 + [3] * 2
     assert {(run["device"]["name"], run["batch_size"], run["trainable"]) for run in runs[-2:]} == {("cpu", 32, False)}
     with pytest.raises(UserError, match="there is no axis 'batchsize'"):
         wrong = merged({"more_replicates": [{"devices": ["cpu"], "configuration": {"batchsize": 1}, "replicates": 2}]})
-        experiment_checks.check_devices(
-            experiment.devices(wrong, CATALOG, detect=lambda: ["cpu"]), wrong, SCHEMA, MODELS
-        )
+        checks.check_devices(plan.devices(wrong, CATALOG, detect=lambda: ["cpu"]), wrong, SCHEMA, MODELS)
 
 
 def test_replicates_are_interleaved_and_share_seeds_across_devices():
     config = merged({"replicates": 3})
-    runs = experiment.runs(config, experiment.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]))
+    runs = plan.runs(config, plan.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]))
     assert [run["replicate"] for run in runs] == [1] * 16 + [2] * 16 + [3] * 16
     assert {(run["replicate"], run["seed"]) for run in runs} == {(1, 0), (2, 1), (3, 2)}
     assert [run["device"]["name"] for run in runs[:4]] == ["cpu", "cuda", "cpu", "cuda"]
@@ -125,17 +124,17 @@ def test_mistakes_are_named_in_one_sentence(changes, key, hint):
 
 
 def test_images_are_the_same_number_of_every_class():
-    experiment_checks.check_counts({"train": 1280, "validation": None}, 10, "config.yaml")
+    checks.check_counts({"train": 1280, "validation": None}, 10, "config.yaml")
     for count, classes, hint in [
         (1285, 10, "Expected a multiple of 10, such as 1280"),
         (1, 2, "over 2 classes.*such as 2,"),
     ]:
         with pytest.raises(UserError, match=f"config.yaml: images.train: .*{hint}"):
-            experiment_checks.check_counts({"train": count, "validation": None}, classes, "config.yaml")
+            checks.check_counts({"train": count, "validation": None}, classes, "config.yaml")
 
 
 def test_image_sizes_do_not_apply_to_arrays():
-    config = experiment.fitted(merged({"dataset": {"name": "arrays", "path": "my.npz"}}))
+    config = plan.fitted(merged({"dataset": {"name": "arrays", "path": "my.npz"}}))
     own = {
         "name": "own",
         "label": "Own",
@@ -144,9 +143,9 @@ def test_image_sizes_do_not_apply_to_arrays():
         "env": "torch-cpu",
         "grid": {"img_dim": [64]},
     }
-    devices = experiment.devices(config | {"devices": ["cpu", own]}, CATALOG, detect=list)
-    assert {run["img_dim"] for run in experiment.runs(config, devices)} == {experiment.NO_SIZE}
-    assert {trial["img_dim"] for trial in experiment.limit_trials(config, devices)} == {experiment.NO_SIZE}
+    devices = plan.devices(config | {"devices": ["cpu", own]}, CATALOG, detect=list)
+    assert {run["img_dim"] for run in plan.runs(config, devices)} == {plan.NO_SIZE}
+    assert {trial["img_dim"] for trial in plan.limit_trials(config, devices)} == {plan.NO_SIZE}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ def test_image_sizes_do_not_apply_to_arrays():
 )
 def test_unknown_and_repeated_devices_are_refused(chosen, hint):
     with pytest.raises(UserError, match=hint.replace("?", r"\?")):
-        experiment.devices(merged({"devices": chosen}), CATALOG, detect=list)
+        plan.devices(merged({"devices": chosen}), CATALOG, detect=list)
 
 
 def test_a_device_can_be_written_out():
@@ -168,16 +167,16 @@ def test_a_device_can_be_written_out():
     }
     config = merged({"devices": ["cpu", own | {"index": 1}]})
     check(config)
-    entries = experiment.devices(config, CATALOG, detect=list)
+    entries = plan.devices(config, CATALOG, detect=list)
     assert entries[1]["index"] == 1
-    experiment_checks.check_devices(entries, config, SCHEMA, MODELS)
+    checks.check_devices(entries, config, SCHEMA, MODELS)
     with pytest.raises(UserError):
         check(merged({"devices": [own | {"accelerator": "tpu"}]}))
 
 
 def test_every_device_of_the_catalogue_can_run_the_default_grid():
-    entries = experiment.devices(merged({"devices": list(CATALOG)}), CATALOG, detect=list)
-    experiment_checks.check_devices(entries, DEFAULT, SCHEMA, MODELS)
+    entries = plan.devices(merged({"devices": list(CATALOG)}), CATALOG, detect=list)
+    checks.check_devices(entries, DEFAULT, SCHEMA, MODELS)
     assert {entry["name"] for entry in entries} >= {
         *("cpu", "cuda", "metal", "cpu-tensorflow", "cpu-torch", "cpu-jax", "cuda-torch", "cuda-jax", "mps-torch")
     }
@@ -198,10 +197,10 @@ def test_every_device_of_the_catalogue_can_run_the_default_grid():
     ],
 )
 def test_what_a_device_cannot_do_is_one_sentence_before_anything_runs(name, changes, words):
-    (entry,) = experiment.devices(merged({"devices": [name]}), CATALOG, detect=list)
-    (entry,) = experiment.devices({"devices": [entry | changes]}, CATALOG, detect=list)
+    (entry,) = plan.devices(merged({"devices": [name]}), CATALOG, detect=list)
+    (entry,) = plan.devices({"devices": [entry | changes]}, CATALOG, detect=list)
     with pytest.raises(UserError) as caught:
-        experiment_checks.check_devices([entry], DEFAULT, SCHEMA, MODELS)
+        checks.check_devices([entry], DEFAULT, SCHEMA, MODELS)
     assert str(caught.value).startswith(f"device {name}: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -210,7 +209,7 @@ def test_what_a_device_cannot_do_is_one_sentence_before_anything_runs(name, chan
 def test_a_device_may_have_axes_of_its_own():
     own = {"name": "cuda", **CATALOG["cuda"], "grid": {"precision": ["float32", "mixed_float16"], "img_dim": [96]}}
     config = merged({"devices": ["cpu", own], "replicates": 2})
-    runs = experiment.runs(config, experiment.devices(config, CATALOG, detect=list))
+    runs = plan.runs(config, plan.devices(config, CATALOG, detect=list))
     counts = {name: [run for run in runs if run["device"]["name"] == name] for name in ("cpu", "cuda")}
     assert len(counts["cpu"]) == 8 * 2 and len(counts["cuda"]) == 4 * 2 * 2
     assert {run["precision"] for run in counts["cpu"]} == {"float32"}

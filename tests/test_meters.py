@@ -15,8 +15,8 @@ import zeus.device.soc
 from project import ROOT
 from test_train import RUN
 
-from trainoff import devices, nvidia
 from trainoff.files import write_text
+from trainoff.machine import devices, nvidia
 from trainoff.measure import meters
 from trainoff.supervise import idling
 
@@ -107,7 +107,7 @@ def test_no_counter_and_one_for_root_alone_say_what_would_help(rapl, monkeypatch
 
 def test_zeus_is_not_imported_where_no_counter_can_be():
     code = (
-        "import sys; from pathlib import Path; from trainoff import devices; from trainoff.measure import meters\n"
+        "import sys; from pathlib import Path; from trainoff.machine import devices; from trainoff.measure import meters\n"
         "meters.RAPL_FOLDER = Path('none'); devices.is_apple_silicon = lambda: False\n"
         "assert meters.open_meter('cpu').kind is None and 'zeus' not in sys.modules"
     )

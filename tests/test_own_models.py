@@ -11,8 +11,8 @@ from project import ROOT
 from test_train import RUN, data, run  # noqa: F401 (data is a fixture)
 
 import prepare_weights
-from trainoff import networks, own_code
 from trainoff.errors import UserError
+from trainoff.experiment import networks, own_code
 
 CATALOGUE = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
 PIXELS = (32, 32, 3)

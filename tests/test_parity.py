@@ -11,18 +11,16 @@ import synthetic
 from pages import page
 
 import check_parity as script
-from trainoff import experiment
 from trainoff.analyze import parity
 from trainoff.errors import UserError
+from trainoff.experiment import plan
 from trainoff.report.reasons import without_device
 
 GENERATOR = np.random.default_rng(1)
 LAYERS = [GENERATOR.normal(0, 1 / 6, (40, 40)) for _ in range(12)]
 IMAGES = GENERATOR.normal(0, 1, (32, 40))
 INPUTS = {"dataset_sha256": "a", "images_sha256": "b", "weights_sha256": "c"}
-CATALOG = {
-    "cpu": {"label": "CPU", "backend": "tensorflow", "accelerator": "cpu", "env": "x", **experiment.DEVICE_DEFAULTS}
-}
+CATALOG = {"cpu": {"label": "CPU", "backend": "tensorflow", "accelerator": "cpu", "env": "x", **plan.DEVICE_DEFAULTS}}
 
 
 def network(activation, kind="float64"):
@@ -176,8 +174,8 @@ def test_the_reference_is_the_cpu_on_tensorflow():
     config = {"grid": grid, "seed": 7, "training": {}}
 
     def probed(devices):
-        reference = experiment.reference(devices, CATALOG)
-        found = experiment.probes(config, devices, reference)
+        reference = plan.reference(devices, CATALOG)
+        found = plan.probes(config, devices, reference)
         return reference["name"], [(one["device"]["name"], one["precision"]) for one in found]
 
     assert probed([cpu]) == ("cpu", [])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from test_experiment import CATALOG, SCHEMA, check, merged
 
 import compute_cost as costs_script
-from trainoff import experiment, experiment_checks
 from trainoff.analyze import cost
 from trainoff.errors import UserError
+from trainoff.experiment import checks, plan
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
@@ -150,17 +150,17 @@ def test_mistakes_in_prices_and_powers_are_named(changes, key, words):
 
 
 def test_the_catalogue_is_held_to_its_schema():
-    experiment_checks.check_catalog(CATALOG, SCHEMA)
+    checks.check_catalog(CATALOG, SCHEMA)
     wrong = copy.deepcopy(CATALOG)
     del wrong["v100"]["prices"]["rental"]["source"]
     with pytest.raises(UserError, match="catalog/devices.yaml: v100: prices.rental: 'source' is a required"):
-        experiment_checks.check_catalog(wrong, SCHEMA)
+        checks.check_catalog(wrong, SCHEMA)
 
 
 def assumptions(**money):
     config = merged({"money": money})
     check(config)
-    return cost.assumptions(config, experiment.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]), CATALOG)
+    return cost.assumptions(config, plan.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]), CATALOG)
 
 
 def test_prices_come_from_the_experiment_before_the_catalogue():

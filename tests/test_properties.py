@@ -29,10 +29,11 @@ from test_experiment import CATALOG, DEFAULT, MODELS, SCHEMA, merged
 import aggregate_runs
 import check_parity
 import compare_devices
-from trainoff import axes, experiment, experiment_checks, records
+from trainoff import axes, records
 from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles
+from trainoff.experiment import checks, plan
 
 RUN_KEYS = [key for key in records.RUN_KEYS if key != "seed"]
 METRICS_SCHEMA = jsonschema.Draft202012Validator(records.schema())
@@ -122,8 +123,8 @@ def test_a_config_is_refused_in_a_sentence_or_gives_runs_that_snakemake_finds(ch
         return  # Snakemake refuses it before we see it
     config = merged(changed)  # keys that a file lacks come from config.yaml
     try:
-        experiment_checks.check(config, SCHEMA, MODELS, "config.yaml")
-        entries = experiment.devices(config, CATALOG, detect=lambda: ["cpu"])
+        checks.check(config, SCHEMA, MODELS, "config.yaml")
+        entries = plan.devices(config, CATALOG, detect=lambda: ["cpu"])
     except UserError as error:
         assert is_sentence(error), str(error)
         return
@@ -131,13 +132,13 @@ def test_a_config_is_refused_in_a_sentence_or_gives_runs_that_snakemake_finds(ch
     if config["replicates"] * math.prod(map(len, config["grid"].values())) > 200:
         return
     seen = set()
-    for run in experiment.runs(config, entries):
-        words = experiment.wildcards(run)
+    for run in plan.runs(config, entries):
+        words = plan.wildcards(run)
         assert all(re.fullmatch(CONSTRAINTS[key], word) for key, word in words.items()), words
         path = PurePosixPath(config["pathvars"]["results"], "runs", *words.values())
         assert path.parts[0] == "results" and ".." not in path.parts
         seen.add(path)
-    assert len(seen) == len(experiment.runs(config, entries))
+    assert len(seen) == len(plan.runs(config, entries))
 
 
 @given(changed=mutated(RECORDS, json_values))

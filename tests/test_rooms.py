@@ -9,15 +9,17 @@ PACKAGE = Path(__file__).parents[1] / "scripts/trainoff"
 # {room: the rooms that it may import from}; "" stands for the modules beside the rooms, which all may use.
 RESTS_ON = {
     "": set(),
-    "measure": {""},
+    "machine": {""},
+    "experiment": {"", "machine"},
+    "measure": {"", "machine"},
     "prepare": {""},
-    "workflow": {""},
+    "workflow": {"", "machine", "experiment"},
     # How a script ends that a rule has started (trainoff.workflow.script) is the same for measured processes.
-    "supervise": {"", "measure", "workflow"},
+    "supervise": {"", "machine", "experiment", "measure", "workflow"},
     "analyze": {""},
     "exchange": {"", "workflow"},
     "report": {"", "analyze"},
-    "own_script": {"", "measure", "exchange"},
+    "own_script": {"", "machine", "measure", "exchange"},
 }
 
 

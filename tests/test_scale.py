@@ -154,8 +154,8 @@ def test_made_up_results_are_valid_and_as_many_as_asked_for(tmp_path):
         (12, scale.many_configurations(12)),
     ):
         config = scale.yaml.safe_load((project.ROOT / "config.yaml").read_text()) | settings
-        entries = scale.experiment.devices(config, {"cpu": {"backend": "tensorflow", "accelerator": "cpu"}}, list)
-        runs = scale.experiment.runs(config, entries)
+        entries = scale.plan.devices(config, {"cpu": {"backend": "tensorflow", "accelerator": "cpu"}}, list)
+        runs = scale.plan.runs(config, entries)
         assert len(runs) == number
         for rank, run in enumerate(runs[:3] + runs[-3:]):
             scale.write_metrics(tmp_path / f"{number}/{rank}", run, rank)

@@ -5,7 +5,8 @@ import typing
 
 import pytest
 
-from trainoff import experiment, records, shapes
+from trainoff import records, shapes
+from trainoff.experiment import plan
 
 JSON = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
 
@@ -47,4 +48,4 @@ def test_a_shape_has_the_keys_and_types_of_the_schema(shape, part):
 
 
 def test_a_device_has_the_keys_that_a_run_is_told():
-    assert list(shapes.Device.__annotations__) == experiment.DEVICE_KEYS
+    assert list(shapes.Device.__annotations__) == plan.DEVICE_KEYS

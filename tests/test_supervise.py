@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from trainoff import disks
+from trainoff.machine import disks
 from trainoff.measure import child
 from trainoff.supervise import launch, supervise
 

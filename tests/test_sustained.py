@@ -13,10 +13,11 @@ from test_train import RUN
 from test_train import data as data  # noqa: PLC0414 (a fixture)
 from test_train import run as train_run
 
-from trainoff import axes, experiment, experiment_checks
+from trainoff import axes
 from trainoff.analyze import sustained, tables
 from trainoff.errors import UserError
 from trainoff.exchange import claims, merging
+from trainoff.experiment import checks, plan
 from trainoff.report import page, words
 from trainoff.workflow import validity
 
@@ -109,7 +110,7 @@ def config(**protocol):
 
 def test_minutes_identify_a_run_and_are_no_setting_of_turns():
     plain, timed = (
-        experiment.training(RUN, config(**more), {"mobilenetv2": RUN["architecture"]})
+        plan.training(RUN, config(**more), {"mobilenetv2": RUN["architecture"]})
         for more in ({}, {"measure_minutes": 10})
     )
     assert "measure_minutes" not in plain
@@ -135,7 +136,7 @@ def test_minutes_that_do_not_fit(protocol, training, words):
     wanted = config(**protocol)
     wanted["training"] |= training
     with pytest.raises(UserError, match=words):
-        experiment_checks.check(wanted, schema, models, "config.yaml")
+        checks.check(wanted, schema, models, "config.yaml")
 
 
 def test_a_real_run_goes_on_in_whole_epochs_until_its_minutes_are_over(data, tmp_path):

@@ -20,9 +20,10 @@ from project import ROOT
 import prepare_images
 import prepare_weights
 import train
-from trainoff import devices, records
+from trainoff import records
 from trainoff.errors import UserError
 from trainoff.files import write_text
+from trainoff.machine import devices
 from trainoff.measure import child
 from trainoff.supervise.job import Job
 
@@ -331,7 +332,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     import zeus.device.cpu.rapl
-    from trainoff import devices
+    from trainoff.machine import devices
     from trainoff.measure import child, meters
 
     zeus.device.cpu.rapl.RAPL_DIR = {tree!r}

@@ -15,9 +15,10 @@ import synthetic
 import turns as simulation
 
 import compare_devices
-from trainoff import duel, experiment, windows
+from trainoff import duel, windows
 from trainoff.analyze import reasons, turns
 from trainoff.analyze.pairs import Pair
+from trainoff.experiment import plan
 from trainoff.records import RUN_KEYS
 from trainoff.report import turn_words, unusual
 from trainoff.supervise import turning
@@ -115,19 +116,17 @@ CONFIG = {
 
 
 def entries(*names):
-    return [
-        experiment.DEVICE_DEFAULTS | {"name": name, "backend": "tensorflow", "accelerator": "cpu"} for name in names
-    ]
+    return [plan.DEVICE_DEFAULTS | {"name": name, "backend": "tensorflow", "accelerator": "cpu"} for name in names]
 
 
 def test_each_device_takes_turns_with_the_first_on_what_both_have():
-    found = experiment.turns(CONFIG, entries("a", "b", "c"))
+    found = plan.turns(CONFIG, entries("a", "b", "c"))
     assert [(device["name"], baseline["name"]) for device, baseline, _ in found] == [("b", "a"), ("c", "a")] * 2
-    assert experiment.turns(CONFIG | {"turns": False}, entries("a", "b")) == []
-    assert experiment.turns(CONFIG, entries("a")) == []
+    assert plan.turns(CONFIG | {"turns": False}, entries("a", "b")) == []
+    assert plan.turns(CONFIG, entries("a")) == []
     odd = entries("a", "b")
     odd[1]["grid"] = {"trainable": [True]}
-    assert [run["trainable"] for *_, run in experiment.turns(CONFIG, odd)] == [True]
+    assert [run["trainable"] for *_, run in plan.turns(CONFIG, odd)] == [True]
 
 
 RUN = {

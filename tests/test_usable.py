@@ -11,7 +11,7 @@ import psutil
 import pytest
 from project import ROOT
 
-from trainoff import devices, usable
+from trainoff.machine import devices, usable
 from trainoff.supervise import conditions, launch, turning
 
 GIB = 2**30
@@ -238,7 +238,9 @@ def in_group(folder, code):
 def test_a_real_control_group_with_a_quota_of_one_processor():
     limits = {"one": {"cpu.cfs_quota_us": "100000"}, "two": {"cpu.max": "100000 100000"}}
     with real_group("cpu", limits) as folder:
-        host = in_group(folder, "import json\nfrom trainoff import devices\nprint(json.dumps(devices.describe_host()))")
+        host = in_group(
+            folder, "import json\nfrom trainoff.machine import devices\nprint(json.dumps(devices.describe_host()))"
+        )
     assert host["usable_processors"] == 1
     assert host["processor_quota"] == 1.0
     assert host["logical_processors"] == psutil.cpu_count()
@@ -248,7 +250,7 @@ def test_a_real_control_group_with_a_quota_of_one_processor():
 def test_a_real_control_group_with_a_limit_of_memory():
     limits = {"one": {"memory.limit_in_bytes": str(GIB)}, "two": {"memory.max": str(GIB)}}
     code = (
-        "import json\nfrom trainoff import devices, usable\n"
+        "import json\nfrom trainoff.machine import devices, usable\n"
         "print(json.dumps([devices.describe_host(), devices.describe('cpu', 0), usable.available_memory_bytes()]))"
     )
     with real_group("memory", limits) as folder:

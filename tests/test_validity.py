@@ -6,8 +6,9 @@ import pytest
 import synthetic
 from project import ROOT
 
-from trainoff import experiment, records
+from trainoff import records
 from trainoff.errors import UserError
+from trainoff.experiment import plan
 from trainoff.workflow import announcing, keeping, validity
 
 MODELS = {"mobilenetv2": {"application": "MobileNetV2", "module": "mobilenet_v2"}}
@@ -40,7 +41,7 @@ LOWER_RATE = {"attempts": 1, "reduce_learning_rate": 0.5}
 
 def wanted_of(config=CONFIG, code="c" * 64, versions=VERSIONS, facts=FACTS):
     """(run, identity) that an experiment of one run wants."""
-    run = experiment.training(experiment.runs(config, [DEVICE])[0], config, MODELS)
+    run = plan.training(plan.runs(config, [DEVICE])[0], config, MODELS)
     data = {"archive_sha256": None, "weights_file_sha256": None}
     return run, validity.identity(run, config, data, code, versions) | facts
 

@@ -13,8 +13,10 @@ from test_train import ARCHITECTURE, RUN
 from test_train import data as data  # noqa: PLC0414 (a fixture)
 from test_train import run as train_run
 
-from trainoff import axes, devices, experiment, experiment_checks, variables
+from trainoff import axes
 from trainoff.errors import UserError
+from trainoff.experiment import checks, plan
+from trainoff.machine import devices, variables
 from trainoff.workflow import validity
 
 # Of each family one that people set, and what says only where something is.
@@ -144,7 +146,7 @@ def config_with(asked):
 
 
 def identity(config):
-    run = experiment.training({**RUN, "device": CPU}, config, {"mobilenetv2": ARCHITECTURE})
+    run = plan.training({**RUN, "device": CPU}, config, {"mobilenetv2": ARCHITECTURE})
     return validity.identity(run, config, {}, "0", {}), run
 
 
@@ -175,5 +177,5 @@ def test_variables_that_an_experiment_cannot_set(asked, words):
     schema = axes.into_experiment_schema(yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text()))
     models = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
     with pytest.raises(UserError, match=words):
-        experiment_checks.check(config_with(asked), schema, models, "config.yaml")
-    experiment_checks.check(config_with({"TF_ENABLE_ONEDNN_OPTS": 0}), schema, models, "config.yaml")
+        checks.check(config_with(asked), schema, models, "config.yaml")
+    checks.check(config_with({"TF_ENABLE_ONEDNN_OPTS": 0}), schema, models, "config.yaml")

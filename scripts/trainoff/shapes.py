@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 
 
 class Device(TypedDict):
-    """A device that trains, as a run is told of it (experiment.DEVICE_KEYS)."""
+    """A device that trains, as a run is told of it (plan.DEVICE_KEYS)."""
 
     name: str
     backend: str
@@ -27,7 +27,7 @@ Experiment = dict[str, Any]
 # {axis: value} for every axis of trainoff.axes, and the values alone in their order.
 Configuration = dict[str, Any]
 Values = tuple[Any, ...]
-# What a training is told: a Configuration with device, replicate, seed, architecture and settings (experiment.training).
+# What a training is told: a Configuration with device, replicate, seed, architecture and settings (plan.training).
 Run = dict[str, Any]
 # {name: path} of prepared images and weights, as measure.protocol.train takes them.
 Files = dict[str, str]

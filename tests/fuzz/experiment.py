@@ -14,8 +14,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from fuzz.changes import NUMBERS, damaged, text_of
-from trainoff import axes, bounds, experiment, experiment_checks, experiment_file
+from trainoff import axes, bounds
 from trainoff.errors import UserError
+from trainoff.experiment import checks, experiment_file, plan
 
 NAME = "YAML of an experiment"
 ROOT = Path(__file__).parents[2]
@@ -159,15 +160,15 @@ def read(path):
         WorkflowError
     ) as error:  # libyaml reads a little more than the parser that Snakemake has; this too is a sentence
         raise UserError(str(error)) from None
-    config = experiment.in_order(config)
-    experiment_checks.check(config, SCHEMA, MODELS, str(path))
-    entries = experiment.devices(config, CATALOG, detect=lambda: ["cpu"])
-    experiment_checks.check_devices(entries, config, SCHEMA, MODELS)
-    experiment.probes(config, entries, experiment.reference(entries, CATALOG))
-    runs = experiment.runs(config, entries)
+    config = plan.in_order(config)
+    checks.check(config, SCHEMA, MODELS, str(path))
+    entries = plan.devices(config, CATALOG, detect=lambda: ["cpu"])
+    checks.check_devices(entries, config, SCHEMA, MODELS)
+    plan.probes(config, entries, plan.reference(entries, CATALOG))
+    runs = plan.runs(config, entries)
     assert len(runs) <= bounds.EXPERIMENT_RUNS
     for run in runs[:: max(1, len(runs) // 200)]:
-        words = experiment.wildcards(run)
+        words = plan.wildcards(run)
         assert all(re.fullmatch(CONSTRAINTS[key], word) for key, word in words.items()), words
         place = PurePosixPath(config["pathvars"]["results"], "runs", *words.values())
         assert place.parts[0] == "results" and ".." not in place.parts

@@ -59,7 +59,7 @@ def best(found: pd.DataFrame) -> tuple[int, int, float, int, int] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What to measure next. added: keys of an experiment, for experiment.with_decided; {} where nothing fits.
+    """What to measure next. added: keys of an experiment, for plan.with_decided; {} where nothing fits.
 
     minutes: what it takes; decided: undecided pairs that it should decide; open: all of them; cheapest: minutes of the pair
     that needs the least, None where nothing is known to decide one.

@@ -97,7 +97,7 @@ def _work_and_tell(spec, load_work):
 
 def _exit_if_disk_fault(error):
     """Ends this process with DISK_FAULT if the exception tells of a disk that cannot be written to: the journal may be on it."""
-    from trainoff import disks
+    from trainoff.machine import disks
 
     if words := disks.words_of(error):
         with contextlib.suppress(OSError):
@@ -164,7 +164,7 @@ def _run_at_the_start():
 
 
 def _status(error):
-    from trainoff.devices import DeviceUnavailable
+    from trainoff.machine.devices import DeviceUnavailable
     from trainoff.measure.memory import words_of_exhaustion
 
     if isinstance(error, DeviceUnavailable):

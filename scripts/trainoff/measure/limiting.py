@@ -18,7 +18,7 @@ from trainoff.shapes import Files, Run
 
 
 def try_to_train(run: Run, files: Files, backend: Any, report: Callable[[dict[str, Any]], None]) -> None:
-    """Trains a few steps on random inputs. run: see experiment.limit_trials, with a value on both axes; files: none."""
+    """Trains a few steps on random inputs. run: see plan.limit_trials, with a value on both axes; files: none."""
     from trainoff.measure import protocol
 
     started = time.perf_counter()

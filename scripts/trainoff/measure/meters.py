@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from trainoff import devices, nvidia
+from trainoff.machine import devices, nvidia
 
 RAPL_FOLDER = Path("/sys/class/powercap/intel-rapl")
 # A window must hold this many updates of its counter, as MLPerf's power rules ask of samples; the error of its two ends

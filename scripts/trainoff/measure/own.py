@@ -40,9 +40,9 @@ def build(
 ) -> tuple[Any, list[Any] | None]:
     """(model, head): the user's own model, and the layers that train when only the last layer does.
 
-    architecture: {"function": "file.py:name"} or {"file": "saved.keras"}, see trainoff.own_code. shape: of one input, without
-    the batch. head: the layers that the function marked; None for the last one with weights. say: called with a line of text
-    while a slow function runs. Raises UserError for whatever is wrong with the user's file.
+    architecture: {"function": "file.py:name"} or {"file": "saved.keras"}, see trainoff.experiment.own_code. shape: of one input,
+    without the batch. head: the layers that the function marked; None for the last one with weights. say: called with a line of
+    text while a slow function runs. Raises UserError for whatever is wrong with the user's file.
     """
     if "file" in architecture:
         return _saved(architecture["file"]), None

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from trainoff import convergence
-from trainoff.devices import DeviceUnavailable
+from trainoff.machine.devices import DeviceUnavailable
 from trainoff.measure import memory, meters, models
 from trainoff.measure.batches import training_batches, validation_batches
 from trainoff.shapes import Files, Run

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from trainoff import axes, devices, records, windows
+from trainoff import axes, records, windows
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
-from trainoff.packages import installed_version
+from trainoff.machine import devices
+from trainoff.machine.packages import installed_version
 from trainoff.privacy import private
 from trainoff.shapes import Configuration, Window
 

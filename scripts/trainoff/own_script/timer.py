@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainoff import devices
 from trainoff.errors import UserError, one_line
+from trainoff.machine import devices
 from trainoff.measure import backends, memory
 from trainoff.own_script import packing
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from trainoff import usable
+from trainoff.machine import usable
 
 # Other programs that take more than this share of all processors can slow a run by as much: it is flagged as busy.
 # A tenth, since most machines idle at one to three per cent.

@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 
-from trainoff import devices, variables
 from trainoff.files import write_text
+from trainoff.machine import devices, variables
 from trainoff.measure import child, meters
 from trainoff.shapes import Device
 from trainoff.supervise import supervise

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainoff import devices, disks, own_code, usable, variables
+from trainoff.experiment import own_code
+from trainoff.machine import devices, disks, usable, variables
 from trainoff.measure import child
 from trainoff.privacy import scrub
 from trainoff.shapes import Device, Files, Run, Window

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainoff import devices, variables
+from trainoff.machine import devices, variables
 from trainoff.measure import meters
 from trainoff.shapes import Device
 

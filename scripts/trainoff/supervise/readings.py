@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from trainoff import devices
 from trainoff.files import whole
+from trainoff.machine import devices
 from trainoff.measure import meters
 from trainoff.shapes import Reading
 from trainoff.supervise import apple, conditions

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from trainoff import choosing, devices, gpu_support
-from trainoff.devices import DeviceUnavailable
-from trainoff.gpu_support import NAMES as PACKAGES
-from trainoff.nvidia import numbers as _numbers
-from trainoff.packages import installed_version
+from trainoff.machine import choosing, devices, gpu_support
+from trainoff.machine.devices import DeviceUnavailable
+from trainoff.machine.gpu_support import NAMES as PACKAGES
+from trainoff.machine.nvidia import numbers as _numbers
+from trainoff.machine.packages import installed_version
 from trainoff.shapes import Device
 
 # Compute capabilities that number formats need (NVIDIA, CUDA C++ Programming Guide, "Arithmetic Instructions").

@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from trainoff import duel, usable, windows
+from trainoff import duel, windows
+from trainoff.machine import usable
 from trainoff.measure import turning
 from trainoff.shapes import Files, Run
 from trainoff.supervise import stops

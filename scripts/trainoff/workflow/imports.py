@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from trainoff.experiment.syntax import meaning
 from trainoff.files import Notes
-from trainoff.syntax import meaning
 
 PACKAGE = "trainoff"
 # What runs between the readings of the clock or decides what is trained. A change of meaning in

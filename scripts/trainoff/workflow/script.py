@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainoff import disks
 from trainoff.errors import CLEAR, UserError, one_line, printable
+from trainoff.machine import disks
 from trainoff.privacy import scrub_file
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainoff import axes, energy, experiment, networks, records, shapes, windows
+from trainoff import axes, energy, records, shapes, windows
 from trainoff.errors import UserError, one_line
-from trainoff.packages import installed_version
+from trainoff.experiment import networks, plan
+from trainoff.machine.packages import installed_version
 from trainoff.privacy import without_folders
 
 # What trains, by backend; of a Python package only the version counts, not which build of it.
@@ -103,7 +104,7 @@ def identity(
         **{key: device[key] for key in ("backend", "accelerator", "index", "threads")},
         **networks.identity(run["architecture"]),
         # Paths in variables are of this machine: what they name is told, not where it is.
-        **{key: without_folders(run[key]) for key in experiment.settings(config) if key in run},
+        **{key: without_folders(run[key]) for key in plan.settings(config) if key in run},
         "deterministic": run.get("deterministic", False),
         **{key: run[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
         "timeout_minutes": config["protocol"]["timeout_minutes"],
@@ -139,7 +140,7 @@ def settings_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
     if held is None:
         return None
     names = ("dropout", "learning_rate_decay", "batch_norm_momentum", "on_divergence", "deterministic", "epochs")
-    later = [name for name in experiment.LATER_SETTINGS if name in held]
+    later = [name for name in plan.LATER_SETTINGS if name in held]
     return {name: held.get(name) for name in (*names, "images_per_epoch", "warm_up_epochs", *later)}
 
 
@@ -218,7 +219,7 @@ def first_change(record: Mapping[str, Any], run: shapes.Run, wanted: dict[str, A
 
 def _first_change_of_identity(record, wanted):
     held = record["identity"]
-    for key, default in experiment.LATER_SETTINGS.items():
+    for key, default in plan.LATER_SETTINGS.items():
         if key in held and key not in wanted:
             return Change(_title(key), _words(held[key]), _words(default))
     for key, value in wanted.items():
@@ -311,13 +312,13 @@ def requirement(wanted: dict[str, Any]) -> Callable[[int, str, shapes.Record], N
     experiment has it now, and adds the run's settings, in words. wanted: as WANTED in rules/finished.smk.
     """
     config, networks, identities = wanted["config"], wanted["networks"], wanted["identities"]
-    runs = experiment.runs(config, wanted["devices"])
+    runs = plan.runs(config, wanted["devices"])
     prepared = Prepared(wanted["results"], *wanted["made_from"])
 
     def ready(place, path, record):
         run = runs[place]
         known = identities[run["device"]["name"]][run["model"]] | prepared.hashes(run["model"], run["img_dim"])
-        change = first_change(record, experiment.training(run, config, networks), known)
+        change = first_change(record, plan.training(run, config, networks), known)
         if change:
             raise UserError(
                 f"{path}: is not the run that is wanted: {change}. No table is made of it; start again, and it is trained again."
@@ -355,7 +356,7 @@ def words_of_settings(settings: dict[str, Any]) -> str:
 
     Those of later versions stand there only where they are asked for: records and bundles from before do not name them.
     """
-    later, is_axis = experiment.LATER_SETTINGS, axes.names()
+    later, is_axis = plan.LATER_SETTINGS, axes.names()
     settings = {
         key: value
         for key, value in settings.items()

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainoff.devices import DeviceUnavailable
 from trainoff.errors import UserError
+from trainoff.machine.devices import DeviceUnavailable
 from trainoff.measure.backends import leave_out_tensorflow
 from trainoff.measure.batches import ahead
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainoff.devices import DeviceUnavailable
+from trainoff.machine.devices import DeviceUnavailable
 
 # Batches kept ready ahead of the device. Two hide the reading of one batch behind the training on another; more would
 # only let the work done between two timed windows grow.

@@ -1,4 +1,4 @@
-"""The experiment, and the runs that follow from it. What is wrong in one is said by trainoff.experiment_checks."""
+"""The experiment, and the runs that follow from it. What is wrong in one is said by trainoff.experiment.checks."""
 
 import functools
 import itertools

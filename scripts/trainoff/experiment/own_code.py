@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trainoff.errors import UserError, one_line
+from trainoff.experiment.syntax import meaning
 from trainoff.files import sha256
-from trainoff.syntax import meaning
 
 
 def entries(models: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, str]]:

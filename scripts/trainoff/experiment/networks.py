@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainoff import own_code
 from trainoff.errors import UserError
+from trainoff.experiment import own_code
 from trainoff.shapes import Experiment
 
 # What of a catalogue entry decides what is built.

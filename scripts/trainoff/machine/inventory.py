@@ -1,4 +1,4 @@
-"""What this machine has to train on, read once as a plain value. `trainoff.choosing` makes the choice from it.
+"""What this machine has to train on, read once as a plain value. `trainoff.machine.choosing` makes the choice from it.
 
 Only the standard library is used, since `make` asks before anything is installed.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainoff import nvidia
+from trainoff.machine import nvidia
 
 # PCI vendors and class (a display controller) as /sys/bus/pci shows them.
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainoff import gpu_support, machine
 from trainoff.errors import one_line
-from trainoff.gpu_support import NAMES, obstacle
-from trainoff.nvidia import is_slice, numbers
+from trainoff.machine import gpu_support, inventory
+from trainoff.machine.gpu_support import NAMES, obstacle
+from trainoff.machine.nvidia import is_slice, numbers
 from trainoff.shapes import Entry
 
 # The device of catalog/devices.yaml that computes with a framework on an NVIDIA GPU, by order of preference.
@@ -55,9 +55,9 @@ NONE = Choice((), ())
 
 
 def choose(
-    found: machine.Machine, builds: list[gpu_support.Build], measured: dict[str, tuple[str, int | None]] | None = None
+    found: inventory.Machine, builds: list[gpu_support.Build], measured: dict[str, tuple[str, int | None]] | None = None
 ) -> Choice:
-    """The Choice for a machine.Machine. builds: gpu_support.builds for its processor. measured: of measured_gpus."""
+    """The Choice for a inventory.Machine. builds: gpu_support.builds for its processor. measured: of measured_gpus."""
     lines = ["CPU → cpu (TensorFlow)"]
     picks = [Pick("cpu", "cpu")]
     for part in (_apple(found), _nvidia(found, builds, measured or {})):
@@ -254,20 +254,20 @@ def foreseen(entries: list[Entry]) -> tuple[str, ...]:
     """One line per device of an experiment that names its devices: which GPU it is, or why its runs will be unavailable."""
     if all(entry["accelerator"] != "cuda" for entry in entries):
         return ()
-    found = machine.read()
+    found = inventory.read()
     gpus = found.gpus
     why = unserved(entries, gpus, gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow()))
     lines = []
     for entry in entries:
         if entry["accelerator"] == "cuda":
             name, index = entry["name"], entry["index"]
-            there = f"{_words(gpus[index])} → {name}" if index < len(gpus) else f"{name}: {machine.unusable(found)}"
+            there = f"{_words(gpus[index])} → {name}" if index < len(gpus) else f"{name}: {inventory.unusable(found)}"
             lines.append(f"{there}: unavailable, {why[name]}" if name in why else there)
     return tuple(lines)
 
 
-def of(found: machine.Machine, results: str | Path) -> Choice:
-    """The Choice for a machine.Machine, with the builds as they are pinned, or installed. results: folder."""
+def of(found: inventory.Machine, results: str | Path) -> Choice:
+    """The Choice for a inventory.Machine, with the builds as they are pinned, or installed. results: folder."""
     builds = gpu_support.builds(found.processor, gpu_support.own_list_of_tensorflow())
     return choose(found, builds, measured_gpus(results) if found.gpus else None)
 
@@ -281,6 +281,6 @@ def here(results: str | Path, decide: bool = True) -> Choice:
     passed_on = os.environ.get(PASSED_ON)
     if passed_on and not decide:
         return Choice(tuple(Pick(**pick) for pick in json.loads(passed_on)), ())
-    choice = of(machine.read(), results)
+    choice = of(inventory.read(), results)
     os.environ[PASSED_ON] = json.dumps([dataclasses.asdict(pick) for pick in choice.picks])
     return choice

@@ -7,8 +7,8 @@ from typing import Any
 
 import psutil
 
-from trainoff import machine, nvidia, usable
 from trainoff.errors import UserError
+from trainoff.machine import inventory, nvidia, usable
 from trainoff.shapes import Device
 
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
@@ -60,7 +60,7 @@ def require(accelerator: str, index: int) -> None:
         count = len(nvidia_gpus())
         if index >= count:
             raise DeviceUnavailable(
-                f"This machine has {count} usable NVIDIA GPU(s) (asked: index {index}). {machine.unusable(machine.read())}"
+                f"This machine has {count} usable NVIDIA GPU(s) (asked: index {index}). {inventory.unusable(inventory.read())}"
             )
     if accelerator == "metal" and not is_apple_silicon():
         raise DeviceUnavailable(

@@ -7,10 +7,11 @@ from typing import Any
 
 import jsonschema
 
-from trainoff import axes, bounds, variables
+from trainoff import axes, bounds
 from trainoff.errors import UserError, did_you_mean, one_line
-from trainoff.experiment import NO_SIZE
-from trainoff.experiment_file import unshowable
+from trainoff.experiment.experiment_file import unshowable
+from trainoff.experiment.plan import NO_SIZE
+from trainoff.machine import variables
 from trainoff.shapes import Entry, Experiment
 
 # What each dataset may say besides its name, and what it must.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainoff.nvidia import numbers
+from trainoff.machine.nvidia import numbers
 
-TABLE = Path(__file__).parents[2] / "catalog/gpu-support.csv"
+TABLE = Path(__file__).parents[3] / "catalog/gpu-support.csv"
 NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
@@ -55,7 +55,7 @@ def builds(processor: str, own_list: tuple[str, ...] | None = None) -> list[Buil
 def obstacle(build: Build, gpu: dict[str, Any]) -> str | None:
     """Why a build cannot train on a GPU, in a few words; None where nothing is known against it.
 
-    gpu: a dict of trainoff.nvidia.
+    gpu: a dict of trainoff.machine.nvidia.
     """
     driver, capability = numbers(gpu["driver"] or ""), gpu["compute_capability"]
     if capability and not serves(build.capabilities, capability):
