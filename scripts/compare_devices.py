@@ -241,7 +241,9 @@ def compare_results(
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
         "spread_source": rates[0].spread_source if rates[0] else None,
         "baseline_spread_source": rates[1].spread_source if rates[1] else None,
-        **{name: either(side.flag(name) for side, _ in sides) for name in ("unstable", "busy")},
+        # Turns rest on no single run, so how steady these were is no flag of theirs.
+        "unstable": None if turns else either(side.flag("unstable") for side, _ in sides),
+        "busy": either([turns["busy"]] if turns else (side.flag("busy") for side, _ in sides)),
         "found": found,
         **economy,
     }

@@ -307,7 +307,7 @@ def test_the_page_says_what_would_decide_turns(more, said):
 
 
 def test_the_table_of_turns_decides_the_comparison():
-    table = turns.table([record()], 0.05)
+    table = turns.table([record() | {"conditions": {"busy": True}}], 0.05)
     assert list(table) == turns.COLUMNS
     row = table.iloc[0]
     assert row["verdict"] == "faster" and row["ci_low"] < 1.2 < row["ci_high"] and row["pairs"] == 40
@@ -322,6 +322,7 @@ def test_the_table_of_turns_decides_the_comparison():
     told = compared[compared["source"] == "turns"].iloc[0]
     assert (told["ci_low"], told["ci_high"]) == (row["ci_low"], row["ci_high"])
     assert told["verdict"] == "faster" and told["ratio"] == pytest.approx(row["ratio"]) and math.isnan(told["p_value"])
+    assert told["busy"] and told["unstable"] is None, "the flags of runs on which it does not rest"
 
 
 def test_single_runs_are_a_caveat_only_where_a_ratio_rests_on_them():
