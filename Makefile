@@ -51,7 +51,7 @@ help:
 	@echo '  make gallery FOLDER=x       one page over all reports shared into the folder x'
 	@echo 'Test'
 	@echo '  make test                   run the tests'
-	@echo '  make test-slow              what takes too long for make test: limits, benchmarks in little, the examples, a first GPU run'
+	@echo '  make test-slow              what takes too long for make test: an axis added, limits, the examples, a first GPU run …'
 	@echo '  make test-browser           open reports in a real browser; needs chromium'
 	@echo '  make test-environments      install each file of envs/ by itself and try it'
 	@echo '  make test-conda             the sweep with snakemake --use-conda'
@@ -142,8 +142,10 @@ slurm: environment
 test: development
 	@$(in_venv) python -m pytest -n 2 --dist worksteal $(ARGS)
 
+# All slow tests without a target of their own, so that none is forgotten.
+own_targets := browser environments conda machines slurm
 test-slow: development
-	@$(in_venv) python -m pytest -m slow tests/test_limits.py tests/test_benchmarks.py tests/test_examples.py tests/test_notebook.py tests/test_first_gpu_run.py $(ARGS)
+	@$(in_venv) python -m pytest -m slow $(own_targets:%=--ignore=tests/test_%.py) $(ARGS)
 
 test-browser: development
 	@$(in_venv) python -m pytest -m slow tests/test_browser.py $(ARGS)

@@ -3,6 +3,7 @@
 Property tests try some hundred inputs, always the same; with --hypothesis-profile=volume thousands of new ones.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -24,10 +25,25 @@ settings.load_profile("default")
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A finished tiny experiment. Its first sweep is killed, with everything it started, while the second run trains."""
-    folder = project.make(tmp_path_factory.mktemp("h0me-of-somebody") / "trainoff")
+    """A finished tiny experiment, made once: every process of the tests has a copy."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with open(shared / "finished", "a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        made.seek(0)
+        folder = made.read()
+        if not folder:
+            folder = sweep_that_was_killed(tmp_path_factory.mktemp("h0me-of-somebody"))
+            made.write(str(folder))
+    return shutil.copytree(folder, tmp_path_factory.mktemp("finished") / "trainoff", symlinks=True)
+
+
+def sweep_that_was_killed(home):
+    """A tiny experiment, finished below `home`. Its first sweep is killed, with all it started, while the second run trains."""
+    folder = project.make(home / "trainoff")
     # Nothing of this is to be found in the results, and none of it needs the network.
-    environment = project.environment() | project.PRIVATE | {"HOME": str(folder.parent)}
+    environment = project.environment() | project.PRIVATE | {"HOME": str(home)}
     sweep = subprocess.Popen(
         [*project.without_network(), *project.command()],
         cwd=folder,

@@ -126,7 +126,10 @@ def test_again_there_is_nothing_to_do_with_conda_and_without(finished_with_conda
 def test_a_changed_key_runs_the_same_again_as_without_conda(finished_with_conda):
     folder, _ = finished_with_conda
     different = {}
-    for key, (value, rules, trained, _) in TABLE.items():
+    # One key of all that run the same again; tests/test_reruns.py tries every key without conda.
+    one_of_each = {(*rules, trained): key for key, (_, rules, trained, _) in TABLE.items()}
+    for key in one_of_each.values():
+        value, rules, trained, _ = TABLE[key]
         change(folder, key, value)
         jobs = project.jobs_in(with_conda(finished_with_conda, "--dry-run"))
         jobs.pop("all", None)

@@ -379,4 +379,8 @@ def test_the_examples_run_to_a_report_on_three_frameworks(name, pythons, tmp_pat
     verdicts = verdicts_of(folder / "results/tables/parity.csv")
     for device in ("cpu-torch", "cpu-jax"):
         assert verdicts[device, "outputs"] == verdicts[device, "first_losses"] == "match"
-    assert experiment["title"] in (folder / "results/report.html").read_text()
+    page = (folder / "results/report.html").read_text()
+    assert experiment["title"] in page
+    if name == "text":
+        assert {record["run"]["img_dim"] for record in records} == {0}
+        assert "samples per second" in page and "images per second" not in page
