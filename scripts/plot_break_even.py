@@ -30,25 +30,27 @@ def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[di
     names = dict.fromkeys([row["owned_device"] for row in known] + [row["rented_device"] for row in known])
     shown = {device.name: device for device in palette.devices_in(devices, pd.DataFrame({"device": list(names)}))}
     page = figures.frame(
-        title,
-        naming.label(naming.configuration_of(rows[0]), naming.READING_ORDER),
-        [
-            "Runs of a month follow each other in one rental. A line ends where a month has time for no more.",
-            *economy.break_even_notes(table, labels),
-            *economy.assumption_lines(assumptions, list(names), labels),
-        ],
+        figures.Heading(
+            title,
+            naming.label(naming.configuration_of(rows[0]), naming.READING_ORDER),
+            [
+                "Runs of a month follow each other in one rental. A line ends where a month has time for no more.",
+                *economy.break_even_notes(table, labels),
+                *economy.assumption_lines(assumptions, list(names), labels),
+            ],
+            [
+                *(
+                    (shown[row["owned_device"]].colour, "-", f"{shown[row['owned_device']].label} bought")
+                    for row in _once(known, "owned")
+                ),
+                *(
+                    (shown[row["rented_device"]].colour, "--", f"{shown[row['rented_device']].label} rented")
+                    for row in _once(known, "rented")
+                ),
+                (palette.INK, "o", "buying begins to be cheaper"),
+            ],
+        ),
         HEIGHT + 0.5,
-        key=[
-            *(
-                (shown[row["owned_device"]].colour, "-", f"{shown[row['owned_device']].label} bought")
-                for row in _once(known, "owned")
-            ),
-            *(
-                (shown[row["rented_device"]].colour, "--", f"{shown[row['rented_device']].label} rented")
-                for row in _once(known, "rented")
-            ),
-            (palette.INK, "o", "buying begins to be cheaper"),
-        ],
     )
     axes = page.axes(0.7, 0.05, figures.WIDTH - 0.85, HEIGHT)
     axes.set_xscale("log")

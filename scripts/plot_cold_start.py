@@ -33,7 +33,7 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
         found = {(group, device.name): _medians(group.of(table), device.name) for group in rows for device in shown}
         what = f"{len(configurations):,} configurations are too many to draw one by one. Median over those of a row"
     else:
-        groups, names = figures.row_names(configurations)
+        groups, names = naming.row_names(configurations)
         found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
         what = "Median over replicates"
     one = len(shown) == 1
@@ -41,14 +41,18 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     key = [((colour, opacity), "bar", text) for opacity, text in PARTS.values()]
     key += [] if one else [(device.colour, "bar", device.label) for device in shown]
     sheet = figures.rows(
-        title,
-        naming.constant_text(configurations),
-        [f"{what}; none of this is in the training speed. The first step includes tracing and compiling the graph."],
+        figures.Heading(
+            title,
+            naming.constant_text(configurations),
+            [
+                f"{what}; none of this is in the training speed. The first step includes tracing and compiling the graph."
+            ],
+            key,
+        ),
         groups,
         names,
         len(shown),
         "seconds from the start of the process",
-        key=key,
     )
     for axes, group in sheet.panels:
         longest = max(row["total"] for row in found.values() if row and numbers.known(row["total"]))

@@ -30,21 +30,23 @@ def draw(costs: pd.DataFrame, assumptions: dict[str, Any], devices: list[dict[st
     if summaries.too_many(configurations):
         table, lanes = by_way(costs, shown)
         return summaries.draw_spreads(title, configurations, notes, table, "cost", lanes, label)
-    groups, names = figures.row_names(configurations)
+    groups, names = naming.row_names(configurations)
     found = {(naming.configuration_of(row), row["device"]): row for row in costs.to_dict("records")}
     sheet = figures.rows(
-        title,
-        naming.constant_text(configurations),
-        notes,
+        figures.Heading(
+            title,
+            naming.constant_text(configurations),
+            notes,
+            [
+                *((device.colour, "bar", device.label) for device in shown),
+                (palette.INK, "o", "bought"),
+                (palette.INK, "hollow", "rented"),
+            ],
+        ),
         groups,
         names,
         len(shown),
         label,
-        key=[
-            *((device.colour, "bar", device.label) for device in shown),
-            (palette.INK, "o", "bought"),
-            (palette.INK, "hollow", "rented"),
-        ],
     )
     logarithmic = values.max() / values.min() > 12
     texts = [(value, numbers.significant(value)) for value in values]

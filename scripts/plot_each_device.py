@@ -33,13 +33,15 @@ def draw(runs: pd.DataFrame, rates: pd.DataFrame, devices: list[dict[str, Any]])
     varying = naming.varying_axes(configurations)
     names = {one: naming.label(one, varying) or "the one configuration" for one in configurations}
     sheet = figures.rows(
-        title,
-        naming.constant_text(configurations),
-        [
-            "Bar: median training speed. Line: 95% interval. Every panel has an axis of its own, so compare bars inside a "
-            "panel only; the next figure shows the devices side by side.",
-            findings.one_replicate_note(rates),
-        ],
+        figures.Heading(
+            title,
+            naming.constant_text(configurations),
+            [
+                "Bar: median training speed. Line: 95% interval. Every panel has an axis of its own, so compare bars inside a "
+                "panel only; the next figure shows the devices side by side.",
+                findings.one_replicate_note(rates),
+            ],
+        ),
         [(device.label, configurations) for device in shown],
         names,
         1,

@@ -23,11 +23,16 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     if known.empty:
         return figures.quiet_panel(title, " ".join(dict.fromkeys(notes)))
     page = figures.frame(
-        title,
-        naming.constant_text(naming.all_configurations(rates)),
-        ["One point per configuration. Dashed: equal images per joule; further up and to the left is better.", *notes],
+        figures.Heading(
+            title,
+            naming.constant_text(naming.all_configurations(rates)),
+            [
+                "One point per configuration. Dashed: equal images per joule; further up and to the left is better.",
+                *notes,
+            ],
+            [(device.colour, device.mark, device.label) for device in shown],
+        ),
         HEIGHT + 0.5,
-        key=[(device.colour, device.mark, device.label) for device in shown],
     )
     axes = page.axes(0.7, 0.05, figures.WIDTH - 0.85, HEIGHT)
     axes.set_xscale("log")

@@ -31,7 +31,7 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     if summaries.too_many(configurations):
         table = rates.assign(joules=1000 * rates["joules_per_image"])
         return summaries.draw_spreads(title, configurations, notes, table, "joules", shown, "joules per 1,000 images")
-    names = figures.row_names(configurations)[1]
+    names = naming.row_names(configurations)[1]
     known = rates.dropna(subset="joules_per_image")
     scopes = list(dict.fromkeys(known["energy_scope"]))
     # A panel for each part of a machine that was read: no axis holds what may not be compared.
@@ -44,17 +44,19 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     every = [row for own in rows.values() for row in own.values()]
     lanes = max(map(len, by_scope.values()))
     sheet = figures.rows(
-        title,
-        naming.constant_text(configurations),
-        [
-            "Dot: median of the runs; line: 95% interval; bar: what remains above idle. Each panel has its own axis.",
-            *notes,
-        ],
+        figures.Heading(
+            title,
+            naming.constant_text(configurations),
+            [
+                "Dot: median of the runs; line: 95% interval; bar: what remains above idle. Each panel has its own axis.",
+                *notes,
+            ],
+            [(device.colour, device.mark, device.label) for device in shown if device.name in set(known["device"])],
+        ),
         [(SCOPE_HEADINGS.get(scope, scope), configurations) for scope in scopes],
         names,
         lanes,
         "joules per 1,000 images",
-        key=[(device.colour, device.mark, device.label) for device in shown if device.name in set(known["device"])],
         own_axes=True,
         columns=min(2, len(scopes)),
         values=[_text(row) for row in every] if lanes == 1 else (),

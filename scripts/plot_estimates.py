@@ -25,9 +25,13 @@ def draw(estimates: pd.DataFrame | None, rates: pd.DataFrame, devices: list[dict
     told = {f"estimate:{row['device']}": row for row in found if naming.configuration_of(row) == lead}
     groups = [("Measured here", list(ours)), ("Estimated from published figures", list(told))]
     sheet = figures.rows(
-        title(told.values()),
-        naming.label(lead, naming.READING_ORDER),
-        ["Filled: measured. Hollow: estimated, with the range that held 9 of 10 figures that the method had not seen."],
+        figures.Heading(
+            title(told.values()),
+            naming.label(lead, naming.READING_ORDER),
+            [
+                "Filled: measured. Hollow: estimated, with the range that held 9 of 10 figures that the method had not seen."
+            ],
+        ),
         [group for group in groups if group[1]],
         {name: shown[name].label for name in ours} | {name: row["label"] for name, row in told.items()},
         1,

@@ -36,23 +36,25 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
             OTHER_AXES,
             baseline=1.0,
         )
-    groups, names = figures.row_names(configurations, OTHER_AXES)
+    groups, names = naming.row_names(configurations, OTHER_AXES)
     found = {(naming.configuration_of(row, OTHER_AXES), row["device"]): row for row in gains.to_dict("records")}
     sheet = figures.rows(
-        title,
-        naming.constant_text(configurations, OTHER_AXES),
-        [
-            "Dot: ratio of the two median speeds. Line: lowest to highest ratio that their 95% intervals allow, "
-            "which is wider than a 95% interval of the ratio.",
-            findings.one_replicate_note(rates),
-        ],
+        figures.Heading(
+            title,
+            naming.constant_text(configurations, OTHER_AXES),
+            [
+                "Dot: ratio of the two median speeds. Line: lowest to highest ratio that their 95% intervals allow, "
+                "which is wider than a 95% interval of the ratio.",
+                findings.one_replicate_note(rates),
+            ],
+            [(device.colour, device.mark, device.label) for device in shown],
+        ),
         groups,
         names,
         len(shown),
         "speed of the last layer alone ÷ speed of all weights (logarithmic)"
         if len(groups) == 1
         else "× speed of all weights",
-        key=[(device.colour, device.mark, device.label) for device in shown],
     )
     rows = gains.to_dict("records")
     ends = [1.0, *(row[key] for row in rows for key in ("gain", "gain_low", "gain_high") if numbers.known(row[key]))]

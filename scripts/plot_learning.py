@@ -55,12 +55,14 @@ def draw(
         f"Losses above {top:.1f} are beyond the axis." if (windows[["loss", "val_loss"]] > top).any(axis=None) else ""
     )
     page = figures.frame(
-        title,
-        naming.constant_text(configurations),
-        [*findings.learning_notes(runs, replicated and not many, suspect), beyond, MANY_NOTE if many else ""],
+        figures.Heading(
+            title,
+            naming.constant_text(configurations),
+            [*findings.learning_notes(runs, replicated and not many, suspect), beyond, MANY_NOTE if many else ""],
+            [(palette.QUIET, "-", "validation"), (palette.QUIET, "--", "training")]
+            + [(device.colour, device.mark, device.label) for device in shown],
+        ),
         block * len(lines) + 0.42,
-        key=[(palette.QUIET, "-", "validation"), (palette.QUIET, "--", "training")]
-        + [(device.colour, device.mark, device.label) for device in shown],
     )
     tops = {"loss": top, "accuracy": 1.0}
     curves = _group_curves(windows, panels) if many else _curves(windows)

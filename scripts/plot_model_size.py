@@ -28,15 +28,17 @@ def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, A
         return figures.quiet_panel(title, NEEDS)
     others = [device for device in ranked if device.name in set(points["device"])]
     frame = figures.frame(
-        title,
-        naming.constant_text(naming.all_configurations(points)),
-        [
-            "Each mark is one configuration; the line joins the geometric means of the models. "
-            "Operations: of one forward pass of one image, two for each multiply-add of convolutions and dense layers. "
-            "Line through a mark: 95% interval.",
-        ],
+        figures.Heading(
+            title,
+            naming.constant_text(naming.all_configurations(points)),
+            [
+                "Each mark is one configuration; the line joins the geometric means of the models. "
+                "Operations: of one forward pass of one image, two for each multiply-add of convolutions and dense layers. "
+                "Line through a mark: 95% interval.",
+            ],
+            [(device.colour, device.mark, device.label) for device in others],
+        ),
         3.6,
-        key=[(device.colour, device.mark, device.label) for device in others],
     )
     axes = frame.axes(0.9, 0.1, figures.WIDTH - 1.4, 3.0)
     for device in others:

@@ -25,13 +25,15 @@ def draw(rates: pd.DataFrame, published: str | Path, devices: list[dict[str, Any
     groups = [("Measured here", list(ours_names))]
     groups += [("Published by others, under their own conditions", list(theirs_names))]
     sheet = figures.rows(
-        "Others measured under other conditions: see the range, draw no ratio",
-        "",
-        [
-            f"Measured here: {naming.constant_text(naming.all_configurations(rates))}.",
-            "Above: lowest to highest median speed over the configurations measured here. Below: one published figure each; "
-            "model, image size, batch, precision and software differ. The page lists the sources.",
-        ],
+        figures.Heading(
+            "Others measured under other conditions: see the range, draw no ratio",
+            "",
+            [
+                f"Measured here: {naming.constant_text(naming.all_configurations(rates))}.",
+                "Above: lowest to highest median speed over the configurations measured here. Below: one published figure each; "
+                "model, image size, batch, precision and software differ. The page lists the sources.",
+            ],
+        ),
         [group for group in groups if group[1]],
         {**ours_names, **theirs_names},
         1,

@@ -56,14 +56,16 @@ def draw(
     alone = len(others) == 1
     texts = [_text(row, alone) for row in found.values() if numbers.known(row["ratio"])]
     sheet = figures.rows(
-        title,
-        naming.constant_text(configurations),
-        findings.ratio_notes(comparison, overall),
+        figures.Heading(
+            title,
+            naming.constant_text(configurations),
+            findings.ratio_notes(comparison, overall),
+            [(palette.INK, "o", "decided"), (palette.INK, "hollow", "undecided"), (palette.INK, "D", MEAN)],
+        ),
         [("" if alone else device.label, [*configurations, MEAN]) for device in others],
         names,
         1,
         x_label,
-        key=[(palette.INK, "o", "decided"), (palette.INK, "hollow", "undecided"), (palette.INK, "D", MEAN)],
         columns=1 if alone else 2,
         tight=len(configurations) > 24,
         values=texts,

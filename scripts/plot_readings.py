@@ -36,14 +36,16 @@ def draw(readings: pd.DataFrame | None, devices: list[dict[str, Any]]) -> Figure
         if (known := {device.name: column for device in shown if (column := _first_known(runs[device.name], columns))})
     }
     page = figures.frame(
-        findings.readings_title(runs, shown),
-        "",
-        [
-            "Power, clock and temperature are of the GPU where it reports them, else of the processor. Gaps in the speed are "
-            "start-up and validation."
-        ],
+        figures.Heading(
+            findings.readings_title(runs, shown),
+            "",
+            [
+                "Power, clock and temperature are of the GPU where it reports them, else of the processor. Gaps in the speed are "
+                "start-up and validation."
+            ],
+            [(device.colour, "-", device.label) for device in shown],
+        ),
         (HEIGHT + 0.24) * len(panels) + 0.3,
-        key=[(device.colour, "-", device.label) for device in shown],
     )
     for place, (heading, known) in enumerate(panels.items()):
         axes = page.axes(0.62, 0.2 + place * (HEIGHT + 0.24), figures.WIDTH - 0.62 - figures.EDGE, HEIGHT)

@@ -36,11 +36,13 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     several = len(replicates) > 1
     head += 0.18 if several else 0
     page = figures.frame(
-        findings.matrix_title(runs),
-        naming.constant_text(configurations),
-        ["Every run has its cell: a failed run is a result too. The table of runs gives the reasons."],
+        figures.Heading(
+            findings.matrix_title(runs),
+            naming.constant_text(configurations),
+            ["Every run has its cell: a failed run is a result too. The table of runs gives the reasons."],
+            _key(runs),
+        ),
         head + row * len(configurations) + 0.05,
-        key=_key(runs),
     )
     axes = page.axes(0, 0, figures.WIDTH, head + row * len(configurations))
     axes.set_axis_off()

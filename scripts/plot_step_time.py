@@ -27,18 +27,20 @@ def draw(rates: pd.DataFrame, overhead: pd.DataFrame, crossings: pd.DataFrame, d
     tall, between, foot = 1.7, 0.42, 0.45
     lines = -(-len(panels) // columns)
     frame = figures.frame(
-        title,
-        naming.constant_text(configurations, OTHER_AXES),
-        [
-            "Line: overhead + batch size × time per image, fitted to the results of one device. It meets the left edge at "
-            "the overhead, what a step costs however few images it has. Vertical line through a mark: 95% interval. "
-            "Overheads in the heading are medians over the configurations.",
-            f"{len(panels)} of {len(configurations)} configurations are drawn."
-            if len(panels) < len(configurations)
-            else "",
-        ],
+        figures.Heading(
+            title,
+            naming.constant_text(configurations, OTHER_AXES),
+            [
+                "Line: overhead + batch size × time per image, fitted to the results of one device. It meets the left edge at "
+                "the overhead, what a step costs however few images it has. Vertical line through a mark: 95% interval. "
+                "Overheads in the heading are medians over the configurations.",
+                f"{len(panels)} of {len(configurations)} configurations are drawn."
+                if len(panels) < len(configurations)
+                else "",
+            ],
+            [(device.colour, device.mark, device.label) for device in shown],
+        ),
         lines * (tall + between) + foot,
-        key=[(device.colour, device.mark, device.label) for device in shown],
     )
     left, gap = 0.75, 0.75
     width = (figures.WIDTH - left - figures.EDGE - gap * (columns - 1)) / columns

@@ -27,14 +27,16 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]
     title = words.sustained(sustained.ratios(by_minute), {device.name: device.label for device in present})
     configurations = naming.all_configurations(by_minute)
     page = figures.frame(
-        title,
-        naming.constant_text(configurations),
-        [
-            "Images per second of each minute as a share of the run's first. Thin lines: the runs; thick line: their median."
-            " Warm-up epochs are left out; validation between epochs is not on the clock."
-        ],
+        figures.Heading(
+            title,
+            naming.constant_text(configurations),
+            [
+                "Images per second of each minute as a share of the run's first. Thin lines: the runs; thick line: their median."
+                " Warm-up epochs are left out; validation between epochs is not on the clock."
+            ],
+            [(device.colour, device.mark, device.label) for device in present],
+        ),
         HEIGHT + 0.45,
-        key=[(device.colour, device.mark, device.label) for device in present],
     )
     axes = page.axes(0.55, 0.05, figures.WIDTH - 0.55 - figures.EDGE, HEIGHT)
     shares = relative(by_minute)

@@ -31,7 +31,7 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
             shown,
             "training images per second",
         )
-    groups, names = figures.row_names(configurations)
+    groups, names = naming.row_names(configurations)
     windows = _of_good_runs(windows, runs)
     found = cells(runs, rates, windows)
     windows = windows.assign(rate=windows["images"] / windows["seconds"])
@@ -39,15 +39,17 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
     if not measured:
         return figures.quiet_panel(findings.throughput_title(rates, shown), "The matrix of runs says why.")
     sheet = figures.rows(
-        findings.throughput_title(rates, shown),
-        naming.constant_text(configurations),
-        findings.throughput_notes(runs, rates),
+        figures.Heading(
+            findings.throughput_title(rates, shown),
+            naming.constant_text(configurations),
+            findings.throughput_notes(runs, rates),
+            [(device.colour, device.mark, device.label) for device in shown]
+            + [(palette.QUIET, "hollow", "warm-up epoch, not counted")],
+        ),
         groups,
         names,
         len(shown),
         "training images per second",
-        key=[(device.colour, device.mark, device.label) for device in shown]
-        + [(palette.QUIET, "hollow", "warm-up epoch, not counted")],
     )
     logarithmic = max(measured) / min(measured) > 12
     ends = [*windows["rate"], *(end for cell in found.values() for end in (_right(cell), cell["ci_low"]) if end)]

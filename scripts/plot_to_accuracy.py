@@ -40,11 +40,13 @@ def draw(
     columns = 1 if figures.is_narrow() else max(2, len(panels))
     body = (HEIGHT + 0.5) * (len(panels) if columns == 1 else 1)
     page = figures.frame(
-        findings.to_accuracy_title(own, shown),
-        naming.label(configuration, naming.READING_ORDER),
-        findings.to_accuracy_notes(runs, own, shown),
+        figures.Heading(
+            findings.to_accuracy_title(own, shown),
+            naming.label(configuration, naming.READING_ORDER),
+            findings.to_accuracy_notes(runs, own, shown),
+            [(device.colour, device.mark, device.label) for device in shown if device.name in own],
+        ),
         body,
-        key=[(device.colour, device.mark, device.label) for device in shown if device.name in own],
     )
     left = 0.55
     width = (figures.WIDTH - left - figures.EDGE - 0.25 * (columns - 1)) / columns

@@ -72,6 +72,14 @@ def split_over_panels(
     return list(zip(titles, groups.values(), strict=True)), rows
 
 
+def row_names(
+    configurations: Sequence[Values], axes: Sequence[str] = AXES
+) -> tuple[list[tuple[str, list[Values]]], dict[Values, str]]:
+    """Panels and row names for configurations: ([(panel title, configurations)], {configuration: name})."""
+    groups, shown = split_over_panels(configurations, axes)
+    return groups, {one: label(one, shown, axes) or "the one configuration" for one in configurations}
+
+
 def _plain(value):
     return value.item() if hasattr(value, "item") else value
 

@@ -19,10 +19,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import pandas as pd  # noqa: E402
 import seaborn  # noqa: E402
 
-from trainoff import configurations as naming  # noqa: E402
 from trainoff.analyze import pairs  # noqa: E402
 from trainoff.report.palette import BAND, PAPER, QUIET, Device, clean  # noqa: E402
-from trainoff.shapes import Values  # noqa: E402
 
 # Ticks of a decade on logarithmic axes, finest first.
 LOG_STEPS = (
@@ -99,20 +97,29 @@ class Frame:
         )
 
 
-def frame(title: str, subtitle: str, notes: Iterable[str], body: float, key: Key = ()) -> Frame:
-    """A bare picture of the standard width with `body` inches below its key; what is said of it are its facts.
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """What is said of a figure. The title states the finding, the subtitle what is the same all over.
 
-    The title states the finding; the subtitle says what is the same all over; `notes` say what a reader might get wrong.
-    `key` holds (colour, mark, text) for marks that the panels do not name themselves.
+    notes: what a reader might get wrong. key: (colour, mark, text) for marks that the panels do not name themselves.
     """
-    key_lines = _key_lines(key)
+
+    title: str
+    subtitle: str = ""
+    notes: Iterable[str] = ()
+    key: Key = ()
+
+
+def frame(heading: Heading, body: float) -> Frame:
+    """A bare picture of the standard width with `body` inches below its key; what else is said of it are its facts."""
+    key_lines = _key_lines(heading.key)
     top = 0.04 + 0.21 * len(key_lines)
     height = top + body + 0.04
     figure = plt.figure(figsize=(WIDTH, height))
     figure.facts = {
-        "title": clean(title),
-        "subtitle": clean(subtitle),
-        "notes": [clean(note) for note in notes if note],
+        "title": clean(heading.title),
+        "subtitle": clean(heading.subtitle),
+        "notes": [clean(note) for note in heading.notes if note],
     }
     for number, line in enumerate(key_lines):
         _draw_key(figure, line, 0.12 + 0.21 * number, height)
@@ -183,14 +190,11 @@ class Rows:
 
 
 def rows(
-    title: str,
-    subtitle: str,
-    notes: Iterable[str],
+    heading: Heading,
     groups: Panels,
     names: dict[Any, str],
     lanes: int,
     x_label: str,
-    key: Key = (),
     columns: int | None = None,
     tight: bool = False,
     own_axes: bool = False,
@@ -222,7 +226,7 @@ def rows(
     heights = [max(len(group) for _, group in line) * row for line in lines]
     between = 0.3 if own_axes else 0.12
     body = sum(heights) + head * len(lines) + between * (len(lines) - 1) + foot
-    page = frame(title, subtitle, notes, body, key)
+    page = frame(heading, body)
     panels, at = [], 0.0
     for number, (line, tall) in enumerate(zip(lines, heights, strict=True)):
         for column, (text, group) in enumerate(line):
@@ -292,7 +296,7 @@ def quiet_panel(title: str, text: str) -> plt.Figure:
     """A figure that says in words why there is nothing to draw."""
     lines = textwrap.wrap(clean(text), int((WIDTH - 4 * EDGE) / text_width("x")))
     height = 0.3 + 0.19 * max(1, len(lines))
-    page = frame(title, "", [], height + 0.05)
+    page = frame(Heading(title), height + 0.05)
     axes = page.axes(EDGE, 0, WIDTH - 2 * EDGE, height)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -302,13 +306,6 @@ def quiet_panel(title: str, text: str) -> plt.Figure:
         0.5, 0.5, "\n".join(lines), ha="center", va="center", color=QUIET, transform=axes.transAxes, linespacing=1.5
     )
     return page.figure
-
-
-def row_names(configurations: list[Values], axes: Sequence[str] = naming.AXES) -> tuple[Panels, dict[Values, str]]:
-    """Panels and row names for configurations: ([(panel title, configurations)], {configuration: name})."""
-    groups, shown = naming.split_over_panels(configurations, axes)
-    names = {one: naming.label(one, shown, axes) or "the one configuration" for one in configurations}
-    return groups, names
 
 
 def limits(

@@ -89,7 +89,7 @@ def sheet(
     rows = groups(configurations, axes)
     names = {group: group.name for group in rows}
     constant = naming.constant_text(configurations, axes)
-    return figures.rows(title, constant, notes, [("", rows)], names, lanes, x_label, key=key), rows
+    return figures.rows(figures.Heading(title, constant, notes, key), [("", rows)], names, lanes, x_label), rows
 
 
 def draw_spreads(
