@@ -311,8 +311,8 @@ def frameworks(folder):
     return page(folder, devices, records, preset["title"], True, tables=paths, settings=SETTINGS | {"replicates": 3})
 
 
-def failures(folder):
-    """Three devices on which many runs failed, in every way that there is."""
+def failures(folder, drawn=True):
+    """Three devices on which many runs failed, in every way that there is. drawn: see `page`."""
     devices = synthetic.DEVICES[:3]
     by_device = {
         0: {5: "timed_out", 6: "timed_out", 7: "timed_out", 20: "crashed", 22: "error"},
@@ -322,7 +322,7 @@ def failures(folder):
     failed = {24 * place + rank: status for place, own in by_device.items() for rank, status in own.items()}
     records = synthetic.records(devices, replicates=3, failures=failed)
     synthetic.add_energy(records, "cuda", 250, "nvml", "gpu", idle_watts=50)
-    return page(folder, devices, records, "Many runs failed", True)
+    return page(folder, devices, records, "Many runs failed", drawn)
 
 
 LARGE_GRID = synthetic.GRID | {

@@ -10,7 +10,7 @@ from project import ROOT
 from trainoff import confined
 from trainoff.errors import UserError
 
-MUTATED = 40
+MUTATED = 20
 
 
 @pytest.mark.parametrize("name", runner.FORMATS)
