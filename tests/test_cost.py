@@ -18,8 +18,8 @@ import plot_efficiency
 import plot_energy
 from trainoff import records
 from trainoff.analyze import cost, efficiency, noise, pairs
-from trainoff.experiment import plan
 from trainoff.configurations import AXES
+from trainoff.experiment import plan
 from trainoff.report import economy, figures, palette, verdict_words
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
