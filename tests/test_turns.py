@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from trainoff import duel, windows
 from trainoff.analyze import reasons, turns
 from trainoff.analyze.pairs import Pair
 from trainoff.experiment import plan
+from trainoff.measure import turning as measure_turning
 from trainoff.records import RUN_KEYS
 from trainoff.report import turn_words, unusual
 from trainoff.supervise import turning
@@ -199,6 +201,25 @@ def test_two_real_trainings_take_turns(files, tmp_path):
             assert side["status"] == "ok" and side["steps_per_slice"] > 1
             assert side["waiting_cores"] < turning.SPINNING, "a training that waits computes"
     json.dumps(sessions, allow_nan=False)
+
+
+@pytest.mark.parametrize("step, wanted, most", [(0.01, 30, 150), (0.1, 3, 20), (0.4, 1, 2), (4.0, 1, 2)])
+def test_a_slice_is_whole_steps_and_a_slow_training_is_timed_in_two(step, wanted, most, monkeypatch):
+    now, trained, model = [0.0], [], SimpleNamespace()
+    monkeypatch.setattr(measure_turning.time, "perf_counter", lambda: now[0])
+
+    def fit(steps, epochs, callbacks):
+        model.stop_training = False
+        (clock,) = callbacks
+        clock.set_model(model)
+        while not model.stop_training:
+            trained.append(steps)
+            now[0] += steps * step
+            clock.on_epoch_end(0)
+
+    backend = SimpleNamespace(synchronize=lambda model: None)
+    assert measure_turning._steps_of_slice(0.3, fit, backend, model) == wanted
+    assert sum(trained) <= most
 
 
 def test_a_training_that_is_killed_ends_the_turns_and_is_named(files, tmp_path):
