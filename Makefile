@@ -51,7 +51,7 @@ help:
 	@echo '  make gallery FOLDER=x       one page over all reports shared into the folder x'
 	@echo 'Test'
 	@echo '  make test                   run the tests'
-	@echo '  make test-slow              what takes too long for make test: an axis added, limits, the examples, a first GPU run …'
+	@echo '  make test-slow              what takes too long for make test: limits, benchmarks in little, the cells of the docs, a first GPU run …'
 	@echo '  make test-browser           open reports in a real browser; needs chromium'
 	@echo '  make test-environments      install each file of envs/ by itself and try it'
 	@echo '  make test-conda             the sweep with snakemake --use-conda'

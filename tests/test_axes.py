@@ -135,7 +135,6 @@ ENTRY = """    Axis(
 # In the order in which people"""
 
 
-@pytest.mark.slow
 def test_an_axis_is_one_entry_and_its_use(copy):
     """From train to page and trackers, in a copy whose finished runs stay finished."""
     table, protocol = copy / "scripts/trainoff/axes.py", copy / "scripts/trainoff/measure/protocol.py"
