@@ -33,6 +33,12 @@ else:
         print("without venv or pip; on Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2])
 '
 
+# Prints the program of the Python that runs it; of .venv's own, which goes when .venv is made anew, the one that it was made with.
+program='
+import os, sys
+print(sys._base_executable if os.path.realpath(sys.prefix) == os.path.realpath(".venv") else sys.argv[1])
+'
+
 # Every one on PATH, not only the first of its name: a version manager leaves names there that do not run.
 candidates() {
     if [ -n "${PYTHON:-}" ]; then
@@ -55,7 +61,7 @@ find_python() {
         while read -r candidate; do
             reason=$("$candidate" -E -s -c "$check" 2>/dev/null </dev/null) || reason="does not run"
             if [ -z "$reason" ]; then
-                echo "$candidate"
+                "$candidate" -E -s -c "$program" "$candidate"
                 exit
             fi
             found="$found, $candidate ($reason)"

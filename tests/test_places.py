@@ -71,6 +71,16 @@ def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(place
     again = subprocess.run(["locks/install.sh", "base"], cwd=folder, env=environment, capture_output=True, text=True)
     assert (again.returncode, again.stdout) == (0, "")
 
+    # As where somebody has activated .venv and then takes an update.
+    with open(folder / "locks/base.txt", "a") as lock:
+        lock.write("# another version\n")
+    activated = environment | {"PATH": f"{folder}/.venv/bin{os.pathsep}{os.environ['PATH']}"}
+    activated.pop("PYTHON", None)
+    done = subprocess.run(["locks/install.sh", "base"], cwd=folder, env=activated, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Making .venv with" in done.stdout and f"{folder}/.venv" not in done.stdout
+    assert (folder / ".venv/bin/python").exists()
+
 
 def wheel(folder, name, version, files, requires=()):
     """Writes a package as pip installs it; returns its line of a lock."""
