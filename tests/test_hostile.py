@@ -10,7 +10,7 @@ from project import ROOT
 from trainoff import confined
 from trainoff.errors import UserError
 
-MUTATED = 20
+MUTATED = 40
 
 
 @pytest.mark.parametrize("name", runner.FORMATS)
