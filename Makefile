@@ -166,6 +166,7 @@ test-slurm: development
 benchmark: environment
 	@$(in_venv); export PATH; \
 	    python benchmarks/harness.py $(ARGS); harness=$$?; \
+	    python benchmarks/turns.py $(wildcard docs/measurements/*-equal-turns*.json); \
 	    python benchmarks/false_alarms.py $(wildcard results/tables/windows.parquet) && exit $$harness
 
 benchmark-scale: environment

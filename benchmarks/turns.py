@@ -33,6 +33,8 @@ SIMULATED = {"quiet": 0.09, "busy": 0.15, "very busy": 0.22}
 PAIR_SECONDS, START_SECONDS = 1.1, 15.0
 DIFFERENCES = (1.0, 1.05, 1.10)
 EQUIVALENCE = 0.05
+# Of fewer real sessions no experiments are drawn: they would be the same again and again.
+LEAST_SESSIONS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,9 @@ def main() -> int:
     kinds["simulated, quiet, TensorFlow against PyTorch"] = simulated(SIMULATED["quiet"], torch, torch)
     for path in arguments.measured:
         told = json.loads(Path(path).read_text(encoding="utf-8"))
+        if len(told["sessions"]) < LEAST_SESSIONS:
+            print(f"{Path(path).stem}: {len(told['sessions'])} sessions are too few to draw from")
+            continue
         kinds[f"{Path(path).stem}, {len(told['sessions'])} sessions"] = recorded(told)
     results = {"minutes": arguments.minutes, "experiments": arguments.experiments, "found": {}}
     for name, sessions in kinds.items():
