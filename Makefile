@@ -166,8 +166,8 @@ test-slurm: development
 benchmark: environment
 	@$(in_venv); export PATH; \
 	    python benchmarks/harness.py $(ARGS); harness=$$?; \
-	    python benchmarks/turns.py $(wildcard docs/measurements/*-equal-turns*.json); \
-	    python benchmarks/false_alarms.py $(wildcard results/tables/windows.parquet) && exit $$harness
+	    python benchmarks/turns.py $(wildcard docs/measurements/*-equal-turns*.json); turns=$$?; \
+	    python benchmarks/false_alarms.py $(wildcard results/tables/windows.parquet) && exit $$((harness + turns))
 
 benchmark-scale: environment
 	@$(in_venv) python benchmarks/scale.py $(ARGS)
