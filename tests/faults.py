@@ -303,7 +303,7 @@ def lost_gpu(folder):
     (folder / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT | {"devices": ["cpu", "cuda"]}))
     path = f"{programs}{os.pathsep}{project.environment()['PATH']}"
     sweep = start(folder, PATH=path)
-    wait_for(lambda: "cuda · mobilenetv2" in said(folder), "a run on the GPU")
+    wait_for(lambda: "cuda · small" in said(folder), "a run on the GPU")
     (programs / "gpu").unlink()
     expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
     found = {status_of(path) for path in (folder / "results/runs/cuda").rglob("metrics.json")}

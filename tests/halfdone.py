@@ -15,7 +15,8 @@ EXPERIMENT = {
     "devices": ["cpu"],
     "images": {"train": 100, "validation": 50},
     "deterministic": True,
-    "grid": {"batch_size": [16, 32], "img_dim": [32], "trainable": [False]},
+    "models": project.SMALL["models"],
+    "grid": {"model": ["small"], "batch_size": [16, 32], "img_dim": [32], "trainable": [False]},
     "protocol": {"epochs": 2, "images_per_epoch": 320, "warm_up_epochs": 1},
 }
 # Figures and the page would take most of the time, and say nothing that the tables do not.
@@ -57,7 +58,7 @@ def half_done(finished, folder):
 
 def run_files(folder):
     """The two runs' metrics files, there or not, in the order of the sweep."""
-    runs = folder / "results/runs/cpu/model~mobilenetv2"
+    runs = folder / "results/runs/cpu/model~small"
     rest = "img_dim~32/trainable~false/precision~float32/xla~false/learning_rate~0.0005/optimizer~adam/replicate~1/metrics.json"
     return [runs / f"batch_size~{size}" / rest for size in EXPERIMENT["grid"]["batch_size"]]
 

@@ -26,6 +26,11 @@ TINY = {
     "turns": False,
     "protocol": {"epochs": 3, "images_per_epoch": 320, "warm_up_epochs": 1},
 }
+# The same with a network that starts in a fourth of the time, where it matters that something trains and not what.
+SMALL = TINY | {
+    "models": {"small": {"function": "tests/small_network.py:build"}},
+    "grid": TINY["grid"] | {"model": ["small"]},
+}
 
 
 def make(folder, experiment=TINY):

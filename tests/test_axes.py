@@ -145,7 +145,7 @@ def test_an_axis_is_one_entry_and_its_use(copy):
     protocol.write_text(
         protocol.read_text().replace('seed = run["seed"]', 'seed = run["seed"] + (run["warmth"] == "hot")')
     )
-    tiny = project.TINY | {"grid": project.TINY["grid"] | {"warmth": ["cold", "hot"], "trainable": [False]}}
+    tiny = project.SMALL | {"grid": project.SMALL["grid"] | {"warmth": ["cold", "hot"], "trainable": [False]}}
     tiny |= {"trackers": {"tensorboard": True}}
     (copy / "tiny.yaml").write_text(json.dumps(tiny))
     done = project.snakemake(copy)

@@ -16,7 +16,7 @@ DEVICES = {
 def test_two_clones_that_exchange_bundles_render_the_same_comparison(tmp_path):
     folders = {}
     for name, devices in DEVICES.items():
-        folders[name] = project.make(tmp_path / name / "trainoff", project.TINY | {"devices": devices})
+        folders[name] = project.make(tmp_path / name / "trainoff", project.SMALL | {"devices": devices})
         done = project.snakemake(folders[name], "--", "bundle")
         assert done.returncode == 0, done.stdout
         assert "2 runs (2 ok)" in done.stdout

@@ -17,13 +17,13 @@ from trainoff.supervise import slurm
 
 HERE = Path(__file__).parent
 CPU = {"label": "CPU", "backend": "tensorflow", "accelerator": "cpu", "env": "tensorflow-cpu"}
-SWEEP = project.TINY | {
+SWEEP = project.SMALL | {
     "devices": [{"name": "node", **CPU, "slurm": {"partition": "main", "memory_mb": 4000, "minutes": 20}}],
-    "protocol": project.TINY["protocol"] | {"epochs": 8},
+    "protocol": project.SMALL["protocol"] | {"epochs": 8},
 }
 ENDLESS = SWEEP | {
-    "grid": project.TINY["grid"] | {"trainable": [False]},
-    "protocol": project.TINY["protocol"] | {"epochs": 100_000},
+    "grid": project.SMALL["grid"] | {"trainable": [False]},
+    "protocol": project.SMALL["protocol"] | {"epochs": 100_000},
     "devices": [
         {"name": "little-time", **CPU, "slurm": {"memory_mb": 4000, "minutes": 1}},
         {"name": "little-memory", **CPU, "slurm": {"memory_mb": 900, "minutes": 20}},

@@ -110,7 +110,7 @@ def config(**protocol):
 
 def test_minutes_identify_a_run_and_are_no_setting_of_turns():
     plain, timed = (
-        plan.training(RUN, config(**more), {"mobilenetv2": RUN["architecture"]})
+        plan.training(RUN, config(**more), {RUN["model"]: RUN["architecture"]})
         for more in ({}, {"measure_minutes": 10})
     )
     assert "measure_minutes" not in plain

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from project import ROOT
-from test_train import ARCHITECTURE, RUN
-from test_train import data as data  # noqa: PLC0414 (a fixture)
+from test_train import MOBILENETV2, RUN
+from test_train import mobilenetv2 as mobilenetv2  # noqa: PLC0414 (a fixture)
 from test_train import run as train_run
 
 from trainoff import axes
@@ -117,22 +117,24 @@ def losses(record):
     return [window["loss"] for window in record["windows"]]
 
 
-def test_a_variable_of_the_shell_changes_nothing_and_one_of_the_experiment_is_other_work(data, tmp_path, monkeypatch):
-    changes = {"deterministic": True, "epochs": 2}
+def test_a_variable_of_the_shell_changes_nothing_and_one_of_the_experiment_is_other_work(
+    mobilenetv2, tmp_path, monkeypatch
+):
+    changes = {"model": "mobilenetv2", "architecture": MOBILENETV2, "deterministic": True, "epochs": 2}
     folders = [tmp_path / name for name in ("plain", "shell", "off", "on")]
     for folder in folders:
         folder.mkdir()
-    plain = train_run(data, folders[0], **changes)
+    plain = train_run(mobilenetv2, folders[0], **changes)
     # Which of both is usual depends on the processor; the other one rounds otherwise.
     for value, folder in enumerate(folders[2:]):
-        asked = train_run(data, folder, variables={"TF_ENABLE_ONEDNN_OPTS": value}, **changes)
+        asked = train_run(mobilenetv2, folder, variables={"TF_ENABLE_ONEDNN_OPTS": value}, **changes)
         if losses(asked) != losses(plain):
             break
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", str(value))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "home/keras.json").write_text('{"epsilon": 0.1, "floatx": "float16"}')
-    shell = train_run(data, folders[1], **changes)
+    shell = train_run(mobilenetv2, folders[1], **changes)
     assert losses(shell) == losses(plain)
     assert plain["host"]["variables_left_out"] == variables.left_out(os.environ.keys() - {"TF_ENABLE_ONEDNN_OPTS"})
     assert "TF_ENABLE_ONEDNN_OPTS" in shell["host"]["variables_left_out"]
@@ -146,7 +148,7 @@ def config_with(asked):
 
 
 def identity(config):
-    run = plan.training({**RUN, "device": CPU}, config, {"mobilenetv2": ARCHITECTURE})
+    run = plan.training({**RUN, "device": CPU}, config, {RUN["model"]: RUN["architecture"]})
     return validity.identity(run, config, {}, "0", {}), run
 
 
