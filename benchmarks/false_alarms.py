@@ -26,6 +26,10 @@ from trainoff.analyze import simulation, stats  # noqa: E402
 
 EXPERIMENTS = {"default": "config.yaml", "study": "presets/wandb-study.yaml"}
 SEED = 1
+# Both experiments have as many.
+CONFIGURATIONS = 8
+# Noise of every other configuration over the noise of all, and of the others.
+UNEQUAL = {"threefold unequal": (0.5, 1.5), "fivefold unequal": (0.5, 2.5)}
 
 
 def size_of(config):
@@ -41,6 +45,7 @@ def measure(noise, configurations, replicates, windows, experiments):
     size = experiments, configurations, replicates, windows
     many = simulation.verdicts_of_many(np.random.default_rng(SEED), noise, *size)
     alarms = simulation.false_alarm_rate(many)
+    single, mean = simulation.held(np.random.default_rng(SEED), noise, *size)
     return {
         "replicates": replicates,
         "counted_windows": windows,
@@ -51,6 +56,8 @@ def measure(noise, configurations, replicates, windows, experiments):
         "window_noise": noise.window,
         "false_alarm_rate": alarms,
         "false_alarm_rate_at_most": upper_bound(alarms, experiments),
+        "intervals_that_hold_the_truth": single,
+        "intervals_of_means_that_hold_the_truth": mean,
         "smallest_difference_found_9_times_in_10": simulation.smallest_found(
             np.random.default_rng(SEED), noise, max(experiments // 8, 20), *size[1:]
         ),
@@ -66,6 +73,9 @@ def upper_bound(share, number):
 def noises(arguments):
     """{name: Noise} to try."""
     found = {"simulated": simulation.Noise(arguments.run_noise, arguments.window_noise)}
+    for name, (low, high) in UNEQUAL.items():
+        runs = [arguments.run_noise * factor for factor in (low, high)]
+        found[f"simulated {name}"] = simulation.Noise(tuple(runs * (CONFIGURATIONS // 2)), arguments.window_noise)
     if arguments.windows:
         table = pd.read_parquet(arguments.windows)
         recorded = simulation.recorded_noise(table, records.RUN_KEYS, assumed_run=arguments.run_noise)
@@ -78,12 +88,14 @@ def noises(arguments):
 def line(name, size, found):
     """One result in words."""
     smallest = found["smallest_difference_found_9_times_in_10"]
+    runs = " and ".join(f"{one:.1%}" for one in dict.fromkeys(np.atleast_1d(found["run_noise"])))
     assumed = ", assumed" if name == "recorded" and not found["run_noise_is_recorded"] else ""
     return (
-        f"{name} noise (runs {found['run_noise']:.1%}{assumed}, windows {found['window_noise']:.1%}), {size} size "
+        f"{name} noise (runs {runs}{assumed}, windows {found['window_noise']:.1%}), {size} size "
         f"({found['replicates']} × {found['counted_windows']}): false alarms {found['false_alarm_rate']:.1%} "
-        f"(at most {found['false_alarm_rate_at_most']:.1%}), found 9 times in 10 from "
-        + ("over 100 %" if smallest is None else f"{smallest:.1%}")
+        f"(at most {found['false_alarm_rate_at_most']:.1%}), intervals that hold the truth "
+        f"{found['intervals_that_hold_the_truth']:.1%} (of means {found['intervals_of_means_that_hold_the_truth']:.1%}), "
+        "found 9 times in 10 from " + ("over 100 %" if smallest is None else f"{smallest:.1%}")
     )
 
 

@@ -132,15 +132,18 @@ def compare(
     known = set(runs["device"])
     devices = [name for name in devices if name in known] + sorted(known - set(devices))
     pairs = list(itertools.combinations(devices, 2))
-    found = _turns(turned)
+    by_runs = {
+        (configuration, device, baseline): ratio
+        for baseline, device in pairs
+        for configuration, ratio in _ratios(results, configurations, device, baseline).items()
+    }
+    by_turns = _turns(turned)
     rows = [
         compare_results(
-            results.get((configuration, device), Result()),
-            results.get((configuration, baseline), Result()),
-            device,
-            baseline,
+            [(results.get((configuration, name), Result()), name) for name in (device, baseline)],
+            by_runs.get((configuration, device, baseline)),
             assumptions,
-            found.get((configuration, device, baseline)),
+            by_turns.get((configuration, device, baseline)),
         )
         | dict(zip(AXES, configuration, strict=True))
         for configuration in configurations
@@ -156,6 +159,17 @@ def compare(
         "best": pd.DataFrame(best, columns=BEST_COLUMNS),
         "overall": overall.table(rows, pairs, best),
     }
+
+
+def _ratios(results, configurations, device, baseline):
+    """{configuration: stats.Ratio} of two devices, of the configurations that both have rates of."""
+    rates = {
+        configuration: [results.get((configuration, name), Result()).rate for name in (device, baseline)]
+        for configuration in configurations
+    }
+    both = {configuration: sides for configuration, sides in rates.items() if None not in sides}
+    found = stats.ratios([own for own, _ in both.values()], [other for _, other in both.values()])
+    return dict(zip(both, found, strict=True))
 
 
 def _turns(table):
@@ -197,33 +211,27 @@ def rate_table(
 
 
 def compare_results(
-    result: Result,
-    baseline_result: Result,
-    device: str,
-    baseline: str,
-    assumptions: Row,
-    turns: Row | None = None,
+    sides: list[tuple[Result, str]], ratio: stats.Ratio | None, assumptions: Row, turns: Row | None = None
 ) -> Row:
     """The row of one configuration and pair without the configuration's keys, and, as "found", its stats.Ratio.
 
-    "found_energy" is that of the energy.
-
-    turns: the row of the table of turns of the two, whose ratio and verdict then count: what drifts hits both alike.
+    "found_energy" is that of the energy. sides: (Result, name) of the device and of the baseline. ratio: what their runs say,
+    None where one has none. turns: the row of the table of turns of the two, whose ratio and verdict then count: what drifts
+    hits both alike.
 
     Verdict and corrected p-value come from `judge`, which needs all rows.
     """
-    sides = [(result, device), (baseline_result, baseline)]
     rates = [side.rate for side, _ in sides]
     hindrances = obstacles(sides)
-    found = turning.as_ratio(turns) if turns else None if hindrances else stats.ratio(*rates)
+    found = turning.as_ratio(turns) if turns else None if hindrances else ratio
     low, high = found.interval if found else (math.nan, math.nan)
     if turns:
         # As told by the turns: lopsided where a few slices were far off.
         low, high = turns["ci_low"], turns["ci_high"]
     economy = _economy(sides, found, assumptions) if found and not hindrances else _no_economy("; ".join(hindrances))
     return {
-        "device": device,
-        "baseline": baseline,
+        "device": sides[0][1],
+        "baseline": sides[1][1],
         "images_per_second": rates[0].images_per_second if rates[0] else math.nan,
         "baseline_images_per_second": rates[1].images_per_second if rates[1] else math.nan,
         "ratio": found.ratio if found else math.nan,
@@ -304,7 +312,9 @@ def compare_best(
     rows = []
     for work, (baseline, device) in itertools.product(dict.fromkeys(work for work, _ in settings), pairs):
         sides = [_best(settings.get((work, name), []), name, standing) for name in (device, baseline)]
-        row = compare_results(sides[0][1], sides[1][1], device, baseline, assumptions)
+        both = [(result, name) for (_, result), name in zip(sides, (device, baseline), strict=True)]
+        rates = [result.rate for result, _ in both]
+        row = compare_results(both, None if None in rates else stats.ratio(*rates), assumptions)
         for prefix, (axes, _) in zip(("", "baseline_"), sides, strict=True):
             row |= {f"{prefix}{axis}": axes.get(axis) for axis in SETTING}
         if not row["found"]:

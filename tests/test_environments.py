@@ -315,7 +315,8 @@ def test_a_framework_takes_turns_with_itself(framework, pythons, tmp_path):
     device = {"backend": framework, "accelerator": "cpu", "env": framework}
     both = [device | {"name": name, "label": name} for name in ("one", "other")]
     turns = {"minutes": 0.01, "slice_seconds": 0.3, "equivalence": 0.05}
-    folder = project.make(tmp_path / "trainoff", project.SMALL | {"devices": both, "turns": turns})
+    grid = project.SMALL["grid"] | {"trainable": [True]}
+    folder = project.make(tmp_path / "trainoff", project.SMALL | {"devices": both, "turns": turns, "grid": grid})
     needed = ("scripts/prepare_images.py", "scripts/prepare_weights.py", "scripts/take_turns.py")
     run_jobs(folder, listed_jobs(folder), pythons, lambda job: job["script"] in needed)
     (path,) = (folder / "results/turns").rglob("turns.json")

@@ -7,17 +7,23 @@ import yaml
 from trainoff.analyze import noise, simulation
 from trainoff.analyze.simulation import Noise
 
-EQUAL, UNEQUAL = (0.02,) * 8, (0.01, 0.03) * 4
+EQUAL, UNEQUAL, OTHER_WAY_ROUND = (0.02,) * 8, (0.01, 0.03) * 4, (0.03, 0.01) * 4
 GPU = noise.Kind("gpu", 0.015, 2.0)
 
 
-@pytest.mark.parametrize("spreads", [EQUAL, UNEQUAL], ids=["equal noise", "unequal noise"])
+@pytest.mark.parametrize(
+    "spreads",
+    [(EQUAL, EQUAL), (UNEQUAL, UNEQUAL), (UNEQUAL, OTHER_WAY_ROUND)],
+    ids=["equal noise", "unequal noise", "unequal noise, the other way round on the other device"],
+)
 @pytest.mark.parametrize("replicates", [2, 3, 5])
 def test_intervals_hold_the_truth(replicates, spreads):
     draw, hits = np.random.default_rng(replicates), []
-    scatter = Noise(spreads, 0.01)
     for _ in range(100):
-        devices = [simulation.device(draw, scatter, 8, replicates, 9, ratio=ratio) for ratio in (1.3, 1.0)]
+        devices = [
+            simulation.device(draw, Noise(own, 0.01), 8, replicates, 9, ratio=ratio)
+            for own, ratio in zip(spreads, (1.3, 1.0), strict=True)
+        ]
         intervals = [one.interval for one in simulation.ratios(*devices, GPU)]
         hits.append(np.mean([low <= 1.3 <= high for low, high in intervals]))
     assert 0.93 <= np.mean(hits) <= 0.97

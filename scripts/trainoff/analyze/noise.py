@@ -9,12 +9,14 @@ runs alone it is hardly known, so what all configurations of the device show is 
 s is the device's spread from run to run, w_c the part that comes from the epochs of a run, d says how alike the
 configurations are. Nothing is fixed at its best estimate: s and d are averaged over a grid, weighted by how well they explain
 the runs and by what is known of devices of this kind (catalog/noise.yaml). With a single run per configuration only that
-knowledge is left.
+knowledge is left. In a ratio of two devices chi²(d) is the same for both, since what makes a configuration noisy, such as
+short epochs, does so on either.
 """
 
 import math
 import re
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +29,7 @@ from trainoff import windows
 SPREADS = np.geomspace(5e-4, 0.8, 32)
 # How alike configurations are, in degrees of freedom, and how likely each is beforehand.
 ALIKENESS = np.array([1.0, 2.0, 4.0, 8.0, 60.0])
-ALIKELY = np.array([8.0, 4.0, 2.0, 1.0, 0.5])
+ALIKELY = np.array([4.0, 3.0, 2.0, 1.5, 1.0])
 # Where no run was repeated: a kind's factor already holds how configurations differ.
 ALIKELY_UNSEEN = np.array([1e-9, 1e-9, 0.5, 0.5, 1e-9])
 # Tails of what is known of a kind: a device may be far from its kind, and the runs then say so.
@@ -39,7 +41,7 @@ BUSY = 2.0
 # Below this weight a point of the grid changes nothing.
 NEGLIGIBLE = 1e-3
 # By which variances are enlarged: without it, intervals held the known truth of simulations in 94 % of cases.
-CALIBRATION = 1.1
+CALIBRATION = 1.05
 # Epochs that what the configurations of a device share about the scatter of epochs is worth, for each of them.
 SHARED_EPOCHS = 4
 # Devices that the catalog's figure for a kind is worth, where other devices of that kind were measured.
@@ -162,26 +164,84 @@ def spreads(samples: list[Sample], kind: Kind) -> list[Spread]:
     """The Spread of each of the Samples of one device, which is of the given Kind."""
     if not samples:
         return []
-    within = np.array([sample.within for sample in samples])
+    side = _side(samples, kind)
+    source = "runs" if side.repeated else kind.name
+    return [Spread(*one, source) for one in _pooled([side])]
+
+
+def of_ratios(sides: Sequence[tuple[list[Sample], Kind]]) -> list[tuple[float, float]] | None:
+    """[(variance, degrees)] of the logarithm of two devices' ratio, one per configuration, as estimates of Student's t.
+
+    sides: the Samples of the device and of the baseline on the same configurations, and the Kind of each. A configuration
+    is taken to be loud or quiet on both alike, so that the runs of both say how much it is. Where that is wrong, the
+    variance of the ratio is still right if both have as many runs. None where one of them repeated no run.
+    """
+    both = [_side(*one) for one in sides]
+    return _pooled(both, of_means=True) if all(side.repeated for side in both) else None
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The runs of one device as arrays, one place per configuration."""
+
+    runs: np.ndarray
+    # Variance seen between its runs, and its degrees of freedom: 0 of a single run.
+    seen: np.ndarray
+    degrees: np.ndarray
+    # Variance of one run's rate if the spread were that of SPREADS: configurations × spreads.
+    expected: np.ndarray
+    # Logarithm of the prior density of SPREADS.
+    prior: np.ndarray
+
+    @property
+    def repeated(self):
+        return bool(self.degrees.any())
+
+
+def _side(samples, kind):
     loud = np.array([BUSY**2 if sample.busy else 1.0 for sample in samples])
-    degrees = np.array([len(sample.rates) - 1 for sample in samples])
-    seen = np.array([_variance(sample.rates) for sample in samples])
-    # Axes: configuration, spread, alikeness.
-    expected = loud[:, None] * SPREADS[None, :] ** 2 + within[:, None]
-    repeated = degrees > 0
-    weight = _log_prior(kind)[:, None] + np.log(ALIKELY if repeated.any() else ALIKELY_UNSEEN)
-    for one in np.flatnonzero(repeated):
-        weight = weight + _log_density(seen[one], degrees[one], expected[one][:, None], ALIKENESS[None, :])
+    within = np.array([sample.within for sample in samples])
+    runs = np.array([len(sample.rates) for sample in samples])
+    return _Side(
+        runs=runs,
+        seen=np.array([_variance(sample.rates) for sample in samples]),
+        degrees=runs - 1,
+        expected=loud[:, None] * SPREADS[None, :] ** 2 + within[:, None],
+        prior=_log_prior(kind),
+    )
+
+
+def _pooled(sides, of_means=False):
+    """[(variance, degrees)] of each configuration: of the logarithm of a run's rate, or of means over runs, summed over sides."""
+
+    # Axes of the grid: the spread of each side, then alikeness.
+    def along(values, axis):
+        return values.reshape([-1 if place == axis else 1 for place in range(len(sides) + 1)])
+
+    repeated = any(side.repeated for side in sides)
+    alike = along(ALIKENESS, len(sides))
+    weight = along(np.log(ALIKELY if repeated else ALIKELY_UNSEEN), len(sides))
+    for axis, side in enumerate(sides):
+        weight = weight + along(side.prior, axis)
+    degrees = sum(side.degrees for side in sides)
+    for one in np.flatnonzero(degrees):
+        parts = [
+            (side.degrees[one], along(side.seen[one] / side.expected[one], axis))
+            for axis, side in enumerate(sides)
+            if side.degrees[one]
+        ]
+        weight = weight + _log_density(parts, alike)
     weight = np.exp(weight - weight.max())
     kept = weight > NEGLIGIBLE
-    place, alike = np.nonzero(kept)
+    *places, alike = np.nonzero(kept)
     weight = weight[kept] / weight[kept].sum()
     alike = ALIKENESS[alike]
     # Axes: configuration, point of the grid.
     total = alike + degrees[:, None]
-    variance = (alike * expected[:, place] + (degrees * seen)[:, None]) / total
-    source = "runs" if repeated.any() else kind.name
-    return [Spread(*one, source) for one in _as_one(weight, np.sqrt(variance), total)]
+    expected = [side.expected[:, place] for side, place in zip(sides, places, strict=True)]
+    seen = sum((side.degrees * side.seen)[:, None] / one for side, one in zip(sides, expected, strict=True))
+    variance = sum(one / (side.runs[:, None] if of_means else 1) for side, one in zip(sides, expected, strict=True))
+    return _as_one(weight, np.sqrt(variance * (alike + seen) / total), total)
 
 
 def _variance(rates):
@@ -194,13 +254,19 @@ def _log_prior(kind):
     return -(KIND_DEGREES + 1) / 2 * np.log1p(distance**2 / KIND_DEGREES)
 
 
-def _log_density(seen, degrees, expected, alikeness):
-    """Logarithm of the density of a sample variance, up to a constant: `expected` times F(degrees, alikeness)."""
-    x = seen / expected
+def _log_density(parts, alikeness):
+    """Logarithm of the density of sample variances that share one factor alikeness / chi²(alikeness), up to a constant.
+
+    parts: (degrees, variance over what is expected) of each; of a single one that is F(degrees, alikeness).
+    """
+    degrees = sum(own for own, _ in parts)
+    squares = sum(own * x for own, x in parts)
     return (
-        degrees / 2 * (np.log(degrees / alikeness) + np.log(x))
-        - (degrees + alikeness) / 2 * np.log1p(degrees * x / alikeness)
-        - special.betaln(degrees / 2, alikeness / 2)
+        sum(own / 2 * np.log(x) for own, x in parts)
+        - degrees / 2 * np.log(alikeness)
+        - (degrees + alikeness) / 2 * np.log1p(squares / alikeness)
+        + special.gammaln((degrees + alikeness) / 2)
+        - special.gammaln(alikeness / 2)
     )
 
 

@@ -49,7 +49,7 @@ def device(
 def ratios(device_rates: np.ndarray, baseline_rates: np.ndarray, kind: noise.Kind = noise.UNKNOWN) -> list[stats.Ratio]:
     """The stats.Ratio of each configuration of two devices of a kind (arrays as `device` returns)."""
     sides = [stats.rates(rates.tolist(), kind) for rates in (device_rates, baseline_rates)]
-    return [stats.ratio(own, other) for own, other in zip(*sides, strict=True)]
+    return stats.ratios(*sides)
 
 
 def verdicts(device_rates: np.ndarray, baseline_rates: np.ndarray, kind: noise.Kind = noise.UNKNOWN) -> list[str]:
@@ -72,6 +72,25 @@ def verdicts_of_many(
         verdicts(device(generator, scatter, *size, ratio=ratio), device(generator, scatter, *size), scatter.kind)
         for _ in range(experiments)
     ]
+
+
+def held(
+    generator: np.random.Generator,
+    scatter: Noise,
+    experiments: int,
+    configurations: int,
+    replicates: int,
+    windows: int,
+) -> tuple[float, float]:
+    """Shares of the 95 % intervals that hold the truth: of ratios, and of their means over the configurations."""
+    single, means = [], []
+    for _ in range(experiments):
+        both = [device(generator, scatter, configurations, replicates, windows) for _ in range(2)]
+        found = ratios(*both, scatter.kind)
+        single += [low <= 1 <= high for low, high in (one.interval for one in found)]
+        _, low, high = stats.geometric_mean(found)
+        means.append(low <= 1 <= high)
+    return float(np.mean(single)), float(np.mean(means))
 
 
 def false_alarm_rate(many: list[list[str]]) -> float:

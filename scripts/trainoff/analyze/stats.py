@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import special, stats
+from scipy import special
 
 from trainoff.analyze import noise
 
@@ -24,7 +24,8 @@ def _t(degrees):
 METHOD = (
     "A run's rate is the median over its counted epochs, a device's rate the geometric mean over its runs. "
     "One model of noise serves all intervals and verdicts: how much the runs of a device differ is estimated from all of its "
-    "configurations together and moderated for each (empirical Bayes), starting from what is known of its kind of device. "
+    "configurations together and moderated for each (empirical Bayes), starting from what is known of its kind of device; for a "
+    "ratio, the repeated runs of both devices say how noisy a configuration is. "
     "A single run leaves only that knowledge, and its interval includes it; where a single epoch of it counts, epochs are taken "
     "to scatter as much as runs. "
     "Two devices are compared by a t-test on the logarithms. p-values of all comparisons in a table are corrected together by "
@@ -47,14 +48,20 @@ class Rate:
     # Variance of the logarithm of the rate and its degrees of freedom.
     variance: float
     degrees: float
-    # Logarithms of the median rates of the runs, one per run.
-    runs: tuple[float, ...]
+    # The runs behind it, and what is known of the device's kind.
+    sample: noise.Sample
+    kind: noise.Kind
     # Counted windows of all runs.
     windows: int
     # Variance of the logarithm of one run's rate.
     run_variance: float
     # Where the spread from run to run comes from: "runs", or the name of a kind of device (noise.Spread).
     spread_source: str
+
+    @property
+    def runs(self) -> tuple[float, ...]:
+        """Logarithms of the median rates of the runs, one per run."""
+        return self.sample.rates
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ def rates(
                 images_per_second=math.exp(math.fsum(sample.rates) / number),
                 variance=spread.variance / number,
                 degrees=spread.degrees,
-                runs=sample.rates,
+                sample=sample,
+                kind=kind,
                 windows=sum(map(len, runs)),
                 run_variance=spread.variance,
                 spread_source=spread.source,
@@ -111,9 +119,25 @@ def rates(
     return result
 
 
+def ratios(device: Sequence[Rate], baseline: Sequence[Rate]) -> list[Ratio]:
+    """The Ratios of two devices on the same configurations, one Rate of each; how loud a configuration is, both say together."""
+    if not device:
+        return []
+    together = noise.of_ratios([([rate.sample for rate in side], side[0].kind) for side in (device, baseline)])
+    if together is None:
+        return list(map(ratio, device, baseline))
+    return [
+        Ratio(own.images_per_second / other.images_per_second, *spread)
+        for own, other, spread in zip(device, baseline, together, strict=True)
+    ]
+
+
 def ratio(device: Rate, baseline: Rate) -> Ratio:
-    """The Ratio of two Rates."""
-    variance, degrees = _sum([(device.variance, device.degrees), (baseline.variance, baseline.degrees)])
+    """The Ratio of two Rates, each with what its own device says of its spread."""
+    variance = device.variance + baseline.variance
+    # Welch and Satterthwaite, of estimates that err each by itself.
+    errors = math.hypot(*(side.variance / math.sqrt(side.degrees) for side in (device, baseline)))
+    degrees = (variance / errors) ** 2 if errors else math.inf
     return Ratio(device.images_per_second / baseline.images_per_second, variance, degrees)
 
 
@@ -130,7 +154,10 @@ def adjust(p_values: list[float]) -> list[float]:
     more often than not, and Holm would need twice the replicates to hear them. Where no device differs the two are
     equally strict.
     """
-    return [float(value) for value in stats.false_discovery_control(p_values)] if len(p_values) else []
+    # Here, since it takes a second that every figure would wait for.
+    from scipy.stats import false_discovery_control
+
+    return [float(value) for value in false_discovery_control(p_values)] if len(p_values) else []
 
 
 def judge(found: list[Ratio], margin: float = EQUIVALENCE) -> list[tuple[float, float, str]]:
@@ -150,16 +177,14 @@ def verdict(found: Ratio, adjusted: float, different: float = 1.0) -> str:
 
 
 def geometric_mean(ratios: list[Ratio]) -> tuple[float, float, float]:
-    """(mean, low, high): geometric mean of Ratios with its 95 % interval; NaN of none."""
+    """(mean, low, high): geometric mean of Ratios with its 95 % interval; NaN of none.
+
+    Their variances rest on one estimate of how much runs differ, so its error is that of all and does not average out:
+    degrees of freedom as Satterthwaite has them, of estimates that err together.
+    """
     if not ratios:
         return math.nan, math.nan, math.nan
     mean = math.exp(math.fsum(math.log(one.ratio) for one in ratios) / len(ratios))
-    variance, degrees = _sum([(one.variance / len(ratios) ** 2, one.degrees) for one in ratios])
-    return mean, *interval(mean, variance, degrees)
-
-
-def _sum(parts):
-    """Variance of a sum of independent parts and its degrees of freedom, by Welch and Satterthwaite."""
-    variance = math.fsum(part for part, _ in parts)
-    below = math.fsum(part**2 / degrees for part, degrees in parts)
-    return variance, variance**2 / below if below else math.inf
+    variance = math.fsum(one.variance for one in ratios)
+    errors = math.fsum(one.variance / math.sqrt(one.degrees) for one in ratios)
+    return mean, *interval(mean, variance / len(ratios) ** 2, (variance / errors) ** 2 if errors else math.inf)
