@@ -59,7 +59,7 @@ WITH_CONDA = (
     workflow.deployment_settings is not None
     and DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 )
-if not WITH_CONDA and importlib.util.find_spec("seaborn") is None:
+if not WITH_CONDA and importlib.util.find_spec("matplotlib") is None:
     raise WorkflowError(
         "This Python has Snakemake, but not the packages that train and draw. There are two ways: `make report`, which makes an "
         "environment in .venv; or `snakemake --cores 1 --use-conda`, which needs the command conda, 24.7.1 or later."

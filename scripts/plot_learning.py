@@ -5,7 +5,6 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
@@ -166,7 +165,7 @@ def _dress(axes, quantity, first, bottom):
         axes.set_yticklabels([])
     if not bottom:
         axes.tick_params(labelbottom=False)
-    seaborn.despine(ax=axes, left=True)
+    axes.spines[["left", "right", "top"]].set_visible(False)
 
 
 def _fold(text, width):

@@ -4,7 +4,6 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from trainoff.analyze import readings as series
@@ -63,7 +62,7 @@ def draw(readings: pd.DataFrame | None, devices: list[dict[str, Any]]) -> Figure
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
         axes.grid(axis="y")
         axes.tick_params(length=0, labelbottom=place == len(panels) - 1)
-        seaborn.despine(ax=axes, left=True)
+        axes.spines[["left", "right", "top"]].set_visible(False)
     axes.set_xlabel("seconds of the run")
     return page.figure
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
@@ -66,7 +65,7 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]
     axes.set_ylabel("of the first minute")
     axes.grid(axis="y")
     axes.tick_params(length=0)
-    seaborn.despine(ax=axes, left=True)
+    axes.spines[["left", "right", "top"]].set_visible(False)
     return page.figure
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
@@ -83,7 +82,7 @@ def draw(
         axes.tick_params(length=0)
         axes.grid(axis="both", zorder=0)
         axes.set_axisbelow(True)
-        seaborn.despine(ax=axes, left=True)
+        axes.spines[["left", "right", "top"]].set_visible(False)
     return page.figure
 
 

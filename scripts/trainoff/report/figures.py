@@ -17,7 +17,6 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import pandas as pd  # noqa: E402
-import seaborn  # noqa: E402
 
 from trainoff.analyze import pairs  # noqa: E402
 from trainoff.report.palette import BAND, PAPER, QUIET, Device, clean  # noqa: E402
@@ -265,7 +264,7 @@ def _dress(axes, group, names, row, named, last):
     axes.tick_params(axis="x", length=0, labelbottom=last)
     axes.grid(axis="x", zorder=0)
     axes.set_axisbelow(True)
-    seaborn.despine(ax=axes, left=True, bottom=True)
+    axes.spines[:].set_visible(False)
 
 
 def _most_letters():
@@ -301,7 +300,7 @@ def quiet_panel(title: str, text: str) -> plt.Figure:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor(BAND)
-    seaborn.despine(ax=axes, left=True, bottom=True)
+    axes.spines[:].set_visible(False)
     axes.text(
         0.5, 0.5, "\n".join(lines), ha="center", va="center", color=QUIET, transform=axes.transAxes, linespacing=1.5
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.text
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from trainoff import units
@@ -69,10 +69,8 @@ def _read(path):
 
 def use_style() -> None:
     """Sets the look of all figures. Text stays text: searchable, sharp, and never read as a formula."""
-    seaborn.set_theme(
-        style="white",
-        context="paper",
-        rc={
+    matplotlib.rcParams.update(
+        {
             "font.family": "sans-serif",
             "font.sans-serif": ["DejaVu Sans"],
             "font.size": FONT,
@@ -87,6 +85,18 @@ def use_style() -> None:
             "axes.grid": False,
             "grid.color": GRID,
             "grid.linewidth": 0.6,
+            "axes.axisbelow": True,
+            "axes.linewidth": 1.0,
+            "xtick.bottom": False,
+            "xtick.major.size": 4.8,
+            "ytick.left": False,
+            "ytick.major.size": 4.8,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 4.8,
+            "lines.solid_capstyle": "round",
+            "patch.edgecolor": "white",
+            "patch.force_edgecolor": True,
+            "patch.linewidth": 0.8,
             "figure.facecolor": "white",
             "figure.dpi": 96,
             "svg.fonttype": "none",
@@ -94,7 +104,7 @@ def use_style() -> None:
             "text.parse_math": False,
             "axes.formatter.use_mathtext": False,
             "axes.unicode_minus": True,
-        },
+        }
     )
 
 
