@@ -18,7 +18,7 @@ def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
     row = rows[0]
     found = [
         f"{int(row['from_turns'])} of {numbers.count(int(row['configurations_compared']), 'ratio')} of speed were measured in "
-        "turns: both trainings alive, alternating every few steps, so that what slows the machine down hits both."
+        "turns: both trainings alive, alternating after a step or a few, so that what slows the machine down hits both."
     ]
     if numbers.known(row["more_minutes"]):
         minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
