@@ -8,6 +8,7 @@ import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+import dry_runs
 import numpy as np
 import yaml
 from PIL import Image
@@ -79,8 +80,11 @@ def environment():
 
 def snakemake(folder, *arguments, **options):
     """Runs Snakemake in `folder` and returns the finished process, its output as text in `stdout`."""
+    words = command(*arguments, **options)
+    if "--dry-run" in arguments:
+        return dry_runs.run(words[words.index("snakemake") + 1 :], folder, environment())
     return subprocess.run(
-        command(*arguments, **options),
+        words,
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

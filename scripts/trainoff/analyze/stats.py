@@ -35,8 +35,8 @@ METHOD = (
     "neither is undecided. "
     "Devices of one machine that take turns are judged by the mean over sessions of fresh processes, each told by Huber's mean "
     "of the logarithms of the ratios of neighboring slices, with a Student's t interval; such rows have no p-value. "
-    "The mean over configurations is geometric; its interval covers measurement noise on these configurations and says "
-    "nothing about others."
+    "The mean over configurations is geometric; its interval takes what is not known of a device's spread as not known of any of "
+    "them, covers measurement noise on these configurations and says nothing about others."
 )
 
 
