@@ -26,9 +26,7 @@ from trainoff.analyze import simulation, stats  # noqa: E402
 
 EXPERIMENTS = {"default": "config.yaml", "study": "presets/wandb-study.yaml"}
 SEED = 1
-# Both experiments have as many.
-CONFIGURATIONS = 8
-# Noise of every other configuration over the noise of all, and of the others.
+# Noise of the configurations in turn, over the noise that is asked for.
 UNEQUAL = {"threefold unequal": (0.5, 1.5), "fivefold unequal": (0.5, 2.5)}
 
 
@@ -43,9 +41,9 @@ def size_of(config):
 def measure(noise, configurations, replicates, windows, experiments):
     """What the verdicts are worth at this noise: false-alarm rate with its 95 % upper bound, smallest difference."""
     size = experiments, configurations, replicates, windows
-    many = simulation.verdicts_of_many(np.random.default_rng(SEED), noise, *size)
+    many = simulation.simulate(np.random.default_rng(SEED), noise, *size)
     alarms = simulation.false_alarm_rate(many)
-    single, mean = simulation.held(np.random.default_rng(SEED), noise, *size)
+    single, mean = simulation.held(many)
     return {
         "replicates": replicates,
         "counted_windows": windows,
@@ -73,9 +71,9 @@ def upper_bound(share, number):
 def noises(arguments):
     """{name: Noise} to try."""
     found = {"simulated": simulation.Noise(arguments.run_noise, arguments.window_noise)}
-    for name, (low, high) in UNEQUAL.items():
-        runs = [arguments.run_noise * factor for factor in (low, high)]
-        found[f"simulated {name}"] = simulation.Noise(tuple(runs * (CONFIGURATIONS // 2)), arguments.window_noise)
+    for name, factors in UNEQUAL.items():
+        runs = tuple(arguments.run_noise * factor for factor in factors)
+        found[f"simulated {name}"] = simulation.Noise(runs, arguments.window_noise)
     if arguments.windows:
         table = pd.read_parquet(arguments.windows)
         recorded = simulation.recorded_noise(table, records.RUN_KEYS, assumed_run=arguments.run_noise)
@@ -88,7 +86,7 @@ def noises(arguments):
 def line(name, size, found):
     """One result in words."""
     smallest = found["smallest_difference_found_9_times_in_10"]
-    runs = " and ".join(f"{one:.1%}" for one in dict.fromkeys(np.atleast_1d(found["run_noise"])))
+    runs = " and ".join(f"{one:.1%}" for one in np.atleast_1d(found["run_noise"]))
     assumed = ", assumed" if name == "recorded" and not found["run_noise_is_recorded"] else ""
     return (
         f"{name} noise (runs {runs}{assumed}, windows {found['window_noise']:.1%}), {size} size "

@@ -165,7 +165,6 @@ def _dress(axes, quantity, first, bottom):
         axes.set_yticklabels([])
     if not bottom:
         axes.tick_params(labelbottom=False)
-    axes.spines[["left", "right", "top"]].set_visible(False)
 
 
 def _fold(text, width):

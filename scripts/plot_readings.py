@@ -62,7 +62,6 @@ def draw(readings: pd.DataFrame | None, devices: list[dict[str, Any]]) -> Figure
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
         axes.grid(axis="y")
         axes.tick_params(length=0, labelbottom=place == len(panels) - 1)
-        axes.spines[["left", "right", "top"]].set_visible(False)
     axes.set_xlabel("seconds of the run")
     return page.figure
 

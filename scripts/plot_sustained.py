@@ -65,7 +65,6 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]
     axes.set_ylabel("of the first minute")
     axes.grid(axis="y")
     axes.tick_params(length=0)
-    axes.spines[["left", "right", "top"]].set_visible(False)
     return page.figure
 
 

@@ -82,7 +82,6 @@ def draw(
         axes.tick_params(length=0)
         axes.grid(axis="both", zorder=0)
         axes.set_axisbelow(True)
-        axes.spines[["left", "right", "top"]].set_visible(False)
     return page.figure
 
 

@@ -41,7 +41,7 @@ def test_intervals_of_single_runs_hold_the_truth_over_the_devices_of_a_kind():
 
 
 def test_pooling_finds_small_differences():
-    many = simulation.verdicts_of_many(
+    many = simulation.simulate(
         np.random.default_rng(2), Noise(0.02, 0.02, kind=GPU), 40, 8, replicates=3, windows=9, ratio=1.07
     )
     assert simulation.found_rate(many) >= 0.86
@@ -49,7 +49,7 @@ def test_pooling_finds_small_differences():
 
 def test_one_loud_configuration_raises_no_alarm():
     scatter = Noise((0.01,) * 7 + (0.1,), 0.01, kind=GPU)
-    many = simulation.verdicts_of_many(np.random.default_rng(3), scatter, 80, 8, replicates=3, windows=9)
+    many = simulation.simulate(np.random.default_rng(3), scatter, 80, 8, replicates=3, windows=9)
     assert simulation.false_alarm_rate(many) <= 0.07
 
 

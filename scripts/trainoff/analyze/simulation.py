@@ -14,8 +14,8 @@ from trainoff.analyze import noise, stats
 class Noise:
     """How rates scatter, as standard deviations of their logarithms.
 
-    run and window: between runs of one device (a number, or one per configuration), and between windows of one run; normal,
-    unless recorded deviations (logarithms, centred) are given to draw from instead.
+    run and window: between runs of one device (a number, or several that configurations have in turn), and between windows of
+    one run; normal, unless recorded deviations (logarithms, centred) are given to draw from instead.
     """
 
     run: float | tuple[float, ...]
@@ -52,12 +52,12 @@ def ratios(device_rates: np.ndarray, baseline_rates: np.ndarray, kind: noise.Kin
     return stats.ratios(*sides)
 
 
-def verdicts(device_rates: np.ndarray, baseline_rates: np.ndarray, kind: noise.Kind = noise.UNKNOWN) -> list[str]:
-    """The verdict on each configuration of two devices, as trainoff compares them."""
-    return [verdict for *_, verdict in stats.judge(ratios(device_rates, baseline_rates, kind))]
+def verdicts(found: list[stats.Ratio]) -> list[str]:
+    """The verdict on each configuration of an experiment, as trainoff compares devices."""
+    return [verdict for *_, verdict in stats.judge(found)]
 
 
-def verdicts_of_many(
+def simulate(
     generator: np.random.Generator,
     scatter: Noise,
     experiments: int,
@@ -65,42 +65,30 @@ def verdicts_of_many(
     replicates: int,
     windows: int,
     ratio: float = 1.0,
-) -> list[list[str]]:
-    """Verdicts of simulated experiments in which the device is `ratio` times as fast on every configuration."""
+) -> list[list[stats.Ratio]]:
+    """The Ratios of simulated experiments in which the device is `ratio` times as fast on every configuration."""
     size = configurations, replicates, windows
     return [
-        verdicts(device(generator, scatter, *size, ratio=ratio), device(generator, scatter, *size), scatter.kind)
+        ratios(device(generator, scatter, *size, ratio=ratio), device(generator, scatter, *size), scatter.kind)
         for _ in range(experiments)
     ]
 
 
-def held(
-    generator: np.random.Generator,
-    scatter: Noise,
-    experiments: int,
-    configurations: int,
-    replicates: int,
-    windows: int,
-) -> tuple[float, float]:
-    """Shares of the 95 % intervals that hold the truth: of ratios, and of their means over the configurations."""
-    single, means = [], []
-    for _ in range(experiments):
-        both = [device(generator, scatter, configurations, replicates, windows) for _ in range(2)]
-        found = ratios(*both, scatter.kind)
-        single += [low <= 1 <= high for low, high in (one.interval for one in found)]
-        _, low, high = stats.geometric_mean(found)
-        means.append(low <= 1 <= high)
-    return float(np.mean(single)), float(np.mean(means))
-
-
-def false_alarm_rate(many: list[list[str]]) -> float:
+def false_alarm_rate(many: list[list[stats.Ratio]]) -> float:
     """Share of experiments in which any verdict calls a difference, of equal devices."""
-    return float(np.mean([any(verdict in ("faster", "slower") for verdict in one) for one in many]))
+    return float(np.mean([any(verdict in ("faster", "slower") for verdict in verdicts(one)) for one in many]))
 
 
-def found_rate(many: list[list[str]]) -> float:
+def found_rate(many: list[list[stats.Ratio]]) -> float:
     """Share of all configurations called faster."""
-    return float(np.mean([verdict == "faster" for one in many for verdict in one]))
+    return float(np.mean([verdict == "faster" for one in many for verdict in verdicts(one)]))
+
+
+def held(many: list[list[stats.Ratio]], ratio: float = 1.0) -> tuple[float, float]:
+    """Shares of the 95 % intervals that hold the true ratio: of configurations, and of means over them."""
+    single = [found.interval for one in many for found in one]
+    means = [stats.geometric_mean(one)[1:] for one in many]
+    return tuple(float(np.mean([low <= ratio <= high for low, high in ends])) for ends in (single, means))
 
 
 def smallest_found(
@@ -119,11 +107,11 @@ def smallest_found(
     """
     size = experiments, configurations, replicates, windows
     low, high = 0.0, most
-    if found_rate(verdicts_of_many(generator, scatter, *size, ratio=1 + high)) < share:
+    if found_rate(simulate(generator, scatter, *size, ratio=1 + high)) < share:
         return None
     while high - low > 0.005:
         middle = (low + high) / 2
-        if found_rate(verdicts_of_many(generator, scatter, *size, ratio=1 + middle)) >= share:
+        if found_rate(simulate(generator, scatter, *size, ratio=1 + middle)) >= share:
             high = middle
         else:
             low = middle
@@ -163,4 +151,4 @@ def _centred(values, keys):
 def _draw(generator, shape, deviation, recorded):
     if len(recorded):
         return generator.choice(recorded, shape)
-    return generator.normal(0, 1, shape) * np.reshape(deviation, (-1, 1, 1))
+    return generator.normal(0, 1, shape) * np.resize(deviation, (shape[0], 1, 1))
