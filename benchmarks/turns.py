@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,12 @@ LEAST_SESSIONS = 10
 class Sessions:
     """draw: makes one session of equal devices: logarithms, and the seconds it took. known: what sessions differ by, beforehand.
 
-    draw takes a random generator and whether the session is an experiment's first.
+    draw takes a random generator and whether the session is an experiment's first. ratios: true ones, added to what is drawn.
     """
 
     draw: Callable[[np.random.Generator, bool], tuple[np.ndarray, float]]
     known: float
+    ratios: Sequence[float] = DIFFERENCES
 
 
 def simulated(noise: float, apart: float, known: float) -> Sessions:
@@ -72,12 +73,15 @@ def recorded(told: dict[str, Any]) -> Sessions:
     # Of the first that was recorded both trainings started one after the other, as of the first of every experiment.
     later = sessions[1:]
     alone = max(0.0, sessions[0][1] - float(np.median([seconds for _, seconds in later])))
+    ratio = told.get("known_ratio", 1.0)
 
     def draw(generator, first):
         values, seconds = later[generator.integers(len(later))]
-        return generator.choice([-1, 1]) * values, seconds + (alone if first else 0.0)
+        side = generator.choice([-1, 1]) if ratio == 1 else 1
+        return side * (values - math.log(ratio)), seconds + (alone if first else 0.0)
 
-    return Sessions(draw, duel.session_spread(told["framework"], told["framework"]))
+    known = duel.session_spread(told["framework"], told["framework"])
+    return Sessions(draw, known, DIFFERENCES if ratio == 1 else (ratio,))
 
 
 def experiment(
@@ -99,7 +103,7 @@ def measure(sessions: Sessions, minutes: float, experiments: int) -> dict[float,
     """{ratio: shares of verdicts, and what they took}."""
     generator = np.random.default_rng(SEED)
     found = {}
-    for ratio in DIFFERENCES:
+    for ratio in sessions.ratios:
         ended = [experiment(sessions, minutes, ratio, generator) for _ in range(experiments)]
         verdicts = [standing.verdict for standing, _ in ended]
         held = [standing.low is not None and standing.low <= ratio <= standing.high for standing, _ in ended]
@@ -134,18 +138,23 @@ def main() -> int:
     for name, sessions in kinds.items():
         found = measure(sessions, arguments.minutes, arguments.experiments)
         results["found"][name] = found
-        print(f"{name}: false alarms {found[1.0]['faster'] + found[1.0]['slower']:.1%}", flush=True)
+        alarms = f": false alarms {_alarms(found):.1%}" if 1.0 in found else ""
+        print(f"{name}{alarms}", flush=True)
         for ratio, one in found.items():
+            verdicts = ", ".join(f"{name} {one[name]:.0%}" for name in ("faster", "slower", "equivalent"))
             print(
-                f"  {ratio:g}: faster {one['faster']:.0%}, equivalent {one['equivalent']:.0%}, after {one['median_minutes']:.1f} "
-                f"minutes and {one['median_sessions']:.0f} sessions; the interval holds the truth in "
-                f"{one['interval_holds_the_truth']:.1%}",
+                f"  {ratio:.4g}: {verdicts}, after {one['median_minutes']:.1f} minutes, {one['median_sessions']:.0f} sessions; "
+                f"the interval holds the truth in {one['interval_holds_the_truth']:.1%}",
                 flush=True,
             )
     files.write_text(arguments.output, json.dumps(results, indent=1) + "\n")
     print(f"written to {arguments.output}")
-    alarms = [found[1.0]["faster"] + found[1.0]["slower"] for found in results["found"].values()]
-    return 0 if max(alarms) <= 0.05 else 1
+    return 0 if max(map(_alarms, results["found"].values())) <= 0.05 else 1
+
+
+def _alarms(found):
+    """Share of experiments between equal devices, if there were any, in which one was called faster."""
+    return found[1.0]["faster"] + found[1.0]["slower"] if 1.0 in found else 0.0
 
 
 if __name__ == "__main__":

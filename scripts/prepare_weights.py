@@ -74,17 +74,8 @@ def prepare_own(
     inputs = np.load(train_images, mmap_mode="r")[: models.CALIBRATION_IMAGES]
     keras.utils.set_random_seed(made_from["seed"])
     with _given_up_after(timeout_seconds, own.name_of(architecture)):
-        model, base = models.build(
-            architecture,
-            tuple(inputs.shape[1:]),
-            inputs.dtype.name,
-            classes,
-            dropout=None,
-            trainable=True,
-            batch_norm_momentum=None,
-            seed=made_from["seed"],
-            say=say,
-        )
+        run = {"architecture": architecture, "classes": classes, "trainable": True, "seed": made_from["seed"]}
+        model, base = models.build(run, tuple(inputs.shape[1:]), inputs.dtype.name, say=say)
     if made_from["weights"] == "file":
         weights_file.load(base, source)
     own.check_outputs(architecture, model.predict(inputs, verbose=0))

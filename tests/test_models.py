@@ -15,8 +15,15 @@ from project import ROOT
 def test_operations_are_counted_as_the_papers_count_them(application, module, multiply_adds):
     from trainoff.measure import models
 
-    architecture = {"application": application, "module": module}
-    model, _ = models.build(architecture, (224, 224, 3), "uint8", 1000, 0.0, True, None, 0)
+    run = {
+        "architecture": {"application": application, "module": module},
+        "classes": 1000,
+        "trainable": True,
+        "seed": 0,
+        "dropout": 0.0,
+        "batch_norm_momentum": None,
+    }
+    model, _ = models.build(run, (224, 224, 3), "uint8")
     assert models.flops_per_image(model) == pytest.approx(2 * multiply_adds, rel=0.06)
 
 

@@ -28,10 +28,11 @@ def written(folder, body, name="my_net.py"):
     return {"function": f"{folder / name}:build"}
 
 
-def built(architecture, trainable=True, shape=PIXELS, dtype="uint8", **options):
+def built(architecture, trainable=True, shape=PIXELS, dtype="uint8", random_layers=True):
     from trainoff.measure import models
 
-    return models.build(architecture, shape, dtype, CLASSES, 0.4, trainable, None, 0, **options)
+    run = {"architecture": architecture, "classes": CLASSES, "trainable": trainable, "seed": 0}
+    return models.build(run | {"random_layers": random_layers}, shape, dtype)
 
 
 @pytest.mark.parametrize(

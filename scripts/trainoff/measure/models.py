@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainoff.shapes import Location
+from trainoff.shapes import Location, Run
 
 # Training images on which the batch-norm statistics of random weights are calibrated.
 CALIBRATION_IMAGES = 256
@@ -56,64 +56,61 @@ def _normalizes_by(deviation, base, weights):
 
 
 def build(
-    architecture: dict[str, Any],
+    run: Run,
     shape: tuple[int, ...],
     dtype: str,
-    classes: int,
-    dropout: float | None,
-    trainable: bool,
-    batch_norm_momentum: float | None,
-    seed: int,
     weights: Location | None = None,
-    random_layers: bool = True,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Any, Any]:
     """The whole model: inputs (batch, *shape) of `dtype` in, logits (batch, classes) out. Returns model, base.
 
     Images are uint8 pixels (img_dim, img_dim, 3). The scaling of the pixels is part of the model, so that every device
-    gets the same bytes and none computes on other inputs. `trainable` False freezes everything but the last layer and keeps batch
-    normalisation in inference. `batch_norm_momentum` None leaves the architecture's own. A model of the user's own comes with
-    its own dropout and momentum; `random_layers` False turns its dropout off. weights: path of the file that is loaded below the
-    last layer, None for the values that Keras draws. say: called with a line of text while a user's slow function runs.
+    gets the same bytes and none computes on other inputs. run: with architecture, classes, trainable and seed. `trainable` False
+    freezes everything but the last layer and keeps batch normalisation in inference. A network of the catalogue takes its dropout
+    and batch_norm_momentum too, of which None leaves the architecture's own. A model of the user's own comes with its own;
+    `random_layers` False turns its dropout off. weights: path of the file that is loaded below the last layer, None for the
+    values that Keras draws. say: called with a line of text while a user's slow function runs.
     """
     import keras
 
+    architecture, trainable = run["architecture"], run["trainable"]
     if "application" not in architecture:
-        return _build_own(architecture, shape, dtype, classes, trainable, weights, random_layers, say)
+        return _build_own(run, shape, dtype, weights, say)
     img_dim = shape[0]
     base = build_base(architecture, img_dim, weights)
     base.trainable = trainable
-    if batch_norm_momentum is not None:
+    if run["batch_norm_momentum"] is not None:
         for layer in _batch_norm_layers(base):
-            layer.momentum = batch_norm_momentum
+            layer.momentum = run["batch_norm_momentum"]
     scale = getattr(keras.applications, architecture["module"]).preprocess_input
     pixels = keras.Input((img_dim, img_dim, 3), dtype="uint8", name="pixels")
     features = base(scale(keras.ops.cast(pixels, "float32")), training=None if trainable else False)
     features = keras.layers.GlobalAveragePooling2D()(features)
-    features = keras.layers.Dropout(dropout, seed=seed)(features)
+    features = keras.layers.Dropout(run["dropout"], seed=run["seed"])(features)
     # Logits only, in float32 at every precision: an activation in Dense is wrong on Apple's GPUs in graph mode
     # (github.com/tensorflow/tensorflow/issues/92686), and a float16 loss overflows.
-    head = keras.layers.Dense(classes, dtype="float32", name="logits")
+    head = keras.layers.Dense(run["classes"], dtype="float32", name="logits")
     model = keras.Model(pixels, head(features))
-    head.kernel.assign(_glorot_uniform(np.random.default_rng(seed), head.kernel.shape))
+    head.kernel.assign(_glorot_uniform(np.random.default_rng(run["seed"]), head.kernel.shape))
     if weights is not None:
         load(base, weights)
     return model, base
 
 
-def _build_own(architecture, shape, dtype, classes, trainable, weights, random_layers, say):
+def _build_own(run, shape, dtype, weights, say):
     import keras
 
     from trainoff.measure import own
 
+    architecture, classes = run["architecture"], run["classes"]
     base, head = own.build(architecture, shape, classes, say)
     inputs = keras.Input(shape, dtype=dtype, name="inputs")
     model = keras.Model(inputs, own.connect(architecture, base, inputs, classes))
     if weights is not None:
         own.load(architecture, base, weights)
-    if not random_layers:
+    if not run.get("random_layers", True):
         own.set_dropout(base, 0.0)
-    if not trainable:
+    if not run["trainable"]:
         own.freeze_all_but(head, architecture, base)
     return model, base
 

@@ -102,18 +102,7 @@ def prepare(run: Run, weights: str | None, backend: Any, shape: tuple[int, ...],
     if run.get("deterministic"):
         backend.make_deterministic()
     keras.config.set_dtype_policy(run["precision"])
-    model, _ = models.build(
-        run["architecture"],
-        shape,
-        dtype,
-        classes=run["classes"],
-        dropout=run["dropout"],
-        trainable=run["trainable"],
-        batch_norm_momentum=run["batch_norm_momentum"],
-        seed=run["seed"],
-        weights=weights,
-        random_layers=run.get("random_layers", True),
-    )
+    model, _ = models.build(run, shape, dtype, weights)
     model.compile(
         optimizer=_optimizer(run),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
