@@ -1,20 +1,20 @@
-# Everything runs inside .venv, which the first target makes from the locks. Needed on the machine: make, Python 3.11 or 3.12.
+# Everything runs inside .venv, which the first target makes from the locks. The machine needs make and Python 3.11 or 3.12.
 
-# Another experiment than the default one: make report CONFIG=presets/wandb-study.yaml
+# An experiment other than the default: make report CONFIG=presets/wandb-study.yaml
 CONFIG :=
-# Other devices than the experiment's: make report DEVICES="cpu-tensorflow cpu-torch"
+# Devices other than the experiment's: make report DEVICES="cpu-tensorflow cpu-torch"
 DEVICES :=
-# Statuses for make retry; all that failed without it: make retry STATUSES="timed_out crashed"
+# Statuses that make retry trains again; without it, all failed runs: make retry STATUSES="timed_out crashed"
 STATUSES :=
 # How long make decide may measure.
 MINUTES := 15
-# Where make share puts a report, and of which folder make gallery makes one page.
+# The folder to which make share copies a report, and the folder of which make gallery makes one page.
 TO := share
 FOLDER := share
 # Further options for snakemake or pytest: make report ARGS=--dry-run
 ARGS :=
 
-# A job must see .venv's programs, and nothing of another Python's packages.
+# Jobs must find .venv's programs and no packages of another Python.
 in_venv := PATH="$(CURDIR)/.venv/bin:$$PATH"
 unexport PYTHONPATH PYTHONHOME
 export PYTHON
@@ -26,7 +26,7 @@ space := $() $()
 asked = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
     $(if $(DEVICES)$(retry),--config $(if $(DEVICES),'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') \
         $(retry)) $(ARGS) $(until)
-# Ends in --quiet, which takes every word up to `--`.
+# It ends in --quiet, which takes every word up to `--`.
 snakemake = $(asked) --quiet progress rules host reason
 executor = --cores 1
 
@@ -37,37 +37,38 @@ help:
 	@echo 'Compare'
 	@echo '  make report                 run the default experiment and write its report; CONFIG=file for another one,'
 	@echo '                              DEVICES="cpu-tensorflow cpu-torch" for other devices'
-	@echo '  make decide                 measure more where it decides most; MINUTES=15 for how long'
-	@echo '  make retry                  train again what failed; STATUSES="timed_out crashed" for some of it'
-	@echo '  make runs                   only train and probe what is not finished: no tables, no page'
+	@echo '  make decide                 measure more where it decides most, for MINUTES=15'
+	@echo '  make retry                  train failed runs again; STATUSES="timed_out crashed" for some of them'
+	@echo '  make runs                   only train and probe what is not finished, without tables and page'
 	@echo '  make first-gpu-run          a first look at an NVIDIA GPU: TensorFlow, PyTorch and JAX on it, a report and a bundle'
-	@echo '  make limits                 find the largest images and batches that each device trains'
-	@echo '  make packing                also report how long the sweep takes with several trainings at once'
+	@echo '  make limits                 find the largest images and batches that each device can train'
+	@echo '  make packing                run it, and measure several trainings at once'
 	@echo '  make slurm                  run it on a SLURM cluster (docs/slurm.md)'
 	@echo '  make clean-superseded       remove the records that later runs replaced'
-	@echo 'Pass on'
-	@echo '  make bundle                 run it and pack its runs into one small zip for another machine (docs/machines.md)'
-	@echo '  make share                  put page, bundle and picture into one folder, ready for a static site; TO=folder, default share'
-	@echo '  make gallery FOLDER=x       one page over all reports shared into the folder x'
+	@echo 'Share'
+	@echo '  make bundle                 run it and pack its runs into a small zip for another machine (docs/machines.md)'
+	@echo '  make share                  copy page, bundle and picture into a folder for a static site; TO=folder, default share'
+	@echo '  make gallery FOLDER=x       make one page of all reports shared into the folder x'
 	@echo 'Test'
 	@echo '  make test                   run the tests'
-	@echo '  make test-slow              what takes too long for make test: limits, benchmarks in little, the cells of the docs, a first GPU run …'
+	@echo '  make test-slow              run the tests that take too long for make test: limits, small versions of the benchmarks, the'
+	@echo '                              notebook cells of the docs, a first GPU run …'
 	@echo '  make test-browser           open reports in a real browser; needs chromium'
-	@echo '  make test-environments      install each file of envs/ by itself and try it'
-	@echo '  make test-conda             the sweep with snakemake --use-conda'
-	@echo '  make test-machines          two clones that exchange bundles'
-	@echo '  make test-slurm             the sweep on a SLURM of this one machine, which root may set up here'
-	@echo '  make drills                 provoke every fault we know of, and see what is lost; twenty minutes'
-	@echo '  make fuzz                   try 5,000 mutated inputs of every format that is read from others'
+	@echo '  make test-environments      install each file of envs/ by itself and test it'
+	@echo '  make test-conda             run the sweep with snakemake --use-conda'
+	@echo '  make test-machines          exchange bundles between two clones'
+	@echo '  make test-slurm             run the sweep on a one-node SLURM, which it sets up on this machine (needs root)'
+	@echo '  make drills                 provoke every known fault and check what is lost; twenty minutes'
+	@echo '  make fuzz                   read 5,000 mutated inputs of every format that comes from others'
 	@echo '  make lint                   check style and the workflow'
 	@echo 'Measure trainoff itself'
-	@echo '  make benchmark              what measuring costs, and how often equal devices are called different; half an hour'
-	@echo '  make benchmark-scale        what bookkeeping costs with up to 10,000 runs'
-	@echo '  make benchmark-prediction   the error of estimates for figures that were left out of fitting'
+	@echo '  make benchmark              the cost of measuring, and how often equal devices are called different; half an hour'
+	@echo '  make benchmark-scale        the cost of bookkeeping with up to 10,000 runs'
+	@echo '  make benchmark-prediction   the error of estimates for published figures that were left out of the fit'
 	@echo 'Maintain'
 	@echo '  make environment            only make .venv; PYTHON=path to choose the Python'
 	@echo '  make docs                   regenerate docs/reference.md, and the pictures in docs/ where chromium is installed'
-	@echo '  make counts                 count what new models of catalog/models.yaml compute; a minute each'
+	@echo '  make counts                 count the operations of new models in catalog/models.yaml; a minute each'
 	@echo '  make lock                   resolve the groups of pyproject.toml and envs/*.yaml again; needs uv'
 	@echo '  make clean                  remove .venv; results stay'
 
@@ -86,7 +87,7 @@ decide: environment
 retry: retry = 'retry=$(if $(STATUSES),[$(subst $(space),$(comma),$(strip $(STATUSES)))],failed)'
 retry: report
 
-# Nothing is installed where nothing is left to do.
+# Nothing is installed if nothing is left to do.
 runs: until = --until train probe_device
 runs:
 	@locks/install.sh base
@@ -94,8 +95,8 @@ runs:
 	    if planned=$$($(asked) --dry-run 2>&1) && ! echo "$$planned" | grep -Eq '^(train|probe_device) '; then exit; fi; \
 	    $(MAKE) --no-print-directory environment && $(snakemake)
 
-# One framework after another into the same results, since their libraries for GPUs do not fit into one .venv. Then the page and the
-# bundle of all, which trains nothing and needs none of these libraries.
+# One framework after another into the same results, since their GPU libraries do not fit into one .venv. The last start makes the page
+# and the bundle of all. It trains nothing and needs none of these libraries.
 first-gpu-run: CONFIG = presets/first-gpu-run.yaml
 first-gpu-run: DEVICES = cuda cuda-torch cuda-jax
 first-gpu-run:
@@ -142,7 +143,7 @@ slurm: environment
 test: development
 	@$(in_venv) python -m pytest -n 2 --dist worksteal $(ARGS)
 
-# All slow tests without a target of their own, so that none is forgotten.
+# All slow tests that have no target of their own, so that none is forgotten.
 own_targets := browser environments conda machines slurm
 test-slow: development
 	@$(in_venv) python -m pytest -m slow $(own_targets:%=--ignore=tests/test_%.py) $(ARGS)

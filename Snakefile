@@ -10,8 +10,8 @@ min_version("9.27.1")
 # Where the project lies, also for a workflow that imports this one with `module`.
 PROJECT = workflow.current_basedir.get_path_or_uri(secret_free=False)
 IS_MAIN = workflow.modifier.is_main_snakefile()
-# The jobs of a large sweep are millions of objects that all stay: Python looks for garbage among them only once they are
-# planned (rules/train.smk, onstart), which takes a quarter off the start.
+# The jobs of a large sweep are millions of objects that all stay: garbage collection starts only after planning
+# (rules/train.smk, onstart), which makes the start a quarter faster.
 if IS_MAIN:
     gc.disable()
 
@@ -19,14 +19,14 @@ if IS_MAIN:
 include: "rules/guard.smk"
 
 
-# By its whole path, for a start from another folder.
+# An absolute path, for a start from another folder.
 configfile: os.path.join(PROJECT, "config.yaml")
 
 
 report: "report/workflow.rst"
 
 
-# An image that holds the environments of envs/ (docs/how-to.md).
+# An image with the environments of envs/ (docs/how-to.md).
 if config.get("container"):
 
     containerized: config["container"]
@@ -56,21 +56,21 @@ rule all:
     default_target: True
     input:
         report="<results>/report.html",
-        # All that comes out, so that what was deleted comes back though what is made of it is newer.
+        # All outputs, so that deleted ones are recreated even if files made from them are newer.
         runs=[path for path in METRICS if not os.path.exists(path)],
         prepared=PREPARED,
         tables=lambda wildcards: TABLES_AND_FIGURES,
         trackers=TRACKED,
 
 
-# What README lists under "What comes out": all outputs of the rules that the report is made by.
+# All outputs of the rules that make the report.
 TABLES_AND_FIGURES = [
     path for name in BEHIND_THE_REPORT for path in getattr(rules, name).output
 ]
 
 
-# On a cluster all else runs where Snakemake runs; what is measured becomes a job.
+# On a cluster, only measured rules become jobs; everything else runs where Snakemake runs.
 workflow.localrules(*{rule.name for rule in workflow.modifier.rules} - MEASURED_RULES)
-# Once every rule has asked for what it depends on.
+# After every rule has requested its digests and hashes.
 for notes in DIGESTS, HASHES, DATA_HASHES:
     notes.save()

@@ -1,4 +1,4 @@
-"""What bundles cost: time, memory and size of writing, checking and merging them. python benchmarks/bundles.py [RUNS...]"""
+"""The cost of bundles: time, memory and size of writing, checking and merging them. python benchmarks/bundles.py [RUNS...]"""
 
 import resource
 import shutil
@@ -27,11 +27,11 @@ def main(sizes):
             measure(folder, runs)
         finally:
             shutil.rmtree(folder)
-    print(f"most memory of all: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+    print(f"maximum memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
 def measure(folder, runs):
-    """Prints what a bundle of so many runs costs; they are of ten devices with ten epochs each."""
+    """Prints the cost of a bundle with about this many runs, of ten devices, with ten epochs each."""
     devices = [
         {"name": f"gpu-{n}", "label": f"GPU {n}", "backend": "tensorflow", "accelerator": "cuda"} for n in range(10)
     ]

@@ -1,11 +1,11 @@
-"""How often two equal devices are called different, and how small a difference is still found.
+"""How often two equal devices are found different, and how small a difference is still detected.
 
-    python benchmarks/false_alarms.py                                        # with the noise of the arguments
+    python benchmarks/false_alarms.py                                        # with the noise given as arguments
     python benchmarks/false_alarms.py results/tables/windows.parquet         # and with the noise of recorded windows
 
-Simulates whole experiments of the size of the default experiment and of the study, judges them as trainoff judges real
-ones, and writes results/benchmarks/false_alarms.json. A false alarm is an experiment in which any of
-two equal devices is called faster or slower. The exit status is 1 when there are more of them than the statistics promise.
+Simulates whole experiments of the size of the default experiment and of the study, judges them as trainoff judges real ones, and
+writes results/benchmarks/false_alarms.json. A false alarm is an experiment in which one of two equal devices is found faster or
+slower. The exit status is 1 if there are more false alarms than the statistics allow.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from trainoff.analyze import simulation, stats  # noqa: E402
 
 EXPERIMENTS = {"default": "config.yaml", "study": "presets/wandb-study.yaml"}
 SEED = 1
-# Noise of the configurations in turn, over the noise that is asked for.
+# Factors on the given noise that the configurations take in turn.
 UNEQUAL = {"threefold unequal": (0.5, 1.5), "fivefold unequal": (0.5, 2.5)}
 
 
@@ -39,7 +39,7 @@ def size_of(config):
 
 
 def measure(noise, configurations, replicates, windows, experiments):
-    """What the verdicts are worth at this noise: false-alarm rate with its 95 % upper bound, smallest difference."""
+    """How good the verdicts are at this noise: rate of false alarms with its 95 % upper bound, smallest difference."""
     size = experiments, configurations, replicates, windows
     many = simulation.simulate(np.random.default_rng(SEED), noise, *size)
     alarms = simulation.false_alarm_rate(many)
@@ -63,37 +63,37 @@ def measure(noise, configurations, replicates, windows, experiments):
 
 
 def upper_bound(share, number):
-    """Upper end of the exact one-sided 95 % interval of a share seen in `number` trials (Clopper and Pearson)."""
+    """Upper end of the exact one-sided 95 % interval of a share observed in `number` trials (Clopper and Pearson)."""
     hits = round(share * number)
     return float(stats.special.betaincinv(hits + 1, number - hits, 0.95)) if hits < number else 1.0
 
 
 def noises(arguments):
     """{name: Noise} to try."""
-    found = {"simulated": simulation.Noise(arguments.run_noise, arguments.window_noise)}
+    by_name = {"simulated": simulation.Noise(arguments.run_noise, arguments.window_noise)}
     for name, factors in UNEQUAL.items():
         runs = tuple(arguments.run_noise * factor for factor in factors)
-        found[f"simulated {name}"] = simulation.Noise(runs, arguments.window_noise)
+        by_name[f"simulated {name}"] = simulation.Noise(runs, arguments.window_noise)
     if arguments.windows:
         table = pd.read_parquet(arguments.windows)
         recorded = simulation.recorded_noise(table, records.RUN_KEYS, assumed_run=arguments.run_noise)
         if math.isnan(recorded.window):
             sys.exit(f"{arguments.windows}: no run with two counted windows, so there is no noise to take from it.")
-        found["recorded"] = recorded
-    return found
+        by_name["recorded"] = recorded
+    return by_name
 
 
-def line(name, size, found):
+def line(name, size, result):
     """One result in words."""
-    smallest = found["smallest_difference_found_9_times_in_10"]
-    runs = " and ".join(f"{one:.1%}" for one in np.atleast_1d(found["run_noise"]))
-    assumed = ", assumed" if name == "recorded" and not found["run_noise_is_recorded"] else ""
+    smallest = result["smallest_difference_found_9_times_in_10"]
+    runs = " and ".join(f"{spread:.1%}" for spread in np.atleast_1d(result["run_noise"]))
+    assumed = ", assumed" if name == "recorded" and not result["run_noise_is_recorded"] else ""
     return (
-        f"{name} noise (runs {runs}{assumed}, windows {found['window_noise']:.1%}), {size} size "
-        f"({found['replicates']} × {found['counted_windows']}): false alarms {found['false_alarm_rate']:.1%} "
-        f"(at most {found['false_alarm_rate_at_most']:.1%}), intervals that hold the truth "
-        f"{found['intervals_that_hold_the_truth']:.1%} (of means {found['intervals_of_means_that_hold_the_truth']:.1%}), "
-        "found 9 times in 10 from " + ("over 100 %" if smallest is None else f"{smallest:.1%}")
+        f"{name} noise (runs {runs}{assumed}, windows {result['window_noise']:.1%}), {size} size "
+        f"({result['replicates']} × {result['counted_windows']}): false alarms {result['false_alarm_rate']:.1%} "
+        f"(at most {result['false_alarm_rate_at_most']:.1%}), intervals that cover the true ratio "
+        f"{result['intervals_that_hold_the_truth']:.1%} (of means {result['intervals_of_means_that_hold_the_truth']:.1%}), "
+        "detected 9 times in 10 from " + ("over 100 %" if smallest is None else f"{smallest:.1%}")
     )
 
 
@@ -108,12 +108,12 @@ def main():
     results = {}
     for name, noise in noises(arguments).items():
         for size, config in EXPERIMENTS.items():
-            found = measure(noise, *size_of(config), arguments.experiments)
-            results[f"{name} noise, {size} size"] = found
-            print(line(name, size, found), flush=True)
+            result = measure(noise, *size_of(config), arguments.experiments)
+            results[f"{name} noise, {size} size"] = result
+            print(line(name, size, result), flush=True)
     files.write_text(arguments.output, json.dumps(results, indent=1) + "\n")
     print(f"written to {arguments.output}")
-    return 0 if all(found["false_alarm_rate"] <= stats.LEVEL for found in results.values()) else 1
+    return 0 if all(result["false_alarm_rate"] <= stats.LEVEL for result in results.values()) else 1
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What measuring costs: our windows and our train job against the barest that would do.
+"""The overhead of measuring: our windows and our train job compared with the minimum.
 
     python benchmarks/harness.py                                     # the default experiment's configurations; about 40 minutes
     python benchmarks/harness.py --configurations one --minutes 1    # a first look
 
-Takes windows of the same training in turns and states ratios of rates (see input_paths.py), and what a train job costs
-beside its training (see train_job.py). Writes results/benchmarks/harness.json with every value. A bound is missed when the
-whole interval of its ratio lies below it; the exit status is then 1.
+Takes windows of the same training in turns and reports ratios of throughputs (see input_paths.py), and what a train job costs
+beyond its training (see train_job.py). Writes results/benchmarks/harness.json with every value. A bound is missed if the whole
+interval of its ratio is below it; the exit status is then 1.
 """
 
 import argparse
@@ -37,25 +37,25 @@ from trainoff.supervise import conditions  # noqa: E402
 from trainoff.workflow.script import logged  # noqa: E402
 
 FOLDER = Path("results/benchmarks")
-# {name: (lane, lane it is divided by, least ratio)}
+# {name: (lane, lane it is divided by, minimum ratio)}
 RATIOS = {"ours / bare fit": ("ours", "bare_fit", 0.98), "ours / descendants": ("ours", "descendants", 1.0)}
-# Pairs of windows without which there is no interval to speak of.
-LEAST_PAIRS = 6
-# Validation is off the clock here: no more of it than shows that it is there.
+# Minimum number of pairs of windows for an interval.
+MIN_PAIRS = 6
+# Validation is not timed here: just enough images for it to happen.
 VALIDATION_IMAGES = 50
-# A train job's seconds beside its training, at most.
+# Maximum seconds of a train job beyond its training.
 JOB_SECONDS = 2.0
 
 
 def runs_to_measure(device, which):
     """The runs of the default experiment on `device`, as protocol.train takes them.
 
-    which: "default" for all, "one" for the first that trains the last layer alone: quick, and the hardest to feed.
+    which: "default" for all, "one" for the first that trains the last layer alone, which is quick and the hardest to feed.
     """
     config = _read_yaml("config.yaml") | {"devices": [device], "replicates": 1}
     models = _read_yaml("catalog/models.yaml")
     entries = plan.devices(config, _read_yaml("catalog/devices.yaml"), list)
-    found = [
+    runs = [
         {
             **run,
             "architecture": {key: models[run["model"]][key] for key in ("application", "module")},
@@ -65,11 +65,11 @@ def runs_to_measure(device, which):
         }
         for run in plan.runs(config, entries)
     ]
-    return found if which == "default" else [run for run in found if not run["trainable"]][:1]
+    return runs if which == "default" else [run for run in runs if not run["trainable"]][:1]
 
 
 def prepare(run, folder):
-    """Makes the images and weights of a run by the project's own steps; returns their paths by name."""
+    """Makes the images and weights of a run by the steps of the project; returns their paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = {"train": _read_yaml("config.yaml")["images"]["train"], "validation": VALIDATION_IMAGES}
     paths = {f"{split}_{what}": folder / f"{split}_{what}.npy" for split in counts for what in ("images", "labels")}
@@ -89,7 +89,7 @@ def prepare(run, folder):
 
 
 def measure_input_paths(run, paths, seconds, pairs):
-    """Rates of all lanes; to be called in a process of its own, since it starts the framework on the run's device."""
+    """Throughputs of all lanes. Call it in a process of its own, since it starts the framework on the run's device."""
     device = run["device"]
     backend = backends.load(device["backend"])
     backend.start(device["accelerator"], device["threads"])
@@ -99,22 +99,22 @@ def measure_input_paths(run, paths, seconds, pairs):
 
 
 def ratios_of(rates):
-    """{name: ratio} of one configuration: every pair of windows, their median, its 95 % interval, the bound, the verdict.
+    """{name: ratio} of a configuration: all pairs of windows, their median, its 95 % interval, the bound and the verdict.
 
-    verdict: "met" when the median reaches the bound, "missed" when the whole interval lies below it, else "unsettled".
-
+    verdict: "met" if the median reaches the bound, "missed" if the whole interval is below it, otherwise "unsettled".
     rates: {lane: [images per second]}, in turns, so that windows of the same rank were measured next to each other.
     """
-    found = {}
-    for name, (lane, other, least) in RATIOS.items():
-        found[name] = ratio_of(least, [[own / its for own, its in zip(rates[lane], rates[other], strict=True)]])
-    return found
+    ratios = {}
+    for name, (lane, other, bound) in RATIOS.items():
+        pairs = zip(rates[lane], rates[other], strict=True)
+        ratios[name] = ratio_of(bound, [[rate / other_rate for rate, other_rate in pairs]])
+    return ratios
 
 
 def ratio_of(bound, configurations):
     """A ratio over configurations, each given as its pairs, compared with `bound`: the geometric mean of their medians.
 
-    Bootstrapped by drawing pairs again within each configuration.
+    The interval is a bootstrap that draws pairs within each configuration.
     """
 
     def mean_of_medians(*samples, axis=-1):
@@ -124,12 +124,12 @@ def ratio_of(bound, configurations):
     interval = scipy.stats.bootstrap(logarithms, mean_of_medians, method="percentile", rng=0).confidence_interval
     median, low, high = (float(np.exp(value)) for value in (mean_of_medians(*logarithms), *interval))
     verdict = "met" if median >= bound else "missed" if high < bound else "unsettled"
-    pairs = [ratio for one in configurations for ratio in one]
+    pairs = [ratio for configuration in configurations for ratio in configuration]
     return {"pairs": pairs, "median": median, "low": low, "high": high, "bound": bound, "verdict": verdict}
 
 
 def overall(results):
-    """What all configurations say together, in the form of one result."""
+    """The result over all configurations together, in the form of a single result."""
     ratios = {
         name: ratio_of(RATIOS[name][2], [result["ratios"][name]["pairs"] for result in results]) for name in RATIOS
     }
@@ -137,9 +137,9 @@ def overall(results):
 
 
 def in_new_process(log, function, *arguments):
-    """Calls a function of this module in a new Python, its output going to the file `log`, and returns its result.
+    """Calls a function in a new Python process, with its output going to the file `log`, and returns its result.
 
-    Ends this program where that one fails.
+    Exits if that process fails.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -149,7 +149,7 @@ def in_new_process(log, function, *arguments):
     try:
         return receiver.recv()
     except EOFError:
-        sys.exit(f"{function.__name__} ended without a result. Details: {log}")
+        sys.exit(f"{function.__name__} ended without a result. See {log}")
     finally:
         process.join()
 
@@ -158,11 +158,11 @@ def _call(sender, log, function, arguments):
     with logged(log):
         sender.send(function(*arguments))
     sender.close()
-    os._exit(0)  # without waiting for the trainings that were left in the middle
+    os._exit(0)  # without waiting for the trainings that are still going on
 
 
 def table(results):
-    """The ratios in lines of text, those of each configuration and of all together."""
+    """The ratios as a table in text: of each configuration and of all together."""
     results = [*results, overall(results)]
     head = ["configuration", "ratio", "median", "95 % interval", "pairs", "bound", ""]
     rows = [
@@ -185,19 +185,18 @@ def table(results):
 
 
 def job_lines(job):
-    """What a train job costs, in lines of text."""
+    """The cost of a train job in words."""
     return (
         f"a train job beyond import, build, first step, windows and validation: {job['job']:.1f} s "
         f"(at most {JOB_SECONDS:.0f} s: {'met' if job['met'] else 'MISSED'}), "
         f"{statistics.median(job['script']):.1f} s of it in scripts/train.py, the rest in Snakemake; "
-        f"a sweep beside its jobs: {job['sweep']:.1f} s"
+        f"a sweep beyond its jobs: {job['sweep']:.1f} s"
     )
 
 
 def measure_configurations(runs, minutes):
-    """One result per run: its configuration in words, the rates of every lane (images per second), their ratios.
-
-    other_cores: how many processors other programs kept busy meanwhile.
+    """One result per run: its configuration in words, images per second of every lane, their ratios, and other_cores: how many
+    processors other programs kept busy meanwhile.
     """
     paths, results = {}, []
     for place, run in enumerate(runs, start=1):
@@ -208,7 +207,7 @@ def measure_configurations(runs, minutes):
             paths[size] = in_new_process(folder / "prepare.log", prepare, run, folder)
         before = conditions.read()
         rates = in_new_process(
-            FOLDER / f"logs/{place}.log", measure_input_paths, run, paths[size], 60 * minutes, LEAST_PAIRS
+            FOLDER / f"logs/{place}.log", measure_input_paths, run, paths[size], 60 * minutes, MIN_PAIRS
         )
         result = {"configuration": label, "images_per_second": rates, "ratios": ratios_of(rates)}
         results.append(result | {"other_cores": conditions.other_cores(before, conditions.read())})
@@ -217,13 +216,11 @@ def measure_configurations(runs, minutes):
 
 
 def disturbance(results):
-    """A line of text about other programs, or ""."""
-    most = max(result["other_cores"] for result in results)
-    if not conditions.is_busy(most):
+    """A line about other programs, "" if they did not disturb."""
+    other_cores = max(result["other_cores"] for result in results)
+    if not conditions.is_busy(other_cores):
         return ""
-    return (
-        f"Other programs kept up to {most:.1f} processors busy: these ratios say little. Measure on a quiet machine.\n"
-    )
+    return f"Other programs kept up to {other_cores:.1f} processors busy: these ratios say little. Measure on a quiet machine.\n"
 
 
 def main():

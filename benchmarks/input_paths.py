@@ -1,11 +1,11 @@
-"""Windows of one configuration, taken in turns in one process: ours, and other ways to feed the same training.
+"""Windows of a configuration, taken in turns in the same process: ours, and other ways to feed the same training.
 
 ours         trainoff.measure.protocol as a run calls it: its feed, its step, its windows
 bare_fit     a bare Keras `fit` over one batch that stays in memory, repeated, under the training function that Keras makes
-descendants  our step, fed as the published study's descendants do (tcapelle/apple_m1_pro_python, kad99kev/TFonMac):
+descendants  our step, fed as in the published study's descendants (tcapelle/apple_m1_pro_python, kad99kev/TFonMac):
              tf.data that resizes and scales to float32, caches in memory, shuffles, batches and prefetches
 
-All train the same variables by the same computation, so what differs is the way to feed and to call it.
+All train the same variables by the same computation, so they differ only in how it is fed and called.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ class TimeIsUp(Exception):
 
 
 def measure(run, files, backend, seconds, pairs):
-    """Trains windows of every lane, in turns, after one to warm up; returns {lane: [images per second]}.
+    """Trains windows of every lane in turns, after one for warm-up; returns {lane: [images per second]}.
 
-    run, files, backend: as protocol.train takes them. seconds: how long to go on; pairs: how many windows of each lane to
-    measure at least.
+    run, files, backend: as protocol.train takes them. seconds: how long to measure; pairs: the minimum number of windows of each
+    lane.
     """
     turns = Turns(run, files, backend, seconds, pairs)
     with contextlib.suppress(TimeIsUp):
@@ -40,7 +40,7 @@ def measure(run, files, backend, seconds, pairs):
 
 
 def measure_files(run, files, other, backend, seconds, pairs):
-    """As measure, of two sets of files under the same step: {"ours": of `files`, "other": of the set `other`}."""
+    """As measure, for two sets of files with the same step: {"ours": of `files`, "other": of the set `other`}."""
     turns = TurnsOfFiles(run, files, backend, seconds, pairs, other)
     with contextlib.suppress(TimeIsUp):
         protocol.train(run | {"epochs": 10**6, "warm_up_epochs": 1}, files, StandIn(backend, turns), turns.report)
@@ -48,7 +48,7 @@ def measure_files(run, files, other, backend, seconds, pairs):
 
 
 class StandIn:
-    """A backend in all but one respect: it hands on the model that it prepares."""
+    """Behaves like a backend, and hands the model that it prepares to `turns`."""
 
     def __init__(self, backend, turns):
         self.backend = backend
@@ -63,7 +63,7 @@ class StandIn:
 
 
 class Turns:
-    """After each of our windows, off its clock, lets every other lane train one too; each round in another order."""
+    """After each of our windows, outside its timing, lets every other lane train one; the order alternates."""
 
     others = OTHERS
 
@@ -105,7 +105,7 @@ class Turns:
 
 
 class TurnsOfFiles(Turns):
-    """Two sets of files, each fed as a run feeds its own, to the same model and step."""
+    """Two sets of files, each fed as in a run, to the same model and step."""
 
     others = ("other",)
 
@@ -125,7 +125,7 @@ class TurnsOfFiles(Turns):
 
 
 class Lane(keras.callbacks.Callback):
-    """A `fit` without end, in a thread of its own: it trains one window when asked and keeps its place until the next."""
+    """An endless `fit` in a thread of its own: it trains a window when asked, and pauses until the next."""
 
     def __init__(self, model, function, feed, steps, synchronize):
         super().__init__()
@@ -165,7 +165,7 @@ class Lane(keras.callbacks.Callback):
 
 
 def model_of_floats(model, run):
-    """The same layers and variables as `model`, for pixels that come scaled, as float32."""
+    """A model with the same layers and variables as `model`, for scaled pixels in float32."""
     base = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     pixels = keras.Input(base.input_shape[1:])
     outputs = base(pixels, training=None if run["trainable"] else False)
@@ -182,7 +182,7 @@ def model_of_floats(model, run):
 
 
 def feed_of_descendants(run):
-    """The tf.data of the study's descendants, in memory where theirs goes through a file, and scaled as the network wants."""
+    """The tf.data of the study's descendants, but cached in memory and not in a file, and scaled as the network expects."""
     scale = getattr(keras.applications, run["architecture"]["module"]).preprocess_input
 
     def prepare(image, label):

@@ -1,12 +1,11 @@
-"""What images of one's own cost: how long they take to prepare, and whether training on them is as fast as on CIFAR-10.
+"""The cost of own images: how long they take to prepare, and whether training on them is as fast as on CIFAR-10.
 
     python benchmarks/own_data.py                            # 50,000 of 32 × 32 pixels and 5,000 photos; a quarter of an hour
     python benchmarks/own_data.py --images 500 --photos 50 --minutes 0.1    # a first look
 
-Makes the images, prepares them by the project's own steps from a folder, and takes windows of the same training in turns on
-the prepared folder and on a prepared archive in CIFAR-10's layout. Writes results/benchmarks/own_data.json. The exit status
-is 1 if the whole interval of a ratio lies below its bound, or if more than a fifth of the
-cores is idle while images are prepared.
+Makes the images, prepares them from a folder by the steps of the project, and takes windows of the same training in turns on the
+prepared folder and on a prepared archive in CIFAR-10's layout. Writes results/benchmarks/own_data.json. The exit status is 1 if
+the whole interval of a ratio is below its bound, or if more than a fifth of the cores are idle while images are prepared.
 """
 
 import argparse
@@ -40,32 +39,33 @@ from trainoff.supervise import conditions  # noqa: E402
 
 FOLDER = Path("results/benchmarks/own_data")
 CLASSES = 10
-# Training on a prepared folder against training on CIFAR-10, at least.
+# Minimum ratio of the throughput on a prepared folder to that on CIFAR-10.
 RATIO = 0.98
-# Share of the usable cores that is idle while images are prepared, at most.
+# Maximum share of the usable cores that is idle while images are prepared.
 IDLE = 0.2
-# {name: (how an image is made, suffix, size that it is prepared for)}
+# {name: (height and width, suffix, size for which it is prepared)}
 KINDS = {"images": ((32, 32), "png", 32), "photos": ((400, 500), "jpg", 96)}
 
 
 def make_folder(folder, shape, suffix, count):
-    """Writes `count` images of `shape` (height, width), evenly over CLASSES folders. Smooth, so that a photo's file is as large
-    as a photo's.
+    """Writes `count` images of `shape` (height, width), spread evenly over CLASSES folders.
+
+    They are smooth, so that their files are as large as those of photos.
     """
 
-    def one(number):
+    def write_image(number):
         coarse = np.random.default_rng(number).integers(0, 256, (shape[0] // 8, shape[1] // 8, 3), dtype=np.uint8)
         path = folder / f"class {number % CLASSES}" / f"{number}.{suffix}"
         Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC).save(path)
 
     for number in range(CLASSES):
         (folder / f"class {number}").mkdir(parents=True, exist_ok=True)
-    for _ in in_order(one, range(count), devices.usable_threads()):
+    for _ in in_order(write_image, range(count), devices.usable_threads()):
         pass
 
 
 def prepare(dataset, identity, source, img_dim, folder):
-    """Prepares a dataset by the project's own steps; returns paths by name. identity: of its survey."""
+    """Prepares a dataset by the steps of the project; returns paths by name. identity: of its survey."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {
         f"{split}_{what}": folder / f"{split}_{what}.npy"
@@ -78,9 +78,9 @@ def prepare(dataset, identity, source, img_dim, folder):
 
 
 def timed_prepare(name, count):
-    """(paths, {"images", "seconds", "images_per_second", "idle_cores", "usable_cores", "met"}) of one kind of images.
+    """(paths, {"images", "seconds", "images_per_second", "idle_cores", "usable_cores", "met"}) of a kind of images.
 
-    What a start does first is part of it: every file is read and hashed.
+    Includes what a start does first: reading and hashing every file.
     """
     shape, suffix, img_dim = KINDS[name]
     source = FOLDER / name / "folder"
@@ -88,9 +88,9 @@ def timed_prepare(name, count):
     dataset = {"name": "folder", "path": str(source)}
     started, idle = time.perf_counter(), _idle_seconds()
     hashes = Hashes(survey.NOTES)
-    found = survey.survey(dataset, hashes, devices.usable_threads())
+    surveyed = survey.survey(dataset, hashes, devices.usable_threads())
     hashes.save()
-    paths = prepare(dataset, found.identity, None, img_dim, FOLDER / name / "prepared")
+    paths = prepare(dataset, surveyed.identity, None, img_dim, FOLDER / name / "prepared")
     seconds = time.perf_counter() - started
     idle, usable = (_idle_seconds() - idle) / seconds, devices.usable_threads()
     return paths, {
@@ -104,13 +104,13 @@ def timed_prepare(name, count):
 
 
 def _idle_seconds():
-    """Of all cores of the machine since it started: what other programs take is not idle."""
+    """Idle seconds of all cores of the machine since it started. Time taken by other programs is not idle."""
     times = psutil.cpu_times()
     return times.idle + getattr(times, "iowait", 0.0)
 
 
 def prepared_archive(count):
-    """Paths of as many images in the layout of CIFAR-10, prepared at the size of `images`."""
+    """Paths of about `count` images in the layout of CIFAR-10, prepared at the size of the kind `images`."""
     path = FOLDER / "cifar/archive.tar.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     archives.write_archive(path, archives.cifar10_files(max(1, count // 60)))
@@ -120,16 +120,16 @@ def prepared_archive(count):
 
 
 def measure_feeds(run, paths, others, seconds):
-    """Rates of both; to be called in a process of its own, since it starts the framework on the run's device."""
+    """Throughputs of both. Call it in a process of its own, since it starts the framework on the run's device."""
     backend = backends.load(run["device"]["backend"])
     backend.start(run["device"]["accelerator"], run["device"]["threads"])
     import input_paths
 
-    return input_paths.measure_files(run, paths, others, backend, seconds, harness.LEAST_PAIRS)
+    return input_paths.measure_files(run, paths, others, backend, seconds, harness.MIN_PAIRS)
 
 
 def compare_training(device, paths, others, minutes):
-    """{"rates", "ratio"} of training on the files `paths` against `others`: the last layer alone, the hardest to feed."""
+    """{"rates", "ratio"} of training on the files `paths` against `others`: the last layer alone, which is hardest to feed."""
     (run,) = harness.runs_to_measure(device, "one")
     run |= {"img_dim": KINDS["images"][2], "classes": CLASSES}
     os.environ |= devices.environment(run["device"])
@@ -144,9 +144,9 @@ def compare_training(device, paths, others, minutes):
     harness.in_new_process(
         FOLDER / "weights.log", prepare_weights.prepare_weights, *arguments, weights, FOLDER / "weights.json"
     )
-    told = {"weights": str(weights)}
-    rates = harness.in_new_process(FOLDER / "train.log", measure_feeds, run, paths | told, others, 60 * minutes)
-    pairs = [own / other for own, other in zip(rates["ours"], rates["other"], strict=True)]
+    weights_file = {"weights": str(weights)}
+    rates = harness.in_new_process(FOLDER / "train.log", measure_feeds, run, paths | weights_file, others, 60 * minutes)
+    pairs = [ours / other for ours, other in zip(rates["ours"], rates["other"], strict=True)]
     return {"rates": rates, "ratio": harness.ratio_of(RATIO, [pairs])}
 
 
@@ -155,14 +155,14 @@ def main():
     shutil.rmtree(FOLDER, ignore_errors=True)
     before = conditions.read()
     counts = {"images": arguments.images, "photos": arguments.photos}
-    found = {name: timed_prepare(name, count) for name, count in counts.items()}
+    prepared = {name: timed_prepare(name, count) for name, count in counts.items()}
     trained = compare_training(
-        arguments.device, found["images"][0], prepared_archive(arguments.images), arguments.minutes
+        arguments.device, prepared["images"][0], prepared_archive(arguments.images), arguments.minutes
     )
     results = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": devices.describe_host(),
-        "prepared": {name: facts for name, (_, facts) in found.items()},
+        "prepared": {name: facts for name, (_, facts) in prepared.items()},
         "training": trained,
         "other_cores": conditions.other_cores(before, conditions.read()),
     }

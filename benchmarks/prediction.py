@@ -1,11 +1,11 @@
-"""How wrong estimates are for figures that they have not seen: devices, models and sources left out of the catalog in turn.
+"""The errors of estimates for unseen figures: devices, models and sources are left out of the catalog in turn.
 
-    python benchmarks/prediction.py                errors, coverage and baselines, printed (make benchmark-prediction)
-    python benchmarks/prediction.py --raw FILE     every estimate beside its figure, as CSV
-    python benchmarks/prediction.py --fit          the standard deviations of trainoff.analyze.prediction.Correction found again
+    python benchmarks/prediction.py                prints errors, coverage and baselines (make benchmark-prediction)
+    python benchmarks/prediction.py --raw FILE     writes every estimate with its figure, as CSV
+    python benchmarks/prediction.py --fit          fits the constants of trainoff.analyze.prediction.Correction again
 
-The law, the correction and the width of the intervals are fitted again without what is left out. The scatter of the corrections
-is a constant that was fitted on the whole catalog, so the errors are somewhat optimistic.
+The law, the correction and the width of the intervals are fitted without what is left out. The constants of the correction were
+fitted on the whole catalog, so the errors are somewhat optimistic.
 """
 
 import argparse
@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from trainoff.analyze import anchors, networks, prediction, published  # noqa: E402
 
-# What is left out together: observations that share these columns.
+# What is left out together: observations with equal values in these columns.
 SCHEMES = {
     "one model on one device": ["device", "model", "img_dim"],
     "one source of a device": ["device", "source"],
@@ -43,28 +43,28 @@ def catalog():
 
 
 def held_out(table, timings, columns, start=None):
-    """The observations with estimate, low and high, each estimated from those that are not in its group.
+    """The observations with estimate, low and high, each estimated from the observations outside its group.
 
-    start: coefficients of the law from which every fit begins, to be faster.
+    start: coefficients of the law from which every fit starts, which is faster.
     """
     groups = prediction.group_labels(table, columns)
     parts = []
     for group in dict.fromkeys(groups):
         unseen = table[groups == group]
         predictor = prediction.Predictor(table[groups != group].reset_index(drop=True), timings, start=start)
-        found = predictor.estimate(unseen)
+        estimates = predictor.estimate(unseen)
         parts.append(
             unseen.assign(
-                estimate=[one.images_per_second for one in found],
-                low=[one.low for one in found],
-                high=[one.high for one in found],
+                estimate=[estimate.images_per_second for estimate in estimates],
+                low=[estimate.low for estimate in estimates],
+                high=[estimate.high for estimate in estimates],
             )
         )
     return pd.concat(parts).sort_index()
 
 
 def baseline(table, columns, ability):
-    """Estimates by a line through log(ability / multiply-adds), fitted on what is not left out. ability: one per observation."""
+    """Estimates by a line in log(ability / multiply-adds), fitted on what is not left out. ability: a value per observation."""
     groups = prediction.group_labels(table, columns)
     x, y = np.log(ability / table["multiply_adds"].to_numpy(float)), np.log(table["images_per_second"].to_numpy(float))
     known = np.isfinite(x)
@@ -78,7 +78,7 @@ def baseline(table, columns, ability):
 
 
 def errors(table, estimate):
-    """Relative errors, the same for half and double: exp(|log(estimate / figure)|) - 1."""
+    """Relative errors, equal for half and double: exp(|log(estimate / figure)|) - 1."""
     off = np.log(np.asarray(estimate, float) / table["images_per_second"].to_numpy(float))
     return np.exp(np.abs(off[np.isfinite(off)])) - 1
 
@@ -110,7 +110,7 @@ def classes(table):
 
 
 def elsewhere(table):
-    """Whether another NVIDIA GPU of the table has trained the same network: then an estimate goes from GPU to GPU."""
+    """Whether another NVIDIA GPU of the table has trained the same network, so that the estimate goes from GPU to GPU."""
     devices = table.groupby(["device_class", "model", "img_dim"])["device"].transform("nunique")
     return table["device_class"].eq("cuda") & devices.gt(1)
 
@@ -118,14 +118,14 @@ def elsewhere(table):
 def report(table, timings, hardware):
     """Prints everything; returns {scheme: table of held_out}."""
     print(f"{len(table)} figures of {table['device'].nunique()} devices, {table['model'].nunique()} models\n")
-    found, start = {}, prediction.fit_law(table, timings)
+    by_scheme, start = {}, prediction.fit_law(table, timings)
     for name, columns in SCHEMES.items():
-        found[name] = held_out(table, timings, columns, start)
+        by_scheme[name] = held_out(table, timings, columns, start)
         print(f"Left out: {name}{' ' * (34 - len(name))}n   median      p90   inside")
-        for label, mask in classes(found[name]):
-            print(f"  {label:36s}{summary(found[name][mask])}")
+        for label, mask in classes(by_scheme[name]):
+            print(f"  {label:36s}{summary(by_scheme[name][mask])}")
         if name == "one model on one device":
-            print(f"  {'NVIDIA GPU to GPU':36s}{summary(found[name][elsewhere(table)])}")
+            print(f"  {'NVIDIA GPU to GPU':36s}{summary(by_scheme[name][elsewhere(table)])}")
         print()
     abilities = {
         "FLOPs only": table["tflops"],
@@ -139,7 +139,7 @@ def report(table, timings, hardware):
             estimate = baseline(table, SCHEMES[name], ability.to_numpy(float))
             off = errors(table[cuda], estimate[cuda])
             print(f"  {f'{label}, {name}':38s}{len(off):5d} {np.median(off):8.1%} {np.quantile(off, 0.9):8.1%}")
-    return found
+    return by_scheme
 
 
 def _price(sheet):
@@ -148,7 +148,7 @@ def _price(sheet):
 
 
 def fit(table, timings):
-    """Prints the standard deviations and distances of greatest likelihood, held loosely to those that are in use."""
+    """Prints the most likely constants of the correction, with a weak prior around those in use."""
     coefficients = prediction.fit_law(table, timings)
     missed = -np.log(table["images_per_second"].to_numpy(float)) - prediction.law(
         coefficients, prediction.Terms.of(table)
@@ -168,24 +168,24 @@ def fit(table, timings):
         whitened = np.linalg.solve(lower, missed)
         return 0.5 * whitened @ whitened + np.log(np.diag(lower)).sum() + 0.5 * (((values - start) / 0.7) ** 2).sum()
 
-    found = minimize(unlikely, start, method="L-BFGS-B", options={"maxiter": 60})
-    for name, value in zip(names, np.exp(found.x), strict=True):
+    optimum = minimize(unlikely, start, method="L-BFGS-B", options={"maxiter": 60})
+    for name, value in zip(names, np.exp(optimum.x), strict=True):
         print(f"{name}: {value:.3f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--raw", help="where to write every estimate beside its figure, as CSV")
-    parser.add_argument("--fit", action="store_true", help="find the standard deviations of the correction again")
+    parser.add_argument("--raw", help="where to write every estimate with its figure, as CSV")
+    parser.add_argument("--fit", action="store_true", help="fit the constants of the correction again")
     options = parser.parse_args()
     table, timings, hardware = catalog()
     if options.fit:
         fit(table, timings)
         return
-    found = report(table, timings, hardware)
+    by_scheme = report(table, timings, hardware)
     if options.raw:
         columns = ["label", "model", "img_dim", "batch_size", "precision", "software", "source", "images_per_second"]
-        parts = [part[[*columns, "estimate", "low", "high"]].assign(left_out=name) for name, part in found.items()]
+        parts = [part[[*columns, "estimate", "low", "high"]].assign(left_out=name) for name, part in by_scheme.items()]
         pd.concat(parts).round(1).to_csv(options.raw, index=False, lineterminator="\n")
 
 

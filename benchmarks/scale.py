@@ -1,12 +1,12 @@
-"""What bookkeeping costs when there are thousands of runs.
+"""The cost of bookkeeping with thousands of runs.
 
     python benchmarks/scale.py                        # 8, 1,000 and 10,000 runs; about six minutes
     python benchmarks/scale.py --runs 8 1000          # a first look
 
-Results are made up by a generator that writes valid metrics. Starting a finished sweep, and planning one more configuration,
-are timed in turns with a bare Snakemake workflow of as many trivial targets, and stated as ratios. What comes after the
-trainings (tables, figures, report) is run script by script as Snakemake would, each in a process of its own. Writes
-results/benchmarks/scale.json; the exit status is 1 when a bound is missed.
+A generator makes up results with valid metrics. Starting a finished sweep, and planning one more configuration, are timed in
+turns with a bare Snakemake workflow with as many trivial targets, and reported as ratios. The steps after the trainings (tables,
+figures, report) are run script by script as Snakemake would, each in a process of its own. Writes results/benchmarks/scale.json;
+the exit status is 1 if a bound is missed.
 """
 
 import argparse
@@ -35,14 +35,14 @@ from trainoff.machine import devices  # noqa: E402
 from trainoff.supervise import conditions  # noqa: E402
 
 FOLDER = Path("results/benchmarks/scale")
-# Ours over bare Snakemake, at most.
+# Maximum ratio of our time to that of bare Snakemake.
 RATIO = 1.5
-# What the steps after training may take with as many runs, in seconds; and the largest of them in memory, and the page.
-MOST_RUNS = 10_000
+# Limits for this many runs: seconds of the steps after training, memory of the largest of them, and bytes of the page.
+MAX_RUNS = 10_000
 SECONDS = {"aggregate_runs": 5, "compare_devices": 10, "figures and report": 60}
 MEMORY_BYTES = 2**30
 REPORT_BYTES = 8_000_000
-# More runs than that cost no more than in proportion, with a tenth for noise.
+# Beyond that, costs may grow in proportion to the number of runs, with a tenth for noise.
 GROWTH = 1.1
 
 DEVICES = ["cpu"] + [
@@ -72,7 +72,7 @@ rule one:
 
 
 def many_configurations(runs):
-    """An experiment of about so many runs that grows by one configuration when it grows by one value of an axis.
+    """An experiment with about this many runs, with one configuration per value of an axis.
 
     4 devices and 5 replicates; 1 of each for fewer than a hundred runs.
     """
@@ -88,7 +88,7 @@ def many_configurations(runs):
 
 
 def many_devices(runs):
-    """An experiment of so many runs (8, or a multiple of 1,000) of 1 or 4 devices, 8 or more configurations, 5 replicates."""
+    """An experiment with this many runs (8, or a multiple of 1,000) on 1 or 4 devices, with 8 or more configurations."""
     if runs == 8:
         return {"devices": ["cpu"], "grid": _grid(batch_size=[32, 64], img_dim=[96, 128], trainable=[True, False])}
     grid = _grid(
@@ -103,19 +103,19 @@ def many_devices(runs):
         "grid": grid,
         "replicates": 5,
         "protocol": {"images_per_epoch": 1280},
-        # So that costs are there too.
+        # So that there are costs.
         "money": {"prices": {device["name"]: "v100" for device in DEVICES[1:]}},
     }
 
 
 def own_jobs(runs):
-    """How many runs one configuration more adds to many_configurations(runs)."""
+    """The number of runs that one more configuration adds to many_configurations(runs)."""
     return 1 if runs < 100 else 20
 
 
 def _grid(**axes):
-    one = {"batch_size": [32], "img_dim": [96], "trainable": [True], "learning_rate": [0.0005]}
-    return one | {"model": ["mobilenetv2"], "precision": ["float32"], "xla": [False]} | axes
+    defaults = {"batch_size": [32], "img_dim": [96], "trainable": [True], "learning_rate": [0.0005]}
+    return defaults | {"model": ["mobilenetv2"], "precision": ["float32"], "xla": [False]} | axes
 
 
 def make_project(folder, settings):
@@ -135,7 +135,7 @@ def make_project(folder, settings):
 
 
 def write_metrics(results, run, rank):
-    """Writes a valid record of a run (as plan.runs gives it) where the workflow looks for it; one in 200 failed."""
+    """Writes a valid record of a run (of plan.runs) to where the workflow looks for it; one in 200 failed."""
     values = {key: value for key, value in run.items() if key != "seed"} | {"device": run["device"]["name"]}
     record = synthetic.record(values, rank, status="crashed" if rank % 200 == 199 else "ok")
     record["run"]["seed"] = run["seed"]
@@ -152,7 +152,7 @@ def write_metrics(results, run, rank):
 
 
 def write_probe(results, run):
-    """Writes the record of a probe that found nothing amiss."""
+    """Writes the record of a probe without a mismatch."""
     record = {
         "schema_version": 1,
         "run": run | {"device": run["device"]["name"]},
@@ -182,7 +182,7 @@ def finish(folder, *options):
     shutil.copyfile(ROOT / "benchmarks/finished.smk", folder / "finished.smk")
     done = snakemake(folder, "all", "--snakefile", "finished.smk", *options)
     if "finished" not in done.splitlines()[-1]:
-        sys.exit(f"the results could not be made up:\n{done[-3000:]}")
+        sys.exit(f"the made-up results could not be marked as finished:\n{done[-3000:]}")
 
 
 def snakemake(folder, *arguments):
@@ -198,11 +198,10 @@ def snakemake(folder, *arguments):
 
 
 def measure_starts(runs, rounds):
-    """Seconds of starting Snakemake with so many finished runs, ours and bare in turns.
+    """Seconds of starting Snakemake with this many finished runs, ours and bare in turns.
 
     Returns {"no-op" | "one more": {"ours": [seconds], "bare": [seconds]}}, the same in processor seconds, which other programs
-    disturb less, and the jobs planned for one configuration more: {rule: number}. Bare Snakemake has as many targets, and as
-    many more.
+    disturb less, and the jobs planned for one more configuration: {rule: number}. Bare Snakemake has the same number of targets.
     """
     ours, bare = FOLDER / f"start-{runs}", FOLDER / f"bare-{runs}"
     make_project(ours, many_configurations(runs))
@@ -225,37 +224,37 @@ def measure_starts(runs, rounds):
         for what, commands in lanes.items():
             for lane, command in commands.items():
                 used, started = _used_by_children(), time.perf_counter()
-                said = snakemake(*command)
+                output = snakemake(*command)
                 seconds[what][lane].append(time.perf_counter() - started)
                 processor[what][lane].append(_used_by_children() - used)
-                if what == "no-op" and "Nothing to be done" not in said:
-                    sys.exit(f"a finished sweep had something to do:\n{said[-3000:]}")
+                if what == "no-op" and "Nothing to be done" not in output:
+                    sys.exit(f"a finished sweep had something to do:\n{output[-3000:]}")
     return seconds, processor, planned(snakemake(*lanes["one more"]["ours"]))
 
 
 def _used_by_children():
-    """Processor seconds of all processes that this one has started and that have ended."""
+    """Processor seconds of all ended processes that this one started."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def planned(said):
-    """{rule: number of jobs} of what Snakemake says in a dry run."""
-    rows = re.findall(r"^([a-z_]+) +(\d+)$", said, re.MULTILINE)
+def planned(output):
+    """{rule: number of jobs} of what Snakemake prints in a dry run."""
+    rows = re.findall(r"^([a-z_]+) +(\d+)$", output, re.MULTILINE)
     return {rule: int(number) for rule, number in rows if rule != "total"}
 
 
 def measure_steps(runs):
-    """{rule: what run_step gives} of every script after the trainings, and the bytes of the report."""
+    """{rule: result of run_step} of every script after the trainings, and the bytes of the report."""
     folder = FOLDER / f"steps-{runs}"
     make_project(folder, many_devices(runs))
     finish(folder, "--configfile", "scale.yaml")
     shutil.copyfile(ROOT / "benchmarks/run_job.py", folder / "run_job.py")
-    found = {}
+    by_rule = {}
     for number, job in enumerate(json.loads((folder / "jobs.json").read_text())):
         if not job["script"].startswith(("scripts/fetch_", "scripts/prepare_", "scripts/describe_")):
-            found[job["rule"]] = run_step(folder, number, job["rule"])
-    return found, (folder / "results/report.html").stat().st_size
+            by_rule[job["rule"]] = run_step(folder, number, job["rule"])
+    return by_rule, (folder / "results/report.html").stat().st_size
 
 
 def run_step(folder, number, name):
@@ -264,13 +263,13 @@ def run_step(folder, number, name):
     process = subprocess.Popen(
         [sys.executable, "run_job.py", str(number)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    said = process.stdout.read().decode(errors="replace")
+    output = process.stdout.read().decode(errors="replace")
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     if status:
-        sys.exit(f"{name} failed:\n{said}")
+        sys.exit(f"{name} failed:\n{output}")
     return {
         "seconds": seconds,
         "processor_seconds": usage.ru_utime + usage.ru_stime,
@@ -280,26 +279,26 @@ def run_step(folder, number, name):
 
 
 def start_rows(starts):
-    """[(what, runs, ours, bare, ratio of processor seconds, ratio, bound, verdict)] from {runs: what measure_starts gives}."""
+    """[(what, runs, ours, bare, ratio of processor seconds, ratio, bound, verdict)] from {runs: result of measure_starts}."""
     rows = []
     for runs, (seconds, processor, _) in starts.items():
         for what, lanes in seconds.items():
             ours, bare = (statistics.median(lanes[lane]) for lane in ("ours", "bare"))
-            # In turns, so that what drifts hits both alike.
+            # Measured in turns, so that drift affects both alike.
             ratio = ratio_of(lanes)
             rows.append((what, runs, ours, bare, ratio_of(processor[what]), ratio, RATIO, ratio <= RATIO))
     return rows
 
 
 def ratio_of(lanes):
-    """The median ratio of ours to bare over starts that followed each other."""
+    """The median ratio of ours to bare over consecutive starts."""
     return statistics.median(a / b for a, b in zip(lanes["ours"], lanes["bare"], strict=True))
 
 
 def plan_problems(starts):
-    """Sentences about plans for one configuration more that hold other trainings than its own."""
+    """Sentences about plans for one more configuration that contain other trainings than its own."""
     return [
-        f"with {runs} finished runs, one configuration more plans {jobs.get('train', 0)} trainings instead of "
+        f"with {runs} finished runs, one more configuration plans {jobs.get('train', 0)} trainings instead of "
         f"{own_jobs(runs)}: {jobs}"
         for runs, (*_, jobs) in starts.items()
         if jobs.get("train") != own_jobs(runs) or any(rule.startswith(("prepare", "fetch")) for rule in jobs)
@@ -307,22 +306,22 @@ def plan_problems(starts):
 
 
 def step_rows(steps):
-    """[(what, runs, value, unit, bound or None, verdict)] from {runs: what measure_steps gives}."""
+    """[(what, runs, value, unit, bound, verdict)] from {runs: result of measure_steps}."""
     rows = []
-    for runs, (found, report_bytes) in steps.items():
-        drawn = [rule for rule in found if rule.startswith("plot_") or rule == "write_report"]
-        seconds = {rule: found[rule]["seconds"] for rule in ("aggregate_runs", "compare_devices")}
-        seconds["figures and report"] = sum(found[rule]["seconds"] for rule in drawn)
+    for runs, (by_rule, report_bytes) in steps.items():
+        drawn = [rule for rule in by_rule if rule.startswith("plot_") or rule == "write_report"]
+        seconds = {rule: by_rule[rule]["seconds"] for rule in ("aggregate_runs", "compare_devices")}
+        seconds["figures and report"] = sum(by_rule[rule]["seconds"] for rule in drawn)
         for what, value in seconds.items():
-            rows.append((what, runs, value, "s", SECONDS[what] * max(1, runs / MOST_RUNS)))
-        memory = max(one["memory_bytes"] for one in found.values())
-        rows.append(("most memory of a step", runs, memory / 2**20, "MiB", MEMORY_BYTES / 2**20))
+            rows.append((what, runs, value, "s", SECONDS[what] * max(1, runs / MAX_RUNS)))
+        memory = max(step["memory_bytes"] for step in by_rule.values())
+        rows.append(("maximum memory of a step", runs, memory / 2**20, "MiB", MEMORY_BYTES / 2**20))
         rows.append(("report.html", runs, report_bytes / 1e6, "MB", REPORT_BYTES / 1e6))
     return [(*row, row[2] <= row[4]) for row in rows]
 
 
 def growth_rows(steps):
-    """[(what, from, to, times as long, times as many runs, verdict)]: cost grows no faster than the number of runs."""
+    """[(what, from, to, times as long, times as many runs, verdict)]: whether cost grows no faster than the number of runs."""
     rows = []
     sizes = [runs for runs in sorted(steps) if runs >= 1000]
     for small, large in zip(sizes, sizes[1:], strict=False):
@@ -333,7 +332,7 @@ def growth_rows(steps):
 
 
 def table(head, rows):
-    """Rows in lines of text."""
+    """Rows as a table in text."""
     cells = [head, *([_text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
@@ -371,7 +370,7 @@ def main():
             runs: {"seconds": seconds, "processor_seconds": processor, "planned": jobs}
             for runs, (seconds, processor, jobs) in starts.items()
         },
-        "steps": {runs: {"rules": found, "report_bytes": size} for runs, (found, size) in steps.items()},
+        "steps": {runs: {"rules": by_rule, "report_bytes": size} for runs, (by_rule, size) in steps.items()},
     }
     files.write_text(output, json.dumps(results, indent=1) + "\n")
     print(f"written to {output}")

@@ -1,4 +1,4 @@
-"""What a train job costs beside the training: seconds beyond import, build, first step, windows and validation."""
+"""The overhead of a train job: seconds beyond import, build, first step, windows and validation."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ import yaml
 from trainoff import records
 
 ROOT = Path(__file__).resolve().parents[1]
-# Enough that every part of a run happens; what a job adds does not depend on how long it trains.
+# Just enough for every part of a run to happen; the overhead of a job does not depend on how long it trains.
 EXPERIMENT = {
     "devices": ["cpu"],
     "images": {"train": 320, "validation": 50},
@@ -25,10 +25,10 @@ EXPERIMENT = {
 
 
 def measure(folder, jobs):
-    """Runs a sweep of several train jobs, one after another, in a copy of the project made in `folder`.
+    """Runs a sweep of several train jobs, one after another, in a copy of the project in `folder`.
 
-    Returns seconds beside the trainings: `script`, of each job inside scripts/train.py; `between`, from the end of one to
-    the start of the next, which is what Snakemake adds per job; `job`, the medians of both together; `sweep`, what is left.
+    Returns seconds beyond the trainings. script: of each job inside scripts/train.py. between: from the end of each job to the
+    start of the next, which is what Snakemake adds per job. job: the sum of both medians. sweep: the rest of the sweep.
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "results", "tests", "__pycache__"))
@@ -39,13 +39,13 @@ def measure(folder, jobs):
     return costs(_records(folder), seconds)
 
 
-def costs(found, sweep_seconds):
-    """What `measure` returns, from the records of a sweep in the order they were made, and the seconds it took."""
-    scripts = [(_moment(record, "finished_at") - _moment(record, "started_at")).total_seconds() for record in found]
-    script = [whole - training_seconds(record) for whole, record in zip(scripts, found, strict=True)]
+def costs(metrics, sweep_seconds):
+    """The result of `measure`, from the records of a sweep in the order of their making, and the seconds that it took."""
+    scripts = [(_moment(record, "finished_at") - _moment(record, "started_at")).total_seconds() for record in metrics]
+    script = [whole - training_seconds(record) for whole, record in zip(scripts, metrics, strict=True)]
     between = [
         (_moment(after, "started_at") - _moment(before, "finished_at")).total_seconds()
-        for before, after in itertools.pairwise(found)
+        for before, after in itertools.pairwise(metrics)
     ]
     return {
         "script": script,
@@ -66,12 +66,12 @@ def _moment(record, name):
 
 
 def _records(folder):
-    """The records of a sweep in the order they were made."""
-    found = [records.read(path) for path in (folder / "results/runs").rglob("metrics.json")]
-    for record in found:
+    """The records of a sweep in the order of their making."""
+    metrics = [records.read(path) for path in (folder / "results/runs").rglob("metrics.json")]
+    for record in metrics:
         if record["status"] != "ok":
             sys.exit(f"a training of the benchmark ended as {record['status']}: {record['failure']['message']}")
-    return sorted(found, key=lambda record: record["provenance"]["sequence"])
+    return sorted(metrics, key=lambda record: record["provenance"]["sequence"])
 
 
 def _snakemake(folder, replicates, rule):

@@ -1,12 +1,12 @@
-"""What turns can tell apart: equal devices, and a true 5 % and 10 %, simulated and drawn from real sessions.
+"""What turns can distinguish: equal devices, and true differences of 5 % and 10 %, simulated and drawn from real sessions.
 
     python benchmarks/turns.py                                        # simulated noise
     python benchmarks/turns.py docs/measurements/*-equal-turns.json   # and real sessions of equal devices (real_turns.py)
 
-An experiment is a number of sessions, checked after each, that ends when it is decided or when the minutes are spent, as turns
-do. A false alarm is an experiment between equal devices that ends as faster or slower: at most 5 %. Real sessions are drawn
-whole, with the seconds that they took; which of the two equal devices is which is drawn too, and a known difference is added to
-their logarithms. Writes results/benchmarks/turns.json.
+An experiment is a number of sessions that ends, like turns, when it is decided or when the minutes are spent; it is checked after
+each session. A false alarm is an experiment between equal devices that ends as faster or slower: at most 5 %. Real sessions are
+drawn whole, with the seconds that they took; which of the two equal devices is which is drawn too, and a known difference is
+added to their logarithms. Writes results/benchmarks/turns.json.
 """
 
 import argparse
@@ -27,21 +27,20 @@ from trainoff import duel, files  # noqa: E402
 from trainoff.supervise import turning  # noqa: E402
 
 SEED = 1
-# Standard deviations of the logarithm of the ratio of neighboring slices: of a quiet virtual machine, and beside other programs.
+# Standard deviations of the logarithm of the ratio of neighboring slices, on a quiet virtual machine and beside other programs.
 SIMULATED = {"quiet": 0.09, "busy": 0.15, "very busy": 0.22}
-# Seconds of a pair of slices, and of the start of both trainings; the first time one after the other.
+# Seconds of a pair of slices, and of the start of both trainings, which start one after the other in the first session.
 PAIR_SECONDS, START_SECONDS = 1.1, 15.0
 DIFFERENCES = (1.0, 1.05, 1.10)
 EQUIVALENCE = 0.05
-# Of fewer real sessions no experiments are drawn: they would be the same again and again.
-LEAST_SESSIONS = 10
+# Minimum number of real sessions to draw experiments from: with fewer, the experiments would repeat.
+MIN_SESSIONS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Sessions:
-    """draw: makes one session of equal devices: logarithms, and the seconds it took. known: what sessions differ by, beforehand.
-
-    draw takes a random generator and whether the session is an experiment's first. ratios: true ones, added to what is drawn.
+    """draw: makes a session of equal devices (logarithms, and the seconds it took) from a random generator and whether it is the
+    first of an experiment. known: assumed spread between sessions. ratios: true ratios, which are added to what is drawn.
     """
 
     draw: Callable[[np.random.Generator, bool], tuple[np.ndarray, float]]
@@ -50,7 +49,9 @@ class Sessions:
 
 
 def simulated(noise: float, apart: float, known: float) -> Sessions:
-    """Standard deviations, with tails as real ones have: noise of what neighboring slices differ by, apart of sessions."""
+    """Simulated Sessions, heavy-tailed as real ones. noise, apart: standard deviations between neighboring slices and between
+    sessions. known: the assumed value of the latter.
+    """
 
     def heavy(generator, spread, number):
         return spread * generator.standard_t(4, number) / math.sqrt(2)
@@ -58,7 +59,7 @@ def simulated(noise: float, apart: float, known: float) -> Sessions:
     def draw(generator, first):
         start = START_SECONDS * (2 if first else 1)
         values = heavy(generator, apart, 1) + heavy(generator, noise, 400)
-        # As many pairs as if the noise were known from this session alone.
+        # The number of pairs that turns would take with the noise of this session alone.
         number = turning.FIRST_PAIRS
         while number < turning.best_pairs([values[:number]], start, number * PAIR_SECONDS, known):
             number += 1
@@ -67,20 +68,20 @@ def simulated(noise: float, apart: float, known: float) -> Sessions:
     return Sessions(draw, known)
 
 
-def recorded(told: dict[str, Any]) -> Sessions:
-    """Of what real_turns.py wrote."""
-    sessions = [(np.array(one["log_ratios"]), one["seconds"]) for one in told["sessions"]]
-    # Of the first that was recorded both trainings started one after the other, as of the first of every experiment.
+def recorded(recording: dict[str, Any]) -> Sessions:
+    """The Sessions that real_turns.py wrote."""
+    sessions = [(np.array(session["log_ratios"]), session["seconds"]) for session in recording["sessions"]]
+    # In the first recorded session the trainings started one after the other, as in the first of every experiment.
     later = sessions[1:]
     alone = max(0.0, sessions[0][1] - float(np.median([seconds for _, seconds in later])))
-    ratio = told.get("known_ratio", 1.0)
+    ratio = recording.get("known_ratio", 1.0)
 
     def draw(generator, first):
         values, seconds = later[generator.integers(len(later))]
         side = generator.choice([-1, 1]) if ratio == 1 else 1
         return side * (values - math.log(ratio)), seconds + (alone if first else 0.0)
 
-    known = duel.session_spread(told["framework"], told["framework"])
+    known = duel.session_spread(recording["framework"], recording["framework"])
     return Sessions(draw, known, DIFFERENCES if ratio == 1 else (ratio,))
 
 
@@ -100,20 +101,20 @@ def experiment(
 
 
 def measure(sessions: Sessions, minutes: float, experiments: int) -> dict[float, dict[str, float]]:
-    """{ratio: shares of verdicts, and what they took}."""
+    """{ratio: shares of the verdicts, and the minutes and sessions they took}."""
     generator = np.random.default_rng(SEED)
-    found = {}
+    results = {}
     for ratio in sessions.ratios:
-        ended = [experiment(sessions, minutes, ratio, generator) for _ in range(experiments)]
-        verdicts = [standing.verdict for standing, _ in ended]
-        held = [standing.low is not None and standing.low <= ratio <= standing.high for standing, _ in ended]
-        found[ratio] = {
+        outcomes = [experiment(sessions, minutes, ratio, generator) for _ in range(experiments)]
+        verdicts = [standing.verdict for standing, _ in outcomes]
+        held = [standing.low is not None and standing.low <= ratio <= standing.high for standing, _ in outcomes]
+        results[ratio] = {
             **{name: verdicts.count(name) / experiments for name in ("faster", "slower", "equivalent", "undecided")},
-            "median_minutes": float(np.median([taken for _, taken in ended])),
-            "median_sessions": float(np.median([len(standing.sessions) for standing, _ in ended])),
+            "median_minutes": float(np.median([taken for _, taken in outcomes])),
+            "median_sessions": float(np.median([len(standing.sessions) for standing, _ in outcomes])),
             "interval_holds_the_truth": float(np.mean(held)),
         }
-    return found
+    return results
 
 
 def main() -> int:
@@ -129,22 +130,23 @@ def main() -> int:
     kinds = {f"simulated, {name} ({noise:.0%})": simulated(noise, same, same) for name, noise in SIMULATED.items()}
     kinds["simulated, quiet, TensorFlow against PyTorch"] = simulated(SIMULATED["quiet"], torch, torch)
     for path in arguments.measured:
-        told = json.loads(Path(path).read_text(encoding="utf-8"))
-        if len(told["sessions"]) < LEAST_SESSIONS:
-            print(f"{Path(path).stem}: {len(told['sessions'])} sessions are too few to draw from")
+        recording = json.loads(Path(path).read_text(encoding="utf-8"))
+        if len(recording["sessions"]) < MIN_SESSIONS:
+            print(f"{Path(path).stem}: left out, as it has only {len(recording['sessions'])} sessions")
             continue
-        kinds[f"{Path(path).stem}, {len(told['sessions'])} sessions"] = recorded(told)
+        kinds[f"{Path(path).stem}, {len(recording['sessions'])} sessions"] = recorded(recording)
     results = {"minutes": arguments.minutes, "experiments": arguments.experiments, "found": {}}
     for name, sessions in kinds.items():
-        found = measure(sessions, arguments.minutes, arguments.experiments)
-        results["found"][name] = found
-        alarms = f": false alarms {_alarms(found):.1%}" if 1.0 in found else ""
+        shares = measure(sessions, arguments.minutes, arguments.experiments)
+        results["found"][name] = shares
+        alarms = f": false alarms {_alarms(shares):.1%}" if 1.0 in shares else ""
         print(f"{name}{alarms}", flush=True)
-        for ratio, one in found.items():
-            verdicts = ", ".join(f"{name} {one[name]:.0%}" for name in ("faster", "slower", "equivalent"))
+        for ratio, outcome in shares.items():
+            verdicts = ", ".join(f"{name} {outcome[name]:.0%}" for name in ("faster", "slower", "equivalent"))
             print(
-                f"  {ratio:.4g}: {verdicts}, after {one['median_minutes']:.1f} minutes, {one['median_sessions']:.0f} sessions; "
-                f"the interval holds the truth in {one['interval_holds_the_truth']:.1%}",
+                f"  {ratio:.4g}: {verdicts}, after {outcome['median_minutes']:.1f} minutes, "
+                f"{outcome['median_sessions']:.0f} sessions; the interval covers the true ratio in "
+                f"{outcome['interval_holds_the_truth']:.1%}",
                 flush=True,
             )
     files.write_text(arguments.output, json.dumps(results, indent=1) + "\n")
@@ -152,9 +154,9 @@ def main() -> int:
     return 0 if max(map(_alarms, results["found"].values())) <= 0.05 else 1
 
 
-def _alarms(found):
-    """Share of experiments between equal devices, if there were any, in which one was called faster."""
-    return found[1.0]["faster"] + found[1.0]["slower"] if 1.0 in found else 0.0
+def _alarms(shares):
+    """Share of experiments between equal devices, if there were any, in which one was found faster."""
+    return shares[1.0]["faster"] + shares[1.0]["slower"] if 1.0 in shares else 0.0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small vision transformer (Dosovitskiy et al. 2021) of Keras' own layers, as an example of a model of your own."""
+"""An example of your own model: a small vision transformer (Dosovitskiy et al. 2021) made of Keras' layers."""
 
 import keras
 from keras import layers
@@ -12,7 +12,7 @@ BLOCKS = 4
 def build(input_shape, classes):
     """A Keras model from pixels (height, width, 3), 0 to 255, to one logit per class."""
     pixels = keras.Input(input_shape)
-    # Whatever the precision of the rest, pixels are scaled in it: 0 to 255 becomes -1 to 1.
+    # Scales pixels from 0 to 255 to -1 to 1, in the precision of the model.
     scaled = layers.Rescaling(1 / 127.5, offset=-1)(pixels)
     patches = layers.Conv2D(WIDTH, PATCH, strides=PATCH, name="patches")(scaled)
     tokens = layers.Reshape((-1, WIDTH))(patches)
@@ -25,7 +25,7 @@ def build(input_shape, classes):
 
 
 def block(tokens, name):
-    """Attention and a small network, each on normalized tokens and added to what came in."""
+    """Attention and a small network, each applied to normalized tokens and added to its input."""
     normalized = layers.LayerNormalization(epsilon=1e-6)(tokens)
     tokens += layers.MultiHeadAttention(HEADS, WIDTH // HEADS, dropout=0.1, name=f"{name}_attention")(
         normalized, normalized
@@ -36,7 +36,7 @@ def block(tokens, name):
 
 
 class Positions(layers.Layer):
-    """Adds a learned vector to each token, which says where in the image it lies."""
+    """Adds a learned vector to each token, which encodes its position in the image."""
 
     def build(self, shape):
         self.positions = self.add_weight(shape=shape[1:], initializer="random_normal", name="positions")

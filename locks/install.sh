@@ -1,17 +1,17 @@
 #!/bin/sh
-# Puts one part of the locks into .venv, if it is not there yet: locks/install.sh base | dev | cuda | torch | …
-# locks/install.sh --python only says which Python would make .venv.
-# A finished part leaves a stamp named after its lock, so a changed lock or an interrupted install is done again.
+# Installs one part of the locks into .venv, if it is missing: locks/install.sh base | dev | cuda | torch | …
+# locks/install.sh --python only prints which Python would make .venv.
+# A finished part leaves a stamp named after its lock, so a changed lock or an interrupted installation is repeated.
 set -eu
 cd "$(dirname "$0")/.."
 part=$1
 
-# The folder counts too: the programs in .venv/bin hold its path and break when it moves.
+# The stamp also depends on the folder: the programs in .venv/bin contain its path and break when it moves.
 stamp_of() {
     echo ".venv/.stamp-$1-$({ pwd; cat locks/build.txt locks/base.txt "locks/$1.txt"; } | cksum | cut -d' ' -f1)"
 }
 
-# Prints nothing if the Python that runs it fits, else why not. Any Python from 2.7 on can run it.
+# Prints nothing if the Python that runs it is suitable, otherwise the reason. Any Python from 2.7 on can run it.
 check='
 import platform, struct, sys
 machine = sys.platform, platform.machine()
@@ -25,7 +25,7 @@ else:
         try:
             import ensurepip
         except ImportError:
-            # Then its own pip fills .venv.
+            # Its own pip then fills .venv.
             import pip
             if int(pip.__version__.split(".")[0]) < 23:
                 raise ImportError
@@ -33,13 +33,14 @@ else:
         print("without venv or pip; on Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2])
 '
 
-# Prints the program of the Python that runs it; of .venv's own, which goes when .venv is made anew, the one that it was made with.
+# Prints the path of the Python that runs it. For the Python in .venv, which is deleted before .venv is made again, it prints the
+# Python that .venv was made with.
 program='
 import os, sys
 print(sys._base_executable if os.path.realpath(sys.prefix) == os.path.realpath(".venv") else sys.argv[1])
 '
 
-# Every one on PATH, not only the first of its name: a version manager leaves names there that do not run.
+# All on PATH, not only the first of a name: version managers leave names there that do not run.
 candidates() {
     if [ -n "${PYTHON:-}" ]; then
         command -v "$PYTHON" || echo "$PYTHON"
@@ -67,7 +68,7 @@ find_python() {
             found="$found, $candidate ($reason)"
         done
         found=${found:-, none on PATH}
-        echo "No Python that fits. Needed: 64-bit CPython 3.11 or 3.12 for Linux or an Apple silicon Mac." \
+        echo "No suitable Python. Needed: 64-bit CPython 3.11 or 3.12 for Linux or an Apple silicon Mac." \
             "Found: ${found#, }." \
             "Install one, or name one: make environment PYTHON=/path/to/python3.12" >&2
         exit 1
@@ -84,7 +85,7 @@ if [ -e "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
     exit
 fi
 
-# pip_install PART, and what starts pip. Without looking for dependencies: a lock names them all.
+# pip_install PART COMMAND, where COMMAND starts pip. Dependencies are not resolved: a lock lists them all.
 pip_install() {
     name=$1
     shift
@@ -96,7 +97,7 @@ install() {
     pip_install "$1" .venv/bin/python -m pip
 }
 
-# Python's own venv asks for ensurepip, which the Python of hosted notebooks and of Debian comes without.
+# Python's own venv needs ensurepip, which the Python of hosted notebooks and of Debian lacks.
 make_venv() {
     echo "Making .venv with $1."
     rm -rf .venv
@@ -109,7 +110,7 @@ make_venv() {
     fi
 }
 
-# Of this version or another.
+# Whether any version of the part is installed.
 is_there() {
     ls .venv/.stamp-"$1"-[0-9]* >/dev/null 2>&1
 }
@@ -118,12 +119,12 @@ forget() {
     rm -f .venv/.stamp-"$1"-[0-9]*
 }
 
-# Libraries for NVIDIA GPUs lie in the same folders, whichever framework brings them: those of another one go, or they would be
-# overwritten in part. pip takes PyTorch's build for a CPU for the one with these libraries, since their versions are equal.
+# All frameworks install their NVIDIA libraries into the same folders. Those of another framework are removed, or they would be
+# partly overwritten. pip cannot tell PyTorch's CPU build from the one with these libraries, since their versions are equal.
 make_room() {
     for other in cuda torch jax-cuda; do
         if [ "$other" != "$1" ] && is_there "$other"; then
-            echo "Removing the GPU libraries of the part $other from .venv, where those of $1 go."
+            echo "Removing the GPU libraries of the part $other from .venv to make room for those of $1."
             forget "$other"
             if [ "$other" = torch ]; then forget torch-cpu; fi
             sed -n 's/^\(nvidia-[a-z0-9-]*\)==.*/\1/p' "locks/$other.txt" | grep -v '^nvidia-ml-py$' |
@@ -136,7 +137,7 @@ make_room() {
     fi
 }
 
-# Refuses a place that cannot work, and says what comes.
+# check_place.py refuses a place where the installation cannot work, and says what will be installed.
 case $part in
 base)
     python=$(find_python)
@@ -144,13 +145,13 @@ base)
     make_venv "$python"
     ;;
 torch-cpu)
-    if [ -e "$(stamp_of torch)" ]; then # it trains on a CPU as well
+    if [ -e "$(stamp_of torch)" ]; then # it also trains on a CPU
         touch "$stamp"
         exit
     fi
     .venv/bin/python scripts/check_place.py torch-cpu
     if ! install torch-cpu 2>/dev/null; then
-        echo "pip finds no build of PyTorch for a CPU alone (docs/devices.md says how to tell it where)."
+        echo "pip finds no CPU build of PyTorch (docs/devices.md says how to tell pip where it is)."
         locks/install.sh torch
     fi
     touch "$stamp"

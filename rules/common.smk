@@ -1,4 +1,4 @@
-"""The experiment, checked, and the runs that follow from it."""
+"""Checks the experiment and lists its runs."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ from trainoff.exchange import merging
 from trainoff.report.gallery import FIGURES
 from trainoff.workflow import imports, isolation, locking
 from trainoff.supervise import progress, slurm, supervise
-from trainoff.workflow import announcing, keeping, validity
+from trainoff.workflow import announcing, command_line, keeping, validity
 from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
 from trainoff.prepare import survey
@@ -36,7 +36,7 @@ from trainoff.workflow.metadata import Metadata, compare_without_pandas, is_news
 logger.addFilter(is_news)
 isolation.shut_out_user_packages(snakemake.__file__)
 isolation.quote_python()
-# What is measured takes all cores, so that nothing runs beside it. By the names that an importing workflow gives.
+# Measured rules take all cores, so that nothing runs beside them. An importing workflow may rename them.
 TRAIN = workflow.modifier.modify_rulename("train")
 MEASURED_RULES = {
     TRAIN,
@@ -51,8 +51,8 @@ except WorkflowError:  # without --cores, as for --report: then no job runs
     ALL_CORES = 1
 if MEASURED_RULES & {*workflow.resource_settings.overwrite_threads}:
     raise WorkflowError(
-        "--set-threads: trainings take all cores, so that none runs beside another and each is measured alone. Leave it out. How "
-        "many threads a training uses is `threads` of its device; trainings at once are measured by presets/packing.yaml."
+        "--set-threads: remove it. Each training takes all cores, so that it is measured alone. `threads` of a device sets the "
+        "number of threads of its trainings; presets/packing.yaml measures several trainings at once."
     )
 # Whether jobs run in environments that conda makes.
 WITH_CONDA = (
@@ -61,30 +61,30 @@ WITH_CONDA = (
 )
 if not WITH_CONDA and importlib.util.find_spec("matplotlib") is None:
     raise WorkflowError(
-        "This Python has Snakemake, but not the packages that train and draw. There are two ways: `make report`, which makes an "
-        "environment in .venv; or `snakemake --cores 1 --use-conda`, which needs the command conda, 24.7.1 or later."
+        "This Python has Snakemake, but not the packages that train and draw. Run `make report`, which creates an environment in "
+        ".venv, or `snakemake --cores 1 --use-conda`, which needs the command conda, 24.7.1 or later."
     )
 # The jobs of this start end when it is killed.
 supervise.name_controller()
-# Whether no other start is at work in this folder.
+# Whether this is the only start at work in this folder.
 ALONE = workflow.is_main_process and locking.release_if_abandoned(".snakemake")
-# No settings while linting, no list when nothing is to be quiet.
+# There are no settings while linting, and no list without --quiet.
 if Quietness.PROGRESS in (getattr(workflow.output_settings, "quiet", None) or ()):
     logger.addFilter(progress.is_news)
 
 
 def read_yaml(path):
     with open(os.path.join(PROJECT, path), encoding="utf-8") as file:
-        # Of libyaml where there is one: a fifth of a second less at every start.
+        # libyaml, if installed, saves a fifth of a second at every start.
         return yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def project(path):
-    """A file of the project as an input: relative to where Snakemake works, which may be another folder."""
+    """A file of the project as an input: relative to Snakemake's working directory, which may be another folder."""
     return os.path.relpath(os.path.join(PROJECT, path))
 
 
-# The files that the experiment is merged from; what a later one says counts.
+# The files that the experiment is merged from; later ones override earlier ones.
 EXPERIMENT_FILES = " + ".join(map(os.path.relpath, workflow.configfiles))
 # The experiment's own file, as `make report CONFIG=` takes it; None for the default experiment and for files elsewhere.
 OWN_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
@@ -93,25 +93,26 @@ CONFIG_FILE = (
 )
 if workflow.modifier.path_modifier.modifies_prefixes:
     raise WorkflowError(
-        "module trainoff: prefix and replace_prefix are not possible, since finished runs are found by their paths. Instead set "
+        "module trainoff: prefix and replace_prefix are not supported, since finished runs are found by their paths. Instead set "
         "pathvars: {results: results/elsewhere} in the config of the module."
     )
-if not IS_MAIN:  # an importing workflow: what it leaves out is as in our config.yaml
-    own, config = config, read_yaml("config.yaml")
-    update_config(config, own)
+if not IS_MAIN:  # an importing workflow: our config.yaml provides the defaults
+    given, config = config, read_yaml("config.yaml")
+    update_config(config, given)
     EXPERIMENT_FILES = (
         f"{EXPERIMENT_FILES or 'config'} of the workflow that imports this one"
     )
-# Identity is of values: in whatever order an experiment's file names them.
+# The identity of a run must not depend on the order of keys in an experiment's file.
 config = plan.in_order(config)
-# Where an importing workflow or --config may have put it.
+# An importing workflow or --config may have changed it.
 RESULTS = workflow.pathvars.get("results")
 DIGESTS = imports.Digests(".snakemake/trainoff/code.json")
 HASHES = Hashes(".snakemake/trainoff/files.json")
 DATA_HASHES = Hashes(survey.NOTES)
 SCHEMA = axes.into_experiment_schema(read_yaml("schemas/config.schema.yaml"))
+config = command_line.with_booleans(config, workflow.config_settings.config, SCHEMA)
 MODELS = read_yaml("catalog/models.yaml")
-# Holds the name of this folder to others, once it has exchanged bundles with them; one for all experiments.
+# Random ID of this checkout, used in bundles (one for all experiments).
 ORIGIN_FILE = "results/.origin"
 
 try:
@@ -130,7 +131,7 @@ try:
             models=MODELS,
             where=f"{EXPERIMENT_FILES} + {RESULTS}/decide.yaml",
         )
-    # What there is to train on: classes, and what tells it from other data.
+    # The dataset's classes and identity.
     DATA = survey.survey(config["dataset"], DATA_HASHES, machine.usable_threads())
     checks.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
     config = plan.fitted(config)
@@ -141,7 +142,7 @@ try:
     MODELS = networks.of_experiment(config, MODELS)
     CATALOG = read_yaml("catalog/devices.yaml")
     checks.check_catalog(CATALOG, SCHEMA)
-    # What `devices: auto` stands for here, and why.
+    # What `devices: auto` stands for on this machine, and why.
     CHOICE = (
         choosing.here(RESULTS, decide=workflow.is_main_process)
         if config["devices"] == "auto"
@@ -151,9 +152,9 @@ try:
         config, CATALOG, detect=lambda: choosing.entries(CHOICE, CATALOG)
     )
     checks.check_devices(DEVICES, config, SCHEMA, MODELS)
-    # What costs rest on; no training depends on it.
+    # The basis of costs; no training depends on it.
     ASSUMPTIONS = cost.assumptions(config, DEVICES, CATALOG)
-    # The device that the others are compared with; not always one of the experiment's.
+    # The device that parity probes are compared with; not always one of the experiment's.
     REFERENCE = plan.reference(DEVICES, CATALOG)
     SURVEY = merging.survey(config["imports"], DEVICES, REFERENCE, ORIGIN_FILE)
     checks.check_compared(config, SURVEY.devices, CATALOG)
@@ -183,10 +184,10 @@ METRICS = [
 
 
 def before_planning():
-    """For input functions, which are the first that Snakemake calls when it plans: what it is to know and to compare by.
+    """Prepares Snakemake's planning; called by input functions, which Snakemake calls first.
 
-    Whoever starts this, with whatever profile: code counts as changed by what it means (see code_of), not by a script's time
-    stamp, and an environment by the versions of what trains (see validity), not by its file.
+    With any profile, code has changed if its meaning has (see code_of), not if a script's time stamp has, and an environment has
+    changed if the versions of the training packages have (see validity), not if its file has.
     """
     workflow.dag_settings.rerun_triggers = frozenset(
         {RerunTrigger.INPUT, RerunTrigger.MTIME, RerunTrigger.PARAMS}
@@ -197,31 +198,31 @@ def before_planning():
 
 
 def metrics_of_all_runs(wildcards):
-    """The records of all runs; a function, so that only rules that take part in a sweep read the list."""
+    """The records of all runs; a function, so that only rules of a sweep evaluate the list."""
     before_planning()
     return METRICS
 
 
 def code_of(script):
-    """A param of each rule: a digest of what its script and all that it imports mean."""
+    """A param of each rule: a digest of the meaning of its script and of all modules that it imports."""
     return DIGESTS.of_script(os.path.join(PROJECT, script))
 
 
 @functools.cache
 def hash_of(path):
-    """SHA-256 of a file of the user's; None for none, and for one that is not there (whoever reads it says so)."""
+    """SHA-256 of a user's file; None for no file and for a missing one, which its reader reports."""
     return HASHES.sha256(path) if path and os.path.isfile(path) else None
 
 
 def literal(value):
-    """A params function that gives `value` as it is: in texts given directly, Snakemake fills in {x} and <x>.
+    """A params function that returns `value` unchanged: in literal texts, Snakemake replaces {x} and <x>.
 
-    For the same reason no file of the user's is an input, whatever function names it: its path is a param, and its hash.
+    For the same reason a user's file is never an input: its path and its hash are params.
     """
     return lambda wildcards: value
 
 
-# What images and weights are made of, as the facts beside them say.
+# The sources of prepared images and weights, as in the facts beside them.
 IMAGES_FROM = {
     "dataset": config["dataset"]["name"],
     "archive_sha256": hash_of(config["dataset"].get("archive")),
@@ -231,14 +232,14 @@ IMAGES_FROM = {
 
 
 def weights_from(model):
-    """What the starting weights of a model are made of, as the facts beside them say."""
+    """The sources of a model's starting weights, as in the facts beside them."""
     weights = networks.weights_of(model, config)
     kind = validity.kind_of_weights(weights)
     return {
         "weights": kind,
         "weights_file_sha256": hash_of(weights) if kind == "file" else None,
         "seed": config["seed"],
-        # Of the user's own models: what the file means that makes them.
+        # For the user's own models: the meaning of the file that builds them.
         **(
             {"model_sha256": MODELS[model]["sha256"]}
             if own_code.is_own(MODELS[model])
@@ -247,23 +248,23 @@ def weights_from(model):
     }
 
 
-# Of all models that the experiment trains.
+# {model: architecture} of all models that the experiment trains.
 ARCHITECTURES = {
     model: networks.architecture(MODELS[model], networks.weights_of(model, config))
     for model in sorted({run["model"] for run in RUNS})
 }
 WEIGHTS_FROM = {model: weights_from(model) for model in ARCHITECTURES}
 
-# Priority of what all runs need: everything is prepared before the first run is timed, so that runs keep their order.
+# Priority of preparations: everything is prepared before the first run is timed, so that runs keep their order.
 BEFORE_RUNS = len(RUNS) + 1
 
 PROBE_OF = {
     (run["device"]["name"], run["model"], run["precision"], json.dumps(run["xla"])): run
     for run in plan.probes(config, DEVICES, REFERENCE, other_machines=SURVEY.probed)
 }
-# What rules that use the table take as input: nothing where there is nothing to compare.
+# Input of rules that use the table of parity; empty if there is nothing to compare.
 PARITY = "<results>/tables/parity.parquet" if PROBE_OF or SURVEY.probed else []
-# The records of other machines, where there are any.
+# The records of other machines, if any.
 IMPORTED = "<results>/imported" if SURVEY.paths else []
 
 
@@ -274,7 +275,7 @@ TRIAL_OF = {
 
 
 def place_of(wildcards):
-    """Place of a run in the sweep, from 0."""
+    """The place of a run in the sweep, from 0."""
     return ORDER[tuple(sorted(wildcards.items()))]
 
 
@@ -285,7 +286,7 @@ def device_of(wildcards):
 
 
 def quick(function):
-    """Notes a function's parameters once; Snakemake asks for them several times per job, which adds up over thousands."""
+    """Caches the signature that Snakemake inspects for every job."""
     function.__signature__ = inspect.signature(function)
     return function
 
@@ -295,7 +296,7 @@ def env_of(wildcards):
     return f"../envs/{device_of(wildcards)['env']}.yaml"
 
 
-# The training's own limit comes first, so that it is recorded in the ordinary way.
+# Longer than the training's own limit, so that a training that exceeds it is recorded in the usual way.
 CLUSTER_MINUTES = 10 + math.ceil(
     config["protocol"]["timeout_minutes"] + config["protocol"]["wait_for_quiet_minutes"]
 )
@@ -306,22 +307,22 @@ REQUESTS = {
 
 
 def from_slurm(resource):
-    """The value of a resource, or where devices differ the function of wildcards that gives it."""
+    """The value of a resource, or a function of wildcards if it differs between devices."""
     values = {request[resource] for request in REQUESTS.values()}
     if len(values) == 1:
         return values.pop()
     return quick(lambda wildcards: REQUESTS[wildcards.device][resource])
 
 
-# Resources of what is measured: what a job on its device asks SLURM for. Other executors take no notice.
+# Resources of measured rules: what a job on its device requests from SLURM. Other executors ignore them.
 FROM_SLURM = {
     resource: from_slurm(resource) for resource in slurm.request({}, CLUSTER_MINUTES)
 }
 
 
-# What is measured runs in the environment of its device. Snakemake asks for it per job even where conda is not used: then
-# trainings, of which there are thousands, name none, unless something is told of the environments. --containerize collects the
-# environments of the runs, and takes no function for what they do not need.
+# Measured rules run in the environment of their device. Snakemake evaluates it for each job even without conda: then trainings,
+# of which there are thousands, name none, unless Snakemake reports on environments. --containerize collects the environments of
+# the runs, and accepts no function for other rules.
 ONE_ENV = f"../envs/{(DEVICES or [REFERENCE])[0]['env']}.yaml"
 CONTAINERIZES = any(word.startswith("--containerize") for word in sys.argv)
 TELLS_ENVIRONMENTS = {"--lint", "--report"} & {word.split("=")[0] for word in sys.argv}
@@ -331,12 +332,12 @@ TRAIN_ENV = (
 MEASURED_ENV = env_of if WITH_CONDA and not CONTAINERIZES else ONE_ENV
 
 
-# The archives that are downloaded, by dataset.
+# {dataset: the archive to download}.
 ARCHIVES = {"cifar10": "cifar-10-binary", "cifar100": "cifar-100-binary"}
 
 
 def source_of_dataset(wildcards):
-    """The archive that is downloaded; none for a dataset that comes with a library, and for files of the user's own."""
+    """The archive to download; none for a dataset that comes with a library or from the user's own files."""
     before_planning()
     if config["dataset"]["name"] not in ARCHIVES or "archive" in config["dataset"]:
         return []
@@ -344,7 +345,7 @@ def source_of_dataset(wildcards):
 
 
 def source_of_weights(wildcards):
-    """The weights that are downloaded; none for random ones, and for the user's own file."""
+    """The weights to download; none for random weights or the user's own file."""
     if networks.weights_of(wildcards.model, config) != "imagenet":
         return []
     size = weight_size(wildcards.model, int(wildcards.img_dim))
@@ -352,7 +353,7 @@ def source_of_weights(wildcards):
 
 
 def weight_size(model, img_dim):
-    """The image size of the published weights file that an img_dim takes."""
+    """The image size of the published weights file that is used for an img_dim."""
     published = MODELS[model]["weights"]
     return img_dim if img_dim in published["sizes"] else published["default_size"]
 
@@ -366,7 +367,7 @@ def made_from_of(wildcards):
 
 
 def own_weights_of(wildcards):
-    """The user's own file of weights for a model; None for none."""
+    """The user's own weights file for a model, or None."""
     weights = networks.weights_of(wildcards.model, config)
     return weights if validity.kind_of_weights(weights) == "file" else None
 

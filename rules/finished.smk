@@ -1,40 +1,40 @@
-"""What each run and each pair of devices that takes turns would be trained with, and which of them are finished."""
+"""The settings and identity of each run and of each pair of devices that takes turns, and which of them are finished."""
 
 
 def is_finished(wildcards):
-    """Whether the start that plans has found the run finished. A job that runs all the same, since it was forced, reads this
+    """Whether the process that plans considers the run finished. A job that runs nevertheless, because it was forced, reads this
     file again and gets all its params.
     """
     verdict = VERDICTS.get(METRICS[place_of(wildcards)])
     return verdict is not None and verdict.finished
 
 
-def told(run):
-    """What a training process is told of its run: of samples that are no images their shape and type as well."""
+def with_inputs(run):
+    """The run with the shape and type of its samples, if they are not images."""
     return run | DATA.inputs
 
 
 @quick
 def run_of(wildcards):
-    """All that the training is told, in built-in types; nothing for a finished run, which saves a third of a start."""
+    """All settings of a training, in built-in types; None for a finished run, which saves a third of a start."""
     if is_finished(wildcards):
         return None
-    return told(plan.training(RUNS[place_of(wildcards)], config, ARCHITECTURES))
+    return with_inputs(plan.training(RUNS[place_of(wildcards)], config, ARCHITECTURES))
 
 
 def first_run_of(wildcards):
-    """What scripts/train.py would get for the first replicate of a pack's configuration."""
+    """The settings that scripts/train.py would get for the first replicate of a pack's configuration."""
     values = {key: value for key, value in wildcards.items() if key != "at_once"}
     run = RUNS[place_of({**values, "replicate": "1"})]
-    return told(plan.training(run, config, ARCHITECTURES))
+    return with_inputs(plan.training(run, config, ARCHITECTURES))
 
 
 def probe_of(wildcards):
-    """All that a probe depends on besides its input files, in built-in types."""
+    """Everything that identifies a probe, apart from its input files, in built-in types."""
     run = PROBE_OF[
         wildcards.device, wildcards.model, wildcards.precision, wildcards.xla
     ]
-    return told({**run, "architecture": architecture_of(wildcards)})
+    return with_inputs({**run, "architecture": architecture_of(wildcards)})
 
 
 def train_priority(wildcards):
@@ -43,9 +43,9 @@ def train_priority(wildcards):
 
 
 def limit_of(wildcards):
-    """All that a search depends on, in built-in types."""
+    """Everything that identifies a search, in built-in types."""
     run = TRIAL_OF[wildcards.device, wildcards.model, wildcards.axis]
-    return told(
+    return with_inputs(
         {
             **run,
             "classes": DATA.classes,
@@ -56,14 +56,14 @@ def limit_of(wildcards):
 
 @functools.cache
 def code_of_training(backend, *more):
-    """Digest of what a training on the backend is measured with. more: further modules that run in its process."""
+    """Digest of the modules that measure a training on the backend. more: further modules that run in its process."""
     return DIGESTS.of_measured(
         imports.measured_modules(os.path.join(PROJECT, "scripts"), backend, more)
     )
 
 
 def code_on_device(module):
-    """Params function: digest of a module that runs in the process of a training, and of what it measures with."""
+    """Params function: digest of a module that runs in the process of a training, and of the modules that it measures with."""
     return lambda wildcards: code_of_training(device_of(wildcards)["backend"], module)
 
 
@@ -72,14 +72,14 @@ def versions_of(wildcards):
 
 
 def versions_of_probe(wildcards):
-    """What would probe now; the path is made here, since Snakemake does not compare params that ask for `output`."""
+    """The versions that would probe now; with its own path, since Snakemake does not compare params that use `output`."""
     path = f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(**wildcards)
     return validity.versions_or_recorded(versions_of(wildcards), path)
 
 
 @functools.cache
 def versions_on(name):
-    """{package: version} of what would train now on the device of that name."""
+    """{package: version} of the packages that would train now on the device of that name."""
     device = next(device for device in [*DEVICES, REFERENCE] if device["name"] == name)
     if not WITH_CONDA:
         return validity.installed_versions(device)
@@ -92,10 +92,12 @@ def _identity(name, model):
     run = next(
         run for run in RUNS if (run["device"]["name"], run["model"]) == (name, model)
     )
-    # Only what a model of the user's own is made with identifies its runs.
-    own = own_code.is_own(ARCHITECTURES[model])
-    more = ["own"] if own else []
-    packages = own_code.packages(ARCHITECTURES[model]) if own and not WITH_CONDA else {}
+    # Packages that build a user's own model identify its runs only.
+    is_own = own_code.is_own(ARCHITECTURES[model])
+    more = ["own"] if is_own else []
+    packages = (
+        own_code.packages(ARCHITECTURES[model]) if is_own and not WITH_CONDA else {}
+    )
     return validity.identity(
         plan.training(run, config, ARCHITECTURES),
         config,
@@ -111,7 +113,7 @@ def _identity(name, model):
 
 @quick
 def identity_of(wildcards):
-    """Everything that identifies a run besides its axes, as far as it is known before images and weights are prepared."""
+    """Everything that identifies a run, apart from its axes, as far as it is known before images and weights are prepared."""
     if is_finished(wildcards):
         return None
     return _identity(wildcards.device, wildcards.model)
@@ -122,7 +124,7 @@ IDENTITIES = {}
 for name, model in sorted({(run["device"]["name"], run["model"]) for run in RUNS}):
     IDENTITIES.setdefault(name, {})[model] = _identity(name, model)
 
-# What tables must be made of: enough to tell of each record whether it is the run that is wanted.
+# Enough for tables to check of each record whether it is the run that is wanted.
 WANTED = {
     "results": RESULTS,
     "made_from": [IMAGES_FROM, WEIGHTS_FROM],
@@ -145,7 +147,7 @@ WANTED = {
         {key: device[key] for key in [*plan.DEVICE_KEYS, "grid"]} for device in DEVICES
     ],
     "networks": ARCHITECTURES,
-    # Without what a finished run does not depend on.
+    # Without the key that a finished run does not depend on.
     "identities": {
         device: {
             model: {
@@ -168,14 +170,14 @@ def weight_facts(model, img_dim):
     return f"<results>/weights/model~{model}/img_dim~{img_dim}/facts.json"
 
 
-# Facts about what all runs are trained on: {img_dim: path}, {model: {img_dim: path}}.
+# Facts about the prepared images and weights of all runs.
 IMG_DIMS = sorted({run["img_dim"] for run in RUNS})
 FACTS_OF_IMAGES = [image_facts(img_dim) for img_dim in IMG_DIMS]
 FACTS_OF_WEIGHTS = [
     weight_facts(model, img_dim)
     for model, img_dim in sorted({(run["model"], run["img_dim"]) for run in RUNS})
 ]
-# All that is prepared, so that what was deleted comes back.
+# All prepared files, so that deleted ones are recreated.
 PREPARED = [
     path.replace("facts.json", name)
     for path in FACTS_OF_IMAGES
@@ -207,7 +209,7 @@ def judge_runs():
     return verdicts
 
 
-# Judged once, by the process that plans.
+# Computed once, by the process that plans.
 VERDICTS = judge_runs() if workflow.is_main_process else {}
 METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
 for line in announcing.plan_lines(VERDICTS.values()):
@@ -219,7 +221,7 @@ if shared:
 
 @contextlib.contextmanager
 def disk_faults_told():
-    """Makes one sentence of an error of Snakemake's own process that a disk is the cause of."""
+    """Turns a disk error in Snakemake's own process into one sentence."""
     try:
         yield
     except OSError as error:
@@ -231,7 +233,7 @@ def disk_faults_told():
 
 
 def finish(jobs):
-    """After a start: keeps what is known of finished jobs, and lets go of records that were kept in case of a kill."""
+    """After a start: saves the metadata of finished jobs, and deletes the copies of records that were kept in case of a kill."""
     jobs = list(jobs)
     METADATA.keep(jobs)
     for job in jobs:
@@ -242,14 +244,13 @@ def finish(jobs):
 def inputs_of_run(wildcards):
     """Input function of trainings: nothing for a finished run, so that no file's time can make it look out of date.
 
-    Called while Snakemake plans, before it asks what to run: what is finished it is told to believe, and what is not it
-    is told to do.
+    Called while Snakemake plans, before it decides what to run: it makes Snakemake accept finished runs and force others.
     """
     before_planning()
     path = METRICS[place_of(wildcards)]
     verdict = VERDICTS.get(path)
     dag = workflow.dag
-    # A record that is not there as well: Snakemake would not miss it where only tables are asked for.
+    # Also forces missing records: Snakemake would not notice them if only tables are requested.
     if verdict is not None and not verdict.finished:
         dag.forcefiles.add(path)
     if path in dag.forcefiles or TRAIN in {forced.name for forced in dag.forcerules}:
@@ -263,7 +264,7 @@ def inputs_of_run(wildcards):
     }
 
 
-# Turns: {folder: what the device and the baseline train}.
+# Turns: {folder: the runs of the device and the baseline}.
 TURNS_PATTERN = f"<results>/turns/{{baseline}}--{{device}}/{axes.path()}"
 TURNS_OF = {
     TURNS_PATTERN.replace("<results>", RESULTS).format(
@@ -278,7 +279,7 @@ TURNS_OF = {
             "device": {key: baseline[key] for key in plan.DEVICE_KEYS},
         },
     }
-    # With conda both would have to be of one environment, since a job runs in one.
+    # With conda both must use the same environment, since a job runs in only one.
     for device, baseline, run in plan.turns(config, DEVICES)
     if not WITH_CONDA or device["env"] == baseline["env"]
 }
@@ -292,15 +293,15 @@ def folder_of_turns(wildcards):
 
 @quick
 def runs_of_turns(wildcards):
-    """What both trainings are told, in built-in types."""
+    """All settings of both trainings, in built-in types."""
     return {
-        side: told(plan.training(run, config, ARCHITECTURES))
+        side: with_inputs(plan.training(run, config, ARCHITECTURES))
         for side, run in TURNS_OF[folder_of_turns(wildcards)].items()
     }
 
 
 def identity_of_side(run):
-    """What identifies a training that takes turns: that of its run without what only a run has."""
+    """The identity of a training that takes turns: that of its run without the keys that matter only for a run."""
     name, backend = run["device"]["name"], run["device"]["backend"]
     of_run = _identity(name, run["model"]) | {
         "code_sha256": code_of_training(backend, "turning")
@@ -310,13 +311,13 @@ def identity_of_side(run):
     }
 
 
-def identity_of_both(folder):
+def identity_of_sides(folder):
     return {side: identity_of_side(run) for side, run in TURNS_OF[folder].items()}
 
 
 @quick
 def identity_of_turns(wildcards):
-    return identity_of_both(folder_of_turns(wildcards))
+    return identity_of_sides(folder_of_turns(wildcards))
 
 
 def judge_turns():
@@ -328,7 +329,7 @@ def judge_turns():
         known = prepared.hashes(run["model"], run["img_dim"])
         wanted = {
             side: identity | known
-            for side, identity in identity_of_both(folder).items()
+            for side, identity in identity_of_sides(folder).items()
         }
         path = f"{folder}/turns.json"
         keeping.move_to_later_path(path)

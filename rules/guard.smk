@@ -1,4 +1,4 @@
-"""Looks through the experiment's files before they are followed: here is the first line of the project that Snakemake runs."""
+"""Checks the experiment's files before Snakemake reads them: this is the first code of the project that Snakemake runs."""
 
 import os
 import sys

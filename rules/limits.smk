@@ -1,4 +1,4 @@
-# How large can images and batches get? Apart from the sweep: snakemake --cores 1 collect_limits
+# Finds the largest images and batches, separately from the sweep: snakemake --cores 1 collect_limits
 
 LIMIT_PATTERN = "<results>/limits/{device}/model~{model}/{axis}"
 
@@ -12,7 +12,7 @@ rule find_limit:
         axis="img_dim|batch_size",
     conda:
         MEASURED_ENV
-    # All cores: what other jobs hold would be missing here.
+    # All cores: other jobs' memory would be missing here.
     threads: ALL_CORES
     resources:
         **FROM_SLURM,

@@ -1,7 +1,7 @@
 # Several trainings at once on one device; measured on request: `snakemake compare_concurrency`, and in the report where the
 # experiment names numbers under packing.at_once.
 
-# As the path of a run, the number at once in the replicate's place.
+# The path of a run, with the number at once in place of the replicate.
 PACK_PATTERN = RUN_PATTERN.replace("runs", "packing").replace(
     "replicate~{replicate}", "at_once~{at_once}"
 )
@@ -31,7 +31,7 @@ rule train_together:
         at_once=r"\d+",
     conda:
         MEASURED_ENV
-    # All cores: it is measured, as a training is.
+    # All cores: it is measured, like a training.
     threads: ALL_CORES
     resources:
         **FROM_SLURM,

@@ -1,4 +1,4 @@
-# Does every device train the same? Probes are compared with the reference; an experiment on the reference alone has none.
+# Checks that every device trains the same: probes are compared with the reference. An experiment on the reference alone has none.
 
 PROBE_PATTERN = (
     "<results>/parity/{device}/model~{model}/precision~{precision}/xla~{xla}/probe"
@@ -26,7 +26,7 @@ rule probe_device:
         f"{PROBE_PATTERN}.log",
     conda:
         MEASURED_ENV
-    # All cores: a probe beside a training would slow it.
+    # All cores: a probe would slow down a training beside it.
     threads: ALL_CORES
     resources:
         **FROM_SLURM,

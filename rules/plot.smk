@@ -9,11 +9,11 @@ FIGURE_DEVICES = [
     }
     for device in SURVEY.devices
 ]
-# Whom the report compares.
+# The devices that the report compares.
 PAIR = {"compare": config["compare"], "baseline": config["baseline"]}
-# What a figure may ask for besides tables and devices.
+# Options that a figure may use besides tables and devices.
 FIGURE_OPTIONS = {"assumptions": ASSUMPTIONS, "pair": PAIR}
-# Inputs that are no table of this experiment, or may be missing.
+# Inputs that are not tables of this experiment, or that may be missing.
 FIGURE_INPUTS = {"published": project("catalog/published.csv"), "parity": PARITY}
 
 
@@ -54,6 +54,6 @@ for figure_name, figure in FIGURES.items():
                 **{option: FIGURE_OPTIONS[option] for option in figure.options},
             },
             caption=figure.caption,
-        # Not an f-string: it would be read when the job runs, after the loop, and name the last figure for all.
+        # Not an f-string: it would be evaluated when the job runs, after the loop, and name the last figure for all.
         script:
             "../scripts/plot_{params.figure}.py"

@@ -1,4 +1,4 @@
-# Speeds of devices that nobody measured here, estimated from published figures, data sheets and what was measured.
+# Speeds of devices that were not measured here, estimated from published figures, data sheets and measured runs.
 
 HARDWARE = read_yaml("catalog/hardware.yaml")
 

@@ -1,4 +1,4 @@
-# The figures of this experiment: one model shows no trend.
+# The figures of this experiment; a single model shows no trend.
 FIGURES_SHOWN = [
     name
     for name in FIGURES
@@ -21,7 +21,7 @@ BEHIND_THE_REPORT = [
     *(["collect_turns"] if TURNS else []),
 ]
 PAGE_PARTS = sorted(os.listdir(os.path.join(PROJECT, "report/page")))
-# Tables of the report; those that the experiment has no use for are empty lists.
+# Tables of the report; those that the experiment does not use are empty lists.
 REPORT_TABLES = {
     "parity": PARITY,
     "packing": PACKING,

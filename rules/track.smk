@@ -1,5 +1,5 @@
-# Copies of finished runs for trackers, where the experiment asks for them. They read metrics files and nothing depends on
-# them, so no training knows of them or waits for them.
+# Copies finished runs to trackers, if the experiment requests it. These rules read metrics files and nothing depends on them, so
+# no training waits for them.
 
 TRACKERS = config.get("trackers") or {}
 TRACKED = [

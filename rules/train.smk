@@ -1,5 +1,5 @@
-# Whether a run is finished is told by its record (scripts/trainoff/workflow/validity.py), not by Snakemake: a finished run has no
-# inputs here, and one to be trained again is forced.
+# The record of a run decides whether it is finished (scripts/trainoff/workflow/validity.py), not Snakemake: a finished run has no
+# inputs here, and a run to be trained again is forced.
 rule train:
     input:
         # The facts hold the hashes of the images and weights in the same folder.
@@ -29,7 +29,7 @@ rule train:
 
 
 onstart:
-    # Planned: what the planning left behind goes, what there is now stays, and what comes may be garbage again.
+    # Planning is over: collects its garbage, keeps the remaining objects, and turns the garbage collector on.
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -47,7 +47,7 @@ onstart:
         progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
     if any(map(os.path.isfile, to_train)):
         print(
-            f"The records that are replaced move to {RESULTS}/superseded.",
+            f"Replaced records move to {RESULTS}/superseded.",
             file=sys.stderr,
         )
     if to_train:
@@ -68,7 +68,7 @@ onstart:
         if sentence := variables.sentence(variables.left_out(os.environ)):
             print(one_line(sentence, 1000), file=sys.stderr)
     if workflow.executor_plugin.name not in ("local", "touch") and to_train:
-        # What a job says on another machine is not heard here.
+        # The output of jobs on other machines does not appear here.
         threading.Thread(
             target=progress.follow, args=(to_train, sys.stderr), daemon=True
         ).start()

@@ -1,5 +1,5 @@
-# Devices of this machine take turns at each configuration: who is faster, in minutes. As with runs, whether turns are finished is
-# told by their record (scripts/trainoff/workflow/validity.py).
+# Devices of this machine take turns at each configuration, which shows within minutes which one is faster. As with runs, their
+# record decides whether turns are finished (scripts/trainoff/workflow/validity.py).
 
 
 rule take_turns:
@@ -13,7 +13,7 @@ rule take_turns:
         baseline="[a-z0-9][a-z0-9_-]*",
     conda:
         MEASURED_ENV
-    # All cores: it is measured, as a training is.
+    # All cores: it is measured, like a training.
     threads: ALL_CORES
     resources:
         **FROM_SLURM,

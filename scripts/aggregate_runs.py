@@ -1,4 +1,4 @@
-"""Gathers the metrics of all runs in tables: one row per run, one per window, one per look at the hardware."""
+"""Collects the metrics of all runs in tables: one row per run, per window, and per reading of the hardware."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,18 +24,18 @@ def main(
 ) -> None:
     """Reads the metrics files at the paths `metrics` and writes the tables, in the order of the runs' keys.
 
-    require: called with place, path and record of each, raises UserError for a run that is not wanted. imported: folder of
-    records of other machines, as trainoff.exchange.merging.unpack writes it, None without any. origin_file: holds this folder's
-    name to others.
+    require: called with the position, path and record of each, raises UserError for a run that is not wanted. imported: folder
+    of records of other machines, as trainoff.exchange.merging.unpack writes it, None without any. origin_file: holds the random
+    ID of this checkout, which bundles use.
     """
-    found = tables.read_all(metrics, require)
+    entries = tables.read_all(metrics, require)
     if imported:
-        found = merging.combine(found, imported, bundles.origin_of(origin_file), tables.read)
-    tables.write(tables.run_table(found, Path(runs_csv).parents[1]), runs_csv, runs_parquet)
-    tables.write(tables.window_table(found), windows_csv, windows_parquet)
+        entries = merging.combine(entries, imported, bundles.origin_of(origin_file), tables.read)
+    tables.write(tables.run_table(entries, Path(runs_csv).parents[1]), runs_csv, runs_parquet)
+    tables.write(tables.window_table(entries), windows_csv, windows_parquet)
     if readings_parquet:
         with whole(readings_parquet) as temporary:
-            readings.table(found).to_parquet(temporary, index=False)
+            readings.table(entries).to_parquet(temporary, index=False)
 
 
 if __name__ == "__main__":

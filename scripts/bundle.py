@@ -1,4 +1,4 @@
-"""Puts the finished runs of an experiment into one small zip, for a machine that shares no disk with this one."""
+"""Packs the finished runs of an experiment into one small zip, for a machine that shares no disk with this one."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ from trainoff.workflow import validity
 from trainoff.workflow.script import logged
 
 LOG_LINES = 40
-# Keys of the experiment that no run depends on and that tell of this place: its folders, accounts, meters and prices. What is
-# told of devices stands apart.
-UNTOLD = ("pathvars", "imports", "devices", "trackers", "container", "energy", "money", "retry")
-# What is told of a device's entry; the rest is this place's matter: software, prices, what its jobs ask for.
+# Keys of the experiment that no run depends on and that reveal something about this site: its folders, accounts, meters and
+# prices. Devices are listed separately.
+PRIVATE_KEYS = ("pathvars", "imports", "devices", "trackers", "container", "energy", "money", "retry")
+# Keys of a device's entry that a bundle contains; the rest is private to this site: software, prices, SLURM requests.
 ENTRY_KEYS = ("name", "label", "backend", "accelerator")
 
 
@@ -35,10 +35,10 @@ def main(
     """Writes the bundle of the records at the paths `metrics` and `probes` to `output`.
 
     experiment: the merged configuration. devices: entries of the experiment. reference: name of the device that was
-    probed as reference, None without probes. origin_file: holds this folder's name to others. say: takes a line. ready: as
-    validity.requirement gives it: refuses a record that is not the run that the experiment asks for.
+    probed as reference, None without probes. origin_file: holds the ID of this folder. say: prints a line. ready: from
+    validity.requirement, rejects a record that is not the run that the experiment wants.
     """
-    files, chips, statuses, looks = {}, {}, {}, {}
+    files, chips, statuses, readings = {}, {}, {}, {}
     for place, path in enumerate(map(Path, metrics)):
         record = records.read(path)
         ready(place, path, record)
@@ -49,21 +49,20 @@ def main(
         log = private("\n".join(supervise.tail(path.with_name("train.log"), LOG_LINES)), free_text=True)
         files[f"{name}/train.log"] = f"{log}\n".encode()
         if text := _series(path):
-            looks[f"{name}/{series.BUNDLED}"] = text.encode()
+            readings[f"{name}/{series.BUNDLED}"] = text.encode()
         device, chip = record["run"]["device"], record["device"]["name"]
         if chip is not None and chips.setdefault(device, chip) != chip:
             raise UserError(
-                f"{path}: a run of {device} on {one_line(chip, 60)} and others on {one_line(chips[device], 60)}. Expected "
-                "one chip per device; give each a device of its own, and train these runs again."
+                f"{path}: ran on {one_line(chip, 60)}, but other runs of {device} on {one_line(chips[device], 60)}. Expected "
+                "one chip per device; give each chip its own device, and train these runs again."
             )
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
-    size = sum(map(len, looks.values()))
-    if looks and (size > bounds.BUNDLE_SERIES_BYTES or len(files) + len(looks) + len(probes) >= bounds.BUNDLE_FILES):
-        say(
-            "The series of hardware readings are too large for a bundle and stay here; each record holds its mean values."
-        )
-        looks = {}
-    files |= looks
+    size = sum(map(len, readings.values()))
+    count = len(files) + len(readings) + len(probes)
+    if readings and (size > bounds.BUNDLE_SERIES_BYTES or count >= bounds.BUNDLE_FILES):
+        say("The hardware readings are too large for a bundle and stay here; each record holds their mean values.")
+        readings = {}
+    files |= readings
     for path in probes:
         record = private(parity.read(path))
         files[bundles.probe_name(record["run"])] = bundles.encoded(record)
@@ -73,7 +72,7 @@ def main(
             "origin": bundles.origin_of(origin_file),
             "title": one_line(experiment["title"], 200),
             "experiment": private(
-                without_folders({key: value for key, value in experiment.items() if key not in UNTOLD})
+                without_folders({key: value for key, value in experiment.items() if key not in PRIVATE_KEYS})
             ),
             "devices": [
                 {key: device[key] for key in ENTRY_KEYS} | {"chip": private(chips.get(device["name"]))}
@@ -87,12 +86,12 @@ def main(
     size = Path(output).stat().st_size
     say(
         f"{output}: {sum(statuses.values())} runs ({outcome}) of {', '.join(device['name'] for device in devices)} in "
-        f"{size / 1024:,.0f} KB. Put it into the folder imports/ of the other machine's trainoff, and start that."
+        f"{size / 1024:,.0f} KB. Copy it into the folder imports/ of trainoff on the other machine, and start trainoff there."
     )
 
 
 def _series(metrics):
-    """The series of readings beside a record, None where there is none or it is no such thing: nothing else may travel."""
+    """The readings beside a record, None where there are none or the file holds anything else, which must stay here."""
     text = series.text_of(metrics)
     try:
         return text if text and series.parsed(text, metrics) else None

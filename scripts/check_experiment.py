@@ -1,8 +1,8 @@
-"""Looks through files that hold an experiment, before Snakemake is given one that somebody else wrote.
+"""Checks experiment files from somebody else before Snakemake reads them.
 
 python scripts/check_experiment.py FILE …
 
-Ends with code 1 and a sentence for the first file that would not be used.
+Exits with code 1 and a message about the first file that trainoff would reject.
 """
 
 import sys
@@ -12,10 +12,10 @@ from trainoff.experiment import experiment_file
 
 
 def main(paths: list[str]) -> None:
-    """A sentence per file, and whether all of them can be given to Snakemake."""
+    """Prints a line per file. Raises UserError for the first file that Snakemake should not read."""
     for path in paths:
         keys = experiment_file.read(path)
-        print(f"{path}: {len(keys)} keys at its top level, and nothing that Snakemake should not read.")
+        print(f"{path}: safe for Snakemake to read; {len(keys)} keys at its top level.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Holds every device to the reference: outputs, first losses, final accuracy, each with its tolerance and verdict."""
+"""Compares every device with the reference: outputs, first losses and final accuracy, each with a tolerance and a verdict."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ def main(
     """Writes the parity table. probes: paths of probe.json files; runs: path of the table of runs (parquet).
 
     imported: folder of records of other machines, None without any. Their devices are compared with the reference of their own
-    machine, and that to `reference`.
+    machine, and that with `reference`.
     """
     machines = {reference: [parity.read(path) for path in probes]}
     for entry in merging.index_of(imported)["probes"] if imported else []:

@@ -1,10 +1,10 @@
-"""Whether a part of the locks can be installed here; locks/install.sh asks before it begins.
+"""Checks whether a part of the locks can be installed here; locks/install.sh calls it first.
 
 python scripts/check_place.py base | cuda | torch | …
-python scripts/check_place.py gpu                        only whether there is an NVIDIA GPU to train on
+python scripts/check_place.py gpu                        checks only for a usable NVIDIA GPU
 
-Says what it adds and, for base, what the machine has to train on. Ends with one sentence and exit code 1 for a place that cannot
-work. Any Python 3.11 or 3.12 runs it: only the standard library is used.
+Prints what will be installed and, for base, the devices that the machine can train on. Ends with one sentence and exit code 1 if
+the installation cannot work. Runs with any Python 3.11 or 3.12: only the standard library is used.
 """
 
 import os
@@ -20,10 +20,10 @@ from trainoff.machine import choosing, gpu_support, inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 10**9
-# {part: (what it is, GB in .venv, GB that pip needs in its temporary folder meanwhile)}: its wheels for Linux on x86-64, unpacked
-# and packed, summed 2026-11-27, with a tenth more.
+# {part: (description, GB in .venv, GB in pip's temporary folder during the installation)}: the total size of its wheels for Linux
+# on x86-64, unpacked and packed, plus a tenth (2026-11-27).
 PARTS = {
-    "base": ("TensorFlow and all else", 3.0, 1.0),
+    "base": ("TensorFlow and the other packages", 3.0, 1.0),
     "cuda": ("NVIDIA's libraries for TensorFlow", 3.2, 2.0),
     "torch": ("PyTorch", 5.2, 3.0),
     "torch-cpu": ("PyTorch for a CPU", 1.0, 0.3),
@@ -31,21 +31,21 @@ PARTS = {
     "jax-cuda": ("JAX with NVIDIA's libraries", 6.1, 3.6),
 }
 OTHER = (0.4, 0.2)
-# Characters that a list of folders (PATH) or a shell takes for something else.
+# Characters with a special meaning in a list of folders (PATH) or in a shell.
 UNUSABLE = ':"$`\\\n'
 ELSEWHERE = "Move the project to another folder, such as one in your home folder, and start again."
 
 
 class Refusal(Exception):
-    """One sentence on why the place cannot work, with what to do."""
+    """One sentence on why nothing can be installed here, with the fix."""
 
 
 def check_folder(folder: str | Path) -> None:
-    """Raises Refusal where programs cannot be installed in `folder`: its name, its permissions, or how it is mounted."""
-    found = [sign for sign in UNUSABLE if sign in str(folder)]
-    if found:
+    """Raises Refusal if programs cannot be installed in `folder` because of its name, its permissions or its file system."""
+    character = next((character for character in UNUSABLE if character in str(folder)), None)
+    if character:
         raise Refusal(
-            f"The path {str(folder)!r} has the character {found[0]!r}, which no search path can hold. {ELSEWHERE}"
+            f"The path {str(folder)!r} contains the character {character!r}, which search paths cannot contain. {ELSEWHERE}"
         )
     try:
         with tempfile.TemporaryDirectory(prefix=".place-", dir=folder) as inside:
@@ -60,21 +60,21 @@ def check_folder(folder: str | Path) -> None:
 
 
 def run(program: Path) -> None:
-    """Runs a program; raises Refusal where the file system lets none run."""
+    """Runs a program; raises Refusal if the file system does not allow programs to run."""
     try:
         subprocess.run([program], check=True)
     except PermissionError:
         raise Refusal(
-            f"{program.parents[1]} is on a file system from which no program runs (noexec, or a cloud storage). {ELSEWHERE}"
+            f"{program.parents[1]} is on a file system that does not run programs (noexec, or cloud storage). {ELSEWHERE}"
         ) from None
 
 
 def check_disk(
     part: str, folder: str | Path, temporary: str | Path, usage: Callable[[str | Path], Any] = shutil.disk_usage
 ) -> None:
-    """Raises Refusal where a disk is too small.
+    """Raises Refusal if a disk is too small.
 
-    temporary: pip's temporary folder; usage: tells the free bytes of a folder's disk.
+    temporary: pip's temporary folder; usage: like shutil.disk_usage, for tests.
     """
     installed, downloaded = PARTS[part][1:] if part in PARTS else OTHER
     same = os.stat(folder).st_dev == os.stat(temporary).st_dev
@@ -83,45 +83,45 @@ def check_disk(
         free = usage(place).free / GB
         if free < gigabytes:
             advice = (
-                "Name another temporary folder: TMPDIR=/path make report."
+                "Use another temporary folder: TMPDIR=/path make report."
                 if place == temporary and not same
                 else "Free some space, or move the project to another disk."
             )
             raise Refusal(
-                f"{place} has {free:.1f} GB free, and installing this takes about {gigabytes:.1f} GB. {advice}"
+                f"{place} has {free:.1f} GB free, but the installation needs about {gigabytes:.1f} GB. {advice}"
             )
 
 
-def require_gpu(found: inventory.Machine) -> None:
-    """Raises Refusal where no framework trains on an NVIDIA GPU of a inventory.Machine."""
-    choice = choosing.choose(found, gpu_support.builds(found.processor))
+def require_gpu(machine: inventory.Machine) -> None:
+    """Raises Refusal if no framework trains on an NVIDIA GPU of an inventory.Machine."""
+    choice = choosing.choose(machine, gpu_support.builds(machine.processor))
     if any(pick.like in choosing.ON_NVIDIA.values() for pick in choice.picks):
         return
     reasons = "; ".join(line for line in choice.lines if not line.startswith(("CPU", "Apple")))
     raise Refusal(
-        f"This needs an NVIDIA GPU to train on: {reasons.rstrip('.') or 'nvidia-smi lists none here'}. `make report` trains on "
-        "what there is."
+        f"This needs a usable NVIDIA GPU: {reasons.rstrip('.') or 'nvidia-smi lists none here'}. `make report` trains on the "
+        "devices that this machine has."
     )
 
 
 def announcement(part: str) -> str:
-    """What is about to be added, in one line."""
-    what, installed, _ = PARTS.get(part, (f"the {part} tools", *OTHER))
+    """What is about to be installed, in one line."""
+    description, installed, _ = PARTS.get(part, (f"the {part} tools", *OTHER))
     minutes = "one to ten minutes" if installed > 2 else "about a minute"
-    return f"Adding {what} to .venv, pinned (once; about {installed:g} GB of disk, {minutes})."
+    return f"Adding {description} to .venv, pinned (once; about {installed:g} GB of disk, {minutes})."
 
 
 def main(part: str) -> None:
-    """Prints what is added and found; raises Refusal."""
+    """Prints what will be installed and, for base, the devices; raises Refusal."""
     if part == "gpu":
         require_gpu(inventory.read())
         return
     check_folder(ROOT)
     check_disk(part, ROOT, tempfile.gettempdir())
     if part == "base":
-        found = inventory.read()
-        # By the table: a framework of the Python that runs this is not the one that is about to be installed.
-        choice = choosing.choose(found, gpu_support.builds(found.processor))
+        machine = inventory.read()
+        # By the table only: this Python's frameworks are not the ones that are about to be installed.
+        choice = choosing.choose(machine, gpu_support.builds(machine.processor))
         print("`devices: auto` means here:", *choice.lines, sep="\n  ")
     print(announcement(part), flush=True)
 

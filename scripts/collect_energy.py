@@ -1,4 +1,4 @@
-"""The energy of every run and window: as its counter read it, from a wall meter's file, or declared; never guessed."""
+"""The energy of every run and window: from its counter, from a wall meter's file, or declared; never guessed."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,8 +32,8 @@ def main(
     wall_meters, declared: as energy.wall_meters and energy.declared of an experiment. outputs: {"energy" |
     "energy_windows": (csv path, parquet path)}.
     """
-    found = apply(pd.read_parquet(runs), pd.read_parquet(windows), wall_meters, declared)
-    for name, frame in found.items():
+    frames = apply(pd.read_parquet(runs), pd.read_parquet(windows), wall_meters, declared)
+    for name, frame in frames.items():
         tables.write(frame, *outputs[name])
 
 
@@ -45,32 +45,32 @@ def apply(
 ) -> dict[str, pd.DataFrame]:
     """{"energy": a row per run, "energy_windows": a row per window}.
 
-    A wall meter's file comes first, since it is about the whole machine and was given on purpose; then what the run's own
-    counter read; then what is declared, which is no measurement.
+    A wall meter's file takes precedence, since it covers the whole machine and was given on purpose; then the reading of the
+    run's counter; then what is declared, which is not a measurement.
     """
     _check_devices(runs, wall_meters, declared)
     meters = {device: meter for meter in map(WallMeter, wall_meters) for device in meter.devices}
-    own = windows_by_run(windows)
+    by_run = windows_by_run(windows)
     for device, meter in meters.items():
-        rows = [row for key, rows in own.items() if key[0] == device for row in rows]
+        rows = [row for key, rows in by_run.items() if key[0] == device for row in rows]
         meter.check(rows)
     run_rows, window_rows = [], []
     for run in runs.to_dict("records"):
         key = tuple(run[name] for name in records.RUN_KEYS)
-        readings, source, scope, idle = _readings(run, own.get(key, []), meters.get(run["device"]), declared)
-        found, reason = energy.summarise(readings, source, scope, idle)
-        if found is None and run["status"] != "ok" and not readings:
+        readings, source, scope, idle = _readings(run, by_run.get(key, []), meters.get(run["device"]), declared)
+        summary, reason = energy.summarise(readings, source, scope, idle)
+        if summary is None and run["status"] != "ok" and not readings:
             reason = reasons.reason("no_window")
         elif reason not in {reading["energy_reason"] for reading in readings}:
-            # What is said of the run itself is a sentence, as in its record.
+            # A reason for the run as a whole is a sentence, as in its record.
             reason = reasons.recorded(reason)
-        found = found or {}
+        summary = summary or {}
         run_rows.append(
             {
                 **dict(zip(records.RUN_KEYS, key, strict=True)),
-                **found,
-                "energy_scope": found.get("scope"),
-                "energy_source": found.get("source"),
+                **summary,
+                "energy_scope": summary.get("scope"),
+                "energy_source": summary.get("source"),
                 "energy_reason": reason,
             }
         )
@@ -86,19 +86,19 @@ class WallMeter:
 
     def __init__(self, entry):
         self.devices = entry["devices"]
-        self.most_gap_seconds = entry.get("max_gap_seconds", wall_meter.MOST_GAP_SECONDS)
+        self.max_gap_seconds = entry.get("max_gap_seconds", wall_meter.MAX_GAP_SECONDS)
         zone = entry.get("time_zone")
         self.trace = wall_meter.read(entry["file"], zone)
         self.idle_watts = None
         if entry.get("idle"):
             start, end = (wall_meter.moment(entry["idle"][name], zone) for name in ("from", "to"))
-            joules, reason = wall_meter.window(self.trace, start, end - start, self.most_gap_seconds)
+            joules, reason = wall_meter.window(self.trace, start, end - start, self.max_gap_seconds)
             if reason:
                 raise UserError(f"energy.wall_meters: idle from {entry['idle']['from']}: {without_device(reason)}")
             self.idle_watts = joules / (end - start)
 
     def check(self, windows: list[dict[str, Any]]) -> None:
-        """Raises UserError when the file overlaps none of the windows."""
+        """Raises UserError if the file overlaps none of the windows."""
         known = [(moment(row["started_at"]), row["seconds"]) for row in windows if numbers.known(row["started_at"])]
         wall_meter.check_overlap(self.trace, [(start, start + seconds) for start, seconds in known])
 
@@ -106,7 +106,7 @@ class WallMeter:
         """(joules, reason) of a window."""
         if not numbers.known(row["started_at"]):
             return None, reasons.reason("no_window_times")
-        return wall_meter.window(self.trace, moment(row["started_at"]), row["seconds"], self.most_gap_seconds)
+        return wall_meter.window(self.trace, moment(row["started_at"]), row["seconds"], self.max_gap_seconds)
 
 
 def moment(text: str) -> float:
@@ -116,14 +116,14 @@ def moment(text: str) -> float:
 
 def windows_by_run(windows: pd.DataFrame) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """{run's key: its windows as dicts}."""
-    found = {}
+    by_run = {}
     for row in windows.to_dict("records"):
-        found.setdefault(tuple(row[name] for name in records.RUN_KEYS), []).append(row)
-    return found
+        by_run.setdefault(tuple(row[name] for name in records.RUN_KEYS), []).append(row)
+    return by_run
 
 
 def _check_devices(runs, wall_meters, declared):
-    """Raises UserError for a device that has no run, and for one in two wall meters' files."""
+    """Raises UserError for a device without runs, and for one in the files of two wall meters."""
     metered = [device for meter in wall_meters for device in meter["devices"]]
     known = sorted(set(runs["device"]))
     for key, names in (("wall_meters", metered), ("declared", declared)):

@@ -1,4 +1,4 @@
-"""Puts what was found about devices' limits into one table."""
+"""Collects the limits of devices in a table."""
 
 import json
 from collections.abc import Iterable
@@ -26,29 +26,29 @@ COLUMNS = [
 ]
 
 
-def table(found: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """One row per device, model and axis of what scripts/find_limit.py wrote: the largest value that trains, and why no more.
+def table(limits: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """One row per device, model and axis: the largest value that trains, and why no larger one does.
 
-    whole_range: even the greatest value tried trains, so the limit lies beyond. peak_memory_bytes: of the process at the
-    largest value.
+    limits: as scripts/find_limit.py writes them. whole_range: whether even the largest value tried trains, so that the limit is
+    beyond it. peak_memory_bytes: of the process at the largest value that trains.
     """
     rows = []
-    for one in found:
-        run, edge = one["run"], one["at_edge"] or {}
+    for limit in limits:
+        run, edge = limit["run"], limit["at_edge"] or {}
         other = "batch_size" if run["axis"] == "img_dim" else "img_dim"
-        at_largest = next((trial for trial in one["tried"] if trial["value"] == one["largest"]), {})
+        at_largest = next((trial for trial in limit["tried"] if trial["value"] == limit["largest"]), {})
         rows.append(
             {
                 "device": run["device"],
                 "model": run["model"],
                 "axis": run["axis"],
                 "fixed": f"{other} {run[other]}",
-                "largest": one["largest"],
-                "whole_range": one["smallest_failed"] is None,
-                "smallest_failed": one["smallest_failed"],
+                "largest": limit["largest"],
+                "whole_range": limit["smallest_failed"] is None,
+                "smallest_failed": limit["smallest_failed"],
                 "status": edge.get("status"),
                 "reason": edge.get("message"),
-                "trials": len(one["tried"]),
+                "trials": len(limit["tried"]),
                 "peak_memory_bytes": at_largest.get("peak_memory_bytes"),
             }
         )
@@ -58,6 +58,6 @@ def table(found: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]) as terminal:
-        found = table([json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.limits])
-        write_text(snakemake.output.limits, tables.as_csv(found))
-        terminal.write(f"{found.to_string(index=False)}\n")
+        frame = table([json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.limits])
+        write_text(snakemake.output.limits, tables.as_csv(frame))
+        terminal.write(f"{frame.to_string(index=False)}\n")

@@ -1,4 +1,4 @@
-"""Gathers what devices measured that took turns: one row per configuration and pair."""
+"""Collects the records of devices that took turns in a table: one row per configuration and pair."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Gathers what packs measured: rates by number at once, and how long the whole sweep takes one at a time and packed."""
+"""Collects the records of packs in tables: throughput by concurrency, and the time of the whole sweep, one by one and packed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,9 +15,9 @@ def main(
     packing_outputs: tuple[str | Path, str | Path],
     makespan_outputs: tuple[str | Path, str | Path],
 ) -> None:
-    """Writes both tables of the records at the paths `packs`, each as (csv path, parquet path).
+    """Writes both tables of the records at the paths `packs`, each to (csv path, parquet path).
 
-    replicates: runs of every configuration. assumptions: what costs rest on, of trainoff.analyze.cost.assumptions.
+    replicates: runs of every configuration. assumptions: of trainoff.analyze.cost.assumptions.
     """
     table = packing.table([packing.read(path) for path in packs])
     tables.write(table, *packing_outputs)

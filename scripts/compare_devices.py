@@ -1,4 +1,4 @@
-"""Compares devices: rates per configuration and device, ratios per configuration and pair of devices, and over all."""
+"""Compares devices: throughputs per configuration and device, ratios per configuration and pair of devices, and overall."""
 
 import itertools
 import math
@@ -60,7 +60,7 @@ COMPARISON_COLUMNS = [
     "parity",
     *efficiency.RATIO_COLUMNS,
 ]
-# How a device computes, which the lane "each at its best" leaves to the device. The other axes are the work itself.
+# Axes about how a device computes, which the comparison "each at its best" leaves to the device. The other axes are the work.
 SETTING = ["precision", "xla"]
 WORK = [axis for axis in AXES if axis not in SETTING]
 PARITY_AXES = ["model", *SETTING]
@@ -85,18 +85,17 @@ def main(
 ) -> None:
     """Writes the tables of the runs and windows (paths of parquet files) to `outputs`.
 
-    devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only the runs
-    know come after. outputs: {"rates" | "comparison" | "best" | "overall": (csv path, parquet path)}, those that are wanted.
-    parity_table: path of the table that says which devices train the same (parquet), None where none was needed. energy:
-    paths of the tables energy and energy_windows (parquet), None where there are none. assumptions: what costs rest on, of
-    trainoff.analyze.cost.assumptions. noise_catalog: path of catalog/noise.yaml.
-    turns: path of the table of turns (parquet), None where nothing took turns.
+    devices: names in the order of the experiment; of a pair, the first is the baseline. Devices that only appear in the runs
+    follow. outputs: {"rates" | "comparison" | "best" | "overall": (csv path, parquet path)}, those that are wanted.
+    parity_table: path of the parity table (parquet), None if parity was not needed. energy: paths of the tables energy and
+    energy_windows (parquet), None without them. assumptions: of trainoff.analyze.cost.assumptions. noise_catalog: path of
+    catalog/noise.yaml. turns: path of the table of turns (parquet), None if no devices took turns.
     """
     turned = pd.read_parquet(turns) if turns else None
     catalog = yaml.safe_load(Path(noise_catalog).read_text(encoding="utf-8")) if noise_catalog else {}
     standing = parity.Standing(pd.read_parquet(parity_table) if parity_table else None)
     drawn = efficiency.read(*(pd.read_parquet(path) for path in energy)) if energy else None
-    found = compare(
+    frames = compare(
         pd.read_parquet(runs),
         pd.read_parquet(windows),
         devices,
@@ -107,7 +106,7 @@ def main(
         turned,
     )
     for name, paths in outputs.items():
-        tables.write(found[name], *paths)
+        tables.write(frames[name], *paths)
 
 
 def compare(
@@ -162,18 +161,18 @@ def compare(
 
 
 def _ratios(results, configurations, device, baseline):
-    """{configuration: stats.Ratio} of two devices, of the configurations that both have rates of."""
+    """{configuration: stats.Ratio} of two devices, for the configurations with a throughput on both."""
     rates = {
         configuration: [results.get((configuration, name), Result()).rate for name in (device, baseline)]
         for configuration in configurations
     }
-    both = {configuration: sides for configuration, sides in rates.items() if None not in sides}
-    found = stats.ratios([own for own, _ in both.values()], [other for _, other in both.values()])
-    return dict(zip(both, found, strict=True))
+    shared = {configuration: sides for configuration, sides in rates.items() if None not in sides}
+    ratios = stats.ratios([rate for rate, _ in shared.values()], [rate for _, rate in shared.values()])
+    return dict(zip(shared, ratios, strict=True))
 
 
 def _turns(table):
-    """{(configuration, device, baseline): row} of the table of turns, of those that gave a ratio."""
+    """{(configuration, device, baseline): row} of the table of turns, for rows with a ratio."""
     rows = [] if table is None else table.dropna(subset="ratio").to_dict("records")
     return {(tuple(row[axis] for axis in AXES), row["device"], row["baseline"]): row for row in rows}
 
@@ -213,68 +212,72 @@ def rate_table(
 def compare_results(
     sides: list[tuple[Result, str]], ratio: stats.Ratio | None, assumptions: Row, turns: Row | None = None
 ) -> Row:
-    """The row of one configuration and pair without the configuration's keys, and, as "found", its stats.Ratio.
+    """The row of a configuration and pair without the configuration's keys, with its stats.Ratio as "found".
 
-    "found_energy" is that of the energy. sides: (Result, name) of the device and of the baseline. ratio: what their runs say,
-    None where one has none. turns: the row of the table of turns of the two, whose ratio and verdict then count: what drifts
-    hits both alike.
+    "found_energy" is the Ratio of the energy. sides: (Result, name) of the device and of the baseline. ratio: of their runs, None
+    if one has none. turns: the row of the table of turns for this pair; its ratio and verdict are then used, since drift affects
+    both devices alike.
 
-    Verdict and corrected p-value come from `judge`, which needs all rows.
+    `judge` adds verdicts and corrected p-values, which depend on all rows.
     """
     rates = [side.rate for side, _ in sides]
     hindrances = obstacles(sides)
-    found = turning.as_ratio(turns) if turns else None if hindrances else ratio
-    low, high = found.interval if found else (math.nan, math.nan)
+    valid_ratio = turning.as_ratio(turns) if turns else None if hindrances else ratio
+    low, high = valid_ratio.interval if valid_ratio else (math.nan, math.nan)
     if turns:
-        # As told by the turns: lopsided where a few slices were far off.
+        # The interval of the turns themselves, which need not be symmetric.
         low, high = turns["ci_low"], turns["ci_high"]
-    economy = _economy(sides, found, assumptions) if found and not hindrances else _no_economy("; ".join(hindrances))
+    economy = (
+        _economy(sides, valid_ratio, assumptions)
+        if valid_ratio and not hindrances
+        else _no_economy("; ".join(hindrances))
+    )
     return {
         "device": sides[0][1],
         "baseline": sides[1][1],
         "images_per_second": rates[0].images_per_second if rates[0] else math.nan,
         "baseline_images_per_second": rates[1].images_per_second if rates[1] else math.nan,
-        "ratio": found.ratio if found else math.nan,
+        "ratio": valid_ratio.ratio if valid_ratio else math.nan,
         "ci_low": low,
         "ci_high": high,
-        "p_value": found.p_value if found and not turns else math.nan,
+        "p_value": valid_ratio.p_value if valid_ratio and not turns else math.nan,
         "p_value_adjusted": math.nan,
-        "p_different": found.p_different() if found and not turns else math.nan,
+        "p_different": valid_ratio.p_different() if valid_ratio and not turns else math.nan,
         "p_different_adjusted": math.nan,
         "verdict": turns["verdict"] if turns else "not_comparable",
-        "source": "turns" if turns else "runs" if found else None,
+        "source": "turns" if turns else "runs" if valid_ratio else None,
         "more_minutes": turns["more_minutes"] if turns else math.nan,
         "reason": "; ".join(hindrances or ([] if turns else caveats(sides))),
         "replicates": len(rates[0].runs) if rates[0] else 0,
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
         "spread_source": rates[0].spread_source if rates[0] else None,
         "baseline_spread_source": rates[1].spread_source if rates[1] else None,
-        # Turns rest on no single run, so how steady these were is no flag of theirs.
+        # Turns do not use the runs, so it does not matter whether these were unstable.
         "unstable": None if turns else either(side.flag("unstable") for side, _ in sides),
         "busy": either([turns["busy"]] if turns else (side.flag("busy") for side, _ in sides)),
-        "found": found,
+        "found": valid_ratio,
         **economy,
     }
 
 
 def _economy(sides, speed, assumptions):
-    """The columns of energy and cost of two results whose speeds are compared, and "found_energy"."""
+    """The columns of energy and cost of two comparable results, with "found_energy"."""
     names = [name for _, name in sides]
-    found, obstacle = efficiency.energy_ratio(*(side.energy for side, _ in sides), names)
-    low, high = found.interval if found else (math.nan, math.nan)
+    ratio, obstacle = efficiency.energy_ratio(*(side.energy for side, _ in sides), names)
+    low, high = ratio.interval if ratio else (math.nan, math.nan)
     return {
-        "energy_ratio": found.ratio if found else math.nan,
+        "energy_ratio": ratio.ratio if ratio else math.nan,
         "energy_low": low,
         "energy_high": high,
         "energy_reason": obstacle or "",
         **efficiency.cost_columns([(side.rate, side.energy) for side, _ in sides], names, assumptions, speed),
-        "found_energy": found,
+        "found_energy": ratio,
     }
 
 
 def _no_economy(reasons):
-    both = {"energy_reason": reasons, "cost_reason": reasons}
-    return dict.fromkeys(efficiency.RATIO_COLUMNS, math.nan) | both | {"found_energy": None}
+    texts = {"energy_reason": reasons, "cost_reason": reasons}
+    return dict.fromkeys(efficiency.RATIO_COLUMNS, math.nan) | texts | {"found_energy": None}
 
 
 def judge(rows: list[Row]) -> None:
@@ -286,7 +289,7 @@ def judge(rows: list[Row]) -> None:
 
 
 def add_parity(row: Row, standing: parity.Standing) -> None:
-    """Says in a row whether both devices train the same. A device that does not keeps its speed, and carries the flag."""
+    """Adds to a row whether both devices train the same. A device with a mismatch keeps its speed, and the row a reason."""
     devices = row["device"], row["baseline"]
     setting = [row[axis] for axis in PARITY_AXES]
     row["parity"] = standing.of_pair(devices, *setting)
@@ -297,11 +300,11 @@ def add_parity(row: Row, standing: parity.Standing) -> None:
 def compare_best(
     results: Results, pairs: list[tuple[str, str]], standing: parity.Standing, assumptions: Row
 ) -> list[Row]:
-    """Rows of the lane "each at its best": every device in the fastest setting in which it trains the same.
+    """Rows of the comparison "each at its best": every device in the fastest setting in which it trains the same.
 
-    One row per configuration of the work and pair, as in the other lane, but with the setting of each side; none when no
-    device was measured in more than one setting, since the lanes would be one. The fastest is picked by the same windows that are
-    compared, which flatters it slightly.
+    One row per configuration of the work and pair, with the setting of each side; none if no device was measured in more than
+    one setting, since the rows would equal those of the other comparison. The fastest setting is chosen by the same windows that
+    are compared, which favors it slightly.
     """
     settings = {}
     for (configuration, device), result in results.items():
@@ -312,9 +315,9 @@ def compare_best(
     rows = []
     for work, (baseline, device) in itertools.product(dict.fromkeys(work for work, _ in settings), pairs):
         sides = [_best(settings.get((work, name), []), name, standing) for name in (device, baseline)]
-        both = [(result, name) for (_, result), name in zip(sides, (device, baseline), strict=True)]
-        rates = [result.rate for result, _ in both]
-        row = compare_results(both, None if None in rates else stats.ratio(*rates), assumptions)
+        named_results = [(result, name) for (_, result), name in zip(sides, (device, baseline), strict=True)]
+        rates = [result.rate for result, _ in named_results]
+        row = compare_results(named_results, None if None in rates else stats.ratio(*rates), assumptions)
         for prefix, (axes, _) in zip(("", "baseline_"), sides, strict=True):
             row |= {f"{prefix}{axis}": axes.get(axis) for axis in SETTING}
         if not row["found"]:
@@ -327,13 +330,13 @@ def compare_best(
 
 
 def _best(candidates, device, standing):
-    """(axes, Result) of the fastest candidate in which the device trains the same; ({}, an empty one) when there is none."""
+    """(axes, Result) of the fastest candidate in which the device trains the same; ({}, an empty Result) without any."""
     passed = [
         (axes, result)
         for axes, result in candidates
         if result.rate and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("match", "not_needed")
     ]
-    return max(passed, key=lambda one: one[1].rate.images_per_second, default=({}, Result()))
+    return max(passed, key=lambda candidate: candidate[1].rate.images_per_second, default=({}, Result()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What training costs on each device and what it takes to reach an accuracy: per configuration, and the break-even."""
+"""The cost of training on each device, what it takes to reach an accuracy, and the break-even, per configuration."""
 
 import itertools
 import math
@@ -72,9 +72,9 @@ def main(
     target: validation accuracy to reach, from 0 to 1, or None.
     """
     frames = [pd.read_parquet(path) for path in (runs, windows, rates, energy_windows)]
-    found = costs(*frames, assumptions, target)
-    tables.write(found, *outputs["costs"])
-    tables.write(break_even(found, assumptions), *outputs["break_even"])
+    cost_table = costs(*frames, assumptions, target)
+    tables.write(cost_table, *outputs["costs"])
+    tables.write(break_even(cost_table, assumptions), *outputs["break_even"])
 
 
 def costs(
@@ -118,7 +118,7 @@ def costs(
                 "joules_to_accuracy": training["joules"] if target is not None else None,
                 "target_accuracy": target,
                 "runs": len(cell),
-                "runs_reached": sum(one["reached"] for one in cell) if target is not None else None,
+                "runs_reached": sum(run["reached"] for run in cell) if target is not None else None,
                 "grams_co2e_per_1000_images": cost.carbon_grams(
                     numbers.known_or_none(1000 * rate["joules_per_image"]), grams_per_kwh
                 ),
@@ -153,7 +153,7 @@ def break_even(table: pd.DataFrame, assumptions: dict[str, Any]) -> pd.DataFrame
                 "owned_seconds_per_training": owned["seconds_per_training"],
                 "rented_seconds_per_training": rented["seconds_per_training"],
             }
-            seconds = [numbers.known_or_none(one["seconds_per_training"]) for one in (owned, rented)]
+            seconds = [numbers.known_or_none(cell["seconds_per_training"]) for cell in (owned, rented)]
             joules = numbers.known_or_none(owned["joules_per_training"])
             if None in seconds or joules is None or price_per_kwh is None:
                 rows.append(row | {"reason": reason("unknown_part")})
@@ -182,35 +182,37 @@ def trainings_by_cell(
 ) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """{(axes…, device): [one training per run]}, runs that failed included.
 
-    A training is a dict: reached (the target; without one, the end), seconds (cold start and windows; endless where not
-    reached), joules (of the windows; None where one is unknown), images (of a window), epochs.
+    A training is a dict: reached (whether it reached the target or, without one, the end), seconds (cold start and windows;
+    infinite if not reached), joules (of the windows; None if one is unknown), images (of a window), epochs.
     """
     joules = {
         (*(row[name] for name in records.RUN_KEYS), row["epoch"]): row["energy_joules"]
         for row in energy_windows.to_dict("records")
     }
-    own = {}
+    by_run = {}
     for row in windows.to_dict("records"):
-        own.setdefault(tuple(row[name] for name in records.RUN_KEYS), []).append(row)
-    found = {}
+        by_run.setdefault(tuple(row[name] for name in records.RUN_KEYS), []).append(row)
+    trainings = {}
     for run in runs.to_dict("records"):
         key = tuple(run[name] for name in records.RUN_KEYS)
-        rows = sorted(own.get(key, []), key=lambda row: row["epoch"])
+        rows = sorted(by_run.get(key, []), key=lambda row: row["epoch"])
         drawn = [numbers.known_or_none(joules.get((*key, row["epoch"]), math.nan)) for row in rows]
-        found.setdefault((*(run[axis] for axis in AXES), run["device"]), []).append(training(run, rows, drawn, target))
-    return found
+        trainings.setdefault((*(run[axis] for axis in AXES), run["device"]), []).append(
+            training(run, rows, drawn, target)
+        )
+    return trainings
 
 
 def training(
     run: dict[str, Any], windows: list[dict[str, Any]], joules: list[float | None], target: float | None
 ) -> dict[str, Any]:
-    """What one run took to its end, or to the target accuracy; see `trainings_by_cell`."""
+    """What a run took to its end or to the target accuracy; see `trainings_by_cell`."""
     if target is None:
         end = len(windows) if run["status"] == "ok" else 0
     else:
         end = epochs_to_accuracy([row["val_accuracy"] for row in windows], target)
-    start = [run["import_seconds"], run["build_seconds"], run["first_step_seconds"]]
-    seconds = math.fsum([*start, *(row["seconds"] for row in windows[:end])])
+    # NaN if a part of the cold start is unknown.
+    seconds = math.fsum([*(run[part] for part in records.COLD_START), *(row["seconds"] for row in windows[:end])])
     return {
         "reached": bool(end),
         "seconds": seconds if end and numbers.known(seconds) else math.inf,
@@ -221,7 +223,7 @@ def training(
 
 
 def epochs_to_accuracy(accuracies: Iterable[float | None], target: float) -> int:
-    """Epochs until the accuracy reaches the target and holds it to the end of the run; 0 when it never does."""
+    """Number of epochs until the accuracy reaches the target and stays there to the end of the run; 0 if it never does."""
     end = 0
     for epoch, accuracy in enumerate(accuracies, start=1):
         if not numbers.known(accuracy) or accuracy < target:
@@ -232,15 +234,15 @@ def epochs_to_accuracy(accuracies: Iterable[float | None], target: float) -> int
 
 
 def typical(trainings: list[dict[str, Any]]) -> dict[str, float | None]:
-    """The training in the middle of those of a cell; one that did not reach its end counts as endless, never dropped.
+    """The median training of a result. A training that did not reach its end counts as infinitely long and is never dropped.
 
-    Returns seconds and joules (medians; None where that middle has no end or no figure), images_per_epoch.
+    Returns seconds and joules (None if the median is infinite or unknown) and images_per_epoch.
     """
-    seconds = _median([one["seconds"] for one in trainings])
-    # Energy is that of runs that reached the end; unknown as soon as one of them has none.
-    joules = [one["joules"] for one in trainings if one["reached"]]
+    seconds = _median([training["seconds"] for training in trainings])
+    # The energy of trainings that reached the end; unknown if that of any of them is.
+    joules = [training["joules"] for training in trainings if training["reached"]]
     known = seconds is not None and joules and None not in joules
-    images = [one["images"] for one in trainings if one["images"]]
+    images = [training["images"] for training in trainings if training["images"]]
     return {
         "seconds": seconds,
         "joules": _median(joules + [math.inf] * (len(trainings) - len(joules))) if known else None,
@@ -251,7 +253,7 @@ def typical(trainings: list[dict[str, Any]]) -> dict[str, float | None]:
 def _per_image(rate, facts, price_per_kwh):
     """{(owned | rented, "" | _low | _high): cost of one image}; NaN where unknown.
 
-    The ends of owning take both the rate's and the energy's end, which is wider than a 95 % interval.
+    The ends of owning combine the ends of throughput and energy, so the interval is wider than a 95 % interval.
     """
     result = {}
     for end, speed, joules in (
@@ -268,7 +270,7 @@ def _per_image(rate, facts, price_per_kwh):
 
 
 def _median(values):
-    """Median with endless values counted in; None of none, and where it is endless."""
+    """Median of values that may be infinite; None if there are none, and if the median is infinite."""
     values = sorted(values)
     if not values:
         return None

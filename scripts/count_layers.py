@@ -1,6 +1,6 @@
-"""Writes catalog/counts.csv: what each model of catalog/models.yaml computes per image, counted by Keras; `make counts` runs it.
+"""Writes catalog/counts.csv: the work per image of each model in catalog/models.yaml, counted by Keras; `make counts` runs it.
 
-A model that is there already is left as it is, so that a new one takes a minute and all of them some ten.
+Models that are in the file already are skipped: adding one takes about a minute, counting all of them about ten.
 """
 
 import csv
@@ -16,14 +16,14 @@ from trainoff.files import whole
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "catalog/counts.csv"
-# What lies between and beyond follows (trainoff.analyze.networks): counts grow with the pixels.
+# Other sizes follow from these (trainoff.analyze.networks), since counts grow with the number of pixels.
 SIZES = (96, 224)
 
 
 def count(model: Any) -> tuple[int, int, int, int, int]:
-    """The Work of a Keras model as built, as numbers in the order of networks.COLUMNS without its first two.
+    """The Work of a built Keras model, as numbers in the order of networks.COLUMNS without its first two.
 
-    An operation counts once for each multiply-add of a kernel at each position of its output.
+    Each multiply-add of a kernel counts once for each position of its output.
     """
     import keras
 
@@ -37,7 +37,7 @@ def count(model: Any) -> tuple[int, int, int, int, int]:
         kernels = [variable for variable in layer.variables if variable.path.endswith("kernel")]
         positions = math.prod(shape[:-1])
         multiply_adds += positions * sum(math.prod(kernel.shape) for kernel in kernels)
-        if len(kernels) == 2:  # a separable convolution puts out its depthwise part too
+        if len(kernels) == 2:  # a separable convolution also keeps the output of its depthwise part
             activations += positions * math.prod(kernels[0].shape[-2:])
         activations += math.prod(shape) if kernels else 0
     return multiply_adds, activations, outputs, layers, model.count_params()
@@ -54,7 +54,7 @@ def _leaf_layers(model):
 
 
 def main() -> None:
-    """Adds the models that are missing in TARGET."""
+    """Adds the models that are missing from TARGET."""
     from trainoff.measure import models
 
     with open(TARGET, encoding="utf-8", newline="") as file:

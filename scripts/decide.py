@@ -1,7 +1,7 @@
-"""Adds to an experiment what would decide most of its open pairs within some minutes: decide.py MINUTES CONFIG...
+"""Adds to an experiment what would decide most of its undecided pairs within some minutes: decide.py MINUTES CONFIG...
 
-CONFIG: the experiment's files; later ones override. Reads the tables of the last start, and writes decide.yaml beside them,
-which the next start takes in and every later one, until it is deleted.
+CONFIG: the experiment's files; later ones override earlier ones. Reads the tables of the last start and writes decide.yaml beside
+them, which every later start includes until it is deleted.
 """
 
 import sys
@@ -18,25 +18,25 @@ from trainoff.errors import UserError
 from trainoff.experiment import experiment_file
 from trainoff.files import write_text
 
-HEAD = "# Written by make decide: what it added to the experiment. Delete this file to go back; the runs stay.\n"
+HEAD = "# Written by make decide: its additions to the experiment. Delete this file to undo them; the runs stay.\n"
 
 
 def decide(results: str | Path, minutes: float, turns_minutes: float) -> str:
-    """Writes decide.yaml in the folder `results`, where something helps; returns what to say.
+    """Writes decide.yaml in the folder `results` if something helps; returns a message.
 
-    minutes: how long the measuring may take; turns_minutes: `turns.minutes` of the experiment.
-    Raises UserError where there are no tables yet.
+    minutes: how long the measuring may take. turns_minutes: `turns.minutes` of the experiment. Raises UserError if there are no
+    tables yet.
     """
     file = Path(results, "decide.yaml")
     earlier = experiment_file.read(file) if file.exists() else {}
     try:
-        found, runs = (pd.read_parquet(Path(results, "tables", f"{name}.parquet")) for name in ("next", "runs"))
+        undecided, runs = (pd.read_parquet(Path(results, "tables", f"{name}.parquet")) for name in ("next", "runs"))
     except FileNotFoundError as error:
         raise UserError(
-            f"{error.filename}: there is no such table. Run the experiment first: make report, with its CONFIG."
+            f"{error.filename}: there is no such table. Run the experiment first: make report, with the same CONFIG."
         ) from None
     so_far = max(turns_minutes, (earlier.get("turns") or {}).get("minutes", 0))
-    decision = ahead.decide(found, runs, so_far, minutes)
+    decision = ahead.decide(undecided, runs, so_far, minutes)
     if decision.added:
         added = earlier | decision.added
         added["more_replicates"] = merged(earlier, decision.added)
@@ -45,7 +45,7 @@ def decide(results: str | Path, minutes: float, turns_minutes: float) -> str:
 
 
 def merged(earlier: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any]]:
-    """The lists `more_replicates` of two additions as one: of the same devices and configuration, the later entry."""
+    """The lists `more_replicates` of two additions as one. For the same devices and configuration, the later entry counts."""
     entries = {}
     for entry in [*earlier.get("more_replicates", []), *added.get("more_replicates", [])]:
         entries[yaml.safe_dump([entry["devices"], entry["configuration"]])] = entry
@@ -53,20 +53,20 @@ def merged(earlier: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any
 
 
 def words(decision: ahead.Decision, minutes: float) -> str:
-    """What a Decision comes to, in one or two sentences."""
+    """A Decision in one or two sentences."""
     if not decision.open:
         return "Every pair is decided; nothing to add."
     if not decision.added:
-        pairs = numbers.count(decision.open, "open pair")
+        pairs = "the undecided pair" if decision.open == 1 else f"any of the {decision.open:,} undecided pairs"
         if decision.cheapest is None:
-            return f"{pairs}: up to {ahead.MOST_REPLICATES} more replicates would not decide one."
+            return f"{ahead.MAX_REPLICATES} more replicates would not decide {pairs}."
         return (
-            f"{pairs}: less than is needed to decide one fits into {minutes:g} min. "
-            f"Give it more: make decide MINUTES={max(1, round(decision.cheapest + 0.5))}"
+            f"{minutes:g} min is not enough to decide {pairs}. "
+            f"Try: make decide MINUTES={max(1, round(decision.cheapest + 0.5))}"
         )
     return (
         f"About {numbers.count(max(1, round(decision.minutes)), 'minute')} of measuring should decide {decision.decided} of "
-        f"{numbers.count(decision.open, 'open pair')}."
+        f"{numbers.count(decision.open, 'undecided pair')}."
     )
 
 

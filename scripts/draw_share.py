@@ -65,8 +65,8 @@ def summary(study: Study, answer: dict[str, Any]) -> dict[str, Any]:
     varying = [axis for axis in naming.READING_ORDER if axis != "model"]
     results = []
     for device in answer["ranked"]:
-        own = runs[runs["device"] == device.name]
-        chips = sorted({str(name) for name in own["device_name"].dropna()}) or [device.label]
+        device_runs = runs[runs["device"] == device.name]
+        chips = sorted({str(name) for name in device_runs["device_name"].dropna()}) or [device.label]
         for model, group in rates[rates["device"] == device.name].groupby("model"):
             best = group.loc[group["images_per_second"].idxmax()].to_dict()
             joules = best["joules_per_image"]
@@ -74,7 +74,7 @@ def summary(study: Study, answer: dict[str, Any]) -> dict[str, Any]:
                 {
                     "device": device.label,
                     "chip": ", ".join(chips),
-                    "framework": ", ".join(sorted({str(name) for name in own["backend"].dropna()})),
+                    "framework": ", ".join(sorted({str(name) for name in device_runs["backend"].dropna()})),
                     "model": model,
                     "images_per_second": float(best["images_per_second"]),
                     "joules_per_image": float(joules) if joules == joules else None,

@@ -1,4 +1,4 @@
-"""Estimates training speeds on devices that nobody measured here, and tells what one training takes on all devices."""
+"""Estimates training speeds of devices that were not measured, and what a training takes on each device."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def main(
 ) -> None:
     """Writes both tables to `outputs`, {"estimates" | "training_runs": (csv path, parquet path)}.
 
-    rates, runs: paths of parquet files. catalog: paths of published, hardware, counts and timings. For the others see
+    rates, runs: paths of parquet files. catalog: paths of published, hardware, counts and timings. For the other parameters see
     trainoff.analyze.estimates.
     """
     rates, runs = pd.read_parquet(rates), pd.read_parquet(runs)
@@ -39,8 +39,10 @@ def main(
         prediction.as_observations(pd.read_csv(catalog["timings"])),
     )
     tables.write(table, *outputs["estimates"])
-    found = estimates.training_runs(table, rates, labels, prices, assumptions, training or estimates.USUAL_TRAINING)
-    tables.write(found, *outputs["training_runs"])
+    training_runs = estimates.training_runs(
+        table, rates, labels, prices, assumptions, training or estimates.USUAL_TRAINING
+    )
+    tables.write(training_runs, *outputs["training_runs"])
 
 
 if __name__ == "__main__":
@@ -54,8 +56,5 @@ if __name__ == "__main__":
             snakemake.params.prices,
             snakemake.params.assumptions,
             snakemake.params.training,
-            {
-                name: (snakemake.output[name], snakemake.output[f"{name}_parquet"])
-                for name in ("estimates", "training_runs")
-            },
+            tables.files(snakemake.output, "estimates", "training_runs"),
         )

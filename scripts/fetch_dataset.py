@@ -1,4 +1,4 @@
-"""Downloads the official binary archive of CIFAR-10 or CIFAR-100 and holds it to its size and SHA-256."""
+"""Downloads the official binary archive of CIFAR-10 or CIFAR-100 and verifies its size and SHA-256."""
 
 from pathlib import Path
 from typing import TextIO
@@ -9,7 +9,7 @@ from trainoff.workflow.script import logged
 
 
 def fetch_dataset(output: str | Path, terminal: TextIO, url: str, sha256: str, size: int) -> None:
-    """Writes the archive to `output`; progress goes to the stream `terminal`."""
+    """Writes the archive to `output` and progress to the stream `terminal`."""
     download(
         url,
         output,

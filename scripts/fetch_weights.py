@@ -1,4 +1,4 @@
-"""Downloads published ImageNet weights; they must be what their publisher says, or what the first download was."""
+"""Downloads published ImageNet weights and verifies them: by their publisher's hash, or else that of the first download."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ ELSEWHERE = "download it elsewhere and name the file in `weights`"
 
 
 def published_hash(model: str) -> str | None:
-    """What the publisher says the weights of a model of the catalog are, "md5:…" or "sha256:…"; None where it says nothing."""
+    """The publisher's hash of the weights of a model in the catalog, "md5:…" or "sha256:…"; None where there is none."""
     return yaml.safe_load(CATALOG.read_text(encoding="utf-8"))[model]["weights"].get("hash")
 
 
@@ -25,8 +25,8 @@ def fetch_weights(
 ) -> None:
     """Writes the file at `url` to `output`.
 
-    published: the hash that its publisher names, None for none. hashes: JSON file with the SHA-256 of every file fetched
-    before, by name; a file that it knows must match, a new one is added.
+    published: the publisher's hash, None for none. hashes: JSON file with the SHA-256 of every file downloaded before, by name;
+    a file listed there must match, a new one is added.
     """
     known = json.loads(Path(hashes).read_text()) if Path(hashes).exists() else {}
     name = url.rsplit("/", 1)[-1]
@@ -39,19 +39,19 @@ def fetch_weights(
         terminal=terminal,
         otherwise=ELSEWHERE,
     )
-    found = sha256(output)
-    if before not in (None, found):
+    digest = sha256(output)
+    if before not in (None, digest):
         Path(output).unlink()
         raise UserError(
-            f"{url} is not what was downloaded before: SHA-256 {found}, expected {before} ({hashes}). Try again later, or "
-            f"{ELSEWHERE}."
+            f"{url} has changed since it was first downloaded: SHA-256 {digest}, expected {before} ({hashes}). Try again later, "
+            f"or {ELSEWHERE}."
         )
     if published is None and before is None:
         print(
-            f"{name}: first seen with SHA-256 {found}; its publisher names no hash. Later downloads must be the same.",
+            f"{name}: first seen with SHA-256 {digest}; its publisher provides no hash. Later downloads must be the same.",
             file=terminal,
         )
-    write_text(hashes, json.dumps(known | {name: found}, indent=1, sort_keys=True))
+    write_text(hashes, json.dumps(known | {name: digest}, indent=1, sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 
 def limit(job: Job, run: Run) -> dict[str, Any]:
-    """Searches and writes what was found, whatever happened in the trials; returns it.
+    """Searches and writes the record, whatever happens in the trials; returns it.
 
     job: trainoff.supervise.job.Job. run: see plan.limit_trials.
     """
@@ -22,7 +22,7 @@ def limit(job: Job, run: Run) -> dict[str, Any]:
 
     def attempt(value):
         before = conditions.read().swapped_bytes
-        # Not job.launch: a trial that SLURM ends with the job is not the result of the job.
+        # Not job.launch: a trial that SLURM ends together with the job is not the job's result.
         outcome = launch(
             limiting.__name__, run | {run["axis"]: value}, job.files, job.log, job.timeout_minutes, lambda words: None
         )
@@ -40,29 +40,29 @@ def limit(job: Job, run: Run) -> dict[str, Any]:
             "peak_memory_bytes": trained.get("peak_memory_bytes"),
         }
 
-    found = {
+    record = {
         "schema_version": SCHEMA_VERSION,
         "run": {key: value for key, value in run.items() if key != "values"} | {"device": run["device"]["name"]},
         **search(run["values"], attempt),
     }
-    found |= {"device": device_facts(run["device"], imported), "software": software_facts(imported)}
-    job.write(found)
-    return found
+    record |= {"device": device_facts(run["device"], imported), "software": software_facts(imported)}
+    job.write(record)
+    return record
 
 
 def judged(status: str, message: str | None, swapped_bytes: int) -> tuple[str, str | None]:
-    """(status, message) of a trial: one that trained out of swap space is beyond the edge, as its speed falls many times."""
+    """(status, message) of a trial: a training that swaps is beyond the limit, since it is many times slower."""
     if status == "ok" and records.is_swapping(swapped_bytes):
-        return "swapped", f"It trained, but {swapped_bytes / 1e9:.1f} GB moved between memory and disk meanwhile."
+        return "swapped", f"It trained, but swapped {swapped_bytes / 1e9:.1f} GB between memory and disk."
     return status, message
 
 
 def search(values: list[int], attempt: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
-    """{largest, smallest_failed, at_edge, tried}: where on the ascending `values` the trials begin to fail.
+    """{largest, smallest_failed, at_edge, tried}: where among the ascending `values` the trials begin to fail.
 
-    attempt: tries a value, returns {"value", "status", …}; "ok" means that it trains. The ends are tried first, so a device
-    that is not there costs one trial. largest: None when not even the least trains; smallest_failed and at_edge (its trial):
-    None when even the greatest does. What trains at one value is taken to train at every lesser one.
+    attempt: tries a value, returns {"value", "status", …}; "ok" means that it trains. The ends are tried first, so a missing
+    device costs one trial. largest: None if not even the minimum trains; smallest_failed and at_edge (its trial): None if even
+    the maximum trains. All values below one that trains are assumed to train.
     """
     tried = []
 

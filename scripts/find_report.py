@@ -1,4 +1,4 @@
-"""Says where an experiment's report lies and what had to be done: report_path.py SINCE CONFIG... (later files override).
+"""Says where an experiment's report is and whether anything was run: find_report.py SINCE CONFIG... (later files override).
 
 SINCE: when the sweep was started, in seconds since 1970.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from trainoff import numbers
+
 
 def words(since: float, results: str | Path) -> str:
     """What to say of the results in the folder `results`; "" where there is no report."""
@@ -19,8 +21,8 @@ def words(since: float, results: str | Path) -> str:
     if report.stat().st_mtime >= since:
         return f"Report: {report}"
     with open(Path(results, "tables/runs.csv"), encoding="utf-8", newline="") as file:
-        runs = sum(1 for _ in csv.DictReader(file))
-    return f"Everything was finished already: {runs} runs, nothing was run again.\nReport: {report}"
+        runs = numbers.count(sum(1 for _ in csv.DictReader(file)), "run")
+    return f"Everything was finished already: {runs}, nothing was run again.\nReport: {report}"
 
 
 def results_of(configs: Iterable[str | Path]) -> str:
@@ -33,5 +35,5 @@ def results_of(configs: Iterable[str | Path]) -> str:
 
 
 if __name__ == "__main__":
-    if said := words(float(sys.argv[1]), results_of(sys.argv[2:])):
-        print(said)
+    if message := words(float(sys.argv[1]), results_of(sys.argv[2:])):
+        print(message)

@@ -1,4 +1,4 @@
-"""Takes training steps apart into an overhead and a time per image, per device."""
+"""Splits the time of training steps into an overhead and a time per image, per device."""
 
 import itertools
 from pathlib import Path

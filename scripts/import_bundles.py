@@ -1,4 +1,4 @@
-"""Checks the bundles of other machines and lays their records beside this machine's."""
+"""Checks the bundles of other machines and unpacks their records."""
 
 from trainoff.exchange import merging
 from trainoff.workflow.script import logged
@@ -7,7 +7,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         merging.unpack(
             [path for path, _ in snakemake.params.bundles],
-            # Pairs, since a params dict keeps plain keys only.
+            # Triples, since a dict in params can only have plain keys.
             {(origin, device): name for origin, device, name in snakemake.params.names},
             snakemake.output.folder,
         )

@@ -1,7 +1,7 @@
-"""Writes into envs/*.yaml the versions that the locks hold; `make lock` runs it.
+"""Writes the versions in the locks into envs/*.yaml; `make lock` runs it.
 
-A file's own list, above the line REST, is written by hand: what the rules' scripts import. Below it stands everything
-these need in turn, so that an environment made next year is the one that was tested.
+The list above the line REST in each file is written by hand: the packages that the rules' scripts import. Below it follows
+everything that these depend on, so that an environment made next year is the one that was tested.
 """
 
 import re
@@ -12,7 +12,7 @@ REST = "      # What these need (written by make lock):\n"
 PIN = re.compile(
     r'^ +- (?P<name>[\w.-]+)(?P<extra>\[[\w,-]+\])?==(?P<version>[^\s;]+)(; sys_platform == "\w+")?$', re.MULTILINE
 )
-# The parts besides base that an environment is made of, by what its own list names.
+# Parts of an environment besides base, by what its list contains.
 PARTS = {
     "[and-cuda]": ["cuda"],
     "torch==": ["torch"],
@@ -25,7 +25,7 @@ PARTS = {
 def read_lock(path: Path) -> dict[str, tuple[str, set[str], str]]:
     """{package: (version, packages that need it, marker)} of a lock that uv wrote.
 
-    marker: "" for a package that goes everywhere, else for the one system that it is for.
+    marker: "" for a package for every system, otherwise of the only system that it is for.
     """
     lock = {}
     for block in re.split(r"\n(?=\w)", path.read_text(encoding="utf-8")):
@@ -40,24 +40,21 @@ def read_lock(path: Path) -> dict[str, tuple[str, set[str], str]]:
     return lock
 
 
-def read_pins(path: Path) -> dict[str, str]:
-    """{package: version} of an environment file."""
-    return {pin["name"]: pin["version"] for pin in PIN.finditer(path.read_text(encoding="utf-8"))}
-
-
 def pinned(text: str) -> str:
-    """The text of an environment file with the locks' versions and with all that its own list needs."""
+    """The text of an environment file with the locks' versions and with everything that its list depends on."""
+    head = text.split(REST)[0]
     lock = read_lock(ROOT / "locks/base.txt")
     for mark, parts in PARTS.items():
-        if mark in text.split(REST)[0]:
+        if mark in head:
             for part in parts:
                 lock |= read_lock(ROOT / f"locks/{part}.txt")
-    own = PIN.sub(lambda pin: f"      - {pin['name']}{pin['extra'] or ''}=={lock[pin['name']][0]}", text.split(REST)[0])
-    listed = {pin["name"] for pin in PIN.finditer(own)}
+    head = PIN.sub(lambda pin: f"      - {pin['name']}{pin['extra'] or ''}=={lock[pin['name']][0]}", head)
+    listed = {pin["name"] for pin in PIN.finditer(head)}
     needed = set(listed)
     while more := {name for name, (_, users, _) in lock.items() if users & needed} - needed:
         needed |= more
-    return own + REST + "".join(f"      - {name}=={lock[name][0]}{lock[name][2]}\n" for name in sorted(needed - listed))
+    rest = (f"      - {name}=={lock[name][0]}{lock[name][2]}\n" for name in sorted(needed - listed))
+    return head + REST + "".join(rest)
 
 
 if __name__ == "__main__":

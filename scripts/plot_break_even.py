@@ -1,4 +1,4 @@
-"""Figure: what a month costs by its number of trainings, owned and rented, and where owning begins to be cheaper."""
+"""Figure: what a month costs by its number of runs, bought and rented, and from where on buying is cheaper."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[di
     known = [row for row in rows if numbers.known(row["rented_per_training"])]
     if not known:
         lines = economy.break_even_notes(table, labels) or [
-            "Give prices in money.prices, and an energy counter, a wall meter or declared watts."
+            "This needs prices in money.prices, and an energy counter, a wall meter or declared watts."
         ]
         return figures.quiet_panel(title, " ".join(lines))
     names = dict.fromkeys([row["owned_device"] for row in known] + [row["rented_device"] for row in known])
@@ -34,7 +34,7 @@ def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[di
             title,
             naming.label(naming.configuration_of(rows[0]), naming.READING_ORDER),
             [
-                "Runs of a month follow each other in one rental. A line ends where a month has time for no more.",
+                "The runs of a month follow each other in one rental. A line ends where a month has no time for more.",
                 *economy.break_even_notes(table, labels),
                 *economy.assumption_lines(assumptions, list(names), labels),
             ],
@@ -55,8 +55,10 @@ def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[di
     axes = page.axes(0.7, 0.05, figures.WIDTH - 0.85, HEIGHT)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    most = max(cost.most_trainings(row[f"{way}_seconds_per_training"]) for row in known for way in ("owned", "rented"))
-    axes.set_xlim(1, max(2, most))
+    maximum = max(
+        cost.most_trainings(row[f"{way}_seconds_per_training"]) for row in known for way in ("owned", "rented")
+    )
+    axes.set_xlim(1, max(2, maximum))
     for row in _once(known, "owned"):
         x = _counts(row["owned_seconds_per_training"])
         y = [row["owned_per_month"] + count * row["electricity_per_training"] for count in x]
@@ -78,14 +80,14 @@ def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[di
 
 
 def _once(rows, way):
-    """The first row of each device that is owned, or rented."""
+    """The first row of each device that is bought, or rented."""
     return list({row[f"{way}_device"]: row for row in reversed(rows)}.values())[::-1]
 
 
 def _counts(seconds):
-    """Numbers of trainings from one to what a month has room for, evenly spread on a logarithmic axis."""
-    most = max(1, cost.most_trainings(seconds))
-    return sorted({round(most ** (step / (POINTS - 1))) for step in range(POINTS)})
+    """Numbers of runs from one to what a month has time for, evenly spread on a logarithmic axis."""
+    maximum = max(1, cost.most_trainings(seconds))
+    return sorted({round(maximum ** (step / (POINTS - 1))) for step in range(POINTS)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figure: what a run costs before its first timed window: import, build, first step."""
+"""Figure: what a run takes before its first timed epoch: import, build, first step."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from trainoff import numbers
 from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
-# Opacity of the device's colour, so that the three parts differ in grey print too.
+# Opacity of the device's color, so that the three parts differ in gray print too.
 PARTS = {
     "import_seconds": (0.25, "import the framework"),
     "build_seconds": (0.6, "build the model, load weights"),
@@ -24,22 +24,22 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     table = findings.cold_starts(runs)
     title = findings.cold_start_title(runs, shown)
     if table["total"].isna().all():
-        return figures.quiet_panel(title, "The matrix of runs says why.")
+        return figures.quiet_panel(title, "The matrix of runs shows why.")
     configurations = naming.all_configurations(runs)
     many = summaries.too_many(configurations)
     if many:
         rows = summaries.groups(configurations)
         groups, names = [("", rows)], {group: group.name for group in rows}
-        found = {(group, device.name): _medians(group.of(table), device.name) for group in rows for device in shown}
+        results = {(group, device.name): _medians(group.of(table), device.name) for group in rows for device in shown}
         what = f"{len(configurations):,} configurations are too many to draw one by one. Median over those of a row"
     else:
         groups, names = naming.row_names(configurations)
-        found = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
+        results = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
         what = "Median over replicates"
-    one = len(shown) == 1
-    colour = shown[0].colour if one else palette.QUIET
+    alone = len(shown) == 1
+    colour = shown[0].colour if alone else palette.QUIET
     key = [((colour, opacity), "bar", text) for opacity, text in PARTS.values()]
-    key += [] if one else [(device.colour, "bar", device.label) for device in shown]
+    key += [] if alone else [(device.colour, "bar", device.label) for device in shown]
     sheet = figures.rows(
         figures.Heading(
             title,
@@ -55,20 +55,20 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
         "seconds from the start of the process",
     )
     for axes, group in sheet.panels:
-        longest = max(row["total"] for row in found.values() if row and numbers.known(row["total"]))
+        longest = max(row["total"] for row in results.values() if row and numbers.known(row["total"]))
         axes.set_xlim(figures.limits([longest], [(longest, numbers.seconds(longest))], axes, logarithmic=False))
         for lane, device in enumerate(shown):
             for place, configuration in enumerate(group):
-                row = found.get((configuration, device.name))
+                row = results.get((configuration, device.name))
                 _draw_bar(axes, sheet.y(place, lane), sheet.lane, device, row)
     return sheet.frame.figure
 
 
 def _medians(table, device):
     """One row of medians over the configurations of a group that got as far as the first step; None where none did."""
-    own = table[table["device"] == device].dropna(subset="total")
-    parts = own[list(PARTS)].median().to_dict()
-    return parts | {"total": sum(parts.values())} if len(own) else None
+    reached = table[table["device"] == device].dropna(subset="total")
+    parts = reached[list(PARTS)].median().to_dict()
+    return parts | {"total": sum(parts.values())} if len(reached) else None
 
 
 def _draw_bar(axes, y, lane, device, row):

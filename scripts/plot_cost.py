@@ -31,7 +31,7 @@ def draw(costs: pd.DataFrame, assumptions: dict[str, Any], devices: list[dict[st
         table, lanes = by_way(costs, shown)
         return summaries.draw_spreads(title, configurations, notes, table, "cost", lanes, label)
     groups, names = naming.row_names(configurations)
-    found = {(naming.configuration_of(row), row["device"]): row for row in costs.to_dict("records")}
+    results = {(naming.configuration_of(row), row["device"]): row for row in costs.to_dict("records")}
     sheet = figures.rows(
         figures.Heading(
             title,
@@ -60,7 +60,7 @@ def draw(costs: pd.DataFrame, assumptions: dict[str, Any], devices: list[dict[st
                 axes.set_xlabel(f"{label} (logarithmic)")
         for lane, device in enumerate(shown):
             for place, configuration in enumerate(group):
-                _draw_cell(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
+                _draw_cell(axes, sheet.y(place, lane), device, results.get((configuration, device.name)))
     return sheet.frame.figure
 
 
@@ -68,13 +68,13 @@ def by_way(costs: pd.DataFrame, devices: list[palette.Device]) -> tuple[pd.DataF
     """(costs with one row per configuration, device and way, the devices owned and rented as lanes of their own)."""
     parts, lanes = [], []
     for device, way in itertools.product(devices, WAYS):
-        own = costs[costs["device"] == device.name]
-        if own[f"{way}_per_training"].notna().any():
+        rows = costs[costs["device"] == device.name]
+        if rows[f"{way}_per_training"].notna().any():
             lane = dataclasses.replace(
                 device, name=f"{device.name} {way}", label=f"{device.label} {way}", mark=MARKS[way]
             )
             lanes.append(lane)
-            parts.append(own.assign(device=lane.name, cost=own[f"{way}_per_training"]))
+            parts.append(rows.assign(device=lane.name, cost=rows[f"{way}_per_training"]))
     return pd.concat(parts), lanes
 
 

@@ -15,10 +15,10 @@ from trainoff.workflow.script import logged
 def draw(runs: pd.DataFrame, rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, runs)
-    found = cells(runs, rates)
+    results = cells(runs, rates)
     title = findings.each_device_title(rates, shown)
     if not findings.rates_by_device(rates, shown):
-        return figures.quiet_panel(title, "The matrix of runs says why.")
+        return figures.quiet_panel(title, "The matrix of runs shows why.")
     configurations = naming.all_configurations(runs)
     if summaries.too_many(configurations):
         return summaries.draw_spreads(
@@ -31,14 +31,17 @@ def draw(runs: pd.DataFrame, rates: pd.DataFrame, devices: list[dict[str, Any]])
             "training images per second",
         )
     varying = naming.varying_axes(configurations)
-    names = {one: naming.label(one, varying) or "the one configuration" for one in configurations}
+    names = {
+        configuration: naming.label(configuration, varying) or "the one configuration"
+        for configuration in configurations
+    }
     sheet = figures.rows(
         figures.Heading(
             title,
             naming.constant_text(configurations),
             [
-                "Bar: median training speed. Line: 95% interval. Every panel has an axis of its own, so compare bars inside a "
-                "panel only; the next figure shows the devices side by side.",
+                "Bar: median training speed. Line: 95% interval. Every panel has its own axis, so compare bars only within a "
+                "panel; the figure of training speed shows the devices side by side.",
                 findings.one_replicate_note(rates),
             ],
         ),
@@ -51,14 +54,14 @@ def draw(runs: pd.DataFrame, rates: pd.DataFrame, devices: list[dict[str, Any]])
         own_axes=True,
     )
     for (axes, group), device in zip(sheet.panels, shown, strict=True):
-        own = {configuration: found.get((configuration, device.name)) for configuration in group}
-        measured = [cell for cell in own.values() if cell and numbers.known(cell["images_per_second"])]
+        panel = {configuration: results.get((configuration, device.name)) for configuration in group}
+        measured = [cell for cell in panel.values() if cell and numbers.known(cell["images_per_second"])]
         ends = [_right(cell) for cell in measured] or [1.0]
         labels = [(_right(cell), _text(cell)) for cell in measured]
         axes.set_xlim(figures.limits(ends, labels, axes, logarithmic=False))
         axes.xaxis.set_major_locator(figures.matplotlib.ticker.MaxNLocator(4))
         for place, configuration in enumerate(group):
-            _draw_bar(axes, sheet.y(place), sheet.lane, device, own[configuration])
+            _draw_bar(axes, sheet.y(place), sheet.lane, device, panel[configuration])
     return sheet.frame.figure
 
 

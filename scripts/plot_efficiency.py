@@ -54,8 +54,8 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     for device in shown:
-        own = known[known["device"] == device.name]
-        for measured, part in own.groupby(own["energy_source"].isin(MEASURED)):
+        of_device = known[known["device"] == device.name]
+        for measured, part in of_device.groupby(of_device["energy_source"].isin(MEASURED)):
             axes.plot(
                 part["mean_watts"],
                 part["images_per_second"],
@@ -65,10 +65,10 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
                 markeredgewidth=0.4 if measured else 1.2,
                 markersize=6.5,
                 linestyle="none",
-                rasterized=len(known) > figures.MOST_VECTOR_POINTS,
+                rasterized=len(known) > figures.MAX_VECTOR_POINTS,
                 zorder=3,
             )
-    axes.set_xlabel("mean power in watts (logarithmic), of what each device's figure is about")
+    axes.set_xlabel("mean power in watts (logarithmic) of the part that each device's reading covers")
     axes.set_ylabel("training images per second (log)")
     figures.plain_log_axes(axes)
     return page.figure
@@ -78,13 +78,13 @@ def equal_lines(watts: tuple[float, float], speeds: tuple[float, float]) -> list
     """[(images per joule, a place on its line)] of the lines through the panel, a third of a decade to a decade apart."""
     low, high = (math.log10(speeds[place] / watts[1 - place]) for place in (0, 1))
     step = 1 if high - low > 3 else 0.5 if high - low > 1.2 else 0.25
-    found = []
+    lines = []
     for number in range(math.ceil(low / step), math.floor(high / step) + 1):
         per_joule = float(f"{10 ** (number * step):.1g}")
         x = max(watts[0], speeds[0] / per_joule)
         if x < watts[1] and per_joule * x < speeds[1]:
-            found.append((per_joule, (x, per_joule * x)))
-    return found
+            lines.append((per_joule, (x, per_joule * x)))
+    return lines
 
 
 def _span(values):

@@ -1,4 +1,4 @@
-"""Figure: energy of 1,000 images of every configuration on every device, with what each figure is about."""
+"""Figure: energy of 1,000 images of every configuration on every device, with the part that each reading covers."""
 
 from typing import Any
 
@@ -36,19 +36,19 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     scopes = list(dict.fromkeys(known["energy_scope"]))
     # A panel for each part of a machine that was read: no axis holds what may not be compared.
     panels = [(scope, known[known["energy_scope"] == scope]) for scope in scopes]
-    by_scope = {scope: [one for one in shown if one.name in set(own["device"])] for scope, own in panels}
+    by_scope = {scope: [device for device in shown if device.name in set(part["device"])] for scope, part in panels}
     rows = {
-        scope: {(naming.configuration_of(row), row["device"]): row for row in own.to_dict("records")}
-        for scope, own in panels
+        scope: {(naming.configuration_of(row), row["device"]): row for row in part.to_dict("records")}
+        for scope, part in panels
     }
-    every = [row for own in rows.values() for row in own.values()]
+    every = [row for results in rows.values() for row in results.values()]
     lanes = max(map(len, by_scope.values()))
     sheet = figures.rows(
         figures.Heading(
             title,
             naming.constant_text(configurations),
             [
-                "Dot: median of the runs; line: 95% interval; bar: what remains above idle. Each panel has its own axis.",
+                "Dot: median of the runs; line: 95% interval; bar: energy above idle. Each panel has its own axis.",
                 *notes,
             ],
             [(device.colour, device.mark, device.label) for device in shown if device.name in set(known["device"])],
@@ -62,12 +62,12 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
         values=[_text(row) for row in every] if lanes == 1 else (),
     )
     for (axes, group), scope in zip(sheet.panels, scopes, strict=True):
-        own = list(rows[scope].values())
-        ends = [1000 * row[end] for row in own for end in ENDS if numbers.known(row[end])]
+        panel = list(rows[scope].values())
+        ends = [1000 * row[end] for row in panel for end in ENDS if numbers.known(row[end])]
         logarithmic = max(ends) / min(ends) > 12
         if logarithmic:
             axes.set_xscale("log")
-        labels = [] if lanes == 1 else [(_right(row), _text(row)) for row in own]
+        labels = [] if lanes == 1 else [(_right(row), _text(row)) for row in panel]
         axes.set_xlim(figures.limits(ends, labels, axes, logarithmic))
         if logarithmic:
             figures.plain_log_axis(axes)

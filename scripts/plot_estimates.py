@@ -21,24 +21,24 @@ def draw(estimates: pd.DataFrame | None, rates: pd.DataFrame, devices: list[dict
     lead = naming.all_configurations(measured if len(measured) else estimates)[0]
     shown = {device.name: device for device in palette.devices_in(devices, measured)}
     ours = {row["device"]: row for row in measured.to_dict("records") if naming.configuration_of(row) == lead}
-    found = [row for row in estimates.to_dict("records") if row["status"] != "measured"]
-    told = {f"estimate:{row['device']}": row for row in found if naming.configuration_of(row) == lead}
-    groups = [("Measured here", list(ours)), ("Estimated from published figures", list(told))]
+    elsewhere = [row for row in estimates.to_dict("records") if row["status"] != "measured"]
+    theirs = {f"estimate:{row['device']}": row for row in elsewhere if naming.configuration_of(row) == lead}
+    groups = [("Measured here", list(ours)), ("Estimated from published figures", list(theirs))]
     sheet = figures.rows(
         figures.Heading(
-            title(told.values()),
+            title(theirs.values()),
             naming.label(lead, naming.READING_ORDER),
             [
                 "Filled: measured. Hollow: estimated, with the range that held 9 of 10 figures that the method had not seen."
             ],
         ),
         [group for group in groups if group[1]],
-        {name: shown[name].label for name in ours} | {name: row["label"] for name, row in told.items()},
+        {name: shown[name].label for name in ours} | {name: row["label"] for name, row in theirs.items()},
         1,
         "training images per second (logarithmic)",
         columns=1,
     )
-    known = [row for row in told.values() if row["status"] == "estimated"]
+    known = [row for row in theirs.values() if row["status"] == "estimated"]
     ends = [row["images_per_second"] for row in ours.values()] + [row[end] for row in known for end in ("low", "high")]
     texts = [(row["images_per_second"], numbers.significant(row["images_per_second"])) for row in ours.values()]
     texts += [(row["high"], _about(row)) for row in known]
@@ -52,10 +52,10 @@ def draw(estimates: pd.DataFrame | None, rates: pd.DataFrame, devices: list[dict
                 speed = ours[name]["images_per_second"]
                 axes.plot([speed], [y], shown[name].mark, color=shown[name].colour, markersize=5)
                 figures.write_beside(axes, speed, y, numbers.significant(speed))
-            elif told[name]["status"] == "estimated":
-                _draw_estimate(axes, y, told[name])
+            elif theirs[name]["status"] == "estimated":
+                _draw_estimate(axes, y, theirs[name])
             else:
-                too_large = told[name]["status"] == "too_large"
+                too_large = theirs[name]["status"] == "too_large"
                 figures.draw_missing(axes, y, None, "does not fit into its memory" if too_large else "no estimate")
     return sheet.frame.figure
 

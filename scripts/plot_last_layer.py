@@ -37,7 +37,7 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
             baseline=1.0,
         )
     groups, names = naming.row_names(configurations, OTHER_AXES)
-    found = {(naming.configuration_of(row, OTHER_AXES), row["device"]): row for row in gains.to_dict("records")}
+    results = {(naming.configuration_of(row, OTHER_AXES), row["device"]): row for row in gains.to_dict("records")}
     sheet = figures.rows(
         figures.Heading(
             title,
@@ -65,7 +65,7 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
         axes.axvline(1, color=palette.QUIET, linewidth=1, zorder=1)
         for lane, device in enumerate(shown):
             for place, configuration in enumerate(group):
-                _draw_gain(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
+                _draw_gain(axes, sheet.y(place, lane), device, results.get((configuration, device.name)))
     return sheet.frame.figure
 
 

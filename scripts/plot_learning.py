@@ -29,11 +29,14 @@ def draw(
     shown = palette.devices_in(devices, runs)
     title = findings.learning_title(runs, shown, mismatched)
     if windows.empty:
-        return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs says why.")
+        return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs shows why.")
     configurations = naming.all_configurations(runs)
     varying = naming.varying_axes(configurations)
     many = summaries.too_many(configurations)
-    names = {one: naming.label(one, varying) or "the one configuration" for one in configurations}
+    names = {
+        configuration: naming.label(configuration, varying) or "the one configuration"
+        for configuration in configurations
+    }
     panels = configurations
     if many:
         panels = summaries.groups(configurations)
@@ -43,7 +46,7 @@ def draw(
     left, gap = 0.5, 0.1
     width = (figures.WIDTH - left - figures.EDGE - gap * (columns - 1)) / columns
     width = min(width, 2.6)
-    titles = {one: _fold(names[one], width) for one in panels}
+    titles = {panel: _fold(names[panel], width) for panel in panels}
     head = 0.11 + 0.13 * max(title.count("\n") + 1 for title in titles.values())
     tall = 0.95 if columns <= 4 else 0.75
     block = head + 2 * tall + 0.1
@@ -91,8 +94,8 @@ def _group_curves(windows, groups):
         by_epoch = group.of(windows).groupby(["device", "epoch"])[names]
         middle, low, high = (by_epoch.quantile(share) for share in (0.5, summaries.LOW, summaries.HIGH))
         table = pd.concat({"median": middle, "min": low, "max": high}, axis=1).swaplevel(axis=1)
-        for device, own in table.reset_index(level="epoch").groupby(level="device", sort=False):
-            curves[group, device] = own
+        for device, by_epoch in table.reset_index(level="epoch").groupby(level="device", sort=False):
+            curves[group, device] = by_epoch
     return curves
 
 
@@ -107,19 +110,19 @@ def _curves(windows):
     grouped = windows.groupby([*naming.AXES, "device", "epoch"])[QUANTITIES + [f"val_{name}" for name in QUANTITIES]]
     table = grouped.agg(["median", "min", "max"]).reset_index(level="epoch")
     return {
-        (tuple(key[:-1]), key[-1]): own
-        for key, own in table.groupby(level=list(range(len(naming.AXES) + 1)), sort=False)
+        (tuple(key[:-1]), key[-1]): by_epoch
+        for key, by_epoch in table.groupby(level=list(range(len(naming.AXES) + 1)), sort=False)
     }
 
 
 def _draw_curves(axes, curves, configuration, quantity, devices):
     drawn = False
     for device in devices:
-        own = curves.get((configuration, device.name))
-        if own is None:
+        by_epoch = curves.get((configuration, device.name))
+        if by_epoch is None:
             continue
         for column, style in ((quantity, "--"), (f"val_{quantity}", "-")):
-            curve = own[column].assign(epoch=own["epoch"].to_numpy()).dropna(subset="median")
+            curve = by_epoch[column].assign(epoch=by_epoch["epoch"].to_numpy()).dropna(subset="median")
             if curve.empty:
                 continue
             drawn = True
@@ -169,11 +172,11 @@ def _dress(axes, quantity, first, bottom):
 
 def _fold(text, width):
     """Breaks a panel's title between values; where it is of one axis alone, between words."""
-    most = max(10, int(width / figures.text_width("x", figures.FONT - 1)))
+    max_letters = max(10, int(width / figures.text_width("x", figures.FONT - 1)))
     if " · " not in text:
-        return textwrap.fill(palette.clean(text), most)
+        return textwrap.fill(palette.clean(text), max_letters)
     glued = palette.clean(text).replace(" · ", "\t").replace(" ", "\u00a0").replace("\t", "\u00a0· ")
-    return "\n".join(line.removesuffix("\u00a0·") for line in textwrap.wrap(glued, most))
+    return "\n".join(line.removesuffix("\u00a0·") for line in textwrap.wrap(glued, max_letters))
 
 
 if __name__ == "__main__":

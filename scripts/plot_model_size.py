@@ -42,10 +42,12 @@ def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, A
     )
     axes = frame.axes(0.9, 0.1, figures.WIDTH - 1.4, 3.0)
     for device in others:
-        own = points[points["device"] == device.name]
-        axes.vlines(own["flops_per_image"], own["ci_low"], own["ci_high"], color=device.colour, alpha=0.4, linewidth=1)
-        axes.scatter(own["flops_per_image"], own["ratio"], color=device.colour, marker=device.mark, s=22, alpha=0.7)
-        means = model_size.means_by_model(own)
+        marks = points[points["device"] == device.name]
+        axes.vlines(
+            marks["flops_per_image"], marks["ci_low"], marks["ci_high"], color=device.colour, alpha=0.4, linewidth=1
+        )
+        axes.scatter(marks["flops_per_image"], marks["ratio"], color=device.colour, marker=device.mark, s=22, alpha=0.7)
+        means = model_size.means_by_model(marks)
         axes.plot(means["flops_per_image"], means["ratio"], color=device.colour, linewidth=1.5)
         for mean in means.to_dict("records"):
             axes.annotate(

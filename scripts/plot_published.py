@@ -21,12 +21,12 @@ def draw(rates: pd.DataFrame, published: str | Path, devices: list[dict[str, Any
     theirs = others.nearest(table, rates).sort_values("images_per_second", ascending=False)
     rows = theirs.to_dict("records")
     theirs_names = {number: _name(row) for number, row in enumerate(rows)}
-    ours_names = {f"ours-{number}": one[0].label for number, one in enumerate(ours)}
+    ours_names = {f"ours-{number}": device.label for number, (device, *_) in enumerate(ours)}
     groups = [("Measured here", list(ours_names))]
     groups += [("Published by others, under their own conditions", list(theirs_names))]
     sheet = figures.rows(
         figures.Heading(
-            "Others measured under other conditions: see the range, draw no ratio",
+            "Others measured under other conditions, so their figures give a range and no ratio",
             "",
             [
                 f"Measured here: {naming.constant_text(naming.all_configurations(rates))}.",
@@ -47,14 +47,14 @@ def draw(rates: pd.DataFrame, published: str | Path, devices: list[dict[str, Any
         axes.set_xscale("log")
         axes.set_xlim(figures.limits(ends, labels, axes, logarithmic=True))
         figures.plain_log_axis(axes)
-        for place, one in enumerate(group):
+        for place, name in enumerate(group):
             y = sheet.y(place)
-            if one in ours_names:
-                device, low, high, _ = ours[int(one.removeprefix("ours-"))]
+            if name in ours_names:
+                device, low, high, _ = ours[int(name.removeprefix("ours-"))]
                 axes.plot([low, high], [y, y], device.mark, color=device.colour, linestyle="-", linewidth=2.4)
                 figures.write_beside(axes, high, y, numbers.span(low, high))
             else:
-                rate = rows[one]["images_per_second"]
+                rate = rows[name]["images_per_second"]
                 axes.plot([rate], [y], "o", markerfacecolor=palette.PAPER, markeredgecolor=palette.QUIET, markersize=5)
                 figures.write_beside(axes, rate, y, _as_published(rate))
     return sheet.frame.figure

@@ -50,11 +50,14 @@ def draw(
         )
     configurations = _sorted(comparison)
     varying = naming.varying_axes(configurations)
-    names = {one: naming.label(one, varying) or "the one configuration" for one in configurations} | {MEAN: MEAN}
-    found = {(naming.configuration_of(row), row["device"]): row for row in comparison.to_dict("records")}
-    found |= {(MEAN, row["device"]): row for row in overall.to_dict("records")}
+    names = {
+        configuration: naming.label(configuration, varying) or "the one configuration"
+        for configuration in configurations
+    } | {MEAN: MEAN}
+    results = {(naming.configuration_of(row), row["device"]): row for row in comparison.to_dict("records")}
+    results |= {(MEAN, row["device"]): row for row in overall.to_dict("records")}
     alone = len(others) == 1
-    texts = [_text(row, alone) for row in found.values() if numbers.known(row["ratio"])]
+    texts = [_text(row, alone) for row in results.values() if numbers.known(row["ratio"])]
     sheet = figures.rows(
         figures.Heading(
             title,
@@ -70,7 +73,7 @@ def draw(
         tight=len(configurations) > 24,
         values=texts,
     )
-    ends = [row[key] for row in found.values() for key in ("ratio", "ci_low", "ci_high") if numbers.known(row[key])]
+    ends = [row[key] for row in results.values() for key in ("ratio", "ci_low", "ci_high") if numbers.known(row[key])]
     labels = {device.name: device.label for device in shown}
     for (axes, group), device in zip(sheet.panels, others, strict=True):
         axes.set_xscale("log")
@@ -79,7 +82,7 @@ def draw(
         axes.axvline(1, color=palette.QUIET, linewidth=1, zorder=1)
         axes.axhline(sheet.row * (len(group) - 1), color=palette.QUIET, linewidth=0.6)
         for place, configuration in enumerate(group):
-            row = found.get((configuration, device.name))
+            row = results.get((configuration, device.name))
             _draw_ratio(axes, sheet, sheet.y(place, 0), device, row, labels, alone)
     return sheet.frame.figure
 
@@ -91,7 +94,8 @@ def _sorted(comparison):
         for configuration, places in _places(comparison).items()
     }
     return sorted(
-        naming.all_configurations(comparison), key=lambda one: -middle[one] if numbers.known(middle[one]) else 1
+        naming.all_configurations(comparison),
+        key=lambda configuration: -middle[configuration] if numbers.known(middle[configuration]) else 1,
     )
 
 
@@ -115,7 +119,7 @@ def _draw_ratio(axes, sheet, y, device, row, labels, alone):
 
 
 def _text(row, with_interval):
-    """What stands beside a ratio; the row of a mean says how many configurations are behind it."""
+    """The text beside a ratio; the row of a mean says how many configurations are behind it."""
     text = numbers.ratio(row["ratio"])
     if with_interval and numbers.known(row["ci_low"]):
         text += f" ({numbers.ratio_interval(row['ci_low'], row['ci_high'])})"

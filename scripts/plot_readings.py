@@ -1,4 +1,4 @@
-"""Figure: speed, power, clock and temperature over the longest run of each device, as the machine itself told them."""
+"""Figure: speed, power, clock and temperature over the longest run of each device, as the machine reports them."""
 
 from typing import Any
 
@@ -50,10 +50,15 @@ def draw(readings: pd.DataFrame | None, devices: list[dict[str, Any]]) -> Figure
         axes = page.axes(0.62, 0.2 + place * (HEIGHT + 0.24), figures.WIDTH - 0.62 - figures.EDGE, HEIGHT)
         for device in shown:
             if device.name in known:
-                own = runs[device.name]
+                series_of_run = runs[device.name]
                 # Dots, as an epoch may be as short as a reading.
                 axes.plot(
-                    own["seconds"], own[known[device.name]], ".-", color=device.colour, linewidth=1.2, markersize=2.5
+                    series_of_run["seconds"],
+                    series_of_run[known[device.name]],
+                    ".-",
+                    color=device.colour,
+                    linewidth=1.2,
+                    markersize=2.5,
                 )
         axes.set_title(heading, loc="left", fontsize=figures.FONT - 1, pad=3)
         axes.set_xlim(0, max(runs[device.name]["seconds"].max() for device in shown) or 1)

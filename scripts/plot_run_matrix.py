@@ -19,7 +19,10 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     if summaries.too_many(configurations):
         return draw_shares(runs, shown, configurations)
     varying = naming.varying_axes(configurations)
-    names = [palette.clean(naming.label(one, varying) or "the one configuration") for one in configurations]
+    names = [
+        palette.clean(naming.label(configuration, varying) or "the one configuration")
+        for configuration in configurations
+    ]
     replicates = sorted(runs["replicate"].unique())
     columns = [(device, replicate) for device in shown for replicate in replicates]
     narrow = figures.is_narrow()
@@ -39,7 +42,7 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
         figures.Heading(
             findings.matrix_title(runs),
             naming.constant_text(configurations),
-            ["Every run has its cell: a failed run is a result too. The table of runs gives the reasons."],
+            ["Every run has a cell, failed runs included. The table of runs gives the reasons."],
             _key(runs),
         ),
         head + row * len(configurations) + 0.05,
@@ -115,8 +118,8 @@ def draw_shares(runs: pd.DataFrame, devices: list[palette.Device], configuration
         findings.matrix_title(runs),
         configurations,
         [
-            f"{len(runs):,} runs are too many for a cell each: a bar is the share of the runs of a row and device that ended "
-            "so. The table of runs gives each with its reason."
+            f"{len(runs):,} runs are too many for a cell each: the parts of a bar show how the runs of a row and device "
+            "ended, as shares. The table of runs gives each with its reason."
         ],
         len(devices),
         "share of the runs",
@@ -128,9 +131,9 @@ def draw_shares(runs: pd.DataFrame, devices: list[palette.Device], configuration
     axes.set_xlim(0, 1 / max(0.3, 0.97 - text_share))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
     for place, group in enumerate(groups):
-        own = group.of(runs)
+        group_runs = group.of(runs)
         for lane, device in enumerate(devices):
-            counts = own.loc[own["device"] == device.name, "status"].value_counts()
+            counts = group_runs.loc[group_runs["device"] == device.name, "status"].value_counts()
             total, left = int(counts.sum()), 0.0
             for status, (colour, _, _) in palette.STATUSES.items():
                 share = int(counts.get(status, 0)) / total if total else 0.0

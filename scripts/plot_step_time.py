@@ -11,7 +11,7 @@ from trainoff.workflow.script import logged
 
 OTHER_AXES = tuple(axis for axis in naming.AXES if axis != "batch_size")
 # More panels than this say nothing new: an overhead belongs to the device.
-MOST_PANELS = 6
+MAX_PANELS = 6
 
 
 def draw(rates: pd.DataFrame, overhead: pd.DataFrame, crossings: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
@@ -21,7 +21,7 @@ def draw(rates: pd.DataFrame, overhead: pd.DataFrame, crossings: pd.DataFrame, d
     if not shown:
         return figures.quiet_panel(title, "This needs two batch sizes or more, measured on one device.")
     configurations = naming.all_configurations(overhead, OTHER_AXES)
-    panels = configurations[:MOST_PANELS]
+    panels = configurations[:MAX_PANELS]
     columns = 1 if figures.is_narrow() else min(2, len(panels))
     varying = naming.varying_axes(configurations, OTHER_AXES)
     tall, between, foot = 1.7, 0.42, 0.45
@@ -32,7 +32,7 @@ def draw(rates: pd.DataFrame, overhead: pd.DataFrame, crossings: pd.DataFrame, d
             naming.constant_text(configurations, OTHER_AXES),
             [
                 "Line: overhead + batch size × time per image, fitted to the results of one device. It meets the left edge at "
-                "the overhead, what a step costs however few images it has. Vertical line through a mark: 95% interval. "
+                "the overhead, the time of a step however few images it has. Vertical line through a mark: 95% interval. "
                 "Overheads in the heading are medians over the configurations.",
                 f"{len(panels)} of {len(configurations)} configurations are drawn."
                 if len(panels) < len(configurations)

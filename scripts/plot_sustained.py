@@ -40,10 +40,10 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]
     axes = page.axes(0.55, 0.05, figures.WIDTH - 0.55 - figures.EDGE, HEIGHT)
     shares = relative(by_minute)
     for device in present:
-        own = shares[shares["device"] == device.name]
-        for _, run in own.groupby([*naming.AXES, "replicate"], sort=False, dropna=False):
+        minutes = shares[shares["device"] == device.name]
+        for _, run in minutes.groupby([*naming.AXES, "replicate"], sort=False, dropna=False):
             axes.plot(run["minute"], run["share"], color=device.colour, linewidth=0.7, alpha=0.4, zorder=2)
-        middle = own.groupby("minute")["share"].median()
+        middle = minutes.groupby("minute")["share"].median()
         axes.plot(
             middle.index,
             middle,

@@ -1,4 +1,4 @@
-"""Figure: training speed of every configuration on every device, with every window behind its interval."""
+"""Figure: training speed of every configuration on every device, with every epoch behind its interval."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
         notes = [
             findings.one_replicate_note(rates),
             findings.unstable_note(rates),
-            findings.parity_note(rates, "rates"),
+            findings.parity_note(rates, "results"),
         ]
         return summaries.draw_spreads(
             findings.throughput_title(rates, shown),
@@ -33,11 +33,11 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
         )
     groups, names = naming.row_names(configurations)
     windows = _of_good_runs(windows, runs)
-    found = cells(runs, rates, windows)
+    results = cells(runs, rates, windows)
     windows = windows.assign(rate=windows["images"] / windows["seconds"])
-    measured = [cell["images_per_second"] for cell in found.values() if numbers.known(cell["images_per_second"])]
+    measured = [cell["images_per_second"] for cell in results.values() if numbers.known(cell["images_per_second"])]
     if not measured:
-        return figures.quiet_panel(findings.throughput_title(rates, shown), "The matrix of runs says why.")
+        return figures.quiet_panel(findings.throughput_title(rates, shown), "The matrix of runs shows why.")
     sheet = figures.rows(
         figures.Heading(
             findings.throughput_title(rates, shown),
@@ -52,8 +52,8 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
         "training images per second",
     )
     logarithmic = max(measured) / min(measured) > 12
-    ends = [*windows["rate"], *(end for cell in found.values() for end in (_right(cell), cell["ci_low"]) if end)]
-    labels = [(_right(cell), _text(cell)) for cell in found.values() if numbers.known(cell["images_per_second"])]
+    ends = [*windows["rate"], *(end for cell in results.values() for end in (_right(cell), cell["ci_low"]) if end)]
+    labels = [(_right(cell), _text(cell)) for cell in results.values() if numbers.known(cell["images_per_second"])]
     for axes, group in sheet.panels:
         if logarithmic:
             axes.set_xscale("log")
@@ -65,23 +65,23 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
         for lane, device in enumerate(shown):
             _draw_windows(axes, sheet, group, lane, device, windows)
             for place, configuration in enumerate(group):
-                _draw_cell(axes, sheet.y(place, lane), device, found.get((configuration, device.name)))
+                _draw_cell(axes, sheet.y(place, lane), device, results.get((configuration, device.name)))
     return sheet.frame.figure
 
 
 def _of_good_runs(windows, runs):
-    """Windows of runs that ended well, which are those that the rates are made of."""
+    """Epochs of the runs that ended well, from which the speeds are computed."""
     keys = [*naming.AXES, "device", "replicate", "seed"]
     return windows.merge(runs.loc[runs["status"] == "ok", keys], on=keys)
 
 
 def _draw_windows(axes, sheet, group, lane, device, windows):
     places = {configuration: place for place, configuration in enumerate(group)}
-    own = windows[windows["device"] == device.name]
-    rows = [places.get(naming.configuration_of(row)) for row in own[list(naming.AXES)].to_dict("records")]
-    own = own.assign(row=rows).dropna(subset="row")
-    flat = len(windows) > figures.MOST_VECTOR_POINTS
-    for warm_up, part in own.groupby(own["warm_up"].astype(bool)):
+    epochs = windows[windows["device"] == device.name]
+    rows = [places.get(naming.configuration_of(row)) for row in epochs[list(naming.AXES)].to_dict("records")]
+    epochs = epochs.assign(row=rows).dropna(subset="row")
+    flat = len(windows) > figures.MAX_VECTOR_POINTS
+    for warm_up, part in epochs.groupby(epochs["warm_up"].astype(bool)):
         axes.scatter(
             part["rate"],
             [sheet.y(row, lane) for row in part["row"]],

@@ -29,21 +29,25 @@ def draw(
 ) -> Figure:
     """The figure, of the configuration with most work among those that most devices trained to the end."""
     shown = palette.devices_in(devices, runs)
-    found = curves(runs, windows, energy_windows, assumptions)
-    configuration = most_work(runs, found)
+    by_place = curves(runs, windows, energy_windows, assumptions)
+    configuration = most_work(runs, by_place)
     if configuration is None:
-        return figures.quiet_panel("No run reached an accuracy", "The matrix of runs says why.")
-    own = {device.name: found[configuration, device.name] for device in shown if (configuration, device.name) in found}
+        return figures.quiet_panel("No run reached an accuracy", "The matrix of runs shows why.")
+    by_device = {
+        device.name: by_place[configuration, device.name]
+        for device in shown
+        if (configuration, device.name) in by_place
+    }
     panels = [("seconds", "seconds"), ("joules", "joules"), ("money", assumptions["currency"])]
-    panels = [(what, unit) for what, unit in panels if any(curve[what] is not None for curve in own.values())]
+    panels = [(what, unit) for what, unit in panels if any(curve[what] is not None for curve in by_device.values())]
     columns = 1 if figures.is_narrow() else max(2, len(panels))
     body = (HEIGHT + 0.5) * (len(panels) if columns == 1 else 1)
     page = figures.frame(
         figures.Heading(
-            findings.to_accuracy_title(own, shown),
+            findings.to_accuracy_title(by_device, shown),
             naming.label(configuration, naming.READING_ORDER),
-            findings.to_accuracy_notes(runs, own, shown),
-            [(device.colour, device.mark, device.label) for device in shown if device.name in own],
+            findings.to_accuracy_notes(runs, by_device, shown),
+            [(device.colour, device.mark, device.label) for device in shown if device.name in by_device],
         ),
         body,
     )
@@ -52,9 +56,9 @@ def draw(
     for number, (what, unit) in enumerate(panels):
         row, column = divmod(number, columns)
         axes = page.axes(left + column * (width + 0.25), row * (HEIGHT + 0.5) + 0.05, width, HEIGHT)
-        values = [value for curve in own.values() if curve[what] is not None for value in curve[what]]
+        values = [value for curve in by_device.values() if curve[what] is not None for value in curve[what]]
         for device in shown:
-            curve = own.get(device.name)
+            curve = by_device.get(device.name)
             if curve is not None and curve[what] is not None:
                 axes.plot(
                     curve[what],
@@ -90,8 +94,8 @@ def curves(
 ) -> Curves:
     """{(configuration, device): {"accuracy", "seconds", "joules", "money": values by epoch, None where unknown}}.
 
-    Medians over the runs that ended well. Seconds begin with the cold start; money is rent where there is a price of rent and
-    no price of purchase, else the wear of what was bought and its electricity.
+    Medians over the runs that ended well. Seconds begin with the cold start; money is rent where there is a rental price and
+    no purchase price, else the wear of what was bought and its electricity.
     """
     joules = {}
     for row in energy_windows.to_dict("records"):
@@ -108,20 +112,20 @@ def curves(
         if not rows or not all(map(numbers.known, [*accuracy, start])):
             continue
         drawn = [joules.get(key, {}).get(row["epoch"]) for row in rows]
-        one = {
+        curve = {
             "accuracy": accuracy,
             "seconds": [start + value for value in itertools.accumulate(row["seconds"] for row in rows)],
             "joules": list(itertools.accumulate(drawn)) if all(map(numbers.known, drawn)) else None,
         }
-        collected.setdefault((naming.configuration_of(run), run["device"]), []).append(one)
-    return {place: _middle(ones, place[1], assumptions) for place, ones in collected.items()}
+        collected.setdefault((naming.configuration_of(run), run["device"]), []).append(curve)
+    return {place: _middle(run_curves, place[1], assumptions) for place, run_curves in collected.items()}
 
 
-def _middle(ones, device, assumptions):
-    length = min(len(one["accuracy"]) for one in ones)
+def _middle(run_curves, device, assumptions):
+    length = min(len(curve["accuracy"]) for curve in run_curves)
     result = {}
     for name in ("accuracy", "seconds", "joules"):
-        known = [one[name][:length] for one in ones if one[name] is not None]
+        known = [curve[name][:length] for curve in run_curves if curve[name] is not None]
         result[name] = np.median(known, axis=0).tolist() if known else None
     prices = assumptions["devices"].get(device) or {"purchase": None, "rental": None}
     per_kwh = (assumptions["electricity"] or {}).get("per_kwh")
@@ -134,11 +138,11 @@ def _middle(ones, device, assumptions):
     return result
 
 
-def most_work(runs: pd.DataFrame, found: Curves) -> Values | None:
+def most_work(runs: pd.DataFrame, by_place: Curves) -> Values | None:
     """The configuration of `curves` on most devices and, among these, with most work; None where there is none."""
     sizes = runs.groupby(list(naming.AXES))["flops_per_image"].max() if "flops_per_image" in runs else {}
     numbers_of = {}
-    for configuration, _ in found:
+    for configuration, _ in by_place:
         numbers_of[configuration] = numbers_of.get(configuration, 0) + 1
 
     def rank(configuration):

@@ -1,4 +1,4 @@
-"""Writes what is trained on: arrays of both splits that trainings map into memory, images at one size."""
+"""Writes the training and validation data: arrays that runs map into memory, with images at one size."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from trainoff.prepare import arrays, datasets, folders, survey
 from trainoff.prepare.parallel import in_order
 from trainoff.workflow.script import logged
 
-# Of the rows that one thread resizes, or that are copied, at a time.
+# Number of rows that a thread resizes, or that are copied, at a time.
 BLOCK = 64
 
 
@@ -32,15 +32,15 @@ def prepare_images(
 ) -> None:
     """Writes images (n, img_dim, img_dim, 3) uint8 and labels (n,) int32 of each split as .npy, and facts about them.
 
-    Of the dataset `arrays`, samples (n, …) of their own shape in place of images. Decoding and resizing take all cores.
+    For the dataset `arrays`, samples (n, …) of any shape instead of images. Decoding and resizing use all cores.
 
-    made_from: {"dataset": its name, "images": {"train": n or None, "validation": n or None}, …}, told in the facts as it is.
+    made_from: {"dataset": its name, "images": {"train": n or None, "validation": n or None}, …}, copied into the facts.
     dataset: the experiment's key. source: path of its archive or .npz file, or None.
     outputs: {"train_images": path, "train_labels": path, "validation_images": …, "validation_labels": …}.
     facts: path of a JSON file: made_from, dataset, dataset_sha256 (before resizing), images_sha256 (after), class_names,
-    class_counts by split, and for images of the user's own how many files were skipped and how many validation images are
-    trained on. terminal: stream for a progress bar, None for none.
-    Raises UserError when the data is not what the experiment says or what it was at the start.
+    class_counts by split, and for the user's images how many files were skipped and how many validation images are also
+    training images. terminal: stream for a progress bar, None for none.
+    Raises UserError when the data does not match the experiment or has changed since the start.
     """
     workers = devices.usable_threads()
     staging = Path(facts).parent
@@ -94,11 +94,11 @@ def _load(made_from, dataset, source, img_dim, staging, workers, bar):
     if name == "arrays":
         _check_unchanged(made_from, dataset, hashes.sha256(dataset["path"]))
         return *arrays.load(source, staging, bar), {}
-    found = folders.index(dataset["path"], hashes, workers)
-    _check_unchanged(made_from, dataset, found.sha256)
-    with bar(total=len(found.files), desc="reading images") as read:
+    contents = folders.index(dataset["path"], hashes, workers)
+    _check_unchanged(made_from, dataset, contents.sha256)
+    with bar(total=len(contents.files), desc="reading images") as read:
         splits, notes = folders.load(
-            found,
+            contents,
             dataset["path"],
             img_dim,
             fit=made_from["fit"],
@@ -108,7 +108,7 @@ def _load(made_from, dataset, source, img_dim, staging, workers, bar):
             staging=staging,
             tick=read.update,
         )
-    return splits, found.classes, notes
+    return splits, contents.classes, notes
 
 
 def _check_unchanged(made_from, dataset, files_sha256):
@@ -126,7 +126,7 @@ def _copied(images):
 def _resized(images, img_dim, workers):
     """The rows of images, uint8 (n, height, width, 3), scaled bilinearly to img_dim × img_dim, a few at a time, as bytes.
 
-    Pillow computes in integers: the bytes are the same on every machine.
+    Pillow computes with integers, so the bytes are the same on every machine.
     """
 
     def block(start):
@@ -141,16 +141,16 @@ def _resized(images, img_dim, workers):
 def write_rows(
     output: str | Path, rows: Iterable[bytes], shape: tuple[int, ...], dtype: np.dtype, tick: Callable[[int], Any]
 ) -> None:
-    """Writes an array of that shape and type as .npy. rows: its rows as bytes, BLOCK at a time; tick: told how many each time.
+    """Writes an array of the given shape and type as .npy, a few rows at a time, since it may be larger than memory.
 
-    A few at a time, since a data set scaled up may be larger than memory.
+    rows: its rows as bytes, BLOCK at a time; tick: called with the number of rows each time.
     """
     header = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
         "fortran_order": False,
         "shape": tuple(map(int, shape)),
     }
-    # Written, not mapped into memory: a full disk then is an error that can be told, and no bus error.
+    # Written, not mapped into memory, so that a full disk raises an error that can be reported, not a bus error.
     with whole(output) as path, open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for start, data in zip(range(0, shape[0], BLOCK), rows, strict=True):
@@ -159,12 +159,12 @@ def write_rows(
 
 
 if __name__ == "__main__":
-    own = snakemake.params.dataset
+    _dataset = snakemake.params.dataset
     with logged(snakemake.log[0]) as terminal:
         prepare_images(
             made_from=snakemake.params.made_from,
-            dataset=own,
-            source=own.get("archive") or own.get("path") or snakemake.input.get("source"),
+            dataset=_dataset,
+            source=_dataset.get("archive") or _dataset.get("path") or snakemake.input.get("source"),
             img_dim=int(snakemake.wildcards.img_dim),
             outputs={name: path for name, path in snakemake.output.items() if name != "facts"},
             facts=snakemake.output.facts,

@@ -1,4 +1,4 @@
-"""Makes the starting weights of one model at one image size: the same file for every device and replicate."""
+"""Prepares the starting weights of one model at one image size: the same file for every device and replicate."""
 
 import contextlib
 import hashlib
@@ -31,12 +31,12 @@ def prepare_weights(
 ) -> None:
     """Writes the weights below the last layer to `output` (.npz) and facts about them to `facts` (JSON).
 
-    made_from: {"weights": "random", "imagenet" or "file", "seed": …, …}, told in the facts as it is. source: the file to read
-    for the last two. train_images: .npy that random
-    weights are calibrated on. facts: weights (random, imagenet or file) and weights_sha256: of the file, or of the
-    random numbers before calibration, so that equal means the same start on any machine; prepared_sha256, of `output`.
+    made_from: {"weights": "random", "imagenet" or "file", "seed": …, …}, copied into the facts. source: the file to read for the
+    last two. train_images: .npy file that random weights are calibrated on. facts: weights (random, imagenet or file);
+    weights_sha256, of the file or of the random numbers before calibration, so that it is equal for the same start on any
+    machine; prepared_sha256, of `output`.
     """
-    # Keras' default backend here; a machine may hide its GPUs from this step, it computes next to nothing.
+    # Uses the backend set below and no GPU, since there is little to compute.
     base = models.build_base(architecture, img_dim)
     if made_from["weights"] == "random":
         models.randomise(base, made_from["seed"])
@@ -47,8 +47,7 @@ def prepare_weights(
         digest = sha256(source)
     with whole(output) as path:
         models.save(base, path)
-    known = {"weights": made_from["weights"], "weights_sha256": digest, "prepared_sha256": sha256_of_all([output])}
-    write_text(facts, json.dumps({"made_from": made_from, **known}, indent=1))
+    _write_facts(facts, made_from, digest, output)
 
 
 def prepare_own(
@@ -62,10 +61,10 @@ def prepare_own(
     timeout_seconds: float,
     say: Callable[[str], None],
 ) -> None:
-    """The same for a model of the user's own: builds and checks it, and writes the weights of all its layers.
+    """The same for the user's own model: builds and checks it, and writes the weights of all its layers.
 
-    image_facts: JSON file beside `train_images`. timeout_seconds: after which building it is given up. say: called with a line of
-    text while that takes long. For the rest see prepare_weights. Raises UserError for whatever is wrong with the user's file.
+    image_facts: JSON file beside `train_images`. timeout_seconds: limit for building the model. say: called with a line of text
+    while that takes long. For the rest see prepare_weights. Raises UserError for whatever is wrong with the user's file.
     """
     import keras
 
@@ -73,7 +72,7 @@ def prepare_own(
     classes = len(json.loads(Path(image_facts).read_text(encoding="utf-8"))["class_names"])
     inputs = np.load(train_images, mmap_mode="r")[: models.CALIBRATION_IMAGES]
     keras.utils.set_random_seed(made_from["seed"])
-    with _given_up_after(timeout_seconds, own.name_of(architecture)):
+    with _time_limit(timeout_seconds, own.name_of(architecture)):
         run = {"architecture": architecture, "classes": classes, "trainable": True, "seed": made_from["seed"]}
         model, base = models.build(run, tuple(inputs.shape[1:]), inputs.dtype.name, say=say)
     if made_from["weights"] == "file":
@@ -82,22 +81,26 @@ def prepare_own(
     digest = sha256(source) if made_from["weights"] == "file" else own.digest(base, architecture["sha256"])
     with whole(output) as path:
         own.save(base, path)
+    _write_facts(facts, made_from, digest, output)
+
+
+def _write_facts(facts, made_from, digest, output):
     known = {"weights": made_from["weights"], "weights_sha256": digest, "prepared_sha256": sha256_of_all([output])}
     write_text(facts, json.dumps({"made_from": made_from, **known}, indent=1))
 
 
 @contextlib.contextmanager
-def _given_up_after(seconds, name):
-    """Raises UserError once the block has taken so long; where in the user's file that was, if it was there."""
+def _time_limit(seconds, name):
+    """Raises UserError if the block takes longer; the message says where in the user's file, if it was there."""
     words = (
         f"no model after {seconds / 60:g} min (protocol.timeout_minutes), and every run builds it. Expected a function "
         "that only builds the model"
     )
 
-    def give_up(*_):
+    def stop(*_):
         raise TimeoutError(words)
 
-    before = signal.signal(signal.SIGALRM, give_up)
+    before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Lets one device compute outputs and first losses of one model in a child process and records what came of it."""
+"""Computes outputs and first losses of one model on one device in a child process and records the outcome."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, software_facts
 
 SCHEMA_VERSION = 1
-# What the numbers follow from besides the device.
+# The inputs that determine the numbers, apart from the device.
 INPUT_FACTS = ["dataset_sha256", "images_sha256", "weights_sha256"]
 
 
 def probe(job: Job, run: Run) -> dict[str, Any]:
-    """Probes one device and writes the record, whatever happened; returns it.
+    """Probes one device and writes the record, whatever happens; returns it.
 
-    job: trainoff.supervise.job.Job. run: dict of built-in values (see `probe_of` in rules/finished.smk).
+    job: trainoff.supervise.job.Job. run: in built-in types (see `probe_of` in rules/finished.smk).
     """
     run = job.with_classes(run)
     job.say(f"probing whether {run['device']['name']} computes {run['model']} as the others do ({run['precision']})")

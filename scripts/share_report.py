@@ -1,7 +1,7 @@
 """A folder to publish, and a gallery of several.
 
-share.py FOLDER CONFIG...      copies the report of an experiment, its picture, bundle and entry to FOLDER/<name>
-share.py --gallery FOLDER      writes FOLDER/index.html over all entries below FOLDER
+share_report.py FOLDER CONFIG...      copies the report of an experiment, its picture, bundle and entry to FOLDER/<name>
+share_report.py --gallery FOLDER      writes FOLDER/index.html over all entries below FOLDER
 """
 
 import base64
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from find_report import results_of
+from trainoff import numbers
 from trainoff.errors import one_line
 from trainoff.files import write_text
 from trainoff.report import page
@@ -36,61 +37,62 @@ def share(results: str | Path, folder: str | Path) -> Path:
 
 
 def entries(folder: str | Path) -> list[tuple[str, dict[str, Any]]]:
-    """[(path relative to `folder`, entry)] of all published reports below it; what cannot be read is left out with a word."""
-    found = []
+    """[(path relative to `folder`, entry)] of all published reports below it; what cannot be read is skipped with a message."""
+    published = []
     for path in sorted(Path(folder).glob("**/entry.json")):
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             entry["title"], entry["summary"], entry["verdicts"]
-            [(one["chip"], one["model"], float(one["images_per_second"])) for one in entry["results"]]
+            [(result["chip"], result["model"], float(result["images_per_second"])) for result in entry["results"]]
         except (ValueError, KeyError, TypeError) as error:
             print(
-                f"{path}: left out, not an entry of a gallery ({type(error).__name__}: {one_line(error)})",
+                f"{path}: skipped, not an entry of a gallery ({type(error).__name__}: {one_line(error)})",
                 file=sys.stderr,
             )
             continue
-        found.append((path.parent.relative_to(folder).as_posix(), entry))
-    return found
+        published.append((path.parent.relative_to(folder).as_posix(), entry))
+    return published
 
 
-def rows(found: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+def rows(published: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
     """One row per chip, framework and model: the fastest result, and how far machines of that kind differ."""
     groups = {}
-    for place, entry in found:
-        for one in entry["results"]:
-            groups.setdefault((one["chip"], one.get("framework", ""), one["model"]), []).append((place, one))
-    result = []
-    for (chip, framework, model), ones in groups.items():
-        speeds = [one["images_per_second"] for _, one in ones]
-        place, best = max(ones, key=lambda pair: pair[1]["images_per_second"])
-        result.append(
+    for place, entry in published:
+        for result in entry["results"]:
+            key = result["chip"], result.get("framework", ""), result["model"]
+            groups.setdefault(key, []).append((place, result))
+    table = []
+    for (chip, framework, model), results in groups.items():
+        speeds = [result["images_per_second"] for _, result in results]
+        place, best = max(results, key=lambda pair: pair[1]["images_per_second"])
+        table.append(
             {
                 "chip": chip,
                 "framework": framework,
                 "model": model,
                 "best": max(speeds),
                 "median": statistics.median(speeds),
-                "machines": len(ones),
-                "spread": max(speeds) / min(speeds) if len(ones) > 1 else None,
+                "machines": len(results),
+                "spread": max(speeds) / min(speeds) if len(results) > 1 else None,
                 "settings": best["settings"],
                 "joules_per_image": best.get("joules_per_image"),
                 "place": place,
             }
         )
-    return sorted(result, key=lambda row: (row["model"], -row["best"]))
+    return sorted(table, key=lambda row: (row["model"], -row["best"]))
 
 
 def gallery(folder: str | Path) -> tuple[Path, int]:
     """Writes the page over all published reports below `folder`; returns its path and how many there are."""
-    found = entries(folder)
+    published = entries(folder)
     script = "\n".join((PARTS / name).read_text(encoding="utf-8") for name in ("base.js", "tables.js", "gallery.js"))
     script = script.replace("</", "<\\/")
     text = (
         page.environment(PARTS)
         .get_template("gallery.html.j2")
         .render(
-            entries=found,
-            rows=rows(found),
+            entries=published,
+            rows=rows(published),
             style=page.markupsafe.Markup((PARTS / "page.css").read_text(encoding="utf-8")),
             script=page.markupsafe.Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -98,12 +100,12 @@ def gallery(folder: str | Path) -> tuple[Path, int]:
     )
     path = Path(folder, "index.html")
     write_text(path, text)
-    return path, len(found)
+    return path, len(published)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--gallery":
         written, number = gallery(sys.argv[2])
-        print(f"Gallery of {number} reports: {written.resolve()}")
+        print(f"Gallery of {numbers.count(number, 'report')}: {written.resolve()}")
     else:
         print(f"To publish: {share(results_of(sys.argv[2:]), sys.argv[1]).resolve()}")

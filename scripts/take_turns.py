@@ -1,4 +1,4 @@
-"""Lets two devices of this machine take turns at one configuration and records what happened, whatever that was."""
+"""Lets two devices of this machine take turns at one configuration and records the outcome, whatever it is."""
 
 import dataclasses
 import random
@@ -21,9 +21,9 @@ def turns(
 ) -> dict[str, Any]:
     """Measures and writes the record; returns it.
 
-    job: trainoff.supervise.job.Job; each side has a log of its own beside the job's. runs: {"device", "baseline"}: each as
-    scripts/train.py takes it. identity: {side: what identifies its training}. settings: slice_seconds, minutes, equivalence.
-    quiet_minutes: how long to wait, at most, for other programs to leave the machine.
+    job: trainoff.supervise.job.Job; each side has its own log beside the job's. runs: {"device", "baseline"}: each as for
+    scripts/train.py. identity: {side: identity of its training}. settings: slice_seconds, minutes, equivalence.
+    quiet_minutes: the maximum time to wait while other programs keep the machine busy.
     """
     check_prepared(job.files, job.facts)
     runs = {side: job.with_classes(run) for side, run in runs.items()}
@@ -32,7 +32,7 @@ def turns(
     load, waited = conditions.wait_for_quiet(60 * quiet_minutes, job.say, conditions.read())
     before, started = conditions.read(), time.monotonic()
     logs = {side: str(job.folder / f"{side}.log") for side in duel.SIDES}
-    # Fixed, so that the same turns can be taken again.
+    # A fixed seed, so that the order of the turns can be reproduced.
     generator = random.Random(runs["device"]["seed"])
     pairing = turning.Pairing(runs, job.files, logs, settings, job.timeout_minutes, generator)
     sessions = turning.take_turns(pairing, job.say)

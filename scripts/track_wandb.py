@@ -1,4 +1,4 @@
-"""Tells Weights & Biases of finished runs: one run each, grouped by device; offline unless the experiment says online."""
+"""Logs finished runs with Weights & Biases, grouped by device; offline unless the experiment says online."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +12,7 @@ from trainoff.workflow.script import logged
 def main(
     metrics: Iterable[str | Path], project: str, entity: str | None, mode: str, output: str | Path, terminal: TextIO
 ) -> None:
-    """Writes what became of it to `output`, and the runs into the folder `wandb` beside it; sends them in mode "online"."""
+    """Writes the outcome to `output`, and the runs into the folder `wandb` beside it; uploads them in mode "online"."""
     folder = Path(output).parent
     folder.mkdir(parents=True, exist_ok=True)
     tracking.report(
@@ -38,7 +38,7 @@ def log(record: Record, folder: str | Path, project: str, entity: str | None, mo
         dir=folder,
         mode=mode,
         reinit="finish_previous",
-        # What this machine does now is not what the run did: readings come from its record alone.
+        # No readings of this machine now: they would not belong to the run.
         settings=wandb.Settings(
             console="off",
             silent=True,

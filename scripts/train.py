@@ -1,4 +1,4 @@
-"""Trains one configuration on one device in a child process and records what happened, whatever that was."""
+"""Trains one configuration on one device in a child process and records the outcome, whatever it is."""
 
 import dataclasses
 import fcntl
@@ -14,11 +14,10 @@ from trainoff.supervise import conditions, idling, progress, supervise
 from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, host_facts, says_no_speed, software_facts
 from trainoff.supervise.prepared import check_prepared
+from trainoff.supervise.stops import ATTEMPTS_IF_STOPPED
 from trainoff.windows import summarise
 from trainoff.workflow import keeping, validity
 
-# How often a run is trained that is stopped (by a signal, or with the machine) in every epoch that counts.
-ATTEMPTS_IF_STOPPED = 3
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
 
 
@@ -32,37 +31,38 @@ def train(
 ) -> Record:
     """Runs one training to its end and writes its metrics record.
 
-    job: trainoff.supervise.job.Job. run: dict of built-in values, all that the training depends on (see `run_of` in
-    rules/finished.smk). identity: what identifies the run besides its axes (see trainoff.workflow.validity).
-    wait_for_quiet_minutes: how long to wait, at most, while other programs keep the machine busy.
-    idle_seconds: how long the idle device's power is measured, once per session and where it has a meter.
-    sequence_file: path of the count of runs that the results folder has started.
-    Raises UserError when prepared images or weights are not what they were when they were made.
+    job: trainoff.supervise.job.Job. run: all settings of the training in built-in types (see `run_of` in rules/finished.smk).
+    identity: everything that identifies the run, apart from its axes (see trainoff.workflow.validity).
+    wait_for_quiet_minutes: the maximum time to wait while other programs keep the machine busy.
+    idle_seconds: how long idle power is measured, once per session and only on a device with a meter.
+    sequence_file: path of the counter of runs started in the results folder.
+    Raises UserError when prepared images or weights have changed since they were written.
     """
     started_at, started = datetime.now(UTC), time.monotonic()
-    # The look at the machine goes on while the prepared files are read.
-    first_look = conditions.read()
+    # The load is sampled while the prepared files are read.
+    first_reading = conditions.read()
     facts = job.facts
     check_prepared(job.files, facts)
     sequence = _next_in_sequence(sequence_file)
     run = job.with_classes(run)
     chance = convergence.chance_of(facts["class_counts"])
-    load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, job.say, first_look)
+    load, waited = conditions.wait_for_quiet(60 * wait_for_quiet_minutes, job.say, first_reading)
     idle = idling.of_session(Path(sequence_file).parent / ".idle", run["device"], idle_seconds, job.log, job.say)
     before = conditions.read()
 
     def attempt(learning_rate):
         return job.launch(child.__name__, run | {"learning_rate": learning_rate})
 
-    ended = job.ended()
-    attempts = [(run["learning_rate"], ended, None)] if ended else _attempts(run, attempt, job.say, chance)
+    earlier = job.ended()
+    attempts = [(run["learning_rate"], earlier, None)] if earlier else _attempts(run, attempt, job.say, chance)
+    last = attempts[-1][1]
     surroundings = conditions.describe(load, waited, before, conditions.read())
     record = _record(run, attempts, idle)
     record["training"] |= {"classes": run["classes"], "chance_accuracy": chance.accuracy, "chance_loss": chance.loss}
-    record["conditions"] = surroundings | {"suspended_seconds": attempts[-1][1].suspended_seconds}
+    record["conditions"] = surroundings | {"suspended_seconds": last.suspended_seconds}
     record["provenance"] = {
         "started_at": started_at.isoformat(timespec="milliseconds"),
-        # By a clock that nobody sets, so that no end comes before its start.
+        # From the monotonic clock, so that no run ends before its start.
         "finished_at": (started_at + timedelta(seconds=time.monotonic() - started)).isoformat(timespec="milliseconds"),
         "sequence": sequence,
         "deterministic": run.get("deterministic", False),
@@ -71,19 +71,18 @@ def train(
         **{key: facts[key] for key in PROVENANCE_FACTS},
     }
     record["identity"] = validity.of_record(identity, facts, record["software"])
-    last = attempts[-1][1]
     if last.readings is not None:
         last.readings.write(job.folder / series.OWN, last.journal.epochs)
-    else:  # those of a record that is replaced
+    else:  # remove those of a replaced record
         (job.folder / series.OWN).unlink(missing_ok=True)
-    # Twice: should Snakemake end before it knows of the record, the next start deletes its output.
+    # Written twice: if Snakemake ends before it registers the record, the next start deletes its output.
     records.write(job.folder / keeping.KEPT, record)
     records.write(job.record, record)
     return record
 
 
 def train_once(job: Job, run: Run, identity: dict[str, Any], **others: Any) -> Record:
-    """As `train`, unless a job of an earlier start, or an earlier try of this one, has finished the run by now."""
+    """The same as `train`, unless a job of an earlier start or an earlier attempt has finished the run meanwhile."""
     supervise.controller()  # raises ControllerGone
     with keeping.one_at_a_time(job.folder):
         record = keeping.finished_meanwhile(job.record, run, identity, job.facts)
@@ -93,11 +92,11 @@ def train_once(job: Job, run: Run, identity: dict[str, Any], **others: Any) -> R
         return train(job, run, identity, **others)
 
 
-def _attempts(run, attempt, say, chance):
-    """[(learning rate, outcome, converged)]: trains once, and again at lower rates as long as the run's on_divergence says.
+def _attempts(run, attempt, notify, chance):
+    """[(learning rate, outcome, converged)]: trains once, and again at lower rates as the run's on_divergence allows.
 
-    attempt: trains at a learning rate, returns a launch.Outcome. A training that diverged or did not converge is tried at a
-    lower learning rate, which helps no crash; one that was stopped in all its counted epochs, at the same.
+    attempt: trains at a learning rate, returns a launch.Outcome. A training that diverged or did not converge is repeated at a
+    lower learning rate, unlike a crash; a training that was stopped in all its counted epochs is repeated at the same rate.
     """
     again = run["on_divergence"] or {"attempts": 0, "reduce_learning_rate": None}
     rate, attempts, lowered, stopped = run["learning_rate"], [], 0, 0
@@ -107,20 +106,20 @@ def _attempts(run, attempt, say, chance):
         attempts.append((rate, outcome, converged))
         if says_no_speed(outcome):
             if stopped == ATTEMPTS_IF_STOPPED - 1:
-                say("stopped again in every epoch that counts: recorded without a speed")
+                notify("stopped again in every epoch that counts: recorded without a speed")
                 return attempts
             stopped += 1
-            say(f"stopped for {outcome.suspended_seconds:.0f} s, in every epoch that counts; training again")
+            notify(f"stopped for {outcome.suspended_seconds:.0f} s, in every epoch that counts; training again")
             continue
         if converged is not False or lowered >= again["attempts"]:
             return attempts
         lowered += 1
         rate *= again["reduce_learning_rate"]
-        say(f"did not converge; training again at learning rate {rate:g}")
+        notify(f"did not converge; training again at learning rate {rate:g}")
 
 
 def _converged(outcome, chance):
-    """By convergence.RULE; False for a training that diverged, None for one that ended in another way."""
+    """By convergence.RULE; False for a training that diverged, None for one that failed in another way."""
     if outcome.status == "diverged":
         return False
     if outcome.status != "ok":
@@ -136,7 +135,7 @@ def _converged(outcome, chance):
 
 def _training(attempts):
     """The `training` part of a record."""
-    *given_up, (_, last, converged) = attempts
+    *earlier, (rate, last, converged) = attempts
     windows = last.journal.windows
     return {
         "converged": converged,
@@ -148,9 +147,9 @@ def _training(attempts):
         "attempts": [
             *(
                 {"learning_rate": rate, "outcome": _word(outcome, converged), "windows": outcome.journal.windows}
-                for rate, outcome, converged in given_up
+                for rate, outcome, converged in earlier
             ),
-            {"learning_rate": attempts[-1][0], "outcome": _word(last, converged)},
+            {"learning_rate": rate, "outcome": _word(last, converged)},
         ],
     }
 
@@ -194,7 +193,7 @@ def _record(run, attempts, idle):
 
 
 def _next_in_sequence(path):
-    """Counts the runs that a results folder has started; the rank of this one, from 1."""
+    """Increments the counter of runs started in a results folder; the number of this run, from 1."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

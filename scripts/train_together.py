@@ -1,4 +1,4 @@
-"""Trains several runs of one configuration at once on one device and records how fast they were together."""
+"""Trains several runs of one configuration at once on one device and records their total speed."""
 
 import dataclasses
 import shutil
@@ -17,30 +17,29 @@ from trainoff.shapes import Device, Files, Run
 from trainoff.supervise import metering, slurm
 from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import Journal, Outcome, device_facts, launch
+from trainoff.supervise.stops import ATTEMPTS_IF_STOPPED
 
 SCHEMA_VERSION = 1
 POLL_SECONDS = 0.05
-# How often memory is looked at: reading it costs some milliseconds.
+# Interval between readings of memory, each of which takes some milliseconds.
 MEMORY_SECONDS = 1.0
-# How often a pack is trained during which a training is stopped, by a signal or with the machine.
-ATTEMPTS_IF_STOPPED = 3
 
 
 def pack(job: Job, run: Run, at_once: int) -> dict[str, Any]:
-    """Trains `at_once` runs beside each other and writes the record, whatever happened; returns it.
+    """Trains `at_once` runs at the same time and writes the record, whatever happens; returns it.
 
-    job: trainoff.supervise.job.Job; each training has a log of its own beside the job's. run: as scripts/train.py takes it;
-    each training gets a seed of its own, as replicates do.
+    job: trainoff.supervise.job.Job; each training has its own log beside the job's. run: as for scripts/train.py; each training
+    gets its own seed, as replicates do.
     """
     run = job.with_classes(run)
     size = f", {run['img_dim']} px" if run["img_dim"] else ""
     job.say(f"{at_once} at once of {run['model']}, batch {run['batch_size']}{size} on {run['device']['name']}")
     started = time.monotonic()
-    ended = job.ended()
-    if ended:
+    earlier = job.ended()
+    if earlier:
         energy = dict.fromkeys(("joules", "reason", "source", "scope"))
         memory = dict.fromkeys(("memory_bytes", "device_memory_bytes"))
-        outcomes = [ended] * at_once
+        outcomes = [earlier] * at_once
     else:
         slurm.begin(job.folder)
         logs = [job.folder / f"train-{place + 1}.log" for place in range(at_once)]
@@ -50,7 +49,7 @@ def pack(job: Job, run: Run, at_once: int) -> dict[str, Any]:
                 outcomes, memory = together(run, at_once, job.files, logs, job.timeout_minutes)
             if not any(outcome.suspended_seconds for outcome in outcomes):
                 break
-            job.say("the trainings were stopped, or the machine was")
+            job.say("the trainings or the machine were suspended")
     outcomes = [without_speed(outcome) if outcome.suspended_seconds else outcome for outcome in outcomes]
     seconds = time.monotonic() - started
     failures = [outcome for outcome in outcomes if outcome.status != "ok"]
@@ -60,7 +59,7 @@ def pack(job: Job, run: Run, at_once: int) -> dict[str, Any]:
         "protocol_version": records.PROTOCOL_VERSION,
         "run": {key: run["device"]["name"] if key == "device" else run[key] for key in records.RUN_KEYS},
         "at_once": at_once,
-        # One that fell over tells more than the others, which were ended or not by it.
+        # The first failure, which may have caused the others.
         "status": failures[0].status if failures else "ok",
         "reason": f"{len(failures)} of {at_once}: {failures[0].message}" if failures else "",
         "images_per_second": sum(rates) if rates else None,
@@ -85,41 +84,41 @@ def pack(job: Job, run: Run, at_once: int) -> dict[str, Any]:
 
 
 def without_speed(outcome: Outcome) -> Outcome:
-    """The Outcome of a training that was stopped meanwhile: it, and those beside it, had the device for unequal times."""
+    """The Outcome of a suspended training as an error: it and the others had the device for unequal times."""
     if outcome.status != "ok":
         return outcome
-    return dataclasses.replace(outcome, status="error", message="It was stopped meanwhile, or the machine was.")
+    return dataclasses.replace(outcome, status="error", message="The training or the machine was suspended.")
 
 
 def rates_of(trainings: list[list[dict[str, Any]]]) -> list[float]:
-    """Images per second of each of the trainings of a pack while all of them trained.
+    """Images per second of each training of a pack while all of them trained.
 
     trainings: one list of counted windows per training, each a dict with images, seconds and ended (on one clock).
-    Windows that end after the first training has ended do not count, as it no longer took its share; of a training that
-    has no other, its first counts.
+    Windows that end after the first training has finished do not count, since that one no longer uses the device; a training
+    without other windows counts with its first.
     """
-    together = min(windows[-1]["ended"] for windows in trainings)
-    found = []
+    first_end = min(windows[-1]["ended"] for windows in trainings)
+    rates = []
     for windows in trainings:
-        used = [window for window in windows if window["ended"] <= together] or windows[:1]
-        found.append(sum(window["images"] for window in used) / sum(window["seconds"] for window in used))
-    return found
+        used = [window for window in windows if window["ended"] <= first_end] or windows[:1]
+        rates.append(sum(window["images"] for window in used) / sum(window["seconds"] for window in used))
+    return rates
 
 
 def together(
     run: Run, at_once: int, files: Files, logs: list[str | Path], timeout_minutes: float
 ) -> tuple[list[Outcome], dict[str, int | None]]:
-    """Starts the trainings, lets them go on when all are ready or have ended, and waits for their ends.
+    """Starts the trainings, lets them continue when all are ready or have ended, and waits for their ends.
 
-    Returns their Outcomes in order, and {"memory_bytes", "device_memory_bytes"}, the most that all took together.
+    Returns their Outcomes in order, and {"memory_bytes", "device_memory_bytes"}, the maximum of their total.
     """
     outcomes, errors = [None] * at_once, []
     with tempfile.TemporaryDirectory(prefix="trainoff-pack-") as folder:
 
         def train(place):
-            own = run | {"seed": run["seed"] + place, "barrier": {"folder": folder, "place": place}}
+            spec = run | {"seed": run["seed"] + place, "barrier": {"folder": folder, "place": place}}
             try:
-                outcomes[place] = launch(packed.__name__, own, files, logs[place], timeout_minutes, lambda words: None)
+                outcomes[place] = launch(packed.__name__, spec, files, logs[place], timeout_minutes, lambda words: None)
             except Exception as error:
                 errors.append(error)
 
@@ -156,7 +155,7 @@ def counted_windows(journal: Journal) -> list[dict[str, Any]]:
 
 
 def memory_of_children() -> int | None:
-    """Resident memory of all processes below this one, in bytes; pages that they share count for each."""
+    """Resident memory of all child processes in bytes; shared pages count for each process."""
     total = 0
     for process in psutil.Process().children(recursive=True):
         try:
@@ -167,7 +166,7 @@ def memory_of_children() -> int | None:
 
 
 def device_memory(device: Device) -> int | None:
-    """Memory in use on the device, in bytes; None where it is the machine's own, or cannot be told."""
+    """Memory in use on the device in bytes; None where the device shares the machine's memory or it is unknown."""
     program = shutil.which("nvidia-smi") if device["accelerator"] == "cuda" else None
     if program is None:
         return None
@@ -180,7 +179,7 @@ def device_memory(device: Device) -> int | None:
 
 
 def multi_process_service(accelerator: str) -> bool | None:
-    """Whether NVIDIA's MPS runs, without which only one process at a time computes on a GPU; None for other devices."""
+    """Whether NVIDIA's MPS runs, without which a GPU computes for only one process at a time; None for other devices."""
     if accelerator != "cuda":
         return None
     names = [process.info["name"] or "" for process in psutil.process_iter(["name"])]

@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the schemas, the experiment's defaults and the captions of the results; `make docs` runs it."""
+"""Writes docs/reference.md from the schemas, the experiment's defaults and the captions of the tables; `make docs` runs it."""
 
 import json
 import re
@@ -26,39 +26,39 @@ def reference() -> str:
         "# Reference",
         "Written by `make docs` from the schemas, `config.yaml` and the captions in `report/`; change those, not this file.",
         "## Keys of an experiment",
-        "`config.yaml` holds every key; a file given with `CONFIG=` or `--configfile` holds those that differ. "
-        "Described by [schemas/config.schema.yaml](../schemas/config.schema.yaml); an unknown key is refused.",
-        _table(["key", "what it is", "legal", "default"], _config_rows(config_schema, config_schema, defaults)),
+        "`config.yaml` has every key. A file given with `CONFIG=` or `--configfile` has those that differ. "
+        "[schemas/config.schema.yaml](../schemas/config.schema.yaml) describes them. Unknown keys are refused.",
+        _table(["key", "what it is", "allowed", "default"], _config_rows(config_schema, config_schema, defaults)),
         "## What a changed key runs again",
         "`tests/test_reruns.py` tries every key on a finished sweep of two runs, in a clone without `.snakemake` and with "
-        "random file times. [method.md](method.md#what-reruns) says why. New values of an axis and more replicates train the new "
-        "runs alone.",
+        "random file times. [method.md](method.md#what-reruns) says why. New values of an axis and more replicates train "
+        "only the new runs.",
         _table(["key", "changed to", "trains", "runs again"], _rerun_rows()),
         "## A device entry",
         "In `catalog/devices.yaml` by its name, or written out under `devices:` with its `name`.",
-        _table(["key", "what it is", "legal"], _device_rows(config_schema)),
+        _table(["key", "what it is", "allowed"], _device_rows(config_schema)),
         "## Keys of metrics.json",
-        "One file per run, described by [schemas/metrics.schema.json](../schemas/metrics.schema.json). Units stand in the "
-        "names; unknown is null, never zero.",
+        "One file per run, described by [schemas/metrics.schema.json](../schemas/metrics.schema.json). Units are in the "
+        "names. Unknown is null, never zero.",
         _table(["key", "what it is", "type"], list(_metrics_rows(metrics_schema, metrics_schema))),
         "## Tables and figures",
-        "Each table lies in `tables/` as CSV and Parquet, each figure in `figures/` as SVG and PNG. In CSV files, a text that a "
-        "spreadsheet would take for a formula (it begins with `=`, `+`, `-` or `@`) has an apostrophe before it.",
+        "Each table is in `tables/` as CSV and Parquet, each figure in `figures/` as SVG and PNG. In CSV files, a text that a "
+        "spreadsheet would read as a formula (it begins with `=`, `+`, `-` or `@`) has an apostrophe before it.",
         _table(["name", "what it is"], _captions()),
         "### Columns of runs.csv",
         ", ".join(f"`{name}`" for name in tables.RUN_COLUMNS) + ".",
         "### Columns of windows.csv",
         ", ".join(f"`{name}`" for name in tables.WINDOW_COLUMNS) + ".",
         "### Reasons",
-        "Why a figure is missing, or what to keep in mind, stands in the columns `reason`, `energy_reason`, `cost_reason`, "
+        "Why a value is missing, or what to keep in mind, is in the columns `reason`, `energy_reason`, `cost_reason`, "
         "`owned_reason`, `rented_reason` and `implausible`: a JSON object with a `code` and the fields of that code, several "
-        "separated by `; `. The page says them in these words. Where a process failed (`runs`, `packing`, `limits`), `reason` "
-        "is the message in its record; `estimates_table` and `training_runs` hold bare codes.",
+        "separated by `; `. The page shows them in these words. If a process failed (`runs`, `packing`, `limits`), `reason` "
+        "is the message in its record; `estimates` and `training_runs` have bare codes.",
         _table(["code", "in words", "fields"], _reason_rows()),
         "## Limits of what is read",
-        "Files that somebody else made are read up to these limits (`scripts/trainoff/bounds.py`); beyond them they are "
-        "refused in a sentence. [SECURITY.md](../SECURITY.md) says what is promised.",
-        _table(["reader", "what", "at most"], bounds.table()),
+        "Files from others are read up to these limits (`scripts/trainoff/bounds.py`); beyond them they are "
+        "refused with a message. [SECURITY.md](../SECURITY.md) says what is promised.",
+        _table(["reader", "what", "maximum"], bounds.table()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -115,7 +115,7 @@ def _device_rows(schema):
 
 
 def _needed(needed):
-    return "; needed" if needed else ""
+    return "; required" if needed else ""
 
 
 def _metrics_rows(schema, root, prefix=""):
@@ -132,7 +132,7 @@ def _metrics_rows(schema, root, prefix=""):
 
 
 def _resolved(part, root):
-    """A part of a schema with what it refers to."""
+    """A part of a schema with its reference resolved."""
     if "$ref" not in part:
         return part
     found = root
@@ -177,12 +177,14 @@ def _value(value):
 
 
 def _captions():
-    """[name, first paragraph of its caption] of every table and figure."""
+    """[name, first paragraph of its caption] of every table with a caption."""
     rows = []
     for path in sorted((ROOT / "report").glob("*.rst")):
-        text = path.read_text(encoding="utf-8").replace("``", "`")
-        rows.append([f"`{path.stem}`", " ".join(re.split(r"\n\s*\n", text)[0].split())])
-    return [row for row in rows if row[0] != "`workflow`"]
+        if path.stem not in ("workflow", "figure"):
+            text = path.read_text(encoding="utf-8").replace("``", "`")
+            name = path.stem.removesuffix("_table")
+            rows.append([f"`{name}`", " ".join(re.split(r"\n\s*\n", text)[0].split())])
+    return rows
 
 
 def _reason_rows():

@@ -10,7 +10,7 @@ from trainoff.prepare.datasets import CIFAR10
 
 
 def batch(labels, seed):
-    """One batch file: a record of a label byte and random pixels for every label."""
+    """A batch file with a record for every label: a label byte and random pixels."""
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
     return np.concatenate([np.asarray(labels, np.uint8)[:, None], pixels], axis=1).tobytes()
 
@@ -24,7 +24,7 @@ def cifar10_files(per_class=4):
 
 
 def cifar100_files(per_class=2):
-    """As cifar10_files, of CIFAR-100: 100 fine classes, five in each of 20 coarse ones."""
+    """The same for CIFAR-100: 100 fine classes, five in each of 20 coarse ones."""
     fine = np.tile(np.arange(100), per_class)
 
     def records(seed):

@@ -77,15 +77,15 @@ def page(
         change(tables)
     if "estimates" not in tables:
         tables = tables | estimates(folder, tables, devices, [], assumptions)
-    made = {}
+    drawings = {}
     for name, entry in FIGURES.items():
         if drawn is True or name in drawn:
-            made[name] = draw(name, tables, devices, folder, assumptions)
+            drawings[name] = draw(name, tables, devices, folder, assumptions)
         else:
             files = {"svg": folder / "stand-in.svg", "facts": folder / "stand-in.json"}
             files["svg"].write_text('<svg xmlns="http://www.w3.org/2000/svg"><text id="a">figure</text></svg>')
             files["facts"].write_text(json.dumps({"title": "A finding", "subtitle": "", "notes": []}))
-            made[name] = files | ({"narrow": files["svg"]} if entry.main else {})
+            drawings[name] = files | ({"narrow": files["svg"]} if entry.main else {})
     results = study.read(
         tables,
         CATALOG["published"],
@@ -95,7 +95,7 @@ def page(
         pair=pair,
         settings=settings,
     )
-    figures = {name: {part: files.get(part) for part in ("svg", "narrow", "facts")} for name, files in made.items()}
+    figures = {name: {part: files.get(part) for part in ("svg", "narrow", "facts")} for name, files in drawings.items()}
     write_report.main(results, figures, ROOT / "report/page", folder / "report.html")
     frames = {name: pd.read_parquet(path) for name, path in tables.items()}
     return (folder / "report.html").read_text(encoding="utf-8"), frames
@@ -140,9 +140,9 @@ def read(path):
 def priced(devices, wanted=()):
     """What costs rest on in the default experiment: the catalog's prices of `devices` (entries) and of the estimated ones."""
     config, catalog = read("config.yaml"), read("catalog/devices.yaml")
-    found = cost.assumptions(config, devices, catalog)
+    here = cost.assumptions(config, devices, catalog)
     elsewhere = cost.of_hardware(read("catalog/hardware.yaml"), config, catalog)
-    return found | {"devices": {name: elsewhere[name] for name in wanted} | found["devices"]}
+    return here | {"devices": {name: elsewhere[name] for name in wanted} | here["devices"]}
 
 
 def run_in_turn(records, factor=1):
@@ -237,7 +237,7 @@ def train_the_same(folder, devices, reference):
 # --- The five pages of docs/pages.md ---------------------------------------------------------------------------------
 
 
-def one(folder):
+def single(folder):
     """One device, as the default experiment shows it on a machine without a GPU."""
     devices = named(["cpu"])
     config = read("config.yaml")
@@ -319,7 +319,9 @@ def failures(folder, drawn=True):
         1: dict.fromkeys((3, 4, 5, 9, 10, 11), "out_of_memory") | {13: "crashed", 14: "crashed", 21: "diverged"},
         2: dict.fromkeys(range(8, 24), "unavailable") | {1: "out_of_memory", 2: "out_of_memory", 4: "diverged"},
     }
-    failed = {24 * place + rank: status for place, own in by_device.items() for rank, status in own.items()}
+    failed = {
+        24 * place + rank: status for place, failed_ranks in by_device.items() for rank, status in failed_ranks.items()
+    }
     records = synthetic.records(devices, replicates=3, failures=failed)
     synthetic.add_energy(records, "cuda", 250, "nvml", "gpu", idle_watts=50)
     return page(folder, devices, records, "Many runs failed", drawn)
@@ -369,5 +371,5 @@ def hostile(folder):
     return page(folder, devices, records, title=HOSTILE, drawn=MAIN)
 
 
-SHOWN = {"one": one, "mac": mac, "frameworks": frameworks, "failures": failures, "large": large}
+SHOWN = {"one": single, "mac": mac, "frameworks": frameworks, "failures": failures, "large": large}
 PAGES = SHOWN | {"three": three, "hostile": hostile}

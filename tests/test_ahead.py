@@ -15,22 +15,23 @@ QUIET = {"unknown": noise.Kind("unknown", 0.02, 1.5)}
 
 def frames(replicates, names=("cpu", "laptop"), noise=0.015):
     devices = [device for device in synthetic.DEVICES if device["name"] in names]
-    found = [
-        (f"{rank}.json", one) for rank, one in enumerate(synthetic.records(devices, replicates=replicates, noise=noise))
+    entries = [
+        (f"{rank}.json", record)
+        for rank, record in enumerate(synthetic.records(devices, replicates=replicates, noise=noise))
     ]
     keys = tables.records.RUN_KEYS
-    runs = tables.run_table(sorted(found, key=lambda one: [one[1]["run"][key] for key in keys]))
-    windows = tables.window_table(found)
+    runs = tables.run_table(sorted(entries, key=lambda entry: [entry[1]["run"][key] for key in keys]))
+    windows = tables.window_table(entries)
     return runs, windows, compare_devices.compare(runs, windows, list(names), kinds=QUIET)
 
 
 def test_open_pairs_say_how_many_replicates_would_decide_them():
-    runs, _, found = frames(1)
-    table = ahead.table(found["comparison"], found["rates"], runs)
-    undecided = found["comparison"]["verdict"] == "undecided"
+    runs, _, compared = frames(1)
+    table = ahead.table(compared["comparison"], compared["rates"], runs)
+    undecided = compared["comparison"]["verdict"] == "undecided"
     assert len(table) == undecided.sum() > 0 and list(table) == ahead.COLUMNS
     known = table.dropna(subset="more_replicates")
-    assert len(known) and known["more_replicates"].between(1, ahead.MOST_REPLICATES).all()
+    assert len(known) and known["more_replicates"].between(1, ahead.MAX_REPLICATES).all()
     assert known["expected"].isin(["faster", "slower", "equivalent"]).all() and (known["minutes"] > 0).all()
     more, configurations, minutes, decided, open_pairs = ahead.best(table)
     assert 1 <= decided <= open_pairs == len(table) and minutes > 0 and configurations <= 8 and more >= 1
@@ -39,8 +40,8 @@ def test_open_pairs_say_how_many_replicates_would_decide_them():
 
 
 def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
-    runs, _, found = frames(1)
-    table = ahead.table(found["comparison"], found["rates"], runs)
+    runs, _, compared = frames(1)
+    table = ahead.table(compared["comparison"], compared["rates"], runs)
     known = table.dropna(subset="more_replicates").sort_values("minutes")
     assert len(known) > 1
     budget = float(known["minutes"].iloc[:2].sum()) + 0.001
@@ -56,8 +57,8 @@ def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
     (tmp_path / "tables").mkdir()
     for name, frame in (("next", table), ("runs", runs)):
         frame.to_parquet(tmp_path / f"tables/{name}.parquet")
-    said = decide.decide(tmp_path, budget, 4)
-    assert f"decide 2 of {len(table)} open pairs" in said
+    message = decide.decide(tmp_path, budget, 4)
+    assert f"decide 2 of {len(table)} undecided pairs" in message
     written = yaml.safe_load((tmp_path / "decide.yaml").read_text())
     assert written == decision.added
     decide.decide(tmp_path, budget, 4)
@@ -66,9 +67,11 @@ def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
 
 
 def test_further_minutes_of_turns_are_paid_for_wherever_they_are_open():
-    runs, _, found = frames(1)
-    comparison = found["comparison"].head(3).assign(verdict="undecided", source="turns", more_minutes=[1.5, 6.0, None])
-    table = ahead.table(comparison, found["rates"], runs)
+    runs, _, compared = frames(1)
+    comparison = (
+        compared["comparison"].head(3).assign(verdict="undecided", source="turns", more_minutes=[1.5, 6.0, None])
+    )
+    table = ahead.table(comparison, compared["rates"], runs)
     assert ahead.decide(table, runs, 4, 17).added == {}
     decision = ahead.decide(table, runs, 4, 18)
     assert decision.added == {"turns": {"minutes": 6}} and (decision.minutes, decision.decided) == (18, 1)
@@ -76,22 +79,22 @@ def test_further_minutes_of_turns_are_paid_for_wherever_they_are_open():
 
 
 def test_nothing_open_proposes_nothing():
-    runs, _, found = frames(3, ("cpu", "cuda"))
-    table = ahead.table(found["comparison"], found["rates"], runs)
+    runs, _, compared = frames(3, ("cpu", "cuda"))
+    table = ahead.table(compared["comparison"], compared["rates"], runs)
     assert table.empty and ahead.best(table) is None and turn_words.next_lines(table) == []
     assert turn_words.next_lines(None) == []
 
 
 def test_turns_that_are_open_name_minutes():
-    runs, _, found = frames(1)
-    comparison = found["comparison"].head(1).assign(verdict="undecided", source="turns", more_minutes=7.0)
-    row = ahead.table(comparison, found["rates"], runs).iloc[0]
+    runs, _, compared = frames(1)
+    comparison = compared["comparison"].head(1).assign(verdict="undecided", source="turns", more_minutes=7.0)
+    row = ahead.table(comparison, compared["rates"], runs).iloc[0]
     assert row["minutes"] == 7 and pd.isna(row["more_replicates"])
 
 
 def test_epochs_per_process_follow_costs_and_spreads():
-    runs, windows, found = frames(3)
-    table = ahead.epochs(found["rates"], runs, windows)
+    runs, windows, compared = frames(3)
+    table = ahead.epochs(compared["rates"], runs, windows)
     assert list(table) == ahead.EPOCH_COLUMNS and len(table) == 16
     row = table.iloc[0]
     wanted = (row["start_seconds"] / row["epoch_seconds"]) ** 0.5 * row["epoch_spread"] / row["run_spread"]

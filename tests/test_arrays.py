@@ -1,4 +1,4 @@
-"""Arrays of a user's own in a .npz file: what they become, and what is said of files that do not fit."""
+"""The user's arrays in a .npz file: how they are prepared, and messages about files that do not fit."""
 
 import io
 import json
@@ -19,11 +19,11 @@ from trainoff.prepare import arrays, survey
 
 def content(dtype=np.float64, shape=(5,), numbers=(30, 10), classes=3):
     generator = np.random.default_rng(0)
-    found = {}
+    values = {}
     for split, number in zip(("train", "validation"), numbers, strict=True):
-        found[f"x_{split}"] = (generator.random((number, *shape)) * 100).astype(dtype)
-        found[f"y_{split}"] = np.arange(number) % classes
-    return found
+        values[f"x_{split}"] = (generator.random((number, *shape)) * 100).astype(dtype)
+        values[f"y_{split}"] = np.arange(number) % classes
+    return values
 
 
 def write(path, save=np.savez, **changes):
@@ -75,19 +75,19 @@ def test_samples_of_any_shape_and_type_become_what_every_framework_takes(tmp_pat
     given_arrays["x_train"] = np.asfortranarray(given_arrays["x_train"])
     given_arrays["y_train"] = given_arrays["y_train"][:, None].astype(np.uint8)
     path = write(tmp_path / "my.npz", save, **given_arrays)
-    found, facts = prepare(tmp_path, path)
-    assert found["train_images"].dtype == fed and found["train_labels"].dtype == np.int32
-    assert np.array_equal(found["train_images"], given_arrays["x_train"].astype(fed))
-    assert np.array_equal(found["validation_labels"], given_arrays["y_validation"])
+    prepared, facts = prepare(tmp_path, path)
+    assert prepared["train_images"].dtype == fed and prepared["train_labels"].dtype == np.int32
+    assert np.array_equal(prepared["train_images"], given_arrays["x_train"].astype(fed))
+    assert np.array_equal(prepared["validation_labels"], given_arrays["y_validation"])
     assert facts["class_names"] == ["0", "1", "2"] and facts["class_counts"]["validation"] == [4, 3, 3]
     known = survey.survey({"name": "arrays", "path": str(path)}, Hashes(tmp_path / "notes.json"), 1)
     assert known.classes == 3 and known.inputs == {"input_shape": list(shape), "input_dtype": np.dtype(fed).name}
 
 
 def test_a_subset_has_as_many_of_every_class(tmp_path):
-    found, facts = prepare(tmp_path, write(tmp_path / "my.npz"), {"train": 6, "validation": None})
-    assert np.bincount(found["train_labels"]).tolist() == [2, 2, 2]
-    assert np.array_equal(found["train_images"], content()["x_train"][:6].astype(np.float32))
+    prepared, facts = prepare(tmp_path, write(tmp_path / "my.npz"), {"train": 6, "validation": None})
+    assert np.bincount(prepared["train_labels"]).tolist() == [2, 2, 2]
+    assert np.array_equal(prepared["train_images"], content()["x_train"][:6].astype(np.float32))
 
 
 def changed(name, place, value, dtype=None):
@@ -179,9 +179,9 @@ def test_a_damaged_file_gives_arrays_or_a_sentence(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
     path.write_bytes(damaged[: data.draw(st.integers(1, len(damaged)))])
     try:
-        found = arrays.members(path)
+        by_name = arrays.members(path)
         arrays.labels(path)
         for name in ("x_train", "x_validation"):
-            assert sum(len(piece) for piece in arrays.converted(path, found[name], name)) == found[name].shape[0]
+            assert sum(len(piece) for piece in arrays.converted(path, by_name[name], name)) == by_name[name].shape[0]
     except UserError as error:
         assert str(error).isprintable() and len(str(error)) < 500

@@ -88,4 +88,4 @@ def test_data_of_ones_own_is_prepared_and_trained_in_turns_with_the_archive(in_f
     found = json.loads((in_folder / "results/benchmarks/own_data.json").read_text())
     assert {name: facts["images"] for name, facts in found["prepared"].items()} == {"images": 700, "photos": 20}
     assert all(facts["seconds"] > 0 and facts["idle_cores"] >= 0 for facts in found["prepared"].values())
-    assert len(found["training"]["ratio"]["pairs"]) >= harness.LEAST_PAIRS and found["training"]["ratio"]["median"] > 0
+    assert len(found["training"]["ratio"]["pairs"]) >= harness.MIN_PAIRS and found["training"]["ratio"]["median"] > 0

@@ -1,4 +1,4 @@
-"""Bundles: what another machine gets is what was measured here, once."""
+"""Bundles: another machine gets exactly what was measured here, once."""
 
 import getpass
 import json
@@ -74,7 +74,7 @@ def test_an_own_run_that_comes_back_changed_is_refused(here):
 
 
 def test_nobody_else_speaks_for_this_machine(here, tmp_path):
-    """A bundle in this folder's name, of runs that this folder does not have."""
+    """A bundle that claims to come from this folder, with runs that are not here."""
     liar = Machine(tmp_path / "liar", ["cpu", "cuda"], seed=9)
     origin = bundles.origin_of(here.folder / ".origin")
     path = rewritten(liar.bundle(), manifest=lambda content: content | {"origin": origin})
@@ -82,7 +82,7 @@ def test_nobody_else_speaks_for_this_machine(here, tmp_path):
         here.tables(path)
     alone = Machine(tmp_path / "alone", ["v100"])
     path = rewritten(alone.bundle(), manifest=lambda content: content | {"origin": origin})
-    with pytest.raises(UserError, match="is in the name of this project folder .* which has no such run"):
+    with pytest.raises(UserError, match="claims to come from this project folder .* but this folder has no such run"):
         here.tables(path)
 
 
@@ -138,7 +138,9 @@ CLAIMS = {
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_claim_that_its_epochs_contradict_is_refused(claim):
     record = next(
-        one for one in synthetic.records([{"name": "cuda"}], synthetic.SMALL_GRID) if one["training"]["converged"]
+        record
+        for record in synthetic.records([{"name": "cuda"}], synthetic.SMALL_GRID)
+        if record["training"]["converged"]
     )
     synthetic.add_energy([record], "cuda", 240.0, "nvml", "gpu", idle_watts=40.0)
     records.check(record, "here")
@@ -160,9 +162,9 @@ def test_any_digit_altered_in_a_record_is_refused_or_changes_only_what_it_says()
     for _ in range(60):
         changed = records_of.with_one_digit(draw, text)
         try:
-            found = bundles.parsed(changed.encode(), "here")
-            records.check(found, "here")
-            claims.check(found, "here")
+            parsed = bundles.parsed(changed.encode(), "here")
+            records.check(parsed, "here")
+            claims.check(parsed, "here")
         except UserError:
             refused += 1
             continue
@@ -171,7 +173,7 @@ def test_any_digit_altered_in_a_record_is_refused_or_changes_only_what_it_says()
             ("training", "final_val_accuracy"),
             ("energy", "joules_per_image"),
         ):
-            assert found[part][key] == pytest.approx(record[part][key], rel=1e-5)
+            assert parsed[part][key] == pytest.approx(record[part][key], rel=1e-5)
     assert refused > 3
 
 
@@ -251,17 +253,17 @@ def test_a_bundle_tells_no_user_no_host_no_home_and_no_secret(tmp_path, monkeypa
     path = machine.bundle()
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name).decode() for name in archive.namelist()}
-    told = "".join([*content, *content.values(), path.read_bytes().decode("latin-1")])
+    text = "".join([*content, *content.values(), path.read_bytes().decode("latin-1")])
     for secret in ("alice", "bob", "carol", "node7", str(Path.cwd()), *secrets.values()):
-        assert secret not in told, secret
+        assert secret not in text, secret
     assert (
-        "cifar.tar.gz" in told
-        and "~/x.py" in told
-        and "user has no right" in told
-        and "<user>@<host>, host: no" in told
+        "cifar.tar.gz" in text
+        and "~/x.py" in text
+        and "user has no right" in text
+        and "<user>@<host>, host: no" in text
     )
-    assert told.count("WANDB_API_KEY=<secret>") == 3, "the words around a secret stay: message, its log, the record's"
-    assert told.count("old") < 200
+    assert text.count("WANDB_API_KEY=<secret>") == 3, "the words around a secret stay: message, its log, the record's"
+    assert text.count("old") < 200
 
 
 def test_a_small_sweep_makes_a_small_bundle(here):
@@ -286,4 +288,4 @@ def test_where_bundles_are_looked_for(here, there, tmp_path, monkeypatch):
     }
 
 
-# Archives that somebody else made
+# Untrusted archives

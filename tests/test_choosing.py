@@ -135,7 +135,8 @@ def test_a_gpu_keeps_the_name_that_it_has_runs_under_and_no_other_takes_it(row, 
     assert len({*labels}) == len(labels)
     gone = {name: gpu for name, (gpu, _) in held.items() if name == "cuda" and name not in names}
     assert [line for line in choice.lines if line.startswith("runs of")] == [
-        f"runs of {name} → left out: they are of {gpu}, which is not here now" for name, gpu in gone.items()
+        f"runs of {name} → left out: they ran on {gpu}, which this machine does not have now"
+        for name, gpu in gone.items()
     ]
 
 
@@ -148,7 +149,7 @@ def test_a_first_gpu_run_is_refused_where_nothing_trains_on_an_nvidia_gpu(name, 
         check_place.require_gpu(found)
     if not trains:
         said = str(refusal.value)
-        assert said.startswith("This needs an NVIDIA GPU to train on: ") and "\n" not in said and ".." not in said
+        assert said.startswith("This needs a usable NVIDIA GPU: ") and "\n" not in said and ".." not in said
         assert "macos" in told or all(words in said for words in told.get("says", []))
 
 
@@ -213,7 +214,7 @@ def test_make_names_the_parts_and_says_what_it_found(emulated, monkeypatch, caps
         lock_parts.main([ROOT / "config.yaml"], [])
         said = capsys.readouterr()
         assert said.out == "cuda\n"
-        assert ("→ left out: equal to GPU 0" in said.err) is not installed, "once, before it installs"
+        assert ("→ left out: same model as GPU 0" in said.err) is not installed, "once, before it installs"
     emulated(emulation.MACHINES["RTX 3080, driver updated and not restarted"])
     lock_parts.main([ROOT / "config.yaml"], [])
     assert "version mismatch" in capsys.readouterr().err, "as long as it fails"
@@ -225,7 +226,7 @@ def test_a_full_disk_ends_make_in_a_sentence_where_snakemake_would_end_in_a_trac
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(disks, "fault_of", lambda folder: "No space left on device" if folder == full else None)
     with pytest.raises(
-        disks.DiskFault, match=f"No space left on device .*{re.escape(str(full))}, for .*{named}.*Make room"
+        disks.DiskFault, match=f"No space left on device .*{re.escape(str(full))}, for .*{named}.*Free some space"
     ):
         lock_parts.main([ROOT / "config.yaml"], [])
 

@@ -192,8 +192,8 @@ def test_no_headline_mixes_all_weights_with_the_last_layer_where_they_disagree(f
     labels = {device["name"]: device["label"] for device in shown}
     verdicts = pairs.verdicts(found, pairs.Pair("cpu", "cuda"))
     for quantity, claim in {"speed": "is faster", "energy": "needs less energy", "money": "costs less"}.items():
-        tile = verdict_words.verdict(verdicts[quantity], labels, "USD", {"cuda": ", for 24 h at least"})
-        assert (quantity == "money") == any("images, for 24 h at least" in detail for detail in tile["details"])
+        tile = verdict_words.verdict(verdicts[quantity], labels, "USD", {"cuda": ", for at least 24 h"})
+        assert (quantity == "money") == any("images, for at least 24 h" in detail for detail in tile["details"])
         assert re.fullmatch(value, tile["value"]) and tile["value"] in text
         assert tile["claim"] == (f"{labels['cpu']} {claim}" if whole else "It depends on what is trained")
         assert (tile["winner"], tile["settled"]) == (("cpu", True) if whole else (None, False))

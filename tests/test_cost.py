@@ -177,10 +177,10 @@ def test_the_amounts_of_the_money_tile_have_its_ratio(tmp_path):
 
 def test_a_least_time_of_renting_stands_wherever_its_price_does(tmp_path):
     text = pages.failures(tmp_path, drawn=())[0].replace("\xa0", " ")
-    amount = r"Apple GPU rented: [\d.]+ USD per million images, for 24 h at least"
+    amount = r"Apple GPU rented: [\d.]+ USD per million images, for at least 24 h"
     assert re.search(amount, text), "the tile"
-    assert "rented at 0.7 USD per hour, for 24 h at least" in text, "what a training costs"
-    assert re.search(r"16\.8 USD on Apple GPU \(rented, for 24 h at least\)", text), "what the sweep cost"
+    assert "rented at 0.7 USD per hour, for at least 24 h" in text, "what a training costs"
+    assert re.search(r"16\.8 USD on Apple GPU \(rented, for at least 24 h\)", text), "what the sweep cost"
 
 
 def words_of(figure, _):
@@ -197,7 +197,7 @@ def test_the_figures_say_what_is_measured_and_what_is_assumed(mixed, tmp_path):
     assert "The GPU alone" in text and "The whole chip" in text and "must not be compared" in text
     assert "images/J" in words_of(plot_efficiency.draw(mixed["rates"], DEVICES), tmp_path)
     text = words_of(plot_cost.draw(mixed["costs"], synthetic.ASSUMPTIONS, DEVICES), tmp_path)
-    assert "made up, 2026-01" in text and "for 24 h at least" in text and "no price of purchase" in text
+    assert "made up, 2026-01" in text and "for at least 24 h" in text and "no purchase price" in text
     text = words_of(plot_break_even.draw(mixed["break_even"], synthetic.ASSUMPTIONS, DEVICES), tmp_path)
     assert "pays off above" in text and "runs per month" in text
 

@@ -1,4 +1,4 @@
-"""Images: where they come from, that validation is never trained on, and what is said of bad archives."""
+"""Datasets of images: where they come from, that runs never train on validation images, and messages about bad archives."""
 
 import json
 import tarfile

@@ -59,7 +59,7 @@ def test_what_goes_together_is_let_through(found):
         ),
         (
             problem("torch", "cuda", GPUS[0], requirements=TORCH_FOR_CUDA_13),
-            "holds kernels for compute capability 7.5 to 12.0, and Tesla V100 has 7.0. Use the device `cuda` (TensorFlow 2.19.1)",
+            "has kernels for compute capability 7.5 to 12.0, and Tesla V100 has 7.0. Use the device `cuda` (TensorFlow 2.19.1)",
         ),
         (
             problem("jax", "cuda", GPUS[0], jax_cuda12_plugin="0.10.2", nvidia_cudnn_cu12="9.28.0.42"),
@@ -69,7 +69,7 @@ def test_what_goes_together_is_let_through(found):
             problem("tensorflow", "cuda", BLACKWELL, nvidia_cudnn_cu12="9.3.0", own_list=("6.0", "9.0+PTX")),
             "6.0 to 9.0, and RTX 5090 has 12.0. Use the device `cuda-torch` (PyTorch 2.13.0)",
         ),
-        (problem("tensorflow", "cuda", MAXWELL, nvidia_cudnn_cu12="9.3.0"), "None of the frameworks here serves it"),
+        (problem("tensorflow", "cuda", MAXWELL, nvidia_cudnn_cu12="9.3.0"), "No framework here supports it"),
         (problem("tensorflow", "cuda", GPUS[1], own_list=()), "is a CPU build here"),
         (problem("torch", "cuda", GPUS[0], torch=None), "7.5 to 12.0), for Tesla V100. Use the device `cuda`"),
         (problem("jax", "cuda", GPUS[0], jax_cuda13_plugin="0.10.2"), "no longer serves Tesla V100"),
@@ -136,5 +136,5 @@ def test_nvidia_smi_is_read_as_it_prints(tmp_path, monkeypatch):
         "driver": "550.54.15",
         "compute_capability": "7.0",
     }
-    with pytest.raises(devices.DeviceUnavailable, match=r"1 usable NVIDIA GPU\(s\) \(asked: index 1\)"):
+    with pytest.raises(devices.DeviceUnavailable, match=r"1 usable NVIDIA GPU\(s\), and the device has index 1"):
         devices.require("cuda", 1)

@@ -1,4 +1,4 @@
-"""Downloads from a server on the loopback: checked, retried, and a sentence when they fail."""
+"""Downloads from a local server: verified, retried, with a clear message when they fail."""
 
 import functools
 import hashlib
@@ -19,7 +19,7 @@ from trainoff.files import sha256
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; the first `failures` requests break off."""
+    """Serves a folder; the first `failures` requests are cut off."""
 
     failures = 0
 

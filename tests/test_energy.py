@@ -23,12 +23,12 @@ def window(joules, seconds=10.0, images=640, warm_up=False, reason=None):
 @given(st.floats(1, 5000), st.floats(0.5, 500), st.integers(1, 10**6), st.floats(0, 1))
 def test_watts_times_seconds_are_joules(watts, seconds, images, idle_share):
     windows = [window(watts * seconds * scale, seconds * scale, images * scale) for scale in (1, 2, 3)]
-    found, reason = energy.summarise(windows, "nvml", "gpu", idle_watts=idle_share * watts)
+    result, reason = energy.summarise(windows, "nvml", "gpu", idle_watts=idle_share * watts)
     assert reason is None
-    assert found["mean_watts"] == pytest.approx(watts)
+    assert result["mean_watts"] == pytest.approx(watts)
     # Joules per image times images per second are watts.
-    assert found["joules_per_image"] * (images / seconds) == pytest.approx(watts)
-    above = found["joules_per_image_above_idle"]
+    assert result["joules_per_image"] * (images / seconds) == pytest.approx(watts)
+    above = result["joules_per_image_above_idle"]
     if above is not None:
         assert above * (images / seconds) == pytest.approx((1 - idle_share) * watts, rel=1e-6, abs=1e-9 * watts)
 
@@ -36,16 +36,16 @@ def test_watts_times_seconds_are_joules(watts, seconds, images, idle_share):
 def test_only_counted_windows_with_a_figure_make_the_run():
     warm_up, good = window(9e9, warm_up=True), window(700.0)
     none = window(None, reason="too short")
-    found, _ = energy.summarise([warm_up, good, good, none], "nvml", "gpu")
-    assert found["mean_watts"] == 70 and found["idle_watts"] is None and found["joules_per_image_above_idle"] is None
+    result, _ = energy.summarise([warm_up, good, good, none], "nvml", "gpu")
+    assert result["mean_watts"] == 70 and result["idle_watts"] is None and result["joules_per_image_above_idle"] is None
     assert energy.summarise([warm_up, good, none, none], "nvml", "gpu") == (None, "too short")
     assert energy.summarise([warm_up], "nvml", "gpu") == (None, "No window was counted.")
     assert energy.summarise([], None, None)[0] is None
 
 
 def test_an_idle_power_above_that_of_training_is_not_subtracted():
-    found, _ = energy.summarise([window(700.0)], "nvml", "gpu", idle_watts=80)
-    assert found["joules_per_image_above_idle"] is None and found["idle_watts"] == 80
+    result, _ = energy.summarise([window(700.0)], "nvml", "gpu", idle_watts=80)
+    assert result["joules_per_image_above_idle"] is None and result["idle_watts"] == 80
 
 
 # A wall meter's file.
@@ -73,10 +73,10 @@ def test_power_that_rises_evenly_gives_the_mean():
 def test_energy_adds_up_and_lies_between_the_extremes(readings, places):
     times = np.cumsum([step for step, _ in readings])
     watts = np.array([value for _, value in readings])
-    found = wall_meter.Trace("meter.csv", times, watts)
+    result = wall_meter.Trace("meter.csv", times, watts)
     start, middle, end = times[0] + np.sort(places) * (times[-1] - times[0])
-    whole = wall_meter.joules_between(found, start, end)
-    parts = wall_meter.joules_between(found, start, middle) + wall_meter.joules_between(found, middle, end)
+    whole = wall_meter.joules_between(result, start, end)
+    parts = wall_meter.joules_between(result, start, middle) + wall_meter.joules_between(result, middle, end)
     assert parts == pytest.approx(whole, rel=1e-6, abs=1e-6)
     assert watts.min() * (end - start) - 1e-6 <= whole <= watts.max() * (end - start) + 1e-6
 
@@ -85,16 +85,16 @@ def test_windows_that_the_file_cannot_tell_have_a_reason():
     steady = trace([60.0] * 200)
     start = steady.times[0]
 
-    def said(found, at, seconds):
-        return without_device(wall_meter.window(found, at, seconds)[1])
+    def sentence(trace, at, seconds):
+        return without_device(wall_meter.window(trace, at, seconds)[1])
 
-    assert "meter.csv does not cover" in said(steady, start - 1, 100)
-    assert "does not cover" in said(steady, start + 150, 100)
-    assert "59 readings in a window of 59 s; at least 60" in said(steady, start + 0.5, 58.9)
-    assert "0 W during training" in said(trace([0.0] * 200), start + 1, 100)
+    assert "meter.csv does not cover" in sentence(steady, start - 1, 100)
+    assert "does not cover" in sentence(steady, start + 150, 100)
+    assert "59 readings in an epoch of 59 s; at least 60" in sentence(steady, start + 0.5, 58.9)
+    assert "0 W during training" in sentence(trace([0.0] * 200), start + 1, 100)
     gap = wall_meter.Trace("meter.csv", np.delete(steady.times, slice(50, 60)), np.delete(steady.watts, slice(50, 60)))
-    assert "gap of 11.0 s in the window; the limit is 5 s" in said(gap, start + 5, 150)
-    assert wall_meter.window(gap, start + 5, 150, most_gap_seconds=12)[0] == pytest.approx(60 * 150)
+    assert "gap of 11.0 s in the epoch; the limit is 5 s" in sentence(gap, start + 5, 150)
+    assert wall_meter.window(gap, start + 5, 150, max_gap_seconds=12)[0] == pytest.approx(60 * 150)
     assert wall_meter.window(gap, start + 62, 100)[1] is None, "the gap lies outside"
 
 
@@ -113,8 +113,8 @@ def written(path, lines, head="time,watts"):
     ],
 )
 def test_times_may_be_written_in_several_ways(tmp_path, lines, zone):
-    found = wall_meter.read(written(tmp_path / "meter.csv", lines), zone)
-    assert found.times.tolist() == [1767358800.0, 1767358801.5] and found.watts.tolist() == [60.0, 61.0]
+    result = wall_meter.read(written(tmp_path / "meter.csv", lines), zone)
+    assert result.times.tolist() == [1767358800.0, 1767358801.5] and result.watts.tolist() == [60.0, 61.0]
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_times_may_be_written_in_several_ways(tmp_path, lines, zone):
         (
             ["2026-01-02T13:00:01Z,60", "2026-01-02T13:00:00Z,61"],
             None,
-            "line 3: the time 2026-01-02T13:00:00Z does not come",
+            "line 3: the time 2026-01-02T13:00:00Z is not after",
         ),
         (["1767358800,60", "1767358800,61"], None, "line 3"),
-        (["2026-01-02T13:00:00,60"], None, "does not say its time zone"),
+        (["2026-01-02T13:00:00,60"], None, "has no time zone"),
         (["2026-01-02T13:00:00,60"], "Europe/Berlinn", "no time zone 'Europe/Berlinn'"),
-        (["2026-01-02T13:00:00Z,60", "2026-01-02T13:00:01,60"], "UTC", "some times carry an offset"),
-        (["2026-10-25T02:30:00,60"], "Europe/Berlin", "needs its offset"),
+        (["2026-01-02T13:00:00Z,60", "2026-01-02T13:00:01,60"], "UTC", "some times have an offset"),
+        (["2026-10-25T02:30:00,60"], "Europe/Berlin", "Expected an offset for a local time"),
         (["yesterday,60"], "UTC", "a time cannot be read"),
         (["1767358800000,60"], None, "not milliseconds"),
         (["1767358800,-3"], None, "line 2: -3 cannot be the power"),
@@ -160,10 +160,10 @@ def test_no_file_breaks_the_reader(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("meter") / "meter.csv"
     path.write_text(f"time,watts\n{text}", encoding="utf-8", errors="replace")
     try:
-        found = wall_meter.read(path, "UTC")
+        result = wall_meter.read(path, "UTC")
     except UserError:
         return
-    assert (np.diff(found.times) > 0).all() and np.isfinite(found.watts).all()
+    assert (np.diff(result.times) > 0).all() and np.isfinite(result.watts).all()
 
 
 def test_a_file_beside_the_runs_names_the_time_zone_that_would_fit():
@@ -180,24 +180,24 @@ def test_a_file_beside_the_runs_names_the_time_zone_that_would_fit():
 
 
 def applied(records, wall_meters=(), declared=None):
-    found = sorted(
-        ((f"{rank}.json", one) for rank, one in enumerate(records)), key=lambda one: [*one[1]["run"].values()]
+    entries = sorted(
+        ((f"{rank}.json", record) for rank, record in enumerate(records)), key=lambda entry: [*entry[1]["run"].values()]
     )
-    runs, windows = tables.run_table(found), tables.window_table(found)
+    runs, windows = tables.run_table(entries), tables.window_table(entries)
     return energies.apply(runs, windows, list(wall_meters), declared or {}), runs
 
 
 @pytest.fixture
 def records():
     """Runs of three devices: cuda with an NVIDIA counter, cpu and metal without any."""
-    found = synthetic.records(DEVICES, synthetic.SMALL_GRID)
-    synthetic.add_energy(found, "cuda", 300, "nvml", "gpu", idle_watts=40)
-    return found
+    made_up = synthetic.records(DEVICES, synthetic.SMALL_GRID)
+    synthetic.add_energy(made_up, "cuda", 300, "nvml", "gpu", idle_watts=40)
+    return made_up
 
 
 def test_counters_stand_and_unknown_stays_unknown(records):
-    found, runs = applied(records)
-    table = found["energy"].set_index("device")
+    result, runs = applied(records)
+    table = result["energy"].set_index("device")
     # What the run recorded and what the tables say are the same.
     own = runs[runs["device"] == "cuda"]
     assert table.loc["cuda", "joules_per_image"].tolist() == pytest.approx(own["joules_per_image"].tolist())
@@ -206,14 +206,14 @@ def test_counters_stand_and_unknown_stays_unknown(records):
     assert table.loc["cpu", "joules_per_image"].isna().all() and set(table.loc["cpu", "energy_reason"]) == {
         reasons.recorded(synthetic.NO_METER)
     }
-    windows = found["energy_windows"]
+    windows = result["energy_windows"]
     assert (windows["energy_joules"].isna() == windows["energy_reason"].notna()).all()
 
 
 def test_declared_watts_stand_in_for_what_is_unknown_only(records):
-    said = {"watts": 65, "scope": "package", "source": "a data sheet", "date": "2024"}
-    found, _ = applied(records, declared={"cpu": said, "cuda": said | {"scope": "gpu"}})
-    table = found["energy"].set_index("device")
+    figures = {"watts": 65, "scope": "package", "source": "a data sheet", "date": "2024"}
+    result, _ = applied(records, declared={"cpu": figures, "cuda": figures | {"scope": "gpu"}})
+    table = result["energy"].set_index("device")
     assert set(table["energy_source"].dropna()) == {"declared", "nvml"}
     assert table.loc["cpu", "mean_watts"].tolist() == pytest.approx([65, 65])
     assert table.loc["cpu", "joules_per_image_above_idle"].isna().all()
@@ -221,14 +221,14 @@ def test_declared_watts_stand_in_for_what_is_unknown_only(records):
 
 
 def test_a_wall_meter_is_laid_over_the_windows(records, tmp_path):
-    starts = [pd.Timestamp(window["started_at"]).timestamp() for one in records for window in one["windows"]]
+    starts = [pd.Timestamp(window["started_at"]).timestamp() for record in records for window in record["windows"]]
     first = min(starts)
     seconds = np.arange(first - 200, max(starts) + 90, 0.02)
     lines = [f"{second:.2f},{80 if second >= first - 10 else 20}" for second in seconds]
     path = written(tmp_path / "meter.csv", lines)
     idle = {"from": first - 150, "to": first - 50}
-    found, _ = applied(records, wall_meters=[{"file": str(path), "devices": ["cpu"], "idle": idle}])
-    table = found["energy"].set_index("device").loc["cpu"]
+    result, _ = applied(records, wall_meters=[{"file": str(path), "devices": ["cpu"], "idle": idle}])
+    table = result["energy"].set_index("device").loc["cpu"]
     assert set(table["energy_source"]) == {"wall_meter"} and set(table["energy_scope"]) == {"machine"}
     assert table["mean_watts"].tolist() == pytest.approx([80, 80]) and set(table["idle_watts"]) == {20}
     assert (table["joules_per_image_above_idle"] / table["joules_per_image"]).tolist() == pytest.approx([0.75, 0.75])
@@ -246,13 +246,13 @@ def test_a_run_whose_windows_do_not_count_says_so(records):
     for record in records:
         for window in record["windows"]:
             window["warm_up"] = True
-    found, _ = applied(records)
-    assert set(found["energy"]["energy_reason"]) == {reasons.recorded("No window was counted.")}
+    result, _ = applied(records)
+    assert set(result["energy"]["energy_reason"]) == {reasons.recorded("No window was counted.")}
 
 
 def test_a_run_without_windows_says_so():
-    found, _ = applied(synthetic.records(DEVICES[:1], synthetic.SMALL_GRID, failures={0: "crashed"}))
-    assert set(found["energy"]["energy_reason"]) == {
+    result, _ = applied(synthetic.records(DEVICES[:1], synthetic.SMALL_GRID, failures={0: "crashed"}))
+    assert set(result["energy"]["energy_reason"]) == {
         reasons.reason("no_window"),
         reasons.recorded(synthetic.NO_METER),
     }

@@ -1,4 +1,4 @@
-"""What an experiment file may hold, and what is said when it holds something else."""
+"""What an experiment may contain, and the messages when it contains something else."""
 
 import copy
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_shipped_experiments_are_valid(path):
 
 
 def test_every_key_of_the_schema_is_in_the_default_experiment_or_optional_there():
-    """Schema and default experiment do not drift apart."""
+    """The schema and the default experiment match."""
     assert set(SCHEMA["properties"]) == set(DEFAULT)
     for section in ("images", "grid", "training", "protocol", "energy", "money"):
         assert set(SCHEMA["properties"][section]["properties"]) == set(DEFAULT[section]), section
@@ -58,7 +58,7 @@ def test_some_configurations_have_more_replicates_than_others():
     ]
     config = merged({"devices": ["cpu", "cuda"], "more_replicates": more})
     runs = plan.runs(config, plan.devices(config, CATALOG, detect=list))
-    # Two image sizes each: 8 configurations once, batch size 32 twice, on the CPU with the last layer three times.
+    # Two image sizes each: 8 configurations have one replicate, batch size 32 two, and on the CPU with the last layer three.
     assert [run["replicate"] for run in runs] == [1] * 16 + [2] * 8 + [3] * 2
     assert {(run["device"]["name"], run["batch_size"], run["trainable"]) for run in runs[-2:]} == {("cpu", 32, False)}
     with pytest.raises(UserError, match="there is no axis 'batchsize'"):
@@ -135,7 +135,7 @@ def test_images_are_the_same_number_of_every_class():
 
 def test_image_sizes_do_not_apply_to_arrays():
     config = plan.fitted(merged({"dataset": {"name": "arrays", "path": "my.npz"}}))
-    own = {
+    entry = {
         "name": "own",
         "label": "Own",
         "backend": "torch",
@@ -143,7 +143,7 @@ def test_image_sizes_do_not_apply_to_arrays():
         "env": "torch-cpu",
         "grid": {"img_dim": [64]},
     }
-    devices = plan.devices(config | {"devices": ["cpu", own]}, CATALOG, detect=list)
+    devices = plan.devices(config | {"devices": ["cpu", entry]}, CATALOG, detect=list)
     assert {run["img_dim"] for run in plan.runs(config, devices)} == {plan.NO_SIZE}
     assert {trial["img_dim"] for trial in plan.limit_trials(config, devices)} == {plan.NO_SIZE}
 
@@ -158,20 +158,20 @@ def test_unknown_and_repeated_devices_are_refused(chosen, hint):
 
 
 def test_a_device_can_be_written_out():
-    own = {
+    entry = {
         "name": "second-gpu",
         "label": "Lab GPU 2",
         "backend": "tensorflow",
         "accelerator": "cuda",
         "env": "tensorflow-cuda",
     }
-    config = merged({"devices": ["cpu", own | {"index": 1}]})
+    config = merged({"devices": ["cpu", entry | {"index": 1}]})
     check(config)
     entries = plan.devices(config, CATALOG, detect=list)
     assert entries[1]["index"] == 1
     checks.check_devices(entries, config, SCHEMA, MODELS)
     with pytest.raises(UserError):
-        check(merged({"devices": [own | {"accelerator": "tpu"}]}))
+        check(merged({"devices": [entry | {"accelerator": "tpu"}]}))
 
 
 def test_every_device_of_the_catalogue_can_run_the_default_grid():
@@ -207,8 +207,8 @@ def test_what_a_device_cannot_do_is_one_sentence_before_anything_runs(name, chan
 
 
 def test_a_device_may_have_axes_of_its_own():
-    own = {"name": "cuda", **CATALOG["cuda"], "grid": {"precision": ["float32", "mixed_float16"], "img_dim": [96]}}
-    config = merged({"devices": ["cpu", own], "replicates": 2})
+    entry = {"name": "cuda", **CATALOG["cuda"], "grid": {"precision": ["float32", "mixed_float16"], "img_dim": [96]}}
+    config = merged({"devices": ["cpu", entry], "replicates": 2})
     runs = plan.runs(config, plan.devices(config, CATALOG, detect=list))
     counts = {name: [run for run in runs if run["device"]["name"] == name] for name in ("cpu", "cuda")}
     assert len(counts["cpu"]) == 8 * 2 and len(counts["cuda"]) == 4 * 2 * 2

@@ -153,10 +153,10 @@ def test_a_device_keeps_its_colour_when_others_are_missing():
 
 def test_many_configurations_are_split_over_panels():
     keys = list(synthetic.WIDE_GRID)
-    table = pd.DataFrame([one["run"] for one in synthetic.records(synthetic.DEVICES[:1], synthetic.WIDE_GRID)])
-    found = configurations.all_configurations(table)
-    groups, rows = configurations.split_over_panels(found)
-    assert sum(len(group) for _, group in groups) == len(found) == 48
+    table = pd.DataFrame([record["run"] for record in synthetic.records(synthetic.DEVICES[:1], synthetic.WIDE_GRID)])
+    all_configurations = configurations.all_configurations(table)
+    groups, rows = configurations.split_over_panels(all_configurations)
+    assert sum(len(group) for _, group in groups) == len(all_configurations) == 48
     assert max(len(group) for _, group in groups) <= 12
     assert set(rows) < set(keys)
 

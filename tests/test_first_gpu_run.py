@@ -174,5 +174,7 @@ def test_a_machine_without_such_a_gpu_is_told_so_in_a_sentence_before_anything_i
     done = make(folder, {"PATH": str(programs), "PYTHON": sys.executable})
     said = [line for line in done.stdout.splitlines() if not line.startswith("make: ")]
     assert done.returncode and len(said) == 1, done.stdout
-    assert said[0].startswith("This needs an NVIDIA GPU to train on: ") and said[0].endswith("trains on what there is.")
+    assert said[0].startswith("This needs a usable NVIDIA GPU: ") and said[0].endswith(
+        "trains on the devices that this machine has."
+    )
     assert not (folder / ".venv").exists()

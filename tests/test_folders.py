@@ -1,4 +1,4 @@
-"""Images of a user's own in a folder: what is read, how it is split, and what is said of folders that do not fit."""
+"""The user's images in a folder: what is read, how it is split, and messages about folders that do not fit."""
 
 import os
 import random
@@ -35,9 +35,9 @@ def index(folder):
 
 
 def load(folder, tmp_path, img_dim=8, fit="resize", on_bad_image="stop", validation_fraction=0.2):
-    found = index(folder)
-    splits, notes = folders.load(found, str(folder), img_dim, fit, on_bad_image, validation_fraction, 2, tmp_path)
-    return found.classes, {split: (np.array(images[:]), labels) for split, (images, labels) in splits.items()}, notes
+    contents = index(folder)
+    splits, notes = folders.load(contents, str(folder), img_dim, fit, on_bad_image, validation_fraction, 2, tmp_path)
+    return contents.classes, {split: (np.array(images[:]), labels) for split, (images, labels) in splits.items()}, notes
 
 
 def test_each_class_validates_on_a_part_of_its_images_that_no_training_sees(tmp_path):
@@ -81,29 +81,29 @@ def test_names_times_and_formats_of_files_change_nothing_that_is_trained_on(tmp_
         path.unlink()
     after = load(tmp_path / "own", tmp_path)
     for split in ("train", "validation"):
-        for one, other in zip(before[1][split], after[1][split], strict=True):
-            assert np.array_equal(one, other)
+        for first, second in zip(before[1][split], after[1][split], strict=True):
+            assert np.array_equal(first, second)
 
 
 def test_the_index_knows_every_change_of_content_and_no_other(tmp_path):
-    own = fill(tmp_path / "own", {"a": 3, "b": 3})
-    first = index(own).sha256
-    (own / "a" / "0.png").rename(own / "a" / "other name.png")
-    (own / "a" / ".DS_Store").write_bytes(b"left by a file manager")
-    assert index(own).sha256 == first
-    (own / "a" / "1.png").rename(own / "b" / "from a.png")
-    moved = index(own).sha256
-    picture(1).save(own / "a" / "2.png")
-    assert len({first, moved, index(own).sha256}) == 3
+    folder = fill(tmp_path / "own", {"a": 3, "b": 3})
+    first = index(folder).sha256
+    (folder / "a" / "0.png").rename(folder / "a" / "other name.png")
+    (folder / "a" / ".DS_Store").write_bytes(b"left by a file manager")
+    assert index(folder).sha256 == first
+    (folder / "a" / "1.png").rename(folder / "b" / "from a.png")
+    moved = index(folder).sha256
+    picture(1).save(folder / "a" / "2.png")
+    assert len({first, moved, index(folder).sha256}) == 3
 
 
 def test_a_split_that_is_given_is_kept_and_what_is_on_both_sides_is_counted(tmp_path):
-    own = tmp_path / "own"
-    fill(own / "train", {"a": 3, "b": 2})
-    fill(own / "val", {"a": 2, "b": 1}, seed=1)
-    picture(7).save(own / "train" / "a" / "same.png")
-    picture(7).save(own / "val" / "b" / "same.bmp")
-    _, splits, notes = load(own, tmp_path)
+    folder = tmp_path / "own"
+    fill(folder / "train", {"a": 3, "b": 2})
+    fill(folder / "val", {"a": 2, "b": 1}, seed=1)
+    picture(7).save(folder / "train" / "a" / "same.png")
+    picture(7).save(folder / "val" / "b" / "same.bmp")
+    _, splits, notes = load(folder, tmp_path)
     assert {split: np.bincount(labels).tolist() for split, (_, labels) in splits.items()} == {
         "train": [4, 2],
         "validation": [2, 2],
@@ -122,7 +122,7 @@ def test_every_kind_of_image_becomes_eight_bit_rgb_upright(tmp_path):
     alpha = colors.convert("RGBA")
     alpha.putalpha(7)
     turned = Image.Exif()
-    turned[0x0112] = 6  # to be turned by 90 degrees clockwise
+    turned[0x0112] = 6  # turned by 90 degrees clockwise
     cases = {
         "plain.png": (colors, {}, np.asarray(colors)),
         "plain.bmp": (colors, {}, np.asarray(colors)),
@@ -162,38 +162,38 @@ def bomb():
 
 
 def test_files_that_are_no_images_are_named_and_counted(tmp_path):
-    own = fill(tmp_path / "own", {"a": 4, "b": 4})
-    whole = (own / "a" / "0.png").read_bytes()
+    folder = fill(tmp_path / "own", {"a": 4, "b": 4})
+    whole = (folder / "a" / "0.png").read_bytes()
     for name, content in {
         "text.jpg": b"no image",
         "cut.png": whole[: len(whole) // 2],
         "bomb.png": bomb(),
         "empty.png": b"",
     }.items():
-        (own / "b" / name).write_bytes(content)
-    os.mkfifo(own / "b" / "pipe.png")
-    (own / "b" / "nowhere.png").symlink_to("gone")
+        (folder / "b" / name).write_bytes(content)
+    os.mkfifo(folder / "b" / "pipe.png")
+    (folder / "b" / "nowhere.png").symlink_to("gone")
     with pytest.raises(
-        UserError, match="6 files are no images: b/bomb.png claims more than .* pixels;.* 1 more.*on_bad_image: skip"
+        UserError, match="6 files are not images: b/bomb.png claims more than .* pixels;.* 1 more.*on_bad_image: skip"
     ):
-        load(own, tmp_path)
-    _, splits, notes = load(own, tmp_path, on_bad_image="skip")
+        load(folder, tmp_path)
+    _, splits, notes = load(folder, tmp_path, on_bad_image="skip")
     assert notes["skipped_images"] == 6
     assert sum(len(labels) for _, labels in splits.values()) == 8
 
 
 def test_many_files_are_decoded_by_processes_as_few_are_by_threads(tmp_path, monkeypatch):
-    own = fill(tmp_path / "own", {"a": 20, "b": 20})
-    (own / "a" / "text.png").write_bytes(b"no image")
-    _, few, notes = load(own, tmp_path, on_bad_image="skip")
+    folder = fill(tmp_path / "own", {"a": 20, "b": 20})
+    (folder / "a" / "text.png").write_bytes(b"no image")
+    _, few, notes = load(folder, tmp_path, on_bad_image="skip")
     monkeypatch.setattr(parallel, "WORTH_PROCESSES", 1)
-    _, many, same_notes = load(own, tmp_path, on_bad_image="skip")
+    _, many, same_notes = load(folder, tmp_path, on_bad_image="skip")
     assert notes == same_notes and notes["skipped_images"] == 1
     for split in few:
         for threads, processes in zip(few[split], many[split], strict=True):
             np.testing.assert_array_equal(threads, processes)
     with pytest.raises(UserError, match=r"a/text\.png is none of"):
-        load(own, tmp_path)
+        load(folder, tmp_path)
 
 
 @settings(max_examples=100, deadline=None)
@@ -224,15 +224,15 @@ def test_a_damaged_image_gives_pixels_or_a_reason(tmp_path_factory, data, kind):
     ],
 )
 def test_folders_that_are_laid_out_otherwise_are_refused_in_a_sentence(tmp_path, layout, hint):
-    own = tmp_path / "own"
-    own.mkdir()
+    folder = tmp_path / "own"
+    folder.mkdir()
     for name, seed in layout.items():
-        path = own / name
+        path = folder / name
         (path if seed is None else path.parent).mkdir(parents=True, exist_ok=True)
         if seed is not None:
             picture(seed).save(path)
     with pytest.raises(UserError, match=hint):
-        index(own)
+        index(folder)
 
 
 def test_no_folder_is_refused_in_a_sentence(tmp_path):

@@ -1,4 +1,4 @@
-"""Files that somebody else made: what once went wrong, and mutated inputs of every format, read in bounded memory and time."""
+"""Untrusted files: regressions and mutated inputs of every format, read with limited memory and time."""
 
 import random
 
@@ -21,7 +21,7 @@ def test_every_input_is_accepted_rightly_or_refused_in_a_sentence(name, tmp_path
 
 
 def test_findings_are_found(tmp_path):
-    """The runner sees a traceback, a crash, a wrong value, memory, and a message that no terminal should be sent."""
+    """The runner detects a traceback, a crash, a wrong value, too much memory, and a message that is unsafe to print."""
 
     def refuse(message):
         error = UserError("")
@@ -33,21 +33,21 @@ def test_findings_are_found(tmp_path):
 
         os.kill(os.getpid(), 11)
 
-    # A fork has the memory of this process, which other tests have filled.
+    # A fork inherits the memory of this process, which other tests have filled.
     idle = runner.measured(lambda path: None, None)["peak_bytes"]
 
-    def found(read):
+    def finding(read):
         result = runner.measured(read, None)
         return runner.finding_in(result, result["peak_bytes"] - idle)
 
-    assert found(lambda path: None) is None
-    assert found(lambda path: refuse("a sentence")) is None
-    assert "ZeroDivisionError" in found(lambda path: 1 / 0)
-    assert "no sentence" in found(lambda path: refuse(""))
-    assert "status 11" in found(crash)
-    assert "no sentence" in found(lambda path: refuse("\x1b[2J"))
-    assert "no sentence" in found(lambda path: refuse("x" * 5000))
-    assert "price of" in found(lambda path: refuse(f"{len(b'x' * 700 * 2**20)}"))
+    assert finding(lambda path: None) is None
+    assert finding(lambda path: refuse("a sentence")) is None
+    assert "ZeroDivisionError" in finding(lambda path: 1 / 0)
+    assert "no sentence" in finding(lambda path: refuse(""))
+    assert "status 11" in finding(crash)
+    assert "no sentence" in finding(lambda path: refuse("\x1b[2J"))
+    assert "no sentence" in finding(lambda path: refuse("x" * 5000))
+    assert "price of" in finding(lambda path: refuse(f"{len(b'x' * 700 * 2**20)}"))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_same_input_comes_of_the_same_seed(tmp_path):
 
 @pytest.mark.parametrize("name", ["config.schema.yaml", "bundle.schema.json", "metrics.schema.json"])
 def test_patterns_end_where_the_text_ends(name):
-    """`$` would let a line end through."""
+    """`$` would allow a line end."""
     parts = list(_parts(yaml.safe_load((ROOT / "schemas" / name).read_text(encoding="utf-8"))))
     patterns = [part["pattern"] for part in parts if isinstance(part.get("pattern"), str)]
     assert patterns and [pattern for pattern in patterns if not pattern.endswith("\\Z")] == []
@@ -95,7 +95,7 @@ def test_patterns_end_where_the_text_ends(name):
 
 
 def _parts(value):
-    """All mappings in a value of lists and mappings."""
+    """All mappings in a nested value."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())

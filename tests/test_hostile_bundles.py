@@ -1,4 +1,4 @@
-"""Nothing that a zip can hold does harm: hostile, damaged and changed bundles are refused in a sentence."""
+"""Hostile, damaged and changed bundles are rejected with a clear message and do no harm."""
 
 import stat
 import zipfile
@@ -23,14 +23,14 @@ def link(name, target):
 
 RUN = "runs/cuda/model~mobilenetv2/replicate~1"
 HOSTILE = {
-    "path upwards": ({"extra": [("../evil.json", b"{}")]}, "has a name that no file of a bundle has"),
+    "path upwards": ({"extra": [("../evil.json", b"{}")]}, "has a name that no file in a bundle can have"),
     "path upwards inside": ({"extra": [("runs/cuda/../../../evil/metrics.json", b"{}")]}, "has a name"),
     "absolute path": ({"extra": [("/etc/evil/metrics.json", b"{}")]}, "has a name"),
     "windows path": ({"extra": [("C:\\evil\\metrics.json", b"{}")]}, "has a name"),
     "link": ({"extra": [link(f"{RUN}/metrics.json", "/etc/passwd")]}, "is a link"),
     "zip in a zip": ({"extra": [(f"{RUN}/inner.zip", b"PK")]}, "has a name"),
-    "two files of a name": ({"extra": [("bundle.json", b"{}")]}, "is there twice"),
-    "not listed": ({"extra": [(f"{RUN}/metrics.json", b"{}")]}, "there and not listed"),
+    "two files of a name": ({"extra": [("bundle.json", b"{}")]}, "is in it twice"),
+    "not listed": ({"extra": [(f"{RUN}/metrics.json", b"{}")]}, "present but not listed"),
     "newer version": ({"manifest": lambda content: content | {"bundle_version": 3}}, "made by a newer trainoff"),
     "other kind": ({"manifest": lambda content: content | {"format": "another"}}, "format"),
     "a list": ({"manifest": lambda content: content | {"devices": "cuda"}}, "devices"),
@@ -39,7 +39,7 @@ HOSTILE = {
         {"manifest": lambda content: content | {"devices": [entry("<script>alert(1)</script>")]}},
         "does not match",
     ),
-    "foreign device": ({"manifest": lambda content: content | {"devices": [entry("other")]}}, "holds another run"),
+    "foreign device": ({"manifest": lambda content: content | {"devices": [entry("other")]}}, "holds a different run"),
     "a device twice": ({"manifest": lambda content: content | {"devices": content["devices"] * 2}}, "twice"),
     "endless number": ({"change": with_text(b'"images":640', b'"images":1e999')}, "1e999"),
     "huge number": ({"change": with_text(b'"images":640', b'"images":' + b"9" * 5000)}, "too large"),
@@ -49,7 +49,7 @@ HOSTILE = {
         {"change": with_text(b'"failure":null', b'"failure":' + b"[" * 100_000 + b"]" * 100_000)},
         "recursion|nested",
     ),
-    "another run inside": ({"change": with_text(b'"replicate":1', b'"replicate":7')}, "another run than its name"),
+    "another run inside": ({"change": with_text(b'"replicate":1', b'"replicate":7')}, "a different run than its name"),
     "not a record": ({"change": lambda name, data: b"{}"}, "required"),
 }
 
@@ -64,7 +64,7 @@ def test_a_hostile_archive_is_refused_in_a_sentence(here, there, case):
         here.tables(path)
     assert str(path) in str(refused.value) and len(str(refused.value)) < 1000
     places = [here.folder / ".origin", here.folder / "imported"]
-    assert not [one for one in set(here.folder.parent.rglob("*")) - before if not {one, *one.parents} & {*places}]
+    assert not [path for path in set(here.folder.parent.rglob("*")) - before if not {path, *path.parents} & {*places}]
 
 
 def test_hostile_words_in_harmless_places_stay_words(here, there):
@@ -88,7 +88,7 @@ def test_a_zip_bomb_is_refused_before_it_is_read(here, there, monkeypatch):
 
 
 def test_every_changed_byte_is_noticed_or_changes_nothing(here, there):
-    """One byte after another, sixty of them spread over the file."""
+    """Changes sixty bytes spread over the file, one at a time."""
     path = there.bundle()
     sound = path.read_bytes()
     expected, _ = here.tables(path)
@@ -96,17 +96,17 @@ def test_every_changed_byte_is_noticed_or_changes_nothing(here, there):
     for place in range(0, len(sound), len(sound) // 60):
         path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x55]) + sound[place + 1 :])
         try:
-            found, _ = here.tables(path)
+            tables, _ = here.tables(path)
         except UserError as error:
             assert str(path) in str(error)
             refused += 1
         else:
-            assert found["comparison"] == expected["comparison"], place
+            assert tables["comparison"] == expected["comparison"], place
     assert refused > 30
 
 
 def test_a_changed_digit_in_a_sound_zip_is_refused_by_its_hash(here, there):
-    """Packed again by an editor, the zip's own checks fit and the length stays: only the listed hash tells."""
+    """After packing it again, the zip's own checksums and the length are correct: only the listed hash shows the change."""
     path = there.bundle()
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -116,12 +116,12 @@ def test_a_changed_digit_in_a_sound_zip_is_refused_by_its_hash(here, there):
     with zipfile.ZipFile(path, "w") as archive:
         for each, content in (files | {name: changed}).items():
             archive.writestr(each, content)
-    with pytest.raises(UserError, match="is not what was bundled"):
+    with pytest.raises(UserError, match="has changed since it was bundled"):
         here.tables(path)
 
 
 def test_a_refusal_quotes_little_of_what_is_damaged(here, there):
-    """Python's zip reader tells the whole name that a header claims, which here is most of the archive."""
+    """Python's zip reader quotes the whole name that a header claims, which here is most of the archive."""
     path = there.bundle()
     damaged = bytearray(path.read_bytes())
     damaged[26:28] = (1500).to_bytes(2, "little")  # length of the first member's name

@@ -21,10 +21,10 @@ def test_intervals_hold_the_truth(replicates, spreads):
     draw, hits = np.random.default_rng(replicates), []
     for _ in range(100):
         devices = [
-            simulation.device(draw, Noise(own, 0.01), 8, replicates, 9, ratio=ratio)
-            for own, ratio in zip(spreads, (1.3, 1.0), strict=True)
+            simulation.device(draw, Noise(spread, 0.01), 8, replicates, 9, ratio=ratio)
+            for spread, ratio in zip(spreads, (1.3, 1.0), strict=True)
         ]
-        intervals = [one.interval for one in simulation.ratios(*devices, GPU)]
+        intervals = [compared.interval for compared in simulation.ratios(*devices, GPU)]
         hits.append(np.mean([low <= 1.3 <= high for low, high in intervals]))
     assert 0.93 <= np.mean(hits) <= 0.97
 
@@ -35,7 +35,9 @@ def test_intervals_of_single_runs_hold_the_truth_over_the_devices_of_a_kind():
         spreads = GPU.spread * GPU.factor ** draw.normal(size=2)
         devices = [simulation.device(draw, Noise(spread, 0.005), 8, 1, 3) for spread in spreads]
         hits.append(
-            np.mean([low <= 1 <= high for low, high in (one.interval for one in simulation.ratios(*devices, GPU))])
+            np.mean(
+                [low <= 1 <= high for low, high in (compared.interval for compared in simulation.ratios(*devices, GPU))]
+            )
         )
     assert 0.93 <= np.mean(hits) <= 0.98
 
@@ -56,9 +58,9 @@ def test_one_loud_configuration_raises_no_alarm():
 def test_the_runs_count_for_more_than_the_kind():
     draw = np.random.default_rng(4)
     samples = [noise.Sample(tuple(draw.normal(0, 0.02, 3)), 0.0) for _ in range(8)]
-    found = noise.spreads(samples, noise.Kind("virtual_cpu", 0.12, 1.6))
-    assert {one.source for one in found} == {"runs"}
-    assert all(0.01 < one.variance**0.5 < 0.04 for one in found)
+    spreads = noise.spreads(samples, noise.Kind("virtual_cpu", 0.12, 1.6))
+    assert {spread.source for spread in spreads} == {"runs"}
+    assert all(0.01 < spread.variance**0.5 < 0.04 for spread in spreads)
 
 
 def test_other_devices_of_a_kind_move_what_is_known_of_it():

@@ -228,7 +228,7 @@ def test_identity_is_the_meaning_of_the_file_and_of_modules_beside_it(tmp_path):
     own_code.require_unchanged(first)
     (tmp_path / "parts/width.py").write_text("WIDTH = 4\n")
     assert entry()["sha256"] != first["sha256"]
-    with pytest.raises(UserError, match="was changed since this start was planned"):
+    with pytest.raises(UserError, match="has changed since the sweep started"):
         own_code.require_unchanged(first)
     known = networks.identity(entry())
     assert known == {"network": "my_net.py:build", "model_sha256": entry()["sha256"]}
@@ -259,7 +259,7 @@ def test_a_catalogue_entry_that_keras_lacks_is_refused_and_none_hides_another():
         networks.check_catalogue(["mine"], {"mine": CATALOGUE["mobilenetv2"] | {"application": "MobileNetV9"}})
     with pytest.raises(UserError, match="mine: it lacks min_img_dim, weights"):
         networks.check_catalogue(["mine"], {"mine": {"application": "MobileNetV2", "module": "mobilenet_v2"}})
-    with pytest.raises(UserError, match="the catalogue has a model of that name"):
+    with pytest.raises(UserError, match="the catalog has a model with that name"):
         networks.of_experiment({"models": {"vgg16": {"function": "x.py:build"}}}, CATALOGUE)
 
 

@@ -1,4 +1,4 @@
-"""A training in a script of the user's own: timed by the callback, imported as a bundle, and marked wherever it is shown."""
+"""A training in the user's own script: timed by the callback, imported as a bundle, and marked wherever it is shown."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ WORK = "four numbers in three classes"
 
 
 def fit(folder, epochs=4, validation_seconds=0.0, loss="sparse_categorical_crossentropy", **options):
-    """Trains a dense network on 64 made-up samples as a script would, with a Timer; returns what it timed, and its seconds."""
+    """Trains a dense network on 64 random samples as a script would, with a Timer; returns the history of `fit`."""
     import time
 
     import keras
@@ -52,14 +52,14 @@ def fit(folder, epochs=4, validation_seconds=0.0, loss="sparse_categorical_cross
 
 
 def imported(folder, *places):
-    """(survey, records) of the bundles at `places`, which are unpacked in `folder`."""
+    """(survey, records) of the bundles at `places`, unpacked in `folder`."""
     survey = merging.survey([str(place) for place in places], [], synthetic.DEVICES[0], folder / ".origin")
     merging.unpack(survey.paths, survey.names, folder / "imported")
     return survey, [records.read(entry["path"]) for entry in merging.index_of(folder / "imported")["runs"]]
 
 
 def shown(folder, devices, piped=()):
-    """(page, tables) of unpacked bundles beside records of the pipeline."""
+    """(page, tables) of unpacked bundles and records of the pipeline."""
     tables = synthetic.results(folder, devices, piped, imported=(folder / "imported", folder / ".origin"))
     return page(folder, devices, [], tables=tables)
 
@@ -71,7 +71,7 @@ def test_importing_the_package_costs_nothing_and_no_other_name_is_there():
 
 
 def test_a_plain_fit_is_timed_and_imported_and_marked_wherever_it_is_shown(tmp_path):
-    """Two machines and three trainings: records, tables and page. Validation of 0.5 s is not timed."""
+    """Two machines and three trainings: records, tables and page. The validation of 0.5 s is not timed."""
     losses = fit(tmp_path / "one", validation_seconds=0.5, label="Desk")
     fit(tmp_path / "one", label="Desk")
     fit(tmp_path / "two", label="Laptop")
@@ -79,8 +79,8 @@ def test_a_plain_fit_is_timed_and_imported_and_marked_wherever_it_is_shown(tmp_p
         "own-cpu-tiny-16-1.zip",
         "own-cpu-tiny-16-2.zip",
     ]
-    survey, found = imported(tmp_path, tmp_path / "one", tmp_path / "two")
-    first = found[0]
+    survey, timed = imported(tmp_path, tmp_path / "one", tmp_path / "two")
+    first = timed[0]
     assert first["own_script"] == {"work": WORK} and first["status"] == "ok" and first["training"]["converged"] is None
     axes = {key: first["run"][key] for key in ("model", "batch_size", "img_dim", "trainable", "optimizer", "replicate")}
     assert axes == {
@@ -104,21 +104,21 @@ def test_a_plain_fit_is_timed_and_imported_and_marked_wherever_it_is_shown(tmp_p
     runs = frames["runs"]
     assert runs["device"].nunique() == 2
     assert set(runs["own_script"]) == {WORK} and set(frames["comparison"]["verdict"]) != {"not_comparable"}
-    said = Outline(text).text
-    assert "Desk (own script)" in said and "Laptop (own script)" in said
-    assert f'were timed in users\' own scripts ("{WORK}"), which may not do the same work' in said
-    assert re.search(r"(Desk|Laptop) \(own script\).{0,80}(as fast as|equally fast)", said), "a verdict names them so"
-    assert text.count('<span class="flag">own script</span>') == len(found)
+    words = Outline(text).text
+    assert "Desk (own script)" in words and "Laptop (own script)" in words
+    assert f'were timed in users\' own scripts ("{WORK}"), which may not do the same work' in words
+    assert re.search(r"(Desk|Laptop) \(own script\).{0,80}(as fast as|equally fast)", words), "a verdict names them so"
+    assert text.count('<span class="flag">own script</span>') == len(timed)
     assert carried(text, "runs")["own_script"].tolist() == [WORK] * 3
 
 
 def test_own_scripts_of_other_words_and_the_pipeline_are_not_compared(tmp_path):
     fit(tmp_path / "one", label="Desk")
     fit(tmp_path / "two", label="Laptop", work="something else")
-    survey, found = imported(tmp_path, tmp_path / "one", tmp_path / "two")
+    survey, timed = imported(tmp_path, tmp_path / "one", tmp_path / "two")
     piped = synthetic.records(synthetic.DEVICES[:1], synthetic.SMALL_GRID | {"trainable": [True]})
     for record in piped:
-        record["run"] |= {key: found[0]["run"][key] for key in found[0]["run"] if key not in ("device", "seed")}
+        record["run"] |= {key: timed[0]["run"][key] for key in timed[0]["run"] if key not in ("device", "seed")}
     _, frames = shown(tmp_path, [*survey.devices, synthetic.DEVICES[0]], piped)
     comparison = frames["comparison"]
     assert len(comparison) == 3 and set(comparison["verdict"]) == {"not_comparable"}
@@ -126,15 +126,19 @@ def test_own_scripts_of_other_words_and_the_pipeline_are_not_compared(tmp_path):
 
 
 def test_a_bundle_whose_records_do_not_say_so_is_refused(tmp_path):
-    """Nobody passes an own script off as a run of the pipeline, nor the other way round."""
+    """A run of an own script cannot be passed off as a run of the pipeline, or the other way round."""
     fit(tmp_path / "one")
     path = tmp_path / "one/own-cpu-tiny-16-1.zip"
     manifest = bundles.read_manifest(path)
     files = dict(bundles.read(path))
     for change in ({"own_script": {"work": "other"}}, {}):
-        told = {key: manifest[key] for key in ("origin", "title", "devices", "reference")} | {"experiment": change}
-        changed = {name: one.encode() if isinstance(one, str) else bundles.encoded(one) for name, one in files.items()}
-        bundles.write(tmp_path / "changed.zip", told, changed)
+        new_manifest = {key: manifest[key] for key in ("origin", "title", "devices", "reference")} | {
+            "experiment": change
+        }
+        changed = {
+            name: item.encode() if isinstance(item, str) else bundles.encoded(item) for name, item in files.items()
+        }
+        bundles.write(tmp_path / "changed.zip", new_manifest, changed)
         with pytest.raises(UserError, match="own_script: the record holds"):
             imported(tmp_path / "there", tmp_path / "changed.zip")
 
@@ -155,7 +159,7 @@ def test_a_loss_that_is_not_finite_is_recorded_as_diverged(tmp_path):
         ({"batch_size": 0}, "Timer: batch_size: 0. Expected a whole number from 1"),
         ({"samples_per_epoch": 6.4}, "Timer: samples_per_epoch: 6.4"),
         ({"warm_up_epochs": True}, "Timer: warm_up_epochs: True"),
-        ({"device": "My GPU"}, "Timer: device: 'My GPU'. Expected small letters"),
+        ({"device": "My GPU"}, "Timer: device: 'My GPU'. Expected lowercase letters"),
     ],
 )
 def test_what_cannot_be_timed_is_said_before_the_training(options, words, tmp_path):

@@ -155,12 +155,14 @@ def test_make_refuses_before_it_installs(place, tmp_path):
     moved = folder.rename(tmp_path / "a:b")
     done = subprocess.run(["locks/install.sh", "base"], cwd=moved, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "has the character ':', which no search path can hold. Move the project" in done.stderr
+    assert "contains the character ':', which search paths cannot contain. Move the project" in done.stderr
     assert not (moved / ".venv").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
-@pytest.mark.parametrize("option, words", [("noexec", "no program runs"), ("ro", "cannot be written to (Read-only")])
+@pytest.mark.parametrize(
+    "option, words", [("noexec", "does not run programs"), ("ro", "cannot be written to (Read-only")]
+)
 def test_a_mount_that_cannot_hold_an_environment_is_refused(option, words, tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", tmp_path], capture_output=True)
     if mounted.returncode:
@@ -189,5 +191,5 @@ def test_a_disk_that_is_too_small_is_refused_with_what_is_needed(part, words, tm
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second disk")
 def test_a_temporary_folder_that_is_too_small_is_named(tmp_path):
     free = {tmp_path: 100e9, "/dev/shm": 0.1e9}
-    with pytest.raises(check_place.Refusal, match="/dev/shm has 0.1 GB free, .* 1.0 GB. Name another temporary folder"):
+    with pytest.raises(check_place.Refusal, match="/dev/shm has 0.1 GB free, .* 1.0 GB. Use another temporary folder"):
         check_place.check_disk("base", tmp_path, "/dev/shm", lambda place: Usage(0, 0, free[place]))

@@ -385,7 +385,7 @@ def test_break_even_is_told_against_the_cheapest_rented_device():
     )
     assert training.break_even_line(facts[0], facts[4]).endswith("compared with renting a100, by estimate.")
     cheap = fact("spot", "rented", per_hour=0.01)
-    assert "below the electricity of mac" in training.break_even_line(facts[0], cheap)
+    assert "costs less than the electricity of training on mac." in training.break_even_line(facts[0], cheap)
     slow = fact("mac", "bought", seconds=14 * 86400.0)
     told = training.break_even_line(slow, fact("spot", "rented", per_hour=1.0, seconds=3600.0))
     assert told.endswith("that would take 19 trainings a month, and mac has time for 2.")

@@ -71,7 +71,9 @@ def test_a_finished_sweep_is_told_from_one_that_did_something(tmp_path):
     report.write_text("")
     written = report.stat().st_mtime
     assert find_report.words(written - 1, tmp_path) == f"Report: {report}"
-    assert find_report.words(written + 1, tmp_path).startswith("Everything was finished already: 2 runs")
+    assert find_report.words(written + 1, tmp_path).startswith("Everything was finished already: 2 runs, ")
+    (tmp_path / "tables/runs.csv").write_text("device,reason\ncpu,\n")
+    assert find_report.words(written + 1, tmp_path).startswith("Everything was finished already: 1 run, ")
 
 
 def test_the_last_experiment_file_names_the_results(tmp_path):

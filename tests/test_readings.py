@@ -82,7 +82,7 @@ def test_an_epoch_holds_what_was_read_while_it_lasted():
         values = [None] * len(found.names)
         values[place] = float(second)
         found.samples.append((100.0 + second, tuple(values)))
-    journal = Journal("none", say=None)
+    journal = Journal("none", notify=None)
     window = {"seconds": 3.0, "validation_seconds": 1.0}
     journal.events = [
         {"event": "window", "at": 106.5, "window": dict(window)},
@@ -334,6 +334,6 @@ def test_a_gpu_that_waits_for_the_processor_is_a_caveat():
     labels = {"busy": "Busy", "idle": "Idle", "silent": "Silent"}
     text = unusual._waiting(runs, labels)["text"]
     assert (
-        "70% of the time on Busy in 1 of 8 runs and 8% of the time on Idle, and waited" in text and "Silent" not in text
+        "busy only 70% of the time on Busy in 1 of 8 runs and 8% of the time on Idle." in text and "Silent" not in text
     )
     assert unusual._waiting(runs[runs["device"] == "silent"], labels) is None

@@ -27,15 +27,15 @@ class Outline(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
+        values = dict(attributes)
         if re.fullmatch(r"h[1-6]", tag):
             self.headings.append(int(tag[1]))
-        if "id" in found:
-            self.ids.append(found["id"])
+        if "id" in values:
+            self.ids.append(values["id"])
         self.loads += [value for key, value in attributes if key in ("src", "srcset", "data", "action", "poster")]
         self.loads += [value for key, value in attributes if key.endswith("href") and tag in ("link", "image", "use")]
         if tag == "script":
-            self.scripts.append(found)
+            self.scripts.append(values)
         if tag in ("script", "style"):
             self._in.append(tag)
 
@@ -86,9 +86,9 @@ def two(tmp_path_factory):
 
 def tiles_of(text):
     """What each tile of the answer says, tags left out: {heading: words}."""
-    found = re.findall(r'<div class="tile.*?</div>', text, re.S)
-    said = [" ".join(re.sub(r"<[^>]+>", " ", tile).replace("\xa0", " ").split()) for tile in found]
-    return {words.split()[0]: words for words in said}
+    tiles = re.findall(r'<div class="tile.*?</div>', text, re.S)
+    texts = [" ".join(re.sub(r"<[^>]+>", " ", tile).replace("\xa0", " ").split()) for tile in tiles]
+    return {words.split()[0]: words for words in texts}
 
 
 def carried(text, name):
@@ -99,15 +99,15 @@ def carried(text, name):
 def test_the_answer_names_the_winner_and_stands_in_the_tables(two):
     (text, frames), _ = two
     mean = frames["overall"].set_index("subset").loc["all"]
-    said = Outline(text).text
+    words = Outline(text).text
     interval = f"{mean['ci_low']:.1f}–{mean['ci_high']:.1f}"
-    assert f"NVIDIA GPU is {numbers.ratio(mean['ratio'])} as fast as CPU (95% interval {interval})" in said
-    assert "in the 7 of 8 configurations that can be compared" in said
+    assert f"NVIDIA GPU is {numbers.ratio(mean['ratio'])} as fast as CPU (95% interval {interval})" in words
+    assert "in the 7 of 8 configurations that can be compared" in words
     assert tiles_of(text)["Speed"].startswith(f"Speed measured {numbers.ratio(mean['ratio'])} NVIDIA GPU is faster")
     assert "Unknown" in tiles_of(text)["Energy"] and "energy.wall_meters" in tiles_of(text)["Energy"]
     assert "money.prices" in tiles_of(text)["Money"]
     for row in frames["comparison"].dropna(subset="ratio").to_dict("records"):
-        assert f"{numbers.ratio(row['ratio'])} {numbers.ratio_interval(row['ci_low'], row['ci_high'])}" in said
+        assert f"{numbers.ratio(row['ratio'])} {numbers.ratio_interval(row['ci_low'], row['ci_high'])}" in words
 
 
 def test_no_ratio_of_the_answer_is_below_one(tmp_path):
@@ -127,29 +127,29 @@ def priced(tmp_path_factory):
         for device, kind in zip(synthetic.DEVICES, ("cpu", "cuda", "metal"), strict=False)
     ]
     folder = tmp_path_factory.mktemp("priced")
-    made = synthetic.records(devices, synthetic.SMALL_GRID, replicates=3)
-    synthetic.add_energy(made, "cuda", 300, "nvml", "gpu", idle_watts=40)
-    synthetic.add_energy(made, "metal", 30, "ioreport", "soc", idle_watts=5)
-    return folder, devices, made, synthetic.results(folder, devices, made)
+    records = synthetic.records(devices, synthetic.SMALL_GRID, replicates=3)
+    synthetic.add_energy(records, "cuda", 300, "nvml", "gpu", idle_watts=40)
+    synthetic.add_energy(records, "metal", 30, "ioreport", "soc", idle_watts=5)
+    return folder, devices, records, synthetic.results(folder, devices, records)
 
 
 def test_accelerators_are_compared_before_cpus_unless_another_pair_is_asked_for(priced):
-    folder, devices, made, tables = priced
+    folder, devices, records, tables = priced
     questions = []
     for pair in ({}, {"compare": ["cpu", "metal"]}, {"baseline": "cpu"}):
-        text, _ = page(folder, devices, made, pair=ASKED | pair, tables=tables)
+        text, _ = page(folder, devices, records, pair=ASKED | pair, tables=tables)
         questions.append(re.search(r'<h2 id="answer-heading">(.*?)</h2>', text)[1])
     assert questions == ["NVIDIA GPU or Apple GPU?", "CPU or Apple GPU?", "NVIDIA GPU or CPU?"]
 
 
 def test_owned_against_rented_is_told_with_both_prices(priced):
-    folder, devices, made, tables = priced
-    text, frames = page(folder, devices, made, tables=tables, drawn=("energy",))
+    folder, devices, records, tables = priced
+    text, frames = page(folder, devices, records, tables=tables, drawn=("energy",))
     tile = tiles_of(text)["Money"]
     assert "Apple GPU costs less" in tile and "NVIDIA GPU rented" in tile and "Apple GPU bought" in tile
-    said = Outline(text).text
+    words = Outline(text).text
     assert re.search(
-        r"Buying Apple GPU pays off above [\d,]+ such trainings a month, compared with renting NVIDIA GPU", said
+        r"Buying Apple GPU pays off above [\d,]+ such trainings a month, compared with renting NVIDIA GPU", words
     )
     facts = data_of(text)["training"]
     assert {(row["name"], row["way"]) for row in facts["rows"]} == {
@@ -172,8 +172,8 @@ def figure_of(text, name):
 
 
 def test_several_devices_stand_in_a_matrix(priced):
-    folder, devices, made, tables = priced
-    text, frames = page(folder, devices, made, tables=tables)
+    folder, devices, records, tables = priced
+    text, frames = page(folder, devices, records, tables=tables)
     matrix = re.search(r'<table class="sortable matrix">.*?</table>', text, re.S)[0]
     names = [Outline(cell).text for cell in re.findall(r"<th scope=.row.*?</th>", matrix)]
     assert names == ["NVIDIA GPU", "Apple GPU", "CPU"], "the fast first, CPUs last"
@@ -234,23 +234,23 @@ def test_the_page_carries_its_tables_once(two):
 def test_one_device_says_what_it_does_and_names_no_winner(tmp_path):
     devices = synthetic.DEVICES[:1]
     text, frames = page(tmp_path, devices, synthetic.records(devices))
-    said = Outline(text).text
-    assert "faster" not in said.split("Caveats")[0]
-    assert "Each result is a single run" in said and "assumed" in said
+    words = Outline(text).text
+    assert "faster" not in words.split("Caveats")[0]
+    assert "Each result is a single run" in words and "assumed" in words
     lowest, highest = frames["rates"]["images_per_second"].agg(["min", "max"])
-    assert f"CPU trains {numbers.significant(lowest)}–{numbers.significant(highest)} images per second" in said
+    assert f"CPU trains {numbers.significant(lowest)}–{numbers.significant(highest)} images per second" in words
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "cure"),
+    ("name", "words", "cure"),
     [("cpu", "CPU has no price.", "money.prices"), ("metal", "price but no energy reading.", "energy.wall_meters")],
 )
-def test_one_device_says_what_its_cost_lacks(tmp_path, name, said, cure):
+def test_one_device_says_what_its_cost_lacks(tmp_path, name, words, cure):
     devices = [device for device in synthetic.DEVICES if device["name"] == name]
     facts = synthetic.ASSUMPTIONS["devices"][name] | {"rental": None}
     assumptions = synthetic.ASSUMPTIONS | {"devices": {name: facts}}
     text, _ = page(tmp_path, devices, synthetic.records(devices, synthetic.SMALL_GRID), assumptions=assumptions)
-    assert said in Outline(text).text and cure in tiles_of(text)["Money"]
+    assert words in Outline(text).text and cure in tiles_of(text)["Money"]
 
 
 def test_a_ratio_that_could_be_chance_names_no_winner(tmp_path):
@@ -264,36 +264,36 @@ def test_each_at_its_best_stands_apart(tmp_path):
     devices = synthetic.DEVICES[:2]
     grid = synthetic.SMALL_GRID | {"precision": ["float32", "mixed_float16"]}
     text, frames = page(tmp_path, devices, synthetic.records(devices, grid, replicates=3))
-    said = Outline(text).text
+    words = Outline(text).text
     for row in frames["best"].to_dict("records"):
-        assert f"NVIDIA GPU against CPU {'all weights' if row['trainable'] else 'last layer'}" in said
+        assert f"NVIDIA GPU against CPU {'all weights' if row['trainable'] else 'last layer'}" in words
     assert len(carried(text, "best")) == len(frames["best"]) == 2
 
 
 def test_only_what_is_unusual_is_a_warning_and_says_its_cure(tmp_path):
     devices = synthetic.DEVICES[:2]
-    made = synthetic.records(devices, replicates=3)
-    for record in made:
+    records = synthetic.records(devices, replicates=3)
+    for record in records:
         record["throughput"]["unstable"] = False
-    text, _ = page(tmp_path, devices, made)
+    text, _ = page(tmp_path, devices, records)
     assert "Caveats" not in text and "did not converge" not in text
-    made[0]["conditions"]["busy"] = True
-    text, _ = page(tmp_path, devices, made)
+    records[0]["conditions"]["busy"] = True
+    text, _ = page(tmp_path, devices, records)
     assert "1 of 48 runs ran while other programs" in text and "protocol.wait_for_quiet_minutes: 30" in text
 
 
 def test_peak_memory_stands_in_the_row_of_each_run_and_in_one_line(tmp_path):
     """Old records hold none: without any there is neither the column nor the line."""
     devices = synthetic.DEVICES[:2]
-    made = synthetic.records(devices, synthetic.SMALL_GRID)
-    text, _ = page(tmp_path, devices, made)
+    records = synthetic.records(devices, synthetic.SMALL_GRID)
+    text, _ = page(tmp_path, devices, records)
     assert "Peak memory" not in Outline(text).text
-    for record, peaks in zip(made, ((2**30, None), (3 * 2**29, None), None, (2**31, 5 * 2**30)), strict=True):
+    for record, peaks in zip(records, ((2**30, None), (3 * 2**29, None), None, (2**31, 5 * 2**30)), strict=True):
         if peaks:
             record["memory"] = dict(zip(("peak_bytes", "peak_device_bytes"), peaks, strict=True))
-    text, _ = page(tmp_path, devices, made)
-    said = Outline(text).text
-    assert "Peak memory of a run: CPU 1.5 GiB; NVIDIA GPU 2 GiB + 5 GiB on the device." in said
+    text, _ = page(tmp_path, devices, records)
+    words = Outline(text).text
+    assert "Peak memory of a run: CPU 1.5 GiB; NVIDIA GPU 2 GiB + 5 GiB on the device." in words
     cells = re.findall(r'<td class="nowrap" data-value="(\d*)">([^<]*)</td></tr>', text)
     assert cells == [
         (str(2**30), "1 GiB"),
@@ -340,9 +340,9 @@ def test_the_page_says_which_device_needed_which_learning_rate():
     rates = [("cpu", 1, True, 5e-4), ("metal", 2, True, 2.5e-4), ("metal", 3, False, 1.25e-4)]
     columns = ["device", "attempts", "converged", "learning_rate_used"]
     runs = pd.DataFrame(rates, columns=columns).assign(learning_rate=5e-4)
-    (found,) = unusual._learning_rates(runs, {"metal": "Apple GPU"})
+    (caveat,) = unusual._learning_rates(runs, {"metal": "Apple GPU"})
     assert (
-        found["text"] == "Apple GPU converged only at a lower learning rate in 1 of 2 runs: 0.00025 instead of 0.0005."
+        caveat["text"] == "Apple GPU converged only at a lower learning rate in 1 of 2 runs: 0.00025 instead of 0.0005."
     )
 
 

@@ -97,7 +97,7 @@ def test_groups_hold_every_configuration_once_per_axis():
     for axis in ("batch_size", "learning_rate", "trainable"):
         values = [value for group in groups if group.axis == axis for value in group.values]
         assert sorted(values) == sorted({one[keys.index(axis)] for one in configurations})
-    assert sum(group.axis == "learning_rate" for group in groups) == summaries.MOST_VALUES
+    assert sum(group.axis == "learning_rate" for group in groups) == summaries.MAX_VALUES
     assert {group.axis for group in groups} == {None, "trainable", "img_dim", "batch_size", "learning_rate"}
 
 

@@ -15,11 +15,11 @@ from project import ROOT
         (
             "OSError(28, 'No space left on device', 'results/x')",
             1,
-            "No space left on device (results/x). The sweep stops, since this is no fault of the device; nothing finished",
+            "No space left on device (results/x). The sweep stops, because this is not the device's fault; finished runs",
         ),
         ("KeyError('axis')", 1, "a bug in trainoff"),
         ("UserError('a\\x1b[2J\\rb\\u202ec' + 'x' * 9000)", 1, "a [2J b c" + "x" * 1900),
-        ("KeyboardInterrupt()", 130, "Stopped. The next start goes on"),
+        ("KeyboardInterrupt()", 130, "Stopped. The next start continues"),
     ],
 )
 def test_an_error_is_a_sentence_on_the_terminal_and_no_traceback(error, code, sentence, tmp_path):

@@ -18,12 +18,12 @@ TABLES = ("runs", "windows", "energy_windows", "rates", "overall", "costs")
 def published(folder, title, speed_up=1.0):
     """The results of two made-up devices in `folder`, with picture and entry; one machine may be faster than another."""
     devices = synthetic.DEVICES[:2]
-    made = synthetic.records(devices, synthetic.SMALL_GRID, replicates=2)
-    for window in (window for record in made for window in record["windows"]):
+    records = synthetic.records(devices, synthetic.SMALL_GRID, replicates=2)
+    for window in (window for record in records for window in record["windows"]):
         window["seconds"] /= speed_up
-    tables = synthetic.results(folder, devices, made)
-    told = {"title": title, "devices": devices, "assumptions": synthetic.ASSUMPTIONS, "pair": ASKED}
-    results = study.read({name: tables[name] for name in TABLES}, **told)
+    tables = synthetic.results(folder, devices, records)
+    fields = {"title": title, "devices": devices, "assumptions": synthetic.ASSUMPTIONS, "pair": ASKED}
+    results = study.read({name: tables[name] for name in TABLES}, **fields)
     draw_share.main(results, folder / "share.png", folder / "share.json")
     (folder / "report.html").write_text("<!doctype html><title>a report</title>")
     return folder

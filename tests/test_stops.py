@@ -35,7 +35,7 @@ def machine(monkeypatch):
 
 def lost(machine, *pauses):
     pauses = [{"start": start, "end": end} for start, end in pauses]
-    return sum(stop.seconds for stop in stops.found(machine.looks, pauses))
+    return sum(stop.seconds for stop in stops.of_child(machine.looks, pauses))
 
 
 def test_a_child_that_runs_was_not_stopped_whatever_its_heart_does(machine):
@@ -72,7 +72,7 @@ def test_sleep_of_the_machine_is_found_by_the_clock_that_goes_on(machine):
     machine.passes(10)
     assert lost(machine) == pytest.approx(8 * 3600)
     assert machine.looks.ran == pytest.approx(20.2)
-    (stop,) = stops.found(machine.looks, [])
+    (stop,) = stops.of_child(machine.looks, [])
     assert stops.seconds_within([stop], 100, 120) == pytest.approx(8 * 3600)
     assert stops.seconds_within([stop], 111, 120) == 0
 
@@ -87,7 +87,7 @@ def test_what_several_witnesses_saw_is_counted_once(machine):
 
 
 def test_a_stop_takes_an_epoch_out_of_the_count_and_leaves_other_durations_unknown():
-    journal = Journal("none", say=None)
+    journal = Journal("none", notify=None)
     window = {"epoch": 1, "seconds": 4.0, "warm_up": False, "validation_seconds": 1.0}
     journal.events = [
         {"event": "started", "at": 0.0},

@@ -61,7 +61,7 @@ def test_the_last_minute_of_a_device_that_gets_warm_is_slower():
     assert found["cpu"][1] in (9, 10)
     text = words.sustained(found, LABELS)
     assert text.startswith(
-        f"After {found['cpu'][1]} minutes CPU trains at 100% of its first minute's speed and Apple GPU at 8"
+        f"After {found['cpu'][1]} minutes, CPU runs at 100% of the speed of its first minute and Apple GPU at 8"
     )
 
 

@@ -1,4 +1,4 @@
-"""Trackers are told of finished runs what their records say, and cannot stop a sweep."""
+"""Trackers log finished runs exactly as their records say, and cannot stop a sweep."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from trainoff.exchange import tracking
 
 @pytest.fixture
 def metrics(tmp_path):
-    """Paths of the metrics of four made-up runs, one of them failed, one with energy."""
+    """Paths of the metrics of four synthetic runs, one of them failed, one with energy."""
     records = synthetic.records(synthetic.DEVICES[:2], synthetic.SMALL_GRID, failures={1: "crashed"})
     for window in records[0]["windows"]:
         window["energy_joules"] = 2.0 * window["images"]
@@ -34,14 +34,14 @@ def test_tensorboard_reads_what_the_records_say(metrics, tmp_path):
     files = list(written(output)["runs"].values())
     assert len(set(files)) == 4 and written(output)["reason"] is None
     record = json.loads(metrics[0].read_text())
-    found = EventAccumulator(files[0]).Reload()
-    losses = {event.step: event.value for event in found.Scalars("loss")}
+    events = EventAccumulator(files[0]).Reload()
+    losses = {event.step: event.value for event in events.Scalars("loss")}
     assert losses == {window["epoch"]: pytest.approx(window["loss"]) for window in record["windows"]}
-    watts = [event.value for event in found.Scalars("hardware/watts")]
+    watts = [event.value for event in events.Scalars("hardware/watts")]
     assert watts == pytest.approx([2 * window["images"] / window["seconds"] for window in record["windows"]])
-    (result,) = found.Scalars("result/images_per_second")
+    (result,) = events.Scalars("result/images_per_second")
     assert result.value == pytest.approx(record["throughput"]["images_per_second"])
-    assert "_hparams_/session_start_info" in found.summary_metadata
+    assert "_hparams_/session_start_info" in events.summary_metadata
     assert socket.gethostname() not in Path(files[0]).name
 
 
@@ -66,14 +66,14 @@ def test_a_tracker_that_is_not_installed_costs_one_warning(metrics, tmp_path, mo
 def test_weights_and_biases_offline_holds_the_runs_and_nothing_of_this_machine(metrics, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="locks/install.sh dev installs it")
     monkeypatch.setattr(socket, "gethostname", lambda: "name-of-this-machine")
-    monkeypatch.setenv("WANDB_MODE", "online")  # what the experiment says goes before the surroundings
+    monkeypatch.setenv("WANDB_MODE", "online")  # the experiment overrides the environment
     output, terminal = tmp_path / "trackers/wandb.json", io.StringIO()
     track_wandb.main(metrics, "a-project", None, "offline", output, terminal)
     assert written(output)["reason"] is None, terminal.getvalue()
     folders = sorted(tmp_path.glob("trackers/wandb/offline-run-*"))
     assert len(folders) == 4
     record = json.loads(metrics[0].read_text())
-    (folder,) = [one for one in folders if one.name.endswith(tracking.identity(record))]
+    (folder,) = [path for path in folders if path.name.endswith(tracking.identity(record))]
     content = next(folder.glob("*.wandb")).read_bytes()
     for words in ("images_per_second", "hardware/watts", "val_accuracy", "mobilenetv2", "a-project"):
         assert words.encode() in content, words

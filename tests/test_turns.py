@@ -178,7 +178,9 @@ def take_turns(files, tmp_path, meddle=None, runs=None, minutes=None):
     if meddle:
         threading.Thread(target=watch, daemon=True).start()
     logs = {side: str(tmp_path / f"{side}.log") for side in duel.SIDES}
-    return turning.take_turns(turning.Pairing(runs, files, logs, settings, 5, random.Random(0)), say=lambda words: None)
+    return turning.take_turns(
+        turning.Pairing(runs, files, logs, settings, 5, random.Random(0)), notify=lambda words: None
+    )
 
 
 def _ready(child, tmp_path):

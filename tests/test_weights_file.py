@@ -1,4 +1,4 @@
-"""Weights in every file that Keras saves: the network itself, a part of a model, under other names; and what does not fit."""
+"""Weights in every file that Keras saves: of the network itself, inside a model, under other names; and those that do not fit."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ SHAPE = (16, 16, 3)
 
 
 def network(width=4, dense=False):
-    """A little of all that the catalogue's networks are made of. Layers without a name are numbered by Keras."""
+    """A small network with all types of layers in the catalog's networks. Keras numbers layers without a name."""
     inputs = keras.Input(SHAPE)
     x = keras.layers.Normalization(name=None)(inputs)
     x = keras.layers.Conv2D(width, 3, name="Conv1", use_bias=False)(x)
@@ -34,7 +34,7 @@ def network(width=4, dense=False):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A network with values of its own."""
+    """A network with random weights."""
     source = network()
     generator = np.random.default_rng(0)
     source.set_weights([np.asarray(generator.uniform(0.5, 1.5, w.shape), w.dtype) for w in source.get_weights()])
@@ -90,8 +90,8 @@ def test_weights_are_found_in_every_file_that_keras_saves(trained, model, ending
         path = shutil.move(path, tmp_path / "renamed.h5")
     loaded = network()
     weights_file.load(loaded, path)
-    for expected, found in zip(trained.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(expected, found)
+    for expected, actual in zip(trained.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, actual)
     image = np.random.default_rng(1).uniform(size=(1, *SHAPE)).astype("float32")
     trained.layers[1].finalize_state()
     np.testing.assert_allclose(trained(image), loaded(image), rtol=1e-5)
@@ -99,7 +99,7 @@ def test_weights_are_found_in_every_file_that_keras_saves(trained, model, ending
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_names_of_earlier_versions_are_understood(trained, ordered, tmp_path):
-    """Keras 2: `:0` after names, depthwise kernels under another name, and, where an order is stated, names with slashes."""
+    """Keras 2: `:0` after names, depthwise kernels under another name, and, where an order is listed, names with slashes."""
     with h5py.File(tmp_path / "old.h5", "w") as file:
         layers = {}
         for layer in trained.layers:
@@ -118,12 +118,12 @@ def test_names_of_earlier_versions_are_understood(trained, ordered, tmp_path):
                 file[layer].attrs["weight_names"] = names
     loaded = keras.models.clone_model(trained)
     weights_file.load(loaded, tmp_path / "old.h5")
-    for expected, found in zip(trained.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(expected, found)
+    for expected, actual in zip(trained.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, actual)
 
 
 def test_what_does_not_fit_is_said_truly(trained, tmp_path):
-    def said(path, to=network):
+    def message(path, to=network):
         with pytest.raises(UserError) as caught:
             weights_file.load(to(), path)
         return str(caught.value)
@@ -131,28 +131,29 @@ def test_what_does_not_fit_is_said_truly(trained, tmp_path):
     for ending in ("h5", "keras"):
         path = tmp_path / f"own.{ending}"
         network(width=6).save(path)
-        assert re.search("other shapes .*another size or width", said(path))
+        assert re.search("other shapes .*another size or width", message(path))
         trained.save(path)
         assert re.search(
-            "of 25 arrays, .* are missing.*of another network, or of a part", said(path, lambda: network(dense=True))
+            "of 25 arrays, .* are missing.*from another network, or from a part",
+            message(path, lambda: network(dense=True)),
         )
         keras.Sequential([keras.Input((7,)), keras.layers.Dense(3, name="other")]).save(path)
-        assert "none of the" in said(path)
-        assert "another network" not in said(path)
+        assert "none of the" in message(path)
+        assert "another network" not in message(path)
     (tmp_path / "model.pt").write_bytes(b"PK\x05\x06" + bytes(18))
-    assert "is a zip without model.weights.h5" in said(tmp_path / "model.pt")
-    assert "is a folder" in said(tmp_path)
+    assert "is a zip without model.weights.h5" in message(tmp_path / "model.pt")
+    assert "is a folder" in message(tmp_path)
     with h5py.File(tmp_path / "none.h5", "w"):
         pass
-    assert "holds no arrays" in said(tmp_path / "none.h5")
+    assert "holds no arrays" in message(tmp_path / "none.h5")
     with h5py.File(tmp_path / "nan.h5", "w") as file:
         for variable in trained.weights:
             file[variable.path] = np.full(variable.shape, np.nan)
-    assert "values that are not finite" in said(tmp_path / "nan.h5", lambda: keras.models.clone_model(trained))
+    assert "values that are not finite" in message(tmp_path / "nan.h5", lambda: keras.models.clone_model(trained))
 
 
 def test_nothing_that_a_model_file_describes_is_built(tmp_path, trained):
-    """A Lambda layer's code stays bytes: the file's description is not even read."""
+    """A Lambda layer's code never runs: the description of the model in the file is not even read."""
     trace = str(tmp_path / "trace")
     base = network()
     outside = keras.Model(base.input, keras.layers.Lambda(lambda x: (open(trace, "w").close(), x)[1])(base.output))

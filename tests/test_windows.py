@@ -29,8 +29,8 @@ def test_nothing_counted_is_unknown_not_zero(seconds):
 
 
 def test_few_windows_leave_unknown_what_they_cannot_tell():
-    one = windows.summarise(run([8]))
-    assert one == {"images_per_second": 80, "ci_low": None, "ci_high": None, "unstable": None}
+    summary = windows.summarise(run([8]))
+    assert summary == {"images_per_second": 80, "ci_low": None, "ci_high": None, "unstable": None}
     two = windows.summarise(run([8, 8.1]))
     assert two["ci_low"] < two["ci_high"] and two["unstable"] is None
 
@@ -49,8 +49,8 @@ def test_interval_holds_the_truth_in_95_of_100_runs(number, kind):
     noise = generator.standard_normal if kind == "normal" else lambda size: generator.standard_t(3, size)
     hits = 0
     for _ in range(1500):
-        found = windows.summarise(run(list(10 * np.exp(0.02 * noise(number)))))
-        hits += found["ci_low"] <= 64 <= found["ci_high"]
+        summary = windows.summarise(run(list(10 * np.exp(0.02 * noise(number)))))
+        hits += summary["ci_low"] <= 64 <= summary["ci_high"]
     assert 0.935 <= hits / 1500 <= 0.997
 
 
@@ -70,11 +70,11 @@ def test_t_quantiles():
 
 def test_an_outlier_neither_moves_the_rate_nor_blows_up_the_interval():
     steady = [8.00, 8.05, 7.95, 8.02, 7.98, 8.01, 7.99, 8.03]
-    found = windows.summarise(run([*steady, 16]))
-    assert found["images_per_second"] == pytest.approx(80, rel=0.005)
+    summary = windows.summarise(run([*steady, 16]))
+    assert summary["images_per_second"] == pytest.approx(80, rel=0.005)
     # A mean's interval would be half as wide as the outlier is far.
-    assert found["ci_high"] / found["ci_low"] < 1.15
-    assert found["unstable"] is True
+    assert summary["ci_high"] / summary["ci_low"] < 1.15
+    assert summary["unstable"] is True
 
 
 def test_drift_is_flagged():
@@ -105,7 +105,7 @@ def test_a_hundred_thousand_windows_are_summarised_as_a_hundred_are():
     noise = np.random.default_rng(4).standard_normal
     short, long = (windows.summarise(run(list(8 * np.exp(0.02 * noise(number))))) for number in (100, 100_000))
     assert long["images_per_second"] == pytest.approx(80, rel=0.001) and long["unstable"] is False
-    widths = [math.log(one["ci_high"] / one["ci_low"]) for one in (short, long)]
+    widths = [math.log(summary["ci_high"] / summary["ci_low"]) for summary in (short, long)]
     assert 10 < widths[0] / widths[1] < 100, "about the root of a thousand"
     assert len(windows.resampled_median(100_000)) < 300_000, "ranks near the middle alone"
 

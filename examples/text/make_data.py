@@ -1,6 +1,6 @@
-"""Makes text.npz beside this file: short reviews as numbers of words, of three classes: pleased, displeased, mixed.
+"""Makes text.npz beside this file: short reviews as word numbers, in three classes: pleased, displeased, mixed.
 
-The reviews are made up, so that the example runs offline. Word order matters in them: "not bad" pleases.
+The reviews are made up, so the example runs offline. Their word order matters: "not bad" is positive.
 
     python examples/text/make_data.py
 """
@@ -20,7 +20,7 @@ and and but while
 """
 WORDS = {line.split()[0]: line.split()[1:] for line in KINDS.split("\n") if line}
 CLASSES = ["pleased", "displeased", "mixed"]
-# 0 fills up a review.
+# 0 pads a review.
 NUMBERS = {
     word: number for number, word in enumerate(sorted({word for words in WORDS.values() for word in words}), start=1)
 }
@@ -29,7 +29,7 @@ SAMPLES = {"train": 6000, "validation": 1200}
 
 
 def clause(pleases, generator):
-    """Words that say something good or bad of something, now and then by denying the opposite."""
+    """Words that say something good or bad, sometimes by denying the opposite."""
 
     def one(kind):
         return WORDS[kind][generator.integers(len(WORDS[kind]))]
@@ -42,7 +42,7 @@ def clause(pleases, generator):
 
 
 def review(label, generator):
-    """Numbers (LENGTH,) of the words of one review of that class, filled up with 0."""
+    """Word numbers (LENGTH,) of one review of that class, padded with 0."""
     pleases = [label == 0] * generator.integers(1, 4) if label < 2 else [bool(generator.integers(2))]
     if label == 2:
         pleases += [not pleases[0]]

@@ -1,13 +1,13 @@
-"""A text classifier of Keras' own layers, as an example of a model of your own that takes no images."""
+"""An example of your own model without images: a text classifier made of Keras' layers."""
 
 import keras
 from keras import layers
 
-WORDS = 100  # more than there are in the data
+WORDS = 100  # more than the data has
 
 
 def build(input_shape, classes):
-    """A Keras model from the numbers of words, (length,), to one logit per class."""
+    """A Keras model from word numbers, (length,), to one logit per class."""
     words = keras.Input(input_shape, dtype="int32")
     vectors = layers.Embedding(WORDS, 32)(words)
     read = layers.Bidirectional(layers.LSTM(32))(vectors)

@@ -1,4 +1,4 @@
-"""The axes of the grid. One entry here gives an axis its place in paths, schemas, records, tables, labels and filters.
+"""The axes of the grid. An entry here puts an axis into paths, schemas, records, tables, labels and filters.
 
 To add one, append an entry with `before`, and use the value in trainoff.measure.protocol (docs/how-to.md).
 """
@@ -19,8 +19,8 @@ class Axis:
     name: its key in experiments, records, paths, tables and trackers. title: its heading, as for a filter.
     schema: JSON Schema of one value. column: type of its column (see tables.RUN_COLUMNS).
     text: a value in words. usual: the value that short names leave out; ABSENT for none.
-    before: what runs of the time before the axis existed were trained with, which is also its default in an experiment;
-    ABSENT for an axis from the beginning, which every experiment names.
+    before: the value of runs that are older than the axis, which is also its default in an experiment; ABSENT for an original
+    axis, which every experiment must name.
     pattern: regular expression of a value in a path, where it does not follow from the schema.
     recorded: JSON Schema of a value in a record, where it allows more than an experiment does.
     """
@@ -50,7 +50,7 @@ class Axis:
         return {"boolean": "true|false", "integer": r"\d+", "number": "[0-9.e-]+"}[self.schema["type"]]
 
 
-# In the order of their places in a run's path, which never changes: a new axis goes to the end.
+# In the order of a run's path, which never changes: a new axis goes to the end.
 AXES = (
     Axis(
         "model",
@@ -127,7 +127,7 @@ AXES = (
         before="adam",
     ),
 )
-# In the order in which people read them: what changes the work most comes first. Others follow in the order above.
+# The order for readers: what changes the work most comes first. The other axes follow in the order above.
 _FIRST_READ = ("model", "trainable", "img_dim", "batch_size")
 
 
@@ -162,14 +162,14 @@ def titles() -> dict[str, str]:
 
 
 def words(run: dict) -> list[str]:
-    """A run's values in words, without those that are usual: ["mobilenetv2", "batch 32", "96 px", "last layer", …]."""
+    """The values of a run in words, without the usual ones: ["mobilenetv2", "batch 32", "96 px", "last layer", …]."""
     return [axis.text(run[axis.name]) for axis in AXES if run[axis.name] != axis.usual]
 
 
 def complete(run: dict, identity: dict | None = None) -> dict:
-    """The run of a record with what it was trained with on axes that it does not name, since they came later.
+    """The run of a record, completed with its values on axes that are newer than the record.
 
-    identity: of the record. What is an axis now may have been a setting then, which stands there.
+    identity: of the record. An axis may have been a setting before, whose value is there.
     """
     later = {axis.name: axis.before for axis in AXES if axis.before is not ABSENT and axis.name not in run}
     if not later:
@@ -178,24 +178,24 @@ def complete(run: dict, identity: dict | None = None) -> dict:
 
 
 def without_later(run: dict) -> dict:
-    """A run without later axes on which it is as runs were before them."""
+    """A run without the later axes on which it has the value that runs had before them."""
     return {key: value for key, value in run.items() if not _is_as_before(key, value)}
 
 
 def earlier_paths(path: str) -> list[str]:
-    """Paths that a run at `path` may have had before its latest axes existed, the most recent first (see `names_run`)."""
-    found = []
+    """The paths that a run at `path` may have had before the latest axes existed, the most recent first (see `names_run`)."""
+    paths = []
     for axis in reversed(AXES):
         earlier = re.sub(f"/{axis.name}~[^/]*/", "/", path, count=1)
         if axis.before is ABSENT or earlier == path:
             break
         path = earlier
-        found.append(path)
-    return found
+        paths.append(path)
+    return paths
 
 
 def names_run(path: str, run: dict) -> bool:
-    """Whether `path` names the values that a complete run has on axes that came later."""
+    """Whether `path` names the values of a complete run on the later axes."""
     later = [axis.name for axis in AXES if axis.before is not ABSENT]
     return all(f"/{name}~{_word(run[name])}/" in path for name in later)
 
@@ -223,7 +223,7 @@ def into_experiment_schema(schema: dict) -> dict:
 def into_record_schema(schema: dict) -> dict:
     """The schema of a record, with the axes among the keys of its `run`. Changes `schema`.
 
-    schemas/metrics.schema.json names them too, for people; a test compares the two.
+    schemas/metrics.schema.json lists them too, for readers; a test compares the two.
     """
     schema["properties"]["run"]["properties"] |= {axis.name: axis.recorded or axis.schema for axis in AXES}
     return schema

@@ -1,8 +1,8 @@
-"""How much of a file that somebody else made is read: one table of limits for all readers, shown in docs/reference.md.
+"""Limits for reading files that somebody else made: one table for all readers, shown in docs/reference.md.
 
-A reader takes its limits from here and looks at names, counts and declared sizes before it reads content. Every limit lies
-far above what real files hold. Readers of formats that libraries parse also run in a process of their own (see `confined`),
-so that a limit that is missing here still ends in a sentence.
+A reader takes its limits from here and checks names, counts and declared sizes before it reads content. Every limit is far
+above what real files hold. Readers of formats that libraries parse also run in a process of their own (see `confined`), so
+that even a file that no limit here stops ends in an error message.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 @dataclass(frozen=True)
 class Bound:
-    """A limit of `reader`: at most `value` `unit` of `what`."""
+    """A limit: `reader` accepts at most `value` `unit` of `what`."""
 
     reader: str
     what: str
@@ -20,7 +20,7 @@ class Bound:
     unit: str
 
     def text(self) -> str:
-        """The value as it stands in messages and docs: 64 MiB, 200,000."""
+        """The value as written in messages and docs: 64 MiB, 200,000 members."""
         if self.unit != "bytes":
             return f"{self.value:,} {self.unit}"
         for size, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
@@ -37,7 +37,7 @@ def _bound(reader, what, value, unit):
     return value
 
 
-# A process that reads one file. The memory is what it may take beyond its start.
+# A process that reads one file.
 CONFINED_BYTES = _bound("process that reads a file", "memory beyond its start", 320 * MIB, "bytes")
 CONFINED_SECONDS = _bound("process that reads a file", "time for names and sizes", 4, "seconds")
 CONFINED_BYTES_PER_SECOND = _bound(
@@ -62,7 +62,7 @@ ARCHIVE_USED_BYTES = _bound("archive of images", "all files that are used", 384 
 
 CLASSES = _bound("folder of images, arrays", "classes", 100_000, "classes")
 FOLDER_FILES = _bound("folder of images", "files", 20_000_000, "files")
-# Cameras of 102 megapixels are sold; decoding as many takes a gigabyte.
+# Cameras with 102 megapixels exist; decoding such an image takes a gigabyte.
 IMAGE_PIXELS = _bound("folder of images", "one image, seen before it is decoded", 105_000_000, "pixels")
 IMAGE_SCANS = _bound("folder of images", "scans of one JPEG, each of which is decoded over all pixels", 100, "scans")
 
@@ -71,7 +71,7 @@ ARRAYS_HEADER_BYTES = _bound("file of arrays (.npz)", "header of an array", 10 *
 ARRAYS_DIMENSIONS = _bound("file of arrays (.npz)", "dimensions of an array", 8, "dimensions")
 ARRAYS_BYTES = _bound("file of arrays (.npz)", "one array", 256 * GIB, "bytes")
 ARRAYS_SAMPLE_BYTES = _bound("file of arrays (.npz)", "one sample", 256 * MIB, "bytes")
-# A compressed array cannot be larger by more: deflate's own limit is 1,032.
+# Deflate compresses by a factor of 1,032 at most.
 ARRAYS_EXPANSION = _bound("file of arrays (.npz)", "declared bytes for every compressed byte", 1_100, "times")
 
 EXPERIMENT_BYTES = _bound("experiment", "the file", 256 * KIB, "bytes")
@@ -96,7 +96,7 @@ BUNDLE_NAME = _bound("bundle", "name of a file in it", 400, "characters")
 SERIES_BYTES = _bound("series of readings", "text of one run", 16 * MIB, "bytes")
 BUNDLE_SERIES_BYTES = _bound("bundle", "all series of readings in it", 128 * MIB, "bytes")
 BUNDLE_LOG_BYTES = _bound("bundle", "the end of a log", 256 * KIB, "bytes")
-# Counted before JSON is parsed, which takes many times its size in memory.
+# Counted before the JSON is parsed, since parsing takes many times its size in memory.
 JSON_CONTAINERS = _bound("record or table of contents", "objects and lists", 700_000, "objects and lists")
 JSON_VALUES = _bound("record or table of contents", "values", 2_000_000, "values")
 RECORD_EPOCHS = _bound("record of another machine", "epochs of all attempts", 100_000, "epochs")
@@ -109,5 +109,5 @@ PROBE_VALUES = _bound("probe of another machine", "outputs and losses", 1_100_00
 
 
 def table() -> list[tuple[str, str, str]]:
-    """The limits as rows (reader, what, value as text), in the order of the readers."""
+    """The limits as rows (reader, what, value as text), in the order above."""
     return [(bound.reader, bound.what, bound.text()) for bound in TABLE]

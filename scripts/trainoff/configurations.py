@@ -1,4 +1,4 @@
-"""Configurations: points of the grid, how they are named, ordered and split over panels."""
+"""Configurations: how points of the grid are named, ordered and split over panels."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,9 +17,9 @@ def configuration_of(row: Mapping[str, Any], axes: Sequence[str] = AXES) -> Valu
 
 def all_configurations(table: Any, axes: Sequence[str] = AXES) -> list[Values]:
     """Distinct configurations of a table, in reading order: all weights before the last layer, small before large."""
-    found = {configuration_of(row, axes) for row in table[list(axes)].to_dict("records")}
+    distinct = {configuration_of(row, axes) for row in table[list(axes)].to_dict("records")}
     order = [axis for axis in READING_ORDER if axis in axes]
-    return sorted(found, key=lambda values: tuple(_rank(axis, values[axes.index(axis)]) for axis in order))
+    return sorted(distinct, key=lambda values: tuple(_rank(axis, values[axes.index(axis)]) for axis in order))
 
 
 def varying_axes(configurations: Collection[Values], axes: Sequence[str] = AXES) -> list[str]:
@@ -37,7 +37,7 @@ def label(configuration: Values, shown: Iterable[str], axes: Sequence[str] = AXE
 
 
 def constant_text(configurations: Sequence[Values], axes: Sequence[str] = AXES) -> str:
-    """What all configurations have in common, in words; "" when there is none."""
+    """What all configurations have in common, in words; "" if there is nothing."""
     if not configurations:
         return ""
     varying = varying_axes(configurations, axes)
@@ -46,17 +46,17 @@ def constant_text(configurations: Sequence[Values], axes: Sequence[str] = AXES) 
 
 
 def value_text(axis: str, value: Any) -> str:
-    """One value of one axis in words; "" for the size of samples that are no images."""
+    """The value of an axis in words; "" for the size of samples that are not images."""
     return axis_table.by_name(axis).text(value)
 
 
 def split_over_panels(
-    configurations: Sequence[Values], axes: Sequence[str] = AXES, most: int = 12
+    configurations: Sequence[Values], axes: Sequence[str] = AXES, maximum: int = 12
 ) -> tuple[list[tuple[str, list[Values]]], list[str]]:
-    """Groups configurations into panels of at most about `most`; returns [(panel title, configurations)], row axes.
+    """Groups configurations into panels of at most about `maximum`; returns [(panel title, configurations)], row axes.
 
-    One panel, with an empty title, when they are few. Otherwise panels share values on as few axes as will do, taken
-    in reading order; the row axes are those that still vary inside the panels.
+    One panel with an empty title if they fit. Otherwise the configurations of a panel share their values on as few axes as
+    suffice, taken in reading order; the row axes are those that still vary inside the panels.
     """
     varying = varying_axes(configurations, axes)
     facets = []
@@ -64,7 +64,7 @@ def split_over_panels(
         groups = {}
         for configuration in configurations:
             groups.setdefault(tuple(configuration[axes.index(axis)] for axis in facets), []).append(configuration)
-        if max(map(len, groups.values()), default=0) <= most or len(facets) >= len(varying) - 1:
+        if max(map(len, groups.values()), default=0) <= maximum or len(facets) >= len(varying) - 1:
             break
         facets.append(varying[len(facets)])
     rows = [axis for axis in varying if axis not in facets]
@@ -77,7 +77,9 @@ def row_names(
 ) -> tuple[list[tuple[str, list[Values]]], dict[Values, str]]:
     """Panels and row names for configurations: ([(panel title, configurations)], {configuration: name})."""
     groups, shown = split_over_panels(configurations, axes)
-    return groups, {one: label(one, shown, axes) or "the one configuration" for one in configurations}
+    return groups, {
+        configuration: label(configuration, shown, axes) or "the one configuration" for configuration in configurations
+    }
 
 
 def _plain(value):
@@ -85,5 +87,5 @@ def _plain(value):
 
 
 def _rank(axis, value):
-    # All weights come first: they are what most people mean by training.
+    # All weights first: that is what most people mean by training.
     return not value if axis == "trainable" else value

@@ -1,9 +1,9 @@
-"""Reads a file that somebody else made in a short-lived process of its own, bounded in memory and time.
+"""Reads an untrusted file in a short-lived process of its own, limited in memory and time.
 
-The readers have limits of their own (see `bounds`), and look before they read. This is the second wall: whatever a library
-does with a hostile or damaged file, it ends in a sentence and takes nothing with it. Memory is bounded by the system where
-it does so (RLIMIT_AS; Linux), and everywhere by the parent, which looks every few milliseconds. It is no sandbox: the process
-may open what its user may.
+The readers have limits of their own (see `bounds`) and check sizes before they read. This is the second line of defense:
+whatever a library does with a malicious or damaged file, the result is an error message, and the main process is unharmed.
+The system limits memory where it can (RLIMIT_AS, on Linux), and the parent checks it everywhere, every few milliseconds. This is
+not a sandbox: the process can open whatever its user can.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ import psutil
 from trainoff import bounds
 from trainoff.errors import UserError, one_line
 
-# What Python and its libraries take before the file is opened; only for the parent's look from outside.
+# Memory of Python and its libraries before the file is opened; only the parent's check counts it.
 START_BYTES = 256 * bounds.MIB
-# Until a process has imported what it needs, on a machine with much else to do.
+# Time for the process to import what it needs, on a busy machine.
 START_SECONDS = 60
-LOOK_SECONDS = 0.02
+CHECK_SECONDS = 0.02
 
 
 def call(function: str, where: str, content_bytes: int = 0, largest_bytes: int = 0, **arguments: Any) -> Any:
     """The JSON value that `function` ("module:name") returns for the arguments, which are JSON values too.
 
-    where: begins the sentences, such as "weights: file.h5". content_bytes: how much content it reads, which sets its time;
-    largest_bytes: how much of that at once, which sets its memory beyond the usual.
-    Raises UserError as the function does, and when it needs more memory or time than bounds allow, or the process breaks.
+    where: begins every message, such as "weights: file.h5". content_bytes: how much content it reads, which sets its time limit;
+    largest_bytes: how much of that at once, which raises its memory limit.
+    Raises UserError as the function does, and when it needs more memory or time than bounds allow, or the process fails.
     """
     seconds = bounds.CONFINED_SECONDS + content_bytes / bounds.CONFINED_BYTES_PER_SECOND
     memory = bounds.CONFINED_BYTES + 2 * largest_bytes
@@ -49,52 +49,50 @@ def call(function: str, where: str, content_bytes: int = 0, largest_bytes: int =
         "time": f"it was not read within {seconds:.0f} seconds",
         "memory": f"reading it takes more than {memory >> 20} MiB of memory",
     }.get(end) or f"reading it failed ({reply.get('broken') or end})"
-    raise UserError(
-        f"{where} is not used: {reason}. It is damaged, or made to do harm; get it again from where it comes from."
-    )
+    raise UserError(f"{where} is not used: {reason}. It is damaged or malicious; get a fresh copy from its source.")
 
 
 def in_new_process(request: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The reply to a request, {} for none, and how the process ended: "", "time", "memory", or in words."""
-    # It finds what this process finds. One thread: libraries of mathematics reserve memory for every processor.
+    # The same import path as here. One thread, since math libraries reserve memory for every processor.
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
     environment = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as asked:
-        asked.write(json.dumps(request).encode())
-        asked.seek(0)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as requested:
+        requested.write(json.dumps(request).encode())
+        requested.seek(0)
         process = subprocess.Popen(
             [sys.executable, "-m", "trainoff.confined"],
-            stdin=asked,
-            stdout=told,
+            stdin=requested,
+            stdout=output,
             stderr=subprocess.DEVNULL,
             env=environment,
         )
         end = _watch(process, request["seconds"], request["bytes"])
-        told.seek(0)
-        lines = told.read().splitlines()
-    # The first line says that reading begins.
+        output.seek(0)
+        lines = output.read().splitlines()
+    # The first line only says that reading begins.
     reply = json.loads(lines[1]) if len(lines) > 1 else {}
     return reply, end or reply.get("end", "") or (
         f"its process ended with code {process.returncode}" if not reply else ""
     )
 
 
-# Tests that read thousands of files start processes faster.
+# Fuzz tests, which read thousands of files, replace it with a faster way to start processes.
 run = in_new_process
 
 
 def _watch(process, seconds, memory):
-    """Waits for the process; ends it when it takes too long or too much, and says which."""
+    """Waits for the process and ends it when it takes too much time or memory; returns which, or ""."""
     started = time.monotonic()
-    seen = psutil.Process(process.pid)
+    observed = psutil.Process(process.pid)
     try:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return "time" if process.wait(LOOK_SECONDS) == -signal.SIGXCPU else ""
+                return "time" if process.wait(CHECK_SECONDS) == -signal.SIGXCPU else ""
             with contextlib.suppress(psutil.Error):
-                if seen.memory_info().rss > START_BYTES + memory:
+                if observed.memory_info().rss > START_BYTES + memory:
                     return "memory"
-            # It bounds its processor time itself, which a busy machine does not stretch; one that only waits must end too.
+            # The process limits its own processor time, which does not depend on load; this ends one that only waits.
             if time.monotonic() - started > START_SECONDS + seconds:
                 return "time"
     finally:
@@ -118,12 +116,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def limit(seconds: float, memory: int) -> None:
-    """Bounds the memory (bytes beyond what it has) and the processor time of this process from now on, where the system can."""
+    """Limits this process from now on, where the system can: processor time, and memory in bytes beyond what it has."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu = int(used.ru_utime + used.ru_stime + seconds) + 1
     _lower(resource.RLIMIT_CPU, cpu)
-    with contextlib.suppress(OSError):  # no /proc on macOS, which would take no notice of the limit anyway
+    with contextlib.suppress(OSError):  # macOS has no /proc, and would ignore the limit anyway
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory)
 

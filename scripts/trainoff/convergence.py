@@ -1,4 +1,4 @@
-"""When a training counts as converged, in standard library only, since every device's environment needs it."""
+"""When a training counts as converged. Standard library only, since every device's environment needs it."""
 
 import math
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from trainoff.shapes import Window
 LOSS_FRACTION = 0.9
 CONFIDENCE = 0.95
 
-# Classes whose largest has more than so many times the images of the smallest are uneven: accuracy alone misleads there.
+# Classes are uneven if the largest has more than this many times the images of the smallest: accuracy alone then misleads.
 UNEVEN = 1.5
 
 RULE = (
@@ -23,8 +23,8 @@ RULE = (
 
 @dataclass(frozen=True)
 class Chance:
-    """What is reached without looking at an image. accuracy: on the validation images by naming their largest class alone;
-    loss: in nats, in training by knowing the share of every class and nothing else."""
+    """What can be reached without looking at an image. accuracy: on the validation images, by always predicting their largest
+    class. loss: of the training, in nats, by predicting the share of every class for every image."""
 
     accuracy: float
     loss: float
@@ -38,15 +38,15 @@ def chance_of(class_counts: dict[str, list[int]]) -> Chance:
 
 
 def uneven(counts: Collection[int]) -> bool:
-    """Whether classes are so uneven that balanced accuracy stands beside accuracy. counts: images of each class, 0 for none."""
+    """Whether classes are so uneven that balanced accuracy is reported too. counts: images of each class, 0 for none."""
     return max(counts) > UNEVEN * min(counts)
 
 
 def converged(windows: list[Window], first_loss: float | None, validation_images: int, chance: Chance) -> bool | None:
-    """Whether a training converged by RULE; None when it cannot be told, because there are no windows.
+    """Whether a training converged by RULE; None if that is unknown because there are no windows.
 
-    windows: of the metrics record, in order. first_loss: of the first step. validation_images: how many an accuracy is of.
-    chance: a Chance.
+    windows: of the metrics record, in order. first_loss: of the first step. validation_images: the number of images behind
+    each accuracy. chance: a Chance.
     """
     if not windows:
         return None

@@ -1,14 +1,15 @@
-"""Two trainings that take turns: what the logarithms of the ratios of neighboring slices say.
+"""Two trainings that take turns: the ratio of their speeds with its interval and verdict, from pairs of neighboring slices.
 
-A session, two fresh processes, gives one logarithm per pair of slices. Their location is Huber's: a mean in which no pair counts
-for more than one that is moderately far out, since single slices are far off now and then. Fresh processes differ for reasons of
-their own, such as where memory came to lie, so sessions are what counts: their mean, each weighted by its precision, has a
-Student's t interval from what sessions differed by, on this configuration and on others, and from what is known of the framework
-(a random-effects mean, as R. DerSimonian and N. Laird (1986), Meta-analysis in clinical trials, weight studies).
+A session, two fresh processes, gives one logarithm of a ratio per pair of slices. Their location is Huber's: a mean in which
+pairs that are far off count no more than those moderately far off, since single slices are now and then disturbed. Fresh
+processes also differ from each other, for example in where their memory lies, so each session counts as one observation: the
+mean of the sessions, weighted by their precision, has a Student's t interval from the spread between sessions, on this
+configuration and on others, and from what is known of the framework (a random-effects mean, as R. DerSimonian and N. Laird
+(1986), Meta-analysis in clinical trials, weight studies).
 
-The verdict is checked after each session. Checking often would raise false alarms, so turns end early only when a 99.9 % interval
-decides; when time is up, the 95 % interval does (J. Haybittle (1971); R. Peto et al. (1976), Design and analysis of randomized
-clinical trials).
+The verdict is checked after each session. Repeated checks raise the number of false alarms, so turns end early only if a 99.9 %
+interval decides; when the time is up, the 95 % interval decides (J. Haybittle (1971); R. Peto et al. (1976), Design and analysis
+of randomized clinical trials).
 """
 
 import math
@@ -20,22 +21,22 @@ import numpy as np
 
 from trainoff import windows
 
-# Of a pair; ratios are of the first over the second.
+# The sides of a pair; ratios are of the first over the second.
 SIDES = ("device", "baseline")
-# Of the interval that is told, and of the one that ends turns before their time is up.
+# Levels of the interval that is reported, and of the one that ends turns before their time is up.
 LEVELS = (0.95, 0.999)
-# Fewer pairs in all give no interval.
+# Minimum number of pairs, over all sessions, for an interval.
 MIN_PAIRS = 6
 # Deviations beyond this many standard deviations count as much as one there (Huber's constant).
 BOUND = 1.3
 # Median absolute deviation to standard deviation, for a normal distribution.
 _MAD = 1.4826
-# What fresh processes of the same training differ by, as a standard deviation of the logarithm of their speed, known before any
-# is seen. Sessions of a framework against itself on a virtual CPU, of which both sides have a share, differed beyond their noise
-# by 4 % with TensorFlow, 5 % with JAX and 19 % with PyTorch (docs/measurements/2026-11-28-equal-turns*.json).
+# Assumed spread between fresh processes of the same training, before any is measured: a standard deviation of the logarithm of
+# their speed. On a virtual CPU, sessions of a framework against itself differed beyond their noise by 4 % with TensorFlow, 5 %
+# with JAX and 19 % with PyTorch, to which both sides contribute (docs/measurements/2026-11-28-equal-turns*.json).
 PROCESS_SPREAD = 0.028
 PROCESS_SPREADS = {"torch": 0.15}
-# The number of sessions that this is worth.
+# How many sessions this assumption weighs as much as.
 SESSION_WORTH = 4
 MIN_SPREAD = 1e-4
 # Variance of Huber's location over that of the mean, for normal values.
@@ -44,10 +45,10 @@ _HUBER_VARIANCE = 1.05
 
 @dataclass(frozen=True)
 class Standing:
-    """What the pairs say so far. Ratios are of the device's speed over the baseline's; None with too few pairs.
+    """The result of the pairs so far. Ratios are the device's speed over the baseline's; None with too few pairs.
 
-    verdict: faster, slower, equivalent or undecided. settled: whether more sessions are not needed. pairs: that count.
-    sessions: ratio of each session that has pairs. degrees: of freedom of the interval.
+    verdict: faster, slower, equivalent or undecided. settled: whether no more sessions are needed. pairs: the number that
+    count. sessions: the ratio of each session that has pairs. degrees: degrees of freedom of the interval.
     """
 
     ratio: float | None
@@ -61,7 +62,7 @@ class Standing:
 
 
 def logs_of(session: dict[str, Any]) -> list[float]:
-    """Logarithms of the ratios of the pairs of a session that count, as the record holds it."""
+    """Logarithms of the ratios of the pairs that count. session: as in the record."""
     return [_log_ratio(pair) for pair in session["pairs"] if pair["counted"]]
 
 
@@ -72,9 +73,9 @@ def _log_ratio(pair):
 
 @dataclass(frozen=True)
 class Scatter:
-    """What sessions differ by beyond their own noise, from some configurations of the same two devices.
+    """The spread between sessions beyond their own noise, over some configurations of the same two devices.
 
-    squares: sum of squares around the mean of each configuration, less what noise accounts for. degrees: of freedom.
+    squares: sum of squares around the mean of each configuration, less the part due to noise. degrees: degrees of freedom.
     """
 
     squares: float = 0.0
@@ -93,7 +94,7 @@ def scatter(sessions: Iterable[Sequence[float]]) -> Scatter:
 
 
 def session_spread(*frameworks: str | None) -> float:
-    """What sessions differ by, known before any is seen: a standard deviation in logarithms. frameworks: of both sides."""
+    """Assumed spread between sessions before any is measured: a standard deviation in logarithms. frameworks: of both sides."""
     return math.hypot(*(PROCESS_SPREADS.get(name, PROCESS_SPREAD) for name in frameworks))
 
 
@@ -109,23 +110,23 @@ def stand(
     """
     sessions = _arrays(sessions)
     pairs = sum(map(len, sessions))
-    middles, own = _locations(sessions)
+    middles, variances = _locations(sessions)
     ratios = tuple(map(math.exp, middles))
     if pairs < MIN_PAIRS:
         return Standing(None, None, None, "undecided", pairs, ratios)
-    # What is known beforehand counts for less where other configurations show how it is with these devices.
+    # The assumption counts for less if other configurations of these devices were measured.
     worth = 1 if elsewhere.degrees else SESSION_WORTH
-    seen = _scatter(middles, own) + elsewhere
+    seen = _scatter(middles, variances) + elsewhere
     between = (worth * spread**2 + max(0.0, seen.squares)) / (worth + seen.degrees)
-    weights = 1 / (own + between)
+    weights = 1 / (variances + between)
     middle = float(np.average(middles, weights=weights))
     error, degrees = math.sqrt(1 / weights.sum()), worth + seen.degrees
     (low, high), beyond_doubt = (
         (middle - half, middle + half) for half in (windows.student_t(degrees, level) * error for level in LEVELS)
     )
-    found = verdict(low, high, equivalence)
+    outcome = verdict(low, high, equivalence)
     settled = verdict(*beyond_doubt, equivalence) != "undecided"
-    return Standing(math.exp(middle), math.exp(low), math.exp(high), found, pairs, ratios, degrees, settled)
+    return Standing(math.exp(middle), math.exp(low), math.exp(high), outcome, pairs, ratios, degrees, settled)
 
 
 def stand_of(
@@ -134,12 +135,12 @@ def stand_of(
     equivalence: float,
     elsewhere: Scatter = Scatter(),  # noqa: B008
 ) -> Standing:
-    """The Standing of sessions as the record holds them. frameworks: of both sides; for the others see `stand`."""
+    """The Standing of sessions as in the record. frameworks: of both sides. For the other parameters see `stand`."""
     return stand(list(map(logs_of, sessions)), equivalence, session_spread(*frameworks), elsewhere)
 
 
 def verdict(low: float, high: float, equivalence: float) -> str:
-    """Of the interval of a logarithm of a ratio."""
+    """The verdict of an interval of the logarithm of a ratio: equivalent, faster, slower or undecided."""
     margin = math.log1p(equivalence)
     if -margin < low and high < margin:
         return "equivalent"
@@ -147,17 +148,17 @@ def verdict(low: float, high: float, equivalence: float) -> str:
 
 
 def noise_of(values: Sequence[float]) -> float:
-    """Standard deviation of values around their median, robust against a few that are far off."""
+    """Standard deviation of values around their median, robust against a few outliers."""
     return max(_MAD * float(np.median(np.abs(values - np.median(values)))), MIN_SPREAD)
 
 
 def noise_of_sessions(sessions: Iterable[Sequence[float]]) -> float:
-    """As noise_of, of the pairs of all sessions, each around the median of its own."""
-    return noise_of(np.concatenate([one - np.median(one) for one in _arrays(sessions)]))
+    """As noise_of, over the pairs of all sessions, each around the median of its session."""
+    return noise_of(np.concatenate([session - np.median(session) for session in _arrays(sessions)]))
 
 
 def location(values: np.ndarray, scale: float) -> float:
-    """Where the deviations from it, bounded at BOUND times `scale`, sum to zero."""
+    """Huber's location: the value around which deviations, clipped at BOUND times `scale`, sum to zero."""
     middle = float(np.median(values))
     for _ in range(20):
         deviations = (values - middle) / scale
@@ -170,28 +171,28 @@ def location(values: np.ndarray, scale: float) -> float:
 
 
 def more_sessions(standing: Standing, equivalence: float) -> int | None:
-    """About how many more sessions would decide what is undecided; None for what is decided or has no interval."""
+    """About how many more sessions would decide an undecided Standing; None for one that is decided or has no interval."""
     if standing.verdict != "undecided" or standing.low is None:
         return None
     middle = abs(math.log(standing.ratio))
     half = (math.log(standing.high) - math.log(standing.low)) / 2
-    # Either the interval shrinks until it leaves out 1, or until it lies within the margin: whichever is nearer.
+    # The interval must shrink until it excludes 1 or until it lies within the margin, whichever takes less.
     wanted = max(middle, math.log1p(equivalence) - middle)
     return max(1, math.ceil(len(standing.sessions) * ((half / wanted) ** 2 - 1)))
 
 
 def _arrays(sessions):
-    return [np.asarray(one, dtype=float) for one in sessions if len(one)]
+    return [np.asarray(session, dtype=float) for session in sessions if len(session)]
 
 
 def _locations(sessions):
-    """(locations, variances of these) of sessions (arrays), the latter by the scatter of all pairs around their session."""
+    """(locations, their variances) of sessions (arrays); the variances come from the scatter of pairs around their sessions."""
     if not sessions:
         return np.array([]), np.array([])
-    middles = np.array([location(one, noise_of(one)) for one in sessions])
+    middles = np.array([location(session, noise_of(session)) for session in sessions])
     scale = noise_of_sessions(sessions)
     lengths = np.array(list(map(len, sessions)))
-    # A few pairs lie around their own median closer than around the truth.
+    # Few pairs scatter less around their own median than around the true value.
     loss = 1 - min(0.5, len(sessions) / lengths.sum())
     return middles, _HUBER_VARIANCE * scale**2 / loss / lengths
 

@@ -1,7 +1,6 @@
-"""What the windows of one run say about its energy. Standard library only: the training process itself calls it.
+"""The energy of one run, from its timed epochs. Standard library only, since scripts/train.py runs in every device's environment.
 
-Joules are watts times seconds; a window's figure is over exactly the images and seconds of that window. A change to this
-file trains every run again.
+Joules are watts times seconds; the figure of an epoch covers exactly the images and seconds of that epoch.
 """
 
 import statistics
@@ -9,8 +8,7 @@ from typing import Any
 
 from trainoff.shapes import Window
 
-# Parts of the machine that a figure can be about, from the smallest to the whole.
-SCOPES = ("gpu", "package", "soc", "machine")
+# Where a figure of energy comes from; all but "declared" are measurements.
 SOURCES = ("nvml", "amdsmi", "ioreport", "rapl", "wall_meter", "declared")
 MEASURED = SOURCES[:-1]
 
@@ -21,9 +19,9 @@ def summarise(
     """(energy, reason): the `energy` and `energy_reason` of a metrics record, one of which is None.
 
     windows: dicts with images, seconds, warm_up, energy_joules and, where that is None, energy_reason. source, scope: of
-    the meter; None where there was none. idle_watts: the same meter's reading of the idle machine, None when unknown.
-    Only counted windows are used (warm_up false), as for the rate. Where less than half of them have a figure, the run has
-    none.
+    the meter; None without a meter. idle_watts: the same meter's reading of the idle machine, None when unknown.
+    Only counted windows are used (warm_up false), as for the throughput. If fewer than half of them have a figure, the run
+    has none.
     """
     counted = [window for window in windows if not window["warm_up"]]
     if not counted:
@@ -35,7 +33,7 @@ def summarise(
     above = None if idle_watts is None else statistics.median(above_idle(window, idle_watts) for window in known)
     return {
         "joules_per_image": statistics.median(window["energy_joules"] / window["images"] for window in known),
-        # Less than nothing above idle is no property of the training: the idle figure does not fit it.
+        # Zero or less above idle cannot be right: the idle reading does not fit this run.
         "joules_per_image_above_idle": above if above is None or above > 0 else None,
         "mean_watts": mean_watts(known),
         "idle_watts": idle_watts,
@@ -50,5 +48,5 @@ def mean_watts(windows: list[Window]) -> float:
 
 
 def above_idle(window: Window, idle_watts: float) -> float:
-    """Joules per image of a window beyond what the idle machine would have drawn in the same time."""
+    """Joules per image of a window, less what the idle machine would have drawn in the same time."""
     return (window["energy_joules"] - idle_watts * window["seconds"]) / window["images"]

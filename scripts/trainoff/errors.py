@@ -1,9 +1,9 @@
-"""Errors that a person can act on, and the one quoter of what somebody else wrote."""
+"""Errors that a person can act on, and functions that make foreign text safe to show."""
 
 import difflib
 from collections.abc import Iterable
 
-# A message is a sentence or two; what it quotes is bounded besides.
+# A message is a sentence or two; what it quotes has limits of its own.
 LONGEST_MESSAGE = 2000
 # Moves to the start of the terminal's line and clears it.
 CLEAR = "\r\033[K"
@@ -12,8 +12,8 @@ CLEAR = "\r\033[K"
 class UserError(Exception):
     """Something outside the code is wrong: a file, a key, a machine.
 
-    The message is the whole story in a sentence or two: what happened, where, what was expected, what to do. It is
-    shown without a traceback, on one line that a terminal can show.
+    The message says everything in a sentence or two: what happened, where, what was expected, what to do. It is shown without
+    a traceback, on one line of printable characters.
     """
 
     def __init__(self, message):
@@ -21,23 +21,23 @@ class UserError(Exception):
 
 
 def printable(text: object) -> str:
-    """`text` with a space for every character that is not seen but does something: controls, escapes, line ends, marks that turn
-    the direction of writing, characters without width, half characters.
+    """`text` with a space for every character that is not printable: control and escape characters, line ends, marks that change
+    the direction of writing, characters without width, lone surrogates.
 
-    So that foreign text can neither drive a terminal nor look like another text.
+    So foreign text can neither control a terminal nor disguise itself as another text.
     """
     text = str(text)
-    return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def one_line(value: object, most: int = 300) -> str:
-    """A value that somebody else wrote, for a message or a table: one line of at most `most` characters, all printable."""
+    """A foreign value, for a message or a table: one line of at most `most` characters, all printable."""
     return bounded(" ".join(printable(value).split()), most)
 
 
-def bounded(text: str, most: int) -> str:
-    """`text`, or its beginning and "…" where it has more than `most` characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def bounded(text: str, max_length: int) -> str:
+    """`text`, or its beginning and "…" where it has more than `max_length` characters."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes, and hashes of files."""
 
 import contextlib
 import hashlib
@@ -12,10 +12,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path` and renames it to `path` when the block ends well.
+    """Yields a temporary path beside `path` and renames it to `path` when the block succeeds.
 
     A reader never sees half a file: whatever goes wrong in the block, `path` stays as it was and the temporary file is
-    removed. The content is on the disk before it has the name, so that a power cut leaves no empty file behind.
+    removed. The content is on the disk before the file is renamed, so that a power cut leaves no empty file behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def whole(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes private files; results are to be read by whoever may read the folder.
+        # mkstemp makes private files; results get the usual permissions.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
@@ -59,9 +59,9 @@ def sha256_of_all(paths: Iterable[str | Path]) -> str:
 
 
 class Notes:
-    """Values by key that are kept in a JSON file between starts, since making them again takes time.
+    """A cache of values by key in a JSON file, for values that take time to compute.
 
-    path: of the file; it may be missing or damaged, and it need not be written.
+    path: of the file; it may be missing, damaged or read-only.
     """
 
     def __init__(self, path):
@@ -74,24 +74,24 @@ class Notes:
         self._noted = noted if isinstance(noted, dict) else {}
 
     def of(self, key: str, make: Callable[[], Any], is_valid: Callable[[Any], bool]) -> Any:
-        """The value noted under a key; what `make()` gives where there is none, or one that is not valid."""
+        """The cached value of a key; the result of `make()` where there is none, or it is not valid."""
         if not is_valid(self._noted.get(key)):
             self._noted[key] = make()
             self._new = True
         return self._noted[key]
 
     def save(self) -> None:
-        """Writes what is new; a folder that cannot be written to only costs time."""
+        """Writes new values; a folder that cannot be written to only costs time."""
         if self._new:
             with contextlib.suppress(OSError):
                 write_text(self._path, json.dumps(self._noted))
 
 
 class Hashes(Notes):
-    """SHA-256 of large files, noted so that a file that did not change is read once."""
+    """SHA-256 of large files, cached so that an unchanged file is read only once."""
 
     def sha256(self, path: str | Path) -> str:
-        """SHA-256 of the file's bytes. The system sets a file's ctime, so that no copy can bring an older one's."""
+        """SHA-256 of the file's bytes. The system sets a file's ctime, so a copy cannot keep an older one's."""
         stat = os.stat(path)
         key = f"{os.path.abspath(path)} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         return self.of(key, lambda: sha256(path), lambda noted: isinstance(noted, str))

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: few digits, a unit, and plain words for what is unknown."""
+"""Numbers for readers: few digits, a unit, and plain words for what is unknown."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -8,17 +8,17 @@ UNKNOWN = "not measured"
 
 
 def known(value: Any) -> bool:
-    """Whether a value from a table is there: not None, not NaN."""
+    """Whether a value from a table is known: neither None nor NaN."""
     return value is not None and value == value
 
 
 def known_or_none(value: Any) -> Any:
-    """A value from a table, with None for all that tables say for what is unknown."""
+    """A value from a table, with None for everything by which tables mark the unknown."""
     return value if known(value) else None
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits, thousands separated, never in powers of ten: 71.3, 313, 1,240."""
+    """A number with this many significant digits, thousands separated, never in powers of ten: 71.3, 313, 1,240."""
     if not known(value):
         return UNKNOWN
     if value == 0 or math.isinf(value):
@@ -30,7 +30,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A ratio with its sign, two decimals where they matter: 0.31×, 4.23×, 13.8×, 112×."""
+    """A ratio with the sign ×, two decimals where they matter: 0.31×, 4.23×, 13.8×, 112×."""
     if not known(value):
         return UNKNOWN
     if 0.1 <= value < 9.995:
@@ -39,7 +39,7 @@ def ratio(value: float | None) -> str:
 
 
 def ratio_interval(low: float | None, high: float | None) -> str:
-    """The interval of a ratio in the digits of the finer of its ends: "0.29 to 0.33"."""
+    """The interval of a ratio, both ends with the same decimals: "0.29 to 0.33"."""
     if not (known(low) and known(high)):
         return UNKNOWN
     decimals = 3 if high < 0.1 else 2 if high < 10 else 1 if high < 100 else 0
@@ -47,12 +47,12 @@ def ratio_interval(low: float | None, high: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval of a rate: "70.8 to 71.9"."""
+    """An interval of a throughput: "70.8 to 71.9"."""
     return f"{significant(low)} to {significant(high)}" if known(low) and known(high) else UNKNOWN
 
 
 def span(low: float, high: float, form: Callable[[float], str] = significant) -> str:
-    """Two values as "a to b", or one value when both read the same."""
+    """Two values as "a to b", or a single value if both are written the same."""
     return form(low) if form(low) == form(high) else f"{form(low)} to {form(high)}"
 
 
@@ -87,9 +87,9 @@ def p_value(value: float | None) -> str:
     return "below 0.001" if value < 0.001 else significant(value, 2)
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
+def count(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its noun: "1 run", "8 runs"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def listing(items: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What results must not tell: whose machine they were made on. They travel: logs, records, tables, the page, bundles."""
+"""Scrubs secrets and private names from whatever is shared: logs, records, tables, the page, bundles."""
 
 import contextlib
 import functools
@@ -14,10 +14,10 @@ from typing import Any
 from trainoff.files import whole
 
 SECRET = "<secret>"
-SHORTEST_SECRET = 8  # what is shorter may be any word
+SHORTEST_SECRET = 8  # shorter values may be ordinary words
 ENDS = r"(?=[/\s'\":,;)\]]|$)"
 
-# Variables whose values are for nobody else; programs print them when a login fails.
+# Names of variables whose values are secret; programs print them when a login fails.
 SECRET_VARIABLES = re.compile(
     "KEY|TOKEN|SECRET|PASSW|PASSPHRASE|(^|_)PASS($|_)|(^|_)P(WD|AT)$|CREDENTIAL|AUTH|COOKIE|SESSION|SIGNATURE|(^|_)(DSN|JWT)($|_)",
     re.IGNORECASE,
@@ -25,18 +25,18 @@ SECRET_VARIABLES = re.compile(
 # Folders, not secrets.
 HARMLESS_VARIABLES = {"PWD", "OLDPWD"}
 
-# What a value is called that is for nobody else: in assignments, headers, addresses of the web and JSON.
+# Names of secret values in assignments, headers, URLs and JSON.
 CALLED = (
     r"(?:[a-z0-9]+[_-])*(?:[a-z0-9]+[_-]?key|secret|(?:[a-z]+)?token|password|passwd|[a-z0-9]+[_-](?:pass|pat|pwd)|"
     r"session[_-]?id|credentials?|(?:x-amz-)?signature|jwt|sig)"
 )
-# Of these the whole rest of the line.
+# After these names, the rest of the line is secret.
 CALLED_FOR_A_LINE = r"(?:proxy-)?authorization|x-auth-\w{1,40}|(?:set-)?cookie|(?:\w+[_-])?passphrase"
 IS = r"([\"']?+\s{0,5}+[:=]\s{0,5}+)(?![\"']?<secret>)"
 VALUE = r"(?:\"[^\"\n]{1,2000}\"|'[^'\n]{1,2000}'|[^\s\"'&,;#)}\]]{1,2000})"
 START = r"(?<![A-Za-z0-9_-])"
 STEP = r"[^\\/\s'\":,;)<]+"
-# Tokens that say themselves whose they are.
+# Tokens of known services, recognized by their prefix.
 TOKENS = (
     r"gh[opsur]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,255}|hf_[A-Za-z0-9]{20,255}|"
     r"xox[abeoprs]-[\w-]{10,255}|AIza[\w-]{30,255}|ya29\.[\w-]{10,2000}|(?:AKIA|ASIA)[0-9A-Z]{16}|"
@@ -44,7 +44,7 @@ TOKENS = (
 )
 SHARED = "scratch|lustre|gpfs|nfs|beegfs|afs|net|mnt|media|data|storage|work|workspaces?|projects?|Volumes"
 OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
-# [(pattern, flags, what stands in its place)], in order. Every repetition is bounded, so that none takes long.
+# [(pattern, flags, substitute)], in order. Every repetition is bounded, so that none takes long.
 SHAPES = [
     (re.compile(pattern, flags), substitute)
     for pattern, flags, substitute in [
@@ -56,13 +56,13 @@ SHAPES = [
         (rf"{START}({CALLED}){IS}{VALUE}", re.I, rf"\1\2{SECRET}"),
         (rf"{START}(PASS|PAT|KEY){IS}{VALUE}", 0, rf"\1\2{SECRET}"),
         (rf"\b(?:{TOKENS})", 0, SECRET),
-        # Home folders of anybody, as paths in messages of other programs may name them.
+        # Anybody's home folder, as messages of other programs may name it.
         (rf"(?:/[\w.-]{{1,40}}){{0,3}}/(?:home|homes|Users)/{STEP}", 0, "~"),
         (r"(?<![\w.~/])/root(?=[/\s'\":,;)]|$)", re.M, "~"),
         (rf"\b[a-z]:(?:\\{{1,2}}|/)(?:Users|Documents and Settings)(?:\\{{1,2}}|/){STEP}", re.I, "~"),
         (rf"(?<![\w.~-])(/(?:{SHARED})(?:/(?:scratch|users?|work|home|data))?+/){STEP}", 0, r"\1<user>"),
         (rf"(?<![\w\\])\\\\[\w.-]{{1,100}}\\{STEP}", 0, r"\\\\<host>"),
-        # Who is where. What a device of another machine is called here, "cpu@1a2b3c4d", tells nothing.
+        # user@host. The name of another machine's device, such as "cpu@1a2b3c4d", is harmless.
         (
             r"(?<![\w.+<>@/-])[\w.+-]{1,64}@(?![0-9a-f]{8}(?![\w.-]))[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,8}(?![\w-])",
             0,
@@ -79,15 +79,15 @@ SHAPES = [
     ]
 ]
 HOMES = [shape for shape in SHAPES if shape[1] == "~"]
-# The version of a package may look like an address.
+# The version of a package may look like an IP address.
 VERSION = re.compile(r"[\w.+!-]{1,100}\Z")
 
 
 def scrub(text: str, half_characters: bool = False) -> str:
-    """`text` without secrets and without what tells of somebody: folders, names, machines, addresses.
+    """`text` without secrets and without what identifies somebody: folders, names, machines, addresses.
 
     The project's folder becomes ".", that of Python "<python>", home folders "~", the user's name in other paths "<user>".
-    Half characters, which no table can hold, are replaced unless they are to stay.
+    Lone surrogates, which no table can hold, are replaced unless half_characters is set.
     """
     for pattern, substitute in _replacements():
         text = pattern.sub(substitute, text)
@@ -95,7 +95,7 @@ def scrub(text: str, half_characters: bool = False) -> str:
 
 
 def scrubber(names: bool = False) -> Callable[[str], str]:
-    """`scrub` as a function that remembers texts, for many of them. names: replace the names of user and host anywhere."""
+    """`scrub` as a function with a cache, for many texts. names: replace the names of user and host anywhere."""
     replacements = _replacements(names)
 
     @functools.lru_cache(maxsize=20_000)
@@ -112,10 +112,10 @@ def _replacements(names=False):
 
 
 def private(value: Any, free_text: bool = False) -> Any:
-    """A JSON value with every text in it scrubbed; keys stay as they are, and versions of software.
+    """A JSON value with every text in it scrubbed, except keys and versions of software.
 
-    free_text: whether programs wrote it (logs, messages), so that names of the user and the host may stand anywhere; what a
-    record holds as `failure` is such text.
+    free_text: whether programs wrote it (logs, messages), so that names of the user and the host may be anywhere in it; the
+    `failure` of a record always is such text.
     """
     plain, free = scrubber(), scrubber(names=True)
 
@@ -135,8 +135,8 @@ def private(value: Any, free_text: bool = False) -> Any:
 
 
 def scrub_file(path: str | Path) -> None:
-    """The same for the text file at `path`, in place; nothing where there is none."""
-    with contextlib.suppress(OSError):  # a full disk has its own sentence
+    """Scrubs the text file at `path` in place; does nothing where there is none."""
+    with contextlib.suppress(OSError):  # a full disk is reported elsewhere
         text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
         if (clean := scrub(text, half_characters=True)) != text:
             with whole(path) as temporary:
@@ -144,12 +144,12 @@ def scrub_file(path: str | Path) -> None:
 
 
 def name_of(path: str | Path) -> str:
-    """A path's last step, by the separators of any system."""
+    """The last part of a path, with the separators of any system."""
     return re.split(r"[/\\]", str(path).rstrip("/\\"))[-1]
 
 
 def without_folders(settings: Any) -> Any:
-    """Settings of an experiment with the name alone of every file and folder in it."""
+    """Settings of an experiment with every path in it reduced to the name of the file or folder."""
     if isinstance(settings, dict):
         return {key: _file_names(value) if key in PATHS else without_folders(value) for key, value in settings.items()}
     if isinstance(settings, list):
@@ -157,7 +157,7 @@ def without_folders(settings: Any) -> Any:
     return name_of(settings) if isinstance(settings, str) and PATH.match(settings) else settings
 
 
-# Keys of an experiment that hold paths, and what is a path wherever it stands.
+# Keys of an experiment that hold paths, and the pattern of paths anywhere else.
 PATHS = ("weights", "archive", "path", "file", "imports")
 PATH = re.compile(r"(?:/|~|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)[^\n]*\Z")
 
@@ -169,7 +169,7 @@ def _file_names(value):
 
 
 def user() -> str:
-    """The name of who runs this, where it is somebody's; empty for root and in containers that know no name."""
+    """The name of the user; empty for root, and in containers where the user has no name."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
@@ -178,40 +178,40 @@ def user() -> str:
 
 
 def _own_secrets():
-    """[(pattern, substitute)] of the values of the environment's variables that are named as secrets."""
+    """[(pattern, substitute)] of the values of environment variables with names of secrets."""
     values = {
         value
         for name, value in os.environ.items()
         if SECRET_VARIABLES.search(name) and name not in HARMLESS_VARIABLES and len(value) >= SHORTEST_SECRET
     }
-    # Long ones first: one may be part of another.
+    # Longest first, since a value may be part of another.
     return [(re.compile(re.escape(value)), SECRET) for value in sorted(values, key=len, reverse=True)]
 
 
 def _own_places():
-    """[(pattern, substitute)] of this project's folders, longest first, since one may lie in another, and the user's name."""
+    """[(pattern, substitute)] of this project's folders, longest first since they may be nested, and of the user's name."""
     places = {os.getcwd(): ".", str(Path(__file__).parents[2]): "."}
-    if sys.prefix != sys.base_prefix:  # a virtual environment may lie anywhere; the system's Python tells nothing
+    if sys.prefix != sys.base_prefix:  # a virtual environment may be anywhere; the system's Python reveals nothing
         places[sys.prefix] = "<python>"
-    # Some containers have / for a home, which says nothing of anybody.
+    # In some containers the home folder is /, which reveals nothing.
     home = os.path.expanduser("~")
     if len(Path(home).parts) > 1:
         places |= {home: "~", os.path.realpath(home): "~"}
-    found = [
+    patterns = [
         (re.compile(re.escape(place) + ENDS, re.MULTILINE), name)
         for place, name in sorted(places.items(), key=lambda place: -len(place[0]))
     ]
     if name := user():
-        # Homes come first, with the folder that holds them.
-        found += [
+        # Home folders first, together with the folder above them.
+        patterns += [
             *HOMES,
             (re.compile(rf"([/\\\\]){re.escape(name)}(?=[/\\\\\s'\":,;)\]]|$)", re.MULTILINE), r"\1<user>"),
         ]
-    return found
+    return patterns
 
 
 def _own_names():
-    """[(pattern, substitute)] of the names of this machine and its user, wherever they stand."""
+    """[(pattern, substitute)] of the names of this machine and its user, anywhere in a text."""
     host = socket.gethostname()
     return [
         (re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])"), substitute)

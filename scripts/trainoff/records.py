@@ -16,19 +16,22 @@ from trainoff.files import write_json
 from trainoff.shapes import Record
 
 SCHEMA_VERSION = 1
-# Raised when windows of the old and the new way of timing (trainoff.measure.protocol) must not be compared.
+# Raised when the timing (trainoff.measure.protocol) changes so that old and new windows must not be compared.
 PROTOCOL_VERSION = 1
-# What tells one run from another, in the order of the path under results/runs/.
+# What distinguishes one run from another, in the order of the path under results/runs/.
 RUN_KEYS = ["device", *axes.names(), "replicate", "seed"]
-# How JSON writes one half of a character outside of Unicode's first plane; alone it is no text.
+# Parts of a run's cold start, in `cold_start` of the record and as columns of the table of runs. Where one is null, the cold
+# start as a whole is unknown.
+COLD_START = ("import_seconds", "build_seconds", "first_step_seconds")
+# A surrogate escape in JSON: one half of a character outside Unicode's first plane, which is not valid text on its own.
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
-# A system moves some pages out for good; a training that does not fit moves gigabytes.
+# A system always moves some unused pages to disk; a training that does not fit in memory moves gigabytes.
 SWAP_LIMIT_BYTES = 256 * 2**20
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "metrics.schema.json"
 
 
 def is_swapping(swapped_bytes: int | None) -> bool | None:
-    """Whether so many bytes that moved between memory and disk mean that memory ran short; None where they are unknown."""
+    """Whether this number of bytes moved between memory and disk means that memory ran short; None where it is unknown."""
     return None if swapped_bytes is None else swapped_bytes > SWAP_LIMIT_BYTES
 
 
@@ -42,7 +45,7 @@ def schema() -> dict[str, Any]:
 def _quick_check():
     """The schema as compiled code, which raises JsonSchemaValueException: several times as fast as reading it each time.
 
-    It knows the draft before ours, which differs in nothing that the schema uses.
+    fastjsonschema implements an older draft of JSON Schema; the differences affect nothing that the schema uses.
     """
     return fastjsonschema.compile(_whole_schema(), use_default=False, use_formats=False)
 
@@ -53,9 +56,9 @@ def _whole_schema():
 
 
 def _inlined(part, whole):
-    """A part of the schema `whole` with what it refers to in place of references.
+    """A part of the schema `whole` with its references replaced by what they refer to.
 
-    Each of them would cost a call of a function, and a part is also used without the whole.
+    Each reference would cost a function call, and parts are also used without the whole.
     """
     if isinstance(part, list):
         return [_inlined(item, whole) for item in part]
@@ -74,7 +77,7 @@ def departure(record: Any) -> tuple[str, str] | None:
         return None
     except fastjsonschema.JsonSchemaValueException as error:
         place, part, part_schema = _at(error.path[1:], record)
-    # In that part first, with its lists cut short, as reading all epochs takes seconds; in all of the record before it passes.
+    # First in that part with its lists cut short, since reading all epochs takes seconds; then in the part and the whole record.
     for where, value, value_schema in (
         (place, _cut_short(part), part_schema),
         (place, part, part_schema),
@@ -88,10 +91,10 @@ def departure(record: Any) -> tuple[str, str] | None:
 
 
 def _best_error(part, part_schema):
-    """Who refuses a record says why, and well: this validator tells the departure that matters among several, or None."""
+    """The most telling of the errors of a part, None without any. jsonschema picks it better than the compiled code does."""
     import jsonschema
 
-    # Of the first hundred: a hostile record may have millions.
+    # Among the first hundred, since a hostile record may have millions.
     errors = jsonschema.Draft202012Validator(part_schema).iter_errors(part)
     return jsonschema.exceptions.best_match(itertools.islice(errors, 100))
 
@@ -103,26 +106,26 @@ def _cut_short(part):
 
 
 def _at(path, record):
-    """(place, part, schema of the part) of the innermost list on a path of keys and indices, as texts, into a record."""
-    found = [], record, _whole_schema()
-    place, part, part_schema = found
+    """(place, part, schema of the part) as deep as a path into a record can be followed. path: keys and indices, as texts."""
+    innermost = [], record, _whole_schema()
+    place, part, part_schema = innermost
     for step in path:
         if isinstance(part, list) and "items" in part_schema and step.isdigit():
             place, part, part_schema = [*place, int(step)], part[int(step)], part_schema["items"]
-            found = place, part, part_schema
+            innermost = place, part, part_schema
         elif isinstance(part, dict) and step in part_schema.get("properties", {}):
             place, part, part_schema = [*place, step], part[step], part_schema["properties"][step]
         else:
             break
-    return found
+    return innermost
 
 
 def check(record: Any, where: str | Path, remedy: str = "delete the file to run this training again") -> None:
-    """Raises UserError with the first departure of `record` from the schema; `where` names the file, `remedy` what to do."""
-    found = departure(record)
-    if found is not None:
+    """Raises UserError for the first departure of `record` from the schema. where: the file; remedy: what to do about it."""
+    problem = departure(record)
+    if problem is not None:
         raise UserError(
-            f"{where}: {found[0]}: {found[1]}. Expected a record as schemas/metrics.schema.json describes it; {remedy}."
+            f"{where}: {problem[0]}: {problem[1]}. Expected a record as schemas/metrics.schema.json describes it; {remedy}."
         )
 
 
@@ -142,14 +145,14 @@ def read(path: str | Path) -> Record:
 def parse(path: str | Path) -> Any:
     """The JSON in the file `path`, not checked.
 
-    Its run gets the axes that came after it; half characters, which no table can hold, are replaced.
+    Its run gets a value on axes that are newer than the record; lone surrogates, which no table can hold, are replaced.
     """
     try:
         text = Path(path).read_bytes().decode()
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}: not a metrics file ({one_line(error)}). Expected the JSON that a training writes; delete the file to run "
+            f"{path}: not a metrics file ({one_line(error)}). Expected JSON as a training writes it; delete the file to run "
             "this training again."
         ) from error
     if isinstance(record, dict) and isinstance(record.get("run"), dict):
@@ -158,7 +161,7 @@ def parse(path: str | Path) -> Any:
 
 
 def identity_in(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What identifies the run in a record; of turns that of the device, whose axes are the baseline's. {} where there is none."""
+    """What identifies the run in a record, {} if nothing does. For turns: of the device's run, whose axes the baseline shares."""
     identity = record.get("identity")
     identity = identity if isinstance(identity, dict) else {}
     side = identity.get("device")

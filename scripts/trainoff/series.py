@@ -1,4 +1,4 @@
-"""What machines said of themselves once a second while runs trained: the series beside each record, and how it is read."""
+"""The hardware readings that are taken once a second during a run: the series beside each record, and how it is read."""
 
 import csv
 import gzip
@@ -8,7 +8,7 @@ from pathlib import Path
 from trainoff import bounds
 from trainoff.errors import UserError, one_line
 
-# Beside a run's record: as the run wrote it, and as it lies in a bundle.
+# File beside a run's record: as the run wrote it, and in a bundle.
 OWN, BUNDLED = "readings.csv.gz", "readings.csv"
 # Readings as schemas/metrics.schema.json describes them; units in the names.
 NAMES = (
@@ -31,7 +31,7 @@ NAMES = (
     "gpu_throttled",
 )
 
-# Levels of the reading thermal_pressure, from 0, as macOS names them; from HEAVY on the system slows the chip down.
+# Levels of the reading thermal_pressure, from 0, as macOS names them; from HEAVY up the system slows the chip down.
 THERMAL_LEVELS = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 HEAVY = THERMAL_LEVELS.index("heavy")
 
@@ -51,26 +51,26 @@ def text_of(metrics: str | Path) -> str | None:
 
 
 def parsed(text: str, where: str | Path) -> list[dict[str, float | None]]:
-    """[{"seconds": …, "epoch": … or None, reading: value}] of a series. Raises UserError for what is none.
+    """[{"seconds": …, "epoch": … or None, reading: value}] of a series. Raises UserError for a text that is not a series.
 
-    Columns that no version of today knows are left out. where: names the series.
+    Columns that this version does not know are left out. where: names the series in messages.
     """
     rows = csv.reader(text.splitlines())
     try:
         names = next(rows, [])
         if names[:1] != ["seconds"] or len(set(names)) < len(names):
-            raise ValueError("its first line names no columns of readings")
-        kept = [(place, name) for place, name in enumerate(names) if name in ("seconds", "epoch", *NAMES)]
-        found = []
+            raise ValueError("its first line does not name columns of readings")
+        columns = [(place, name) for place, name in enumerate(names) if name in ("seconds", "epoch", *NAMES)]
+        readings = []
         for row in rows:
             if len(row) != len(names):
                 raise ValueError(f"line {rows.line_num} has {len(row)} values")
-            found.append({name: _number(row[place]) for place, name in kept})
+            readings.append({name: _number(row[place]) for place, name in columns})
     except (ValueError, csv.Error) as error:
         raise UserError(
-            f"{where}: {one_line(error)}. Expected the readings that a training leaves beside its record."
+            f"{where}: {one_line(error)}. Expected the readings that a training writes beside its record."
         ) from None
-    return found
+    return readings
 
 
 def _number(text):
@@ -78,5 +78,5 @@ def _number(text):
         return None
     value = float(text)
     if not math.isfinite(value) or abs(value) > 1e18:
-        raise ValueError(f"{text[:40]} is no reading")
+        raise ValueError(f"{text[:40]} is not a reading")
     return value

@@ -1,8 +1,8 @@
-"""The dicts that pass between rooms, for annotations: which keys they hold, of which types, and which may be None.
+"""Types of the dicts that pass between packages, for annotations: their keys, types, and which of them may be None.
 
-They are dicts and no classes since they are JSON: Snakemake hands them to jobs as params, and records are files. What each key
-means, in which unit, and when it is None stands once, in schemas/ and so in docs/reference.md; tests/test_shapes.py compares
-both. Classes carry what is computed from them: trainoff.analyze.stats.Rate, results.Result, efficiency.Energy.
+They are dicts rather than classes because they are JSON: Snakemake hands them to jobs as params, and records are files. What a
+key means, its unit and when it is None is said in schemas/ (and so in docs/reference.md); tests/test_shapes.py compares both.
+What is computed from them is held in classes: trainoff.analyze.stats.Rate, results.Result, efficiency.Energy.
 """
 
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Any, NotRequired, TypedDict
 
 
 class Device(TypedDict):
-    """A device that trains, as a run is told of it (plan.DEVICE_KEYS)."""
+    """The device of a run, as the training gets it (plan.DEVICE_KEYS)."""
 
     name: str
     backend: str
     accelerator: str
     index: int
-    # None: all that the process can keep busy.
+    # None: as many as the process can use.
     threads: int | None
 
 
@@ -24,10 +24,10 @@ class Device(TypedDict):
 Entry = dict[str, Any]
 # An experiment, checked and with its defaults (schemas/config.schema.yaml).
 Experiment = dict[str, Any]
-# {axis: value} for every axis of trainoff.axes, and the values alone in their order.
+# {axis: value} for every axis of trainoff.axes, and the values alone in the order of the axes.
 Configuration = dict[str, Any]
 Values = tuple[Any, ...]
-# What a training is told: a Configuration with device, replicate, seed, architecture and settings (plan.training).
+# What a training gets: a Configuration with device, replicate, seed, architecture and settings (plan.training).
 Run = dict[str, Any]
 # {name: path} of prepared images and weights, as measure.protocol.train takes them.
 Files = dict[str, str]

@@ -1,10 +1,10 @@
-"""What one sample of the data is called wherever speed and energy are shown: an image, or a sample where it is none."""
+"""What a sample of the data is called wherever speed and energy are shown: an image, or a sample if it is not an image."""
 
 import re
 from collections.abc import Iterable
 
-# Sentences, captions and labels are written about images. A key such as images_per_second or a path such as images/img_dim~96
-# is no word of them, nor is a key of JSON or YAML.
+# Sentences, captions and labels are written for images. Not matched: keys such as images_per_second, paths such as
+# images/img_dim~96, and keys of JSON or YAML.
 _WORDS = re.compile(r"""["']images["']|\b(?:per\s+image|images)\b(?!/\w\w|\.\w|:\s*[\n{])""", re.IGNORECASE)
 
 
@@ -14,7 +14,7 @@ def samples(img_dim: int | None) -> str:
 
 
 def worded(text: str, img_dims: Iterable[int]) -> str:
-    """A text about images, as it is for runs at the given image sizes: about samples where none of them applies."""
+    """A text written about images, for runs at these image sizes: about samples if the axis applies to none of them."""
     img_dims = {int(size) for size in img_dims}
     if img_dims != {0}:
         return text

@@ -1,6 +1,6 @@
-"""What the windows of one run say about its rate. Standard library only, since every device's environment needs it.
+"""The throughput of one run, from its timed epochs. Standard library only, since every device's environment needs it.
 
-Time and memory grow with the number of windows as sorting them does: a run may have 100,000.
+Time and memory grow no faster than for sorting the windows, since a run may have 100,000 of them.
 """
 
 import functools
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 
 from trainoff.shapes import Window
 
-# A rate that moves by more than this over one run, in one direction, is heating up, throttling or shared:
-# its median then stands for no state of the machine. Less than this lies within the usual spread of runs.
+# A throughput that moves in one direction by more than this over a run means that the machine heats up, throttles or is shared:
+# the median then describes no state of the machine. Smaller changes are within the usual spread of runs.
 DRIFT_LIMIT = 0.05
 # pyperf calls a benchmark unstable when its standard deviation reaches 10 % of the mean; same limit here.
 SCATTER_LIMIT = 0.10
-# A trend is sought in so many values at most: a longer run is split into that many stretches, each told by its median.
+# A trend is searched in at most this many values: a longer run is split into this many stretches, each replaced by its median.
 TREND_VALUES = 200
-# Ranks of a resampled median farther than this from the middle have no weight that a float could tell: ten of its standard
-# deviations, half the root of the number. Nor have the two middle draws farther from each other than GAP ranks.
+# A resampled median falls on ranks within REACH times the root of the number from the middle (ten of its standard deviations),
+# and its two middle draws within GAP ranks of each other: everything beyond weighs too little to change a float.
 REACH = 5.0
 GAP = 60
 # Two-sided 5 % of the normal distribution, for the trend test.
@@ -35,11 +35,11 @@ _T = {
 
 
 def summarise(windows: list[Window]) -> dict[str, float | bool | None]:
-    """The `throughput` of a metrics record: what the counted windows (warm_up false) say of this run.
+    """The `throughput` of a metrics record, over the counted windows (warm_up false) of one run.
 
-    Returns images_per_second (median), ci_low and ci_high (95 % interval of it, in images per second, which speaks of
-    this run only and not of what another run would give; None with fewer than two counted windows), and unstable (None
-    with fewer than three). Raises ValueError for a window whose seconds or images are not positive and finite.
+    Returns images_per_second (median), ci_low and ci_high (its 95 % interval, in images per second, which covers this run
+    only and not what another run would give; None with fewer than two counted windows), and unstable (None with fewer than
+    three). Raises ValueError for a window whose seconds or images are not positive and finite.
     """
     rates = [rate(window) for window in windows]
     rates = [value for value, window in zip(rates, windows, strict=True) if not window["warm_up"]]
@@ -67,9 +67,8 @@ def rate(window: Window) -> float:
 def variance_of_median(values: Sequence[float]) -> float | None:
     """Bootstrap variance of the median of `values`, None for fewer than two; exact, so no random numbers are drawn.
 
-    Times Student's t it gives an interval that holds the true median in 95 % of cases or a little more, from two
-    values up and with heavy tails too (tests/test_windows.py). A single outlier widens it far less than it
-    would that of a mean.
+    With Student's t it gives an interval that covers the true median in at least 95 % of cases, from two values up and with
+    heavy tails too (tests/test_windows.py). A single outlier widens this interval far less than that of a mean.
     """
     number = len(values)
     if number < 2:
@@ -78,7 +77,7 @@ def variance_of_median(values: Sequence[float]) -> float | None:
     medians = [((values[low] + values[high]) / 2, weight) for low, high, weight in resampled_median(number)]
     mean = sum(weight * median for median, weight in medians)
     variance = sum(weight * (median - mean) ** 2 for median, weight in medians)
-    # The median of two is their mean, whose bootstrap variance is short by (n - 1) / n.
+    # The median of two values is their mean, whose bootstrap variance is too small by the factor (n - 1) / n.
     return 2 * variance if number == 2 else variance
 
 
@@ -96,8 +95,8 @@ def resampled_median(number: int) -> tuple[tuple[int, int, float], ...]:
     single = dict(zip(near, (after - before for before, after in itertools.pairwise(at_most)), strict=True))
     if number % 2:
         return tuple((rank, rank, weight) for rank, weight in single.items())
-    # Half of the draws fall on ranks up to low, one of them on low itself; the others on high and above. The share of
-    # draws that do so is the same counted from either end. Logarithms, as the number of ways is too big for a float.
+    # Half of the draws fall on ranks up to low, at least one on low itself; the others on high and above, at least one on high.
+    # By symmetry the share of such draws is the same from either end. In logarithms, since the number of ways overflows a float.
     share = {
         rank: half * math.log((rank + 1) / number) + math.log1p(-((rank / (rank + 1)) ** half))
         for end in (near, range(number - near.stop, number - near.start))
@@ -118,8 +117,8 @@ def is_unstable(rates: Sequence[float]) -> bool | None:
 
     Scatter: the standard deviation of their logarithms is over SCATTER_LIMIT. Drift: the Mann-Kendall trend test is
     significant at 5 % and the Theil-Sen line moves by more than DRIFT_LIMIT over the run. The trend test cannot reach
-    5 % with fewer than five windows: there a drift shows only as scatter. Of more than TREND_VALUES windows it sees medians
-    of stretches, as it compares every value with every other.
+    5 % with fewer than five windows: there a drift shows only as scatter. With more than TREND_VALUES windows it takes medians
+    of stretches, since it compares every value with every other.
     """
     number = len(rates)
     if number < 3:
@@ -161,10 +160,10 @@ def _at_least(successes, trials, chance):
 
 
 def best_length(start_seconds: float, seconds: float, within: float, between: float) -> int:
-    """How many epochs of a run, or pairs of slices of a session, give the narrowest interval in a given time; at least 1.
+    """The number of epochs per run, or pairs of slices per session, that narrows the interval most in a given time; at least 1.
 
-    start_seconds: of a process; seconds: of an epoch or pair. within, between: what these and processes differ by, as standard
-    deviations. T. Kalibera and R. Jones (2013), Rigorous benchmarking in reasonable time, section 6.
+    start_seconds: of a process; seconds: of an epoch or pair. within, between: standard deviations between epochs (or pairs) of
+    one process, and between processes. T. Kalibera and R. Jones (2013), Rigorous benchmarking in reasonable time, section 6.
     """
     return max(1, math.ceil(math.sqrt(start_seconds / seconds) * within / between))
 

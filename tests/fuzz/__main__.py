@@ -1,10 +1,10 @@
-"""Tries thousands of mutated inputs per format and tells what became of them: `make fuzz`.
+"""Tries thousands of mutated inputs per format and reports the outcomes: `make fuzz`.
 
 python tests/fuzz [--inputs 5000] [--seed 0] [format …]
 
-Every input is read in a process of its own, whose peak memory above that of an idle one and whose time are noted. It may be
-accepted rightly or refused in a sentence; anything else (a traceback, a wrong value, a crash, more than the limits below) is
-a finding, listed with the seed that makes it again. Writes results/fuzz.json and prints the table of docs/security.md.
+Every input is read in a process of its own, and its time and peak memory above an idle process are recorded. It may be accepted
+correctly or rejected with a message; anything else (a traceback, a wrong value, a crash, more than the limits in runner.py) is
+a finding, listed with the seed that reproduces it. Writes results/fuzz.json and prints the table of docs/security.md.
 """
 
 import argparse

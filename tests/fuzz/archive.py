@@ -32,7 +32,7 @@ CONTENTS = [
 
 
 def with_header(data, start, field, value):
-    """A tar with `value` in a field of the header that begins at byte `start`, whose checksum is made to fit."""
+    """A tar with `value` in a field of the header that begins at byte `start`, with a correct checksum."""
     header = bytearray(data[start : start + BLOCK])
     place = FIELDS[field]
     header[place : place + len(value)] = value
@@ -42,7 +42,7 @@ def with_header(data, start, field, value):
 
 
 def member(name, content=b"", kind=tarfile.REGTYPE, size=None, target="", how=tarfile.GNU_FORMAT):
-    """The blocks of one member; size: what its header claims, None for the truth."""
+    """The blocks of one member. size: the size that its header claims, None for its real size."""
     info = tarfile.TarInfo(name)
     info.type, info.size, info.linkname = kind, len(content) if size is None else size, target
     return info.tobuf(how) + content + bytes(-len(content) % BLOCK)
@@ -115,13 +115,13 @@ def read(path):
     for images, labels in splits.values():
         assert images.shape == (len(labels), 32, 32, 3) and set(labels.tolist()) <= set(range(10))
     if splits["validation"][1].tolist() == [3] * 10:
-        # A made-up batch may be read where the archive holds no other, but never in the place of what it holds.
+        # An invented batch may be read if the archive has no other, but must never replace one that it has.
         with tarfile.open(path) as archive:
-            assert [Path(one.name).name for one in archive].count("test_batch.bin") == 1
+            assert [Path(member.name).name for member in archive].count("test_batch.bin") == 1
 
 
 def _in_pieces(folder, pieces):
-    """A .tar.gz of pieces of bytes, without holding it in memory."""
+    """A .tar.gz made of chunks of bytes, without holding all of it in memory."""
     path = folder / "images.tar.gz"
     with gzip.open(path, "wb", 1) as file:
         for piece in pieces:

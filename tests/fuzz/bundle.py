@@ -1,4 +1,4 @@
-"""Bundles: whatever was changed in one, it is refused, or every figure that comes of it follows from the epochs it holds."""
+"""Bundles: whatever is changed in one, it is rejected, or every figure from it follows from the epochs that it holds."""
 
 import copy
 import hashlib
@@ -37,7 +37,7 @@ ENTRY = {"name": "cpu", "label": "CPU", "accelerator": "cpu"}
 
 
 def members(random=None, change=lambda random, record: record):
-    """{name: bytes} of a sound bundle's files, one record of which `change` changes."""
+    """{name: bytes} of a valid bundle's files, with one record changed by `change`."""
     chosen = random.randrange(len(RECORDS)) if random else None
     files = {}
     for place, record in enumerate(RECORDS):
@@ -49,7 +49,7 @@ def members(random=None, change=lambda random, record: record):
 
 
 def sealed(files, manifest=MANIFEST):
-    """The files with a table of contents whose hashes fit, as whoever changes a bundle with care makes them."""
+    """The files with a manifest whose hashes match, as someone who tampers with a bundle carefully would write it."""
     listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
     content = manifest if "files" in manifest else manifest | {"files": listed}
     return {bundles.MANIFEST: json.dumps(content | {"id": bundles.id_of(content)}).encode(), **files}
@@ -92,13 +92,13 @@ def mutated(random, folder):
 
 
 def read(path):
-    """Reads a bundle as a start does, and makes tables of its runs beside none of this machine's."""
+    """Reads a bundle as a start does, and makes tables of its runs alone."""
     with tempfile.TemporaryDirectory() as folder:
         origin_file = Path(folder, "origin")
         survey = merging.survey([str(path)], [ENTRY], ENTRY, origin_file)
         merging.unpack(survey.paths, survey.names, Path(folder, "imported"))
-        found = merging.combine([], Path(folder, "imported"), bundles.origin_of(origin_file), tables.read)
-        for place, record in found:
+        runs = merging.combine([], Path(folder, "imported"), bundles.origin_of(origin_file), tables.read)
+        for place, record in runs:
             records_of.agrees_with_its_epochs(record, place)
             assert Path(place).resolve().is_relative_to(Path(folder).resolve())
 

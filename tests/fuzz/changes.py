@@ -1,4 +1,4 @@
-"""Changes to bytes and texts that every format can be tried with."""
+"""Changes to bytes and texts, for every format."""
 
 SIGNS = [
     "\x00",
@@ -38,7 +38,7 @@ NUMBERS = [
 
 
 def damaged(random, data):
-    """`data` (bytes) with some bytes changed, cut out, doubled or put in."""
+    """`data` (bytes) with some bytes changed, removed, doubled or inserted."""
     data = bytearray(data)
     for _ in range(random.randint(1, 6)):
         place = random.randrange(len(data) + 1)
@@ -54,7 +54,7 @@ def damaged(random, data):
         elif kind == 4 and random.random() < 0.2:
             del data[place:]
         else:
-            # Sizes and counts at their edges.
+            # Boundary values of sizes and counts.
             width = random.choice([1, 2, 4, 8])
             value = random.choice(
                 [0, 1, 2 ** (8 * width) - 1, 2 ** (8 * width - 1), random.randrange(2 ** (8 * width))]
@@ -64,7 +64,7 @@ def damaged(random, data):
 
 
 def text_of(random, words):
-    """A text to put into another: one of `words`, a number, odd signs, or a long one."""
+    """A text to insert into another: one of `words`, a number, unusual characters, or a long text."""
     kind = random.randrange(4)
     if kind == 0:
         return random.choice(words)

@@ -1,4 +1,4 @@
-"""YAML files that hold an experiment."""
+"""Experiment files in YAML."""
 
 import contextlib
 import copy
@@ -96,9 +96,9 @@ def restructured(random):
     """A shipped experiment with parts replaced, removed or added, as JSON or YAML."""
     value = copy.deepcopy(random.choice([DEFAULT, *PRESETS]))
     for _ in range(random.randint(1, 3)):
-        if not (found := list(places(value))):
+        if not (candidates := list(places(value))):
             break
-        *path, last = random.choice(found)
+        *path, last = random.choice(candidates)
         parent = value
         for key in path:
             parent = parent[key]
@@ -126,7 +126,7 @@ def mutated(random, folder):
         if what == 0:
             lines[place] = line[:cut] + text_of(random, WORDS) + line[cut:]
         elif what == 1:
-            lines.insert(random.randrange(len(lines)), line)  # a key twice, or elsewhere
+            lines.insert(random.randrange(len(lines)), line)  # duplicates a key, or moves it elsewhere
         elif what == 2:
             lines[place] = " " * random.randint(0, 8) + line.lstrip()
         elif what == 3:
@@ -142,7 +142,7 @@ def mutated(random, folder):
 
 
 def laughs(levels, width, brackets, key="trackers"):
-    """YAML in which each of some levels names the one before it several times."""
+    """YAML with several levels, each of which refers to the previous one several times."""
     lines = [f"{key}:\n", "  a0: &a0 x\n"]
     for level in range(1, levels + 1):
         parts = [f"k{part}: *a{level - 1}" if brackets == "{}" else f"*a{level - 1}" for part in range(width)]
@@ -152,13 +152,13 @@ def laughs(levels, width, brackets, key="trackers"):
 
 def read(path):
     experiment_file.read(path)
-    # What is let through does Snakemake's own reader no harm either.
+    # Snakemake's own reader must be able to read whatever is accepted.
     config = copy.deepcopy(DEFAULT)
     try:
         update_config(config, load_configfile(path))
     except (
         WorkflowError
-    ) as error:  # libyaml reads a little more than the parser that Snakemake has; this too is a sentence
+    ) as error:  # libyaml accepts slightly more than Snakemake's parser, which also gives a clear message
         raise UserError(str(error)) from None
     config = plan.in_order(config)
     checks.check(config, SCHEMA, MODELS, str(path))

@@ -1,4 +1,4 @@
-"""Image files of a user's own folder: JPEG, PNG, WebP and BMP."""
+"""Image files in the user's folder: JPEG, PNG, WebP and BMP."""
 
 import io
 import struct
@@ -14,13 +14,13 @@ from trainoff.prepare import pixels
 
 NAME = "image (.jpg, .png, .webp, .bmp)"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Widths and heights at their edges: 2**31 pixels, what is allowed, what the formats can say.
+# Boundary values of widths and heights: 2**31 pixels, our limit, the limits of the formats.
 SIDES = [0, 1, 2, 16_383, 16_384, 46_341, 60_000, 65_535, 2**31 - 1, 2**32 - 1]
 ORIENTATION = 0x0112
 
 
 def encoded(kind, mode="RGB", size=(24, 16), seed=0, **options):
-    """The bytes of a sound image of noise."""
+    """The bytes of a valid image of noise."""
     draw = np.random.default_rng(seed)
     values = draw.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     data = (
@@ -65,13 +65,13 @@ def chunk(name, data):
 
 
 def chunks_of(data):
-    """[(name, content)] of a sound PNG."""
-    found, place = [], len(SIGNATURE)
+    """[(name, content)] of a valid PNG."""
+    chunks, place = [], len(SIGNATURE)
     while place < len(data):
         (length,) = struct.unpack(">I", data[place : place + 4])
-        found.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
+        chunks.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
         place += 12 + length
-    return found
+    return chunks
 
 
 def png(chunks):
@@ -83,7 +83,7 @@ def expanding(megabytes=64):
 
 
 def rearranged(random, data):
-    """A PNG with one thing changed and its checksums made to fit."""
+    """A PNG with one thing changed and correct checksums."""
     chunks = chunks_of(data)
     kind, place = random.randrange(5), random.randrange(len(chunks))
     if kind == 0:
@@ -115,7 +115,7 @@ def rearranged(random, data):
 
 
 def with_sides(random, data):
-    """A JPEG or BMP that claims other sides than it has."""
+    """A JPEG or BMP that claims the wrong width or height."""
     data = bytearray(data)
     if data[:2] == b"BM":
         data[18:26] = struct.pack("<II", random.choice(SIDES), random.choice(SIDES))
@@ -141,7 +141,7 @@ def mutated(random, folder):
 
 
 def read(path):
-    """Reads an image as a folder of images is read: its pixels or a reason, which counts as a refusal."""
+    """Reads an image as in a folder of images: gives its pixels or a reason, which counts as a rejection."""
     try:
         image = pixels.read(path)
     except pixels.BadImage as error:
@@ -163,7 +163,7 @@ def written(data):
 
 
 def of_one_color(width, height, colors=2, rows=None):
-    """A PNG of so many pixels in few bytes. colors: 2 for RGB, 6 for RGBA; rows: that it holds, None for all."""
+    """A PNG with many pixels in few bytes. colors: 2 for RGB, 6 for RGBA; rows: number of rows stored, None for all."""
     row = bytes(1 + width * {2: 3, 6: 4}[colors])
     packer = zlib.compressobj(9)
     lines = b"".join(packer.compress(row) for _ in range(height if rows is None else rows)) + packer.flush()
@@ -172,7 +172,7 @@ def of_one_color(width, height, colors=2, rows=None):
 
 
 def of_many_scans():
-    """A progressive JPEG whose last scan comes a thousand times."""
+    """A progressive JPEG whose last scan is repeated a thousand times."""
     file = io.BytesIO()
     Image.new("RGB", (4000, 4000), (9, 99, 199)).save(file, "JPEG", progressive=True)
     data = file.getvalue()

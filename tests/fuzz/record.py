@@ -1,4 +1,4 @@
-"""Records of other machines: each is refused, or what tables tell of it follows from its own epochs."""
+"""Records of other machines: each is rejected, or its values in tables follow from its own epochs."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ from trainoff.analyze import tables
 from trainoff.exchange import bundles, claims
 
 NAME = "record"
-MAKE_IT_FIT = 0.3  # share of changed records whose claims are computed again, as a careful liar would
+MAKE_IT_FIT = 0.3  # share of changed records whose claims are computed again, as careful tampering would
 EXTREMES = [0, -1, 1, 2, 1e-300, 1e300, 1e-9, 1e9, 1e16, 2**53, 2**63, 10**30, -0.0, 0.5]
 WORDS = [
     "",
@@ -31,16 +31,16 @@ GRID = synthetic.SMALL_GRID
 
 
 def originals():
-    """Valid records of several ends, with and without energy."""
+    """Valid records with several outcomes, with and without energy."""
     devices = [{"name": "cuda"}, {"name": "cpu-there"}]
-    found = synthetic.records(devices, GRID, failures={1: "crashed", 2: "diverged"})
-    synthetic.add_energy(found, "cuda", 240.0, "nvml", "gpu", idle_watts=40.0)
-    return found
+    made_up = synthetic.records(devices, GRID, failures={1: "crashed", 2: "diverged"})
+    synthetic.add_energy(made_up, "cuda", 240.0, "nvml", "gpu", idle_watts=40.0)
+    return made_up
 
 
 ORIGINALS = originals()
 TRAINING = ORIGINALS[0]["training"]
-# What is compiled and imported once is no part of what an input costs.
+# Compile and import now, so that inputs do not pay for it.
 records.departure({})
 
 
@@ -57,14 +57,14 @@ def changed(random, record):
 
 
 def places(value, wanted):
-    """[(parent, key)] of all parts of a structure that are of a type."""
-    found = []
+    """[(parent, key)] of all parts of a structure that have a given type."""
+    matches = []
     for key, part in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(part, wanted):
-            found.append((value, key))
+            matches.append((value, key))
         if isinstance(part, dict | list):
-            found += places(part, wanted)
-    return found
+            matches += places(part, wanted)
+    return matches
 
 
 def replace_number(random, record):
@@ -93,9 +93,9 @@ def add(random, record):
 def repeat_windows(random, record):
     times = random.choice([2, 3, 10, 10, 10, 500])
     windows = record.get("windows")
-    if not isinstance(windows, list) or not all(isinstance(one, dict) for one in windows):
+    if not isinstance(windows, list) or not all(isinstance(window, dict) for window in windows):
         return
-    record["windows"] = [dict(one) for one in windows for _ in range(times)]
+    record["windows"] = [dict(window) for window in windows for _ in range(times)]
     if random.random() < 0.5:
         for number, window in enumerate(record["windows"], start=1):
             window["epoch"] = number
@@ -107,12 +107,12 @@ def swap_windows(random, record):
 
 
 def fit(record):
-    """Computes claims again from the epochs, where there are any that allow it."""
+    """Computes claims again from the epochs, where the epochs allow it."""
     try:
         record["throughput"] = claims.windows.summarise(record["windows"])
         record["training"]["epochs"] = len(record["windows"])
         record["training"]["final_val_accuracy"] = record["windows"][-1]["val_accuracy"]
-    except Exception:  # noqa: BLE001 - whatever the changes broke, the record stays as it is
+    except Exception:  # noqa: BLE001 - if the changes broke too much, the record stays as it is
         return
 
 
@@ -140,30 +140,30 @@ def mutated(random, folder):
 
 
 def read(path):
-    """Reads a record as that of another machine, and makes tables of it."""
+    """Reads a record as one of another machine, and makes tables of it."""
     record = bundles.checked_record(path.read_bytes(), str(path))
     agrees_with_its_epochs(record, str(path))
 
 
 def agrees_with_its_epochs(record, path):
-    """AssertionError where what tables tell of a record does not follow from its epochs."""
+    """Raises AssertionError where a value of the record in tables does not follow from its epochs."""
     runs, windows = tables.run_table([(path, record)]), tables.window_table([(path, record)])
     (row,) = runs.to_dict("records")
-    counted = sorted(one["images"] / one["seconds"] for one in record["windows"] if not one["warm_up"])
+    counted = sorted(window["images"] / window["seconds"] for window in record["windows"] if not window["warm_up"])
     middle = len(counted) // 2
     median = (counted[middle] + counted[~middle]) / 2 if counted else math.nan
     assert same(row["images_per_second"], median) and same(
         record["throughput"]["images_per_second"] or math.nan, median
     )
     assert row["epochs"] == len(windows) == len(record["windows"]) <= bounds.RECORD_EPOCHS
-    assert [one["epoch"] for one in record["windows"]] == list(range(1, len(windows) + 1))
+    assert [window["epoch"] for window in record["windows"]] == list(range(1, len(windows) + 1))
     last = record["windows"][-1]["val_accuracy"] if record["windows"] else None
     assert same(row["final_val_accuracy"], math.nan if last is None else last)
     assert tables.as_csv(runs).count("\n") == 2
 
 
-def same(one, other):
-    return (one != one and other != other) or math.isclose(one, other, rel_tol=1e-5)
+def same(first, second):
+    return (first != first and second != second) or math.isclose(first, second, rel_tol=1e-5)
 
 
 def long_record(epochs):

@@ -1,4 +1,4 @@
-"""Reads inputs one by one, each in a process of its own, and counts what became of them."""
+"""Reads inputs one by one, each in a process of its own, and counts the outcomes."""
 
 import importlib
 import json
@@ -21,9 +21,9 @@ FORMATS = sorted(
     for module in pkgutil.iter_modules([str(Path(__file__).parent)])
     if module.name not in ("__main__", "runner", "changes")
 )
-# What a refused input may cost at most: bytes of memory above an idle process, and seconds of computing.
-MOST_BYTES, MOST_SECONDS = 500 * 2**20, 5.0
-# Then it is ended from outside.
+# Limits for a rejected input: bytes of memory above an idle process, and seconds of processor time.
+MAX_BYTES, MAX_SECONDS = 500 * 2**20, 5.0
+# After this time the process is killed.
 PATIENCE_SECONDS = 120
 LONGEST_MESSAGE = 2000
 HEADER = (
@@ -65,21 +65,21 @@ def run(name, inputs, seed, folder):
 
 
 def finding_in(result, peak):
-    """What is wrong with the result of one input; None for nothing. peak: bytes above idle."""
+    """What is wrong with the result of an input, None if nothing. peak: bytes above idle."""
     if result["what"] == "else":
         return result["message"]
     message = result["message"]
     if message is not None and not (message.isprintable() and 0 < len(message) <= LONGEST_MESSAGE):
         return f"no sentence that a terminal can show: {message[:300]!r} ({len(message)} characters)"
-    if result["what"] == "refused" and peak > MOST_BYTES:
+    if result["what"] == "refused" and peak > MAX_BYTES:
         return f"refused at the price of {peak >> 20} MiB"
-    if result["seconds"] > MOST_SECONDS:
+    if result["seconds"] > MAX_SECONDS:
         return f"took {result['seconds']:.1f} s"
     return None
 
 
 def measured(read, path):
-    """What `read(path)` does in a forked process: {"what": accepted, refused or else, "message", "peak_bytes", "seconds"}."""
+    """Outcome of `read(path)` in a forked process: {"what": accepted, refused or else, "message", "peak_bytes", "seconds"}."""
     receiver, sender = os.pipe()
     started = time.monotonic()
     child = os.fork()
@@ -87,14 +87,14 @@ def measured(read, path):
         os.close(receiver)
         _read_and_tell(read, path, sender)
     os.close(sender)
-    told = _all_of(receiver, started + PATIENCE_SECONDS)
-    if told is None:
+    reply = _all_of(receiver, started + PATIENCE_SECONDS)
+    if reply is None:
         os.kill(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
-    # Of this process and those it waited for; a busy machine stretches the time on the clock.
+    # Processor time of this process and its children, since wall time depends on the machine's load.
     seconds = usage.ru_utime + usage.ru_stime
-    result = json.loads(told) if told else {"what": "else", "message": f"the process ended with status {status}"}
-    if told is None:
+    result = json.loads(reply) if reply else {"what": "else", "message": f"the process ended with status {status}"}
+    if reply is None:
         result["message"] = f"did not end within {PATIENCE_SECONDS} s"
     scale = 1 if sys.platform == "darwin" else 1024
     children = result.get("children_peak", 0)
@@ -119,8 +119,8 @@ def _read_and_tell(read, path, sender):
 
 
 def _all_of(receiver, deadline):
-    """The bytes written to a pipe until it is closed; None if that is not so by the deadline."""
-    told = b""
+    """The bytes written to a pipe until it is closed; None if it is still open at the deadline."""
+    data = b""
     try:
         while True:
             ready, _, _ = select.select([receiver], [], [], max(0, deadline - time.monotonic()))
@@ -128,14 +128,14 @@ def _all_of(receiver, deadline):
                 return None
             part = os.read(receiver, 65536)
             if not part:
-                return told
-            told += part
+                return data
+            data += part
     finally:
         os.close(receiver)
 
 
 def in_fork(request):
-    """What `confined` does, in a forked process in place of a new one: the same limits, a hundred times as fast."""
+    """Replaces confined.in_new_process by a forked process: the same limits, a hundred times as fast."""
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
@@ -147,18 +147,18 @@ def in_fork(request):
             data = data[os.write(sender, data) :]
         os._exit(0)
     os.close(sender)
-    told = _all_of(receiver, time.monotonic() + PATIENCE_SECONDS - 5)
-    if told is None:
+    output = _all_of(receiver, time.monotonic() + PATIENCE_SECONDS - 5)
+    if output is None:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    if told is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+    if output is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
         return {}, "time"
-    reply = json.loads(told) if told else {}
+    reply = json.loads(output) if output else {}
     return reply, reply.get("end", "") or ("" if reply else f"its process ended with status {status}")
 
 
 def row(outcome):
-    """The outcome of a format as a line of a table in Markdown."""
+    """The outcome of a format as a row of a Markdown table."""
     return (
         f"| {outcome['format']} | {outcome['tried']:,} | {outcome['accepted']:,} | {outcome['refused']:,} | "
         f"{len(outcome['findings'])} | {outcome['peak_bytes'] / 2**20:.0f} MiB | {outcome['longest_seconds']:.1f} s |"

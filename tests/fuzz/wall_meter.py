@@ -43,7 +43,7 @@ ZONES = [
 
 
 def written(folder, text, zone=None):
-    """Path of a file with the text (or bytes), and beside it the zone that the experiment names."""
+    """(path of a file with the text or bytes, time zone in the experiment)."""
     path = folder / "meter.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     (folder / "zone").write_text(zone or "", encoding="utf-8")
@@ -51,7 +51,7 @@ def written(folder, text, zone=None):
 
 
 def valid(random):
-    """The lines of a right file, and its zone."""
+    """The lines of a valid file, and its time zone."""
     kind = random.randrange(3)
     zone = None
     lines = ["time,watts"] if random.random() < 0.7 else ["volts, Time ,watts"]
@@ -100,13 +100,13 @@ def mutated(random, folder):
 
 def read(path):
     zone = (path.parent / "zone").read_text(encoding="utf-8") or None
-    found = wall_meter.read(path, zone)
-    assert len(found.times) == len(found.watts) > 0
-    assert (np.diff(found.times) > 0).all() and (found.times > 9e8).all() and (found.times < 4.1e9).all()
-    assert ((found.watts >= 0) & (found.watts <= wall_meter.MOST_WATTS)).all()
+    readings = wall_meter.read(path, zone)
+    assert len(readings.times) == len(readings.watts) > 0
+    assert (np.diff(readings.times) > 0).all() and (readings.times > 9e8).all() and (readings.times < 4.1e9).all()
+    assert ((readings.watts >= 0) & (readings.watts <= wall_meter.MOST_WATTS)).all()
     # Every reading is a line of the file.
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    assert len(found.times) < len(lines) and math.isfinite(found.times.sum())
+    assert len(readings.times) < len(lines) and math.isfinite(readings.times.sum())
 
 
 def _sparse(folder, size):

@@ -1,4 +1,4 @@
-"""Files of weights: legacy .h5, .weights.h5 and .keras."""
+"""Weights files: legacy .h5, .weights.h5 and .keras."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ OF_KERAS = weights_file.WantedByKeras(KERAS_SHAPES, {f"layers/{kind}": layer for
 
 
 def legacy(path, scope="", within="", fixed=True, named=True):
-    """A legacy file; scope: group of the layers; within: layer that the network is; named: whether it states an order."""
+    """A legacy file. scope: group of the layers; within: layer that the network is; named: whether it lists an order."""
     with h5py.File(path, "w") as file:
         group = file.create_group(scope) if scope else file
         order = {within: VARIABLES} if within else {layer: [] for layer in LAYERS}
@@ -107,7 +107,7 @@ def mutated(random, folder):
 
 
 def rearranged(random, path):
-    """Changes one thing in a sound HDF5 file with the means of HDF5."""
+    """Changes one thing in a valid HDF5 file, using HDF5 itself."""
     with h5py.File(path, "r+") as file:
         names = []
         file.visit(names.append)
@@ -116,7 +116,7 @@ def rearranged(random, path):
         if name in file:
             with contextlib.suppress(
                 OSError, ValueError, RuntimeError, KeyError, TypeError
-            ):  # what HDF5 itself does not write
+            ):  # HDF5 itself cannot write this
                 change(random, file, name)
 
 
@@ -157,7 +157,7 @@ def _attribute(random, file, name):
 def _set(value):
     def change(random, file, name):
         item = file[name]
-        # An earlier change may have claimed gigabytes, which would now be written.
+        # An earlier change may claim gigabytes, which would now be written.
         if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and item.shape and item.size <= 10**6:
             item[...] = value
 
@@ -223,7 +223,7 @@ def read(path):
 
 
 def _made(change, valid=0, target="Conv1/Conv1/kernel"):
-    """A sound file with one change to one array, as a regression."""
+    """A valid file with one change to one array, as a regression."""
 
     def make(folder):
         import random
@@ -238,7 +238,7 @@ def _made(change, valid=0, target="Conv1/Conv1/kernel"):
 
 
 def _claims_all(random, file, name):
-    """Two kilobytes that claim gigabytes under every name."""
+    """A file of two kilobytes that claims gigabytes under every name."""
     names = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     for each in names:
@@ -254,7 +254,7 @@ def _scope_is_array(folder):
 
 
 def _long_texts(folder):
-    """A list of names of which each is the same text of eight megabytes."""
+    """A list of names, each the same text of eight megabytes."""
     path = place_of(folder)
     with h5py.File(path, "w") as file:
         legacy_text = "x" * (8 * 2**20)

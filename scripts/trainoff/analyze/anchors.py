@@ -1,7 +1,7 @@
 """What estimates rest on: published or measured training speeds, each with its device's data sheet and its network's work.
 
-An observation is a row of OBSERVATION columns. `quoted` ones come from catalog/published.csv, `measured` ones from runs of
-this machine or of imported bundles.
+An observation is a row with the columns OBSERVATION. Its kind is `quoted` (from catalog/published.csv) or `measured` (from runs
+of this machine or of imported bundles).
 """
 
 from typing import Any
@@ -14,9 +14,9 @@ from trainoff.analyze.networks import Counts, Work
 from trainoff.analyze.noise import WAITING_GPU_PERCENT
 from trainoff.configurations import AXES
 
-# A figure whose source does not state the batch: what such scripts use.
+# Assumed where a source does not state the batch size: what such benchmark scripts use.
 USUAL_BATCH = 128
-# A device that no data sheet describes, such as a CPU: TFLOPS and GB/s that only set where its own scale starts from.
+# For a device without a data sheet, such as a CPU: TFLOPS and GB/s from which the fit of its own scale starts.
 UNKNOWN_SHEET = {"tflops": {"float32": 0.5}, "memory_gb_per_second": 30}
 WORK = ("multiply_adds", "activations", "outputs", "layers", "parameters")
 OBSERVATION = (
@@ -43,7 +43,7 @@ OBSERVATION = (
 
 
 def software_of(text: str) -> str:
-    """The framework of a published figure: tensorflow, tensorflow-xla, torch, torch-channels-last, mxnet or jax."""
+    """The framework that a published figure names: tensorflow, tensorflow-xla, torch, torch-channels-last, mxnet or jax."""
     text = text.lower()
     if "tensorflow" in text:
         return "tensorflow-xla" if "xla" in text else "tensorflow"
@@ -53,12 +53,12 @@ def software_of(text: str) -> str:
 
 
 def software_of_run(backend: str, xla: bool) -> str:
-    """The same of a configuration that is trained here."""
+    """As software_of, for a configuration that is trained here."""
     return "tensorflow-xla" if backend == "tensorflow" and xla else backend
 
 
 def observation(values: dict[str, Any], sheet: dict[str, Any], device_class: str, work: Work) -> dict[str, Any] | None:
-    """A row of OBSERVATION; None where the device has no units for the precision. values: what the other columns hold."""
+    """A row with the columns OBSERVATION; None if the device has no units for the precision. values: of the other columns."""
     limits = hardware_facts.speed_limits(sheet, device_class, values["precision"])
     if limits is None:
         return None
@@ -75,8 +75,8 @@ def published(
     rows, left_out = [], {}
     for number, row in enumerate(table.to_dict("records")):
         key, sheet = by_label.get(row["device"], (None, None))
-        size = row["img_dim"] if numbers.known(row["img_dim"]) and not pd.isna(row["img_dim"]) else None
-        work = counts.work(row["model"], int(size)) if size is not None else None
+        size = None if pd.isna(row["img_dim"]) else int(row["img_dim"])
+        work = None if size is None else counts.work(row["model"], size)
         reason = _why_not(row, sheet, size, work)
         if reason is None:
             values = {
@@ -86,7 +86,7 @@ def published(
                 "label": sheet["label"],
                 "chip": sheet["chip"],
                 "model": row["model"],
-                "img_dim": int(size),
+                "img_dim": size,
                 "batch_size": int(row["batch_size"]) if not pd.isna(row["batch_size"]) else USUAL_BATCH,
                 "trainable": bool(row["trainable"]),
                 "precision": row["precision"],
@@ -95,16 +95,16 @@ def published(
                 "date": row["published"],
                 "images_per_second": row["images_per_second"],
             }
-            found = observation(values, sheet, sheet["class"], work)
-            rows += [found] if found else []
-            reason = None if found else "the device has no units for this precision"
+            anchor = observation(values, sheet, sheet["class"], work)
+            rows += [anchor] if anchor else []
+            reason = None if anchor else "the device has no units for this precision"
         if reason is not None:
             left_out[number] = reason
     return pd.DataFrame(rows, columns=OBSERVATION), left_out
 
 
 def _why_not(row, sheet, size, work):
-    """Why a published figure is no anchor; None where it is one."""
+    """Why a published figure cannot be an anchor; None if it can."""
     if not pd.isna(row["not_an_anchor"]):
         return row["not_an_anchor"]
     if pd.isna(row["images_per_second"]):
@@ -123,9 +123,9 @@ def measured(
 ) -> pd.DataFrame:
     """Observations of what was measured, here or in imported bundles. rates, runs: the tables of these names.
 
-    A device is recognized by its chip's name and GPU cores; one that no data sheet describes counts as a device of its own.
-    framework: whose speeds are to be estimated. A GPU that waited for the processor shows how fast its framework is there, so
-    such speeds of other frameworks are left out.
+    A device is recognized by its chip's name and GPU cores; without a data sheet it counts as a device of its own.
+    framework: whose speeds are to be estimated. Where a GPU waited for the processor, its speed depends on the framework rather
+    than on the device, so such speeds of other frameworks are left out.
     """
     facts = runs.dropna(subset="device_name").drop_duplicates("device").set_index("device")
     busy = runs[runs["status"] == "ok"].groupby(["device", *AXES], dropna=False)["gpu_percent"].median()
@@ -153,6 +153,6 @@ def measured(
             "date": str(device["started_at"])[:10],
             "images_per_second": rate["images_per_second"],
         }
-        found = observation(values, sheet, sheet.get("class", "cpu"), work)
-        rows += [found] if found else []
+        anchor = observation(values, sheet, sheet.get("class", "cpu"), work)
+        rows += [anchor] if anchor else []
     return pd.DataFrame(rows, columns=OBSERVATION)

@@ -1,4 +1,4 @@
-"""Cells: everything known about one configuration on one device, failures included."""
+"""Everything known about each configuration on each device, failures included: the numbers and texts that figures show."""
 
 from collections import Counter
 from typing import Any
@@ -19,7 +19,7 @@ STATUS_WORDS = {
     "error": "error",
 }
 
-# The same after a number of runs: "2 of 3 ran out of memory".
+# The same words after a number of runs: "2 of 3 ran out of memory".
 COUNTED_WORDS = STATUS_WORDS | {
     "out_of_memory": "ran out of memory",
     "unavailable": "found no device",
@@ -27,52 +27,51 @@ COUNTED_WORDS = STATUS_WORDS | {
 }
 
 
-# What is said beside a rate that should be read with care.
+# Columns that mark a throughput as less reliable.
 FLAGS = ("unstable", "busy", "one_replicate")
 
 
 def cells(
     runs: pd.DataFrame, rates: pd.DataFrame, windows: pd.DataFrame | None = None
 ) -> dict[tuple[Values, str], dict[str, Any]]:
-    """{(configuration, device): cell} for every cell that has a run.
+    """{(configuration, device): cell} for each that has a run.
 
-    A cell is a dict: images_per_second, ci_low, ci_high (None where unknown), the FLAGS, `mismatch` (the device does not
-    train the same as the reference), the highest
-    window's rate (None without `windows`), `failures` (such as "1 of 3 crashed", "" when all went well), `good` ("2 of
-    3 runs", "" when all went well) and `failure` (why there is no rate, in words).
+    A cell is a dict: images_per_second, ci_low, ci_high (None if unknown), the FLAGS, `mismatch` (the device does not train the
+    same as the reference), `highest` (throughput of the fastest epoch, None without `windows`), `failures` ("1 of 3 crashed",
+    "" without failures), `good` ("2 of 3 runs", "" without failures) and `failure` (why there is no throughput, in words).
     """
-    found = {}
+    speeds = {}
     for row in rates.to_dict("records"):
-        found[naming.configuration_of(row), row["device"]] = (
+        speeds[naming.configuration_of(row), row["device"]] = (
             {key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")}
             | {flag: bool(row[flag] or False) for flag in FLAGS}
             | {"mismatch": row["parity"] == "mismatch"}
         )
     highest = _highest(windows)
     result = {}
-    for key, own in _groups(runs).items():
+    for key, cell_runs in _groups(runs).items():
         empty = dict.fromkeys(("images_per_second", "ci_low", "ci_high")) | dict.fromkeys((*FLAGS, "mismatch"), False)
         result[key] = (
             empty
-            | found.get(key, {})
+            | speeds.get(key, {})
             | {
                 "highest": highest.get(key),
-                "failures": failures_text(own),
-                "failure": failure_text(own),
-                "good": good_text(own),
+                "failures": failures_text(cell_runs),
+                "failure": failure_text(cell_runs),
+                "good": good_text(cell_runs),
             }
         )
     return result
 
 
 def status_text(status: str, signal: str | float | None = None) -> str:
-    """A status in words, with the signal where one ended the run: "crashed (SIGSEGV)"."""
+    """A status in words, with the signal if one ended the run: "crashed (SIGSEGV)"."""
     words = STATUS_WORDS.get(status, str(status))
     return f"{words} ({signal})" if numbers.known(signal) and signal and status == "crashed" else words
 
 
 def failures_text(runs: list[dict[str, Any]]) -> str:
-    """How many runs of a cell failed and how: "1 of 3 crashed"; "" when none did."""
+    """How many runs failed, and how: "1 of 3 crashed"; "" if none did."""
     counts = Counter(run["status"] for run in runs if run["status"] != "ok")
     parts = [f"{number} {COUNTED_WORDS.get(status, status)}" for status, number in sorted(counts.items())]
     if len(parts) == 1:
@@ -81,13 +80,13 @@ def failures_text(runs: list[dict[str, Any]]) -> str:
 
 
 def good_text(runs: list[dict[str, Any]]) -> str:
-    """How many runs of a cell ended well: "2 of 3 runs"; "" when all did."""
+    """How many runs ended well: "2 of 3 runs"; "" if all did."""
     good = sum(run["status"] == "ok" for run in runs)
     return "" if good == len(runs) else f"{good} of {len(runs)} runs"
 
 
 def failure_text(runs: list[dict[str, Any]]) -> str:
-    """Why a cell has no rate: the status of its runs, with the signal, once each."""
+    """Why there is no throughput: the statuses of the runs, with signals, each once."""
     texts = {status_text(run["status"], run["signal"]): None for run in runs if run["status"] != "ok"}
     return numbers.listing(texts) or "nothing counted"
 

@@ -1,7 +1,7 @@
-"""What training costs: owning a device, renting one, and from how much work on owning is cheaper.
+"""What training costs on a device that is owned or rented, and from how many trainings on owning is cheaper.
 
-Money is joules and seconds times prices, and every price is an assumption with a source: nothing here is measured. All
-amounts are in the experiment's currency. The method in words is METHOD.
+Costs are joules and seconds times prices, and every price is an assumption with a source, not a measurement. All amounts are in
+the experiment's currency. METHOD describes the method in words.
 """
 
 import math
@@ -17,18 +17,18 @@ HOURS_PER_MONTH = HOURS_PER_YEAR / 12
 SECONDS_PER_HOUR = 3600.0
 
 METHOD = (
-    "Buying: the price of the device, spread evenly over the hours that it trains in its life (lifetime × utilization), plus "
-    "the electricity of the measured energy. Renting: the price per hour times the time. Where a minimum time is billed, a "
-    "training pays at least that; 1,000 images and one epoch are counted at the price per hour. A run is import, build, first "
-    "step and all epochs, without validation. "
-    "Break-even: the trainings of a month follow each other in one rental; a bought device costs its price over the months of "
-    "its life, however much it is used. "
+    "Buying: the price of the device, spread evenly over the hours that it trains during its lifetime (lifetime × utilization), "
+    "plus the electricity for the measured energy. Renting: the price per hour times the time. If a minimum time is billed, a "
+    "training costs at least that; 1,000 images and one epoch are computed from the price per hour alone. A training is import, "
+    "build, first step and all epochs, without validation. "
+    "Break-even: the trainings of a month run one after another in a single rental; the price of a bought device is spread over "
+    "the months of its lifetime, however much it is used. "
     "Not counted: other parts of a machine, people, space, cooling, network, storage, and resale value."
 )
 
 
 def electricity(joules: float | None, price_per_kwh: float | None) -> float | None:
-    """Price of so many joules; None where either is unknown."""
+    """Price of this many joules; None if either is unknown."""
     return None if joules is None or price_per_kwh is None else joules / JOULES_PER_KWH * price_per_kwh
 
 
@@ -41,7 +41,7 @@ def owning_per_second(purchase: dict[str, Any]) -> float:
 def owned(
     seconds: float | None, joules: float | None, purchase: dict[str, Any] | None, price_per_kwh: float | None
 ) -> float | None:
-    """Cost of work that takes so many seconds and joules on a device that is owned; None where a part is unknown."""
+    """Cost of work that takes these seconds and joules on a device that is owned; None if a part is unknown."""
     power = electricity(joules, price_per_kwh)
     if purchase is None or seconds is None or power is None:
         return None
@@ -49,10 +49,9 @@ def owned(
 
 
 def rented(seconds: float | None, rental: dict[str, Any] | None, whole: bool = False) -> float | None:
-    """Cost of work that takes so many seconds on a device that is rented; None where unknown.
+    """Cost of work that takes this many seconds on a device that is rented; None if unknown.
 
-    whole: this work is all that the device is rented for, so that the least time billed counts. rental: per_hour,
-    minimum_hours.
+    whole: whether the device is rented for this work alone, so that the minimum time is billed. rental: per_hour, minimum_hours.
     """
     if rental is None or seconds is None:
         return None
@@ -63,7 +62,7 @@ def rented(seconds: float | None, rental: dict[str, Any] | None, whole: bool = F
 def owning_unknown(
     device: str, has_speed: bool, purchase: dict[str, Any] | None, price_per_kwh: float | None, has_energy: bool
 ) -> str | None:
-    """Why the cost of owning the device (a name) is unknown, as a reason; None where it is known."""
+    """Why the cost of owning the device (a name) is unknown, as a reason; None if it is known."""
     if not has_speed:
         return reason("no_speed", device=device)
     if not purchase:
@@ -74,7 +73,7 @@ def owning_unknown(
 
 
 def renting_unknown(device: str, has_speed: bool, rental: dict[str, Any] | None) -> str | None:
-    """Why the cost of renting the device (a name) is unknown, as a reason; None where it is known."""
+    """Why the cost of renting the device (a name) is unknown, as a reason; None if it is known."""
     if not has_speed:
         return reason("no_speed", device=device)
     return None if rental else reason("no_rent_price", device=device)
@@ -83,7 +82,7 @@ def renting_unknown(device: str, has_speed: bool, rental: dict[str, Any] | None)
 def owned_in_month(
     trainings: int, joules: float | None, purchase: dict[str, Any] | None, price_per_kwh: float | None
 ) -> float | None:
-    """Cost of a month with so many trainings on a device that is owned; the price is due whether it trains or not."""
+    """Cost of a month with this many trainings on a device that is owned, whose price is due whether it trains or not."""
     power = electricity(joules, price_per_kwh)
     if purchase is None or power is None:
         return None
@@ -91,22 +90,21 @@ def owned_in_month(
 
 
 def rented_in_month(trainings: int, seconds: float, rental: dict[str, Any] | None) -> float | None:
-    """Cost of a month with so many trainings, one after the other in one rental."""
+    """Cost of a month with this many trainings, one after the other in a single rental."""
     return rented(trainings * seconds, rental, whole=True) if trainings else 0.0
 
 
 def most_trainings(seconds: float) -> int:
-    """Trainings of so many seconds that a month has room for."""
+    """Maximum number of trainings of this length in a month."""
     return int(HOURS_PER_MONTH * SECONDS_PER_HOUR // seconds)
 
 
 def break_even(
     owner: dict[str, Any], renter: dict[str, Any], price_per_kwh: float | None
 ) -> tuple[int | None, str | None]:
-    """(trainings a month from which owning is cheaper, reason); one of them is None.
+    """(trainings a month from which owning is cheaper, None), or (None, reason).
 
-    owner: seconds, joules and purchase of a training on the device that would be owned; renter: seconds and rental on the
-    one that would be rented.
+    owner: seconds, joules and purchase of a training on the device to own; renter: seconds and rental on the device to rent.
     """
     fixed = owned_in_month(0, owner["joules"], owner["purchase"], price_per_kwh)
     if fixed is None or renter["rental"] is None:
@@ -118,7 +116,7 @@ def break_even(
         return (1, None) if room else (None, reason("longer_than_a_month"))
     if per_training <= power:
         return None, reason("rent_below_electricity")
-    # Where the least time billed makes no difference any more: if it did, owning would have won with one training.
+    # The minimum time billed makes no difference here: if it did, owning would be cheaper with a single training.
     trainings = math.ceil(fixed / (per_training - power))
     if trainings > room:
         return None, reason("no_room", trainings=trainings, room=room)
@@ -126,16 +124,16 @@ def break_even(
 
 
 def carbon_grams(joules: float | None, grams_per_kwh: float | None) -> float | None:
-    """Grams of CO2 equivalent of so many joules; None where either is unknown."""
+    """Grams of CO2 equivalent of this many joules; None if either is unknown."""
     return None if joules is None or grams_per_kwh is None else joules / JOULES_PER_KWH * grams_per_kwh
 
 
 def assumptions(config: Experiment, devices: list[Entry], catalog: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Everything that costs rest on, in built-in values and one currency.
+    """All prices and factors that costs are computed from, as plain values in one currency.
 
     Returns {"currency", "electricity": {per_kwh, …} or None, "carbon": {grams_per_kwh, …} or None, "devices": {name:
     {"purchase", "rental", "chip"}}}, with None for what is not known. Raises UserError for prices that cannot be used.
-    devices: entries of the experiment; catalog: catalog/devices.yaml, whose prices hold for its names.
+    devices: entries of the experiment; catalog: catalog/devices.yaml, whose prices apply to the devices it names.
     """
     money = config["money"]
     entries = dict(catalog) | {entry["name"]: entry for entry in devices}
@@ -158,7 +156,7 @@ def assumptions(config: Experiment, devices: list[Entry], catalog: dict[str, dic
 
 
 def _with_defaults(prices, money, where):
-    """{"purchase", "rental"} of a device in the experiment's currency, with what a price leaves to the experiment."""
+    """{"purchase", "rental"} of a device in the experiment's currency; what a price does not give comes from the experiment."""
     purchase, rental = prices.get("purchase"), prices.get("rental")
     return {
         "purchase": purchase
@@ -184,10 +182,10 @@ def of_hardware(
 ) -> dict[str, dict[str, Any]]:
     """Prices of devices that nobody measured here, {key: {"purchase", "rental"}}, in the experiment's currency.
 
-    hardware: catalog/hardware.yaml; `prices` there may name an entry of catalog, catalog/devices.yaml. What `money.prices`
-    says of a key counts before both. A price in a currency without a rate is unknown.
+    hardware: catalog/hardware.yaml; `prices` there may name an entry of catalog, catalog/devices.yaml. `money.prices` takes
+    precedence over both. A price in a currency without an exchange rate is unknown.
     """
-    money, found = config["money"], {}
+    money, prices_by_key = config["money"], {}
     for key, sheet in hardware.items():
         prices = sheet.get("prices", {})
         prices = _given(key, prices, catalog) if isinstance(prices, str) else prices
@@ -195,8 +193,8 @@ def of_hardware(
             prices = prices | _given(key, money["prices"][key], catalog)
         rates = {money["currency"], *money["exchange"]}
         prices = {kind: price for kind, price in prices.items() if price and price["currency"] in rates}
-        found[key] = _with_defaults(prices, money, f"catalog/hardware.yaml: {key}.prices")
-    return found
+        prices_by_key[key] = _with_defaults(prices, money, f"catalog/hardware.yaml: {key}.prices")
+    return prices_by_key
 
 
 def converted(amount: float, currency: str, money: dict[str, Any], where: str) -> float:
@@ -205,19 +203,20 @@ def converted(amount: float, currency: str, money: dict[str, Any], where: str) -
         return float(amount)
     if currency not in money["exchange"]:
         raise UserError(
-            f"{where}: the amount is in {currency} and the report in {money['currency']}. Expected one currency, or the rate "
-            f"in money.exchange, such as {currency}: {{rate: 1.1, source: …, date: …}}, in {money['currency']} for 1 {currency}."
+            f"{where}: the amount is in {currency} and the report in {money['currency']}. Expected the same currency, or the "
+            f"rate for 1 {currency} in {money['currency']} under money.exchange, such as {currency}: {{rate: 1.1, source: …, "
+            "date: …}."
         )
     return float(amount) * money["exchange"][currency]["rate"]
 
 
 def _chip_of(value, catalog):
-    """The chip of the catalogue's entry that prices are taken from by name."""
+    """The chip of the catalog entry whose prices are used, if `value` names one."""
     return catalog[value].get("chip") if isinstance(value, str) else None
 
 
 def _given(name, value, catalog):
-    """Prices of a device as the experiment gives them: written out, or those of an entry of the catalogue."""
+    """Prices of a device as the experiment gives them: written out, or the name of a catalog entry."""
     if isinstance(value, dict):
         return value
     if "prices" not in catalog.get(value, {}):

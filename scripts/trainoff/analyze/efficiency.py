@@ -1,7 +1,7 @@
-"""Energy and cost of one device against another: intervals, ratios, and why there is none.
+"""Energy and cost of two devices compared: intervals and ratios, or the reason why there is none.
 
-Energy is treated as its reciprocal, images per joule, which is a rate like images per second: the same statistics hold.
-Figures about different parts of a machine, and figures that nobody measured, enter no ratio. The method in words is METHOD.
+Statistics are done on the reciprocal, images per joule, which is a rate like images per second. Figures that cover different
+parts of a machine, or that were declared and not measured, enter no ratio. METHOD describes the method in words.
 """
 
 import math
@@ -54,20 +54,20 @@ RATIO_COLUMNS = [
 ]
 
 METHOD = (
-    "Energy is read over the same windows as the speed, and what stands above idle is that less the power of the idle "
-    "machine for the same time. A device's figure is the median over its runs of the median over their counted "
-    "windows; intervals and ratios are computed as for the speed. A ratio needs figures that were measured and are "
-    "about the same part of the machine. A ratio of rents is the ratio of the prices over that of the speeds, with "
-    "the interval of the latter; prices count as exact. For owning, the interval takes both ends of speed and energy, "
-    "which is wider than 95%."
+    "Energy is read over the same epochs as the speed; energy above idle is the energy less the power of the idle "
+    "machine times the same seconds. A device's figure is the median over its runs of the median over their counted "
+    "epochs; intervals and ratios are computed as for the speed. A ratio needs figures that were measured and that "
+    "cover the same part of the machine. A ratio of rents is the ratio of the prices divided by that of the speeds, with "
+    "the interval of the latter; prices count as exact. For owning, the interval combines both ends of speed and energy, "
+    "so it is wider than a 95% interval."
 )
 
 
 @dataclass(frozen=True)
 class Energy:
-    """What the runs of one device say about its energy on one configuration."""
+    """The energy of one device on one configuration, over its runs."""
 
-    # stats.Rate in images per joule; None where there is no figure, and reason says why.
+    # stats.Rate in images per joule; None without a figure, and `reason` says why.
     rate: stats.Rate | None
     scope: str | None
     source: str | None
@@ -75,7 +75,7 @@ class Energy:
     above_idle: float = math.nan
     mean_watts: float = math.nan
     idle_watts: float = math.nan
-    # Of the accelerator and the processor package that feeds it; of a whole chip as it is.
+    # Joules per image of the accelerator with the processor package that feeds it; for a whole chip, of the chip.
     with_processor: float = math.nan
 
     @property
@@ -97,7 +97,7 @@ UNKNOWN = Energy(None, None, None, reason("unread"))
 
 
 def read(table: pd.DataFrame, windows: pd.DataFrame) -> Drawn:
-    """What `of_runs` needs of the tables energy and energy_windows: {run's key: (row, images per joule of its windows)}."""
+    """The tables energy and energy_windows for `of_runs`: {run's key: (row, images per joule of its windows)}."""
     per_joule = {}
     counted = windows[~windows["warm_up"].astype(bool) & windows["energy_joules"].notna()]
     for *key, images, joules in counted[[*records.RUN_KEYS, "images", "energy_joules"]].itertuples(
@@ -112,15 +112,15 @@ def read(table: pd.DataFrame, windows: pd.DataFrame) -> Drawn:
 
 
 def with_energy(runs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The table of runs with the energy of the table energy in place of what the runs recorded themselves."""
+    """The table of runs with the energy from the table energy instead of that in the runs' records."""
     columns = [column for column in table if column not in records.RUN_KEYS]
-    kept = runs.drop(columns=[column for column in columns if column in runs])
-    return kept.merge(table, on=records.RUN_KEYS, how="left")[list(runs)]
+    others = runs.drop(columns=[column for column in columns if column in runs])
+    return others.merge(table, on=records.RUN_KEYS, how="left")[list(runs)]
 
 
-def of_runs(runs: list[dict[str, Any]], found: Drawn, kind: noise.Kind) -> Energy:
-    """The Energy of the runs of one cell that count. found: of `read`. kind: noise.Kind."""
-    rows = [found[key] for key in map(_key, runs) if key in found]
+def of_runs(runs: list[dict[str, Any]], drawn: Drawn, kind: noise.Kind) -> Energy:
+    """The Energy of a result. runs: those of it that count. drawn: of `read`. kind: noise.Kind."""
+    rows = [drawn[key] for key in map(_key, runs) if key in drawn]
     known = [(row, windows) for row, windows in rows if numbers.known(row["joules_per_image"])]
     if not known:
         return Energy(
@@ -137,16 +137,16 @@ def of_runs(runs: list[dict[str, Any]], found: Drawn, kind: noise.Kind) -> Energ
         None,
         **{name: _median(row[column] for row, _ in known) for name, column in _MEDIANS.items()},
         with_processor=_median(
-            with_processor(row, run) for run in runs if (row := found.get(_key(run), (None,))[0]) is not None
+            with_processor(row, run) for run in runs if (row := drawn.get(_key(run), (None,))[0]) is not None
         ),
     )
 
 
 def with_processor(energy_row: dict[str, Any], run: dict[str, Any]) -> float:
-    """Joules per image of the accelerator and the processor package; NaN where a part was not measured.
+    """Joules per image of the accelerator and the processor package; NaN if a part was not measured.
 
-    A processor that trains is both. A chip's reading holds both and its memory, and is the nearest there is. energy_row,
-    run: rows of the tables energy and runs.
+    If the processor itself trains, its package is both. The reading of a whole chip covers both and the memory, and is the
+    closest available. energy_row, run: rows of the tables energy and runs.
     """
     joules, scope = energy_row["joules_per_image"], energy_row["energy_scope"]
     if not numbers.known(joules) or energy_row["energy_source"] not in energy.MEASURED:
@@ -163,42 +163,49 @@ def _key(run):
     return tuple(run[name] for name in records.RUN_KEYS)
 
 
-def rate_columns(found: Energy) -> dict[str, float | str | None]:
+def rate_columns(device_energy: Energy) -> dict[str, float | str | None]:
     """The columns RATE_COLUMNS of an Energy."""
-    low, high = found.interval
-    values = [found.joules_per_image, low, high, found.above_idle, found.mean_watts, found.idle_watts]
-    told = [found.scope, found.source, found.reason]
-    return dict(zip(RATE_COLUMNS, [*values, *told, found.with_processor], strict=True))
+    low, high = device_energy.interval
+    values = [
+        device_energy.joules_per_image,
+        low,
+        high,
+        device_energy.above_idle,
+        device_energy.mean_watts,
+        device_energy.idle_watts,
+    ]
+    texts = [device_energy.scope, device_energy.source, device_energy.reason]
+    return dict(zip(RATE_COLUMNS, [*values, *texts, device_energy.with_processor], strict=True))
 
 
 def energy_ratio(device: Energy, baseline: Energy, names: Sequence[str]) -> tuple[stats.Ratio | None, str | None]:
-    """(stats.Ratio of the joules per image, None), or (None, reason). device, baseline: Energy; names: theirs, in order."""
-    for one, name in zip((device, baseline), names, strict=True):
-        if one.rate is None:
-            return None, reason("no_energy", device=name, why=decoded(one.reason))
-        if one.source not in energy.MEASURED:
+    """(stats.Ratio of the joules per image, None), or (None, reason). device, baseline: Energy; names: of both, in this order."""
+    for side, name in zip((device, baseline), names, strict=True):
+        if side.rate is None:
+            return None, reason("no_energy", device=name, why=decoded(side.reason))
+        if side.source not in energy.MEASURED:
             return None, reason("declared_energy", device=name)
     if device.scope != baseline.scope:
         sides = (device, baseline)
         return None, reason(
             "other_scope",
             devices=list(names),
-            scopes=[one.scope for one in sides],
-            sources=[one.source for one in sides],
+            scopes=[side.scope for side in sides],
+            sources=[side.source for side in sides],
         )
-    # Images per joule of the baseline over those of the device are joules of the device over those of the baseline.
+    # The baseline's images per joule over the device's equal the device's joules per image over the baseline's.
     return stats.ratio(baseline.rate, device.rate), None
 
 
 def cost_columns(
     sides: Sequence[tuple[stats.Rate, Energy]], names: Sequence[str], assumptions: dict[str, Any], speed: stats.Ratio
 ) -> dict[str, Any]:
-    """The columns of cost of one configuration and pair.
+    """The cost columns of one configuration and pair.
 
     sides: (stats.Rate, Energy) of the device and of the baseline. assumptions: of trainoff.analyze.cost. speed: stats.Ratio.
     """
     facts = [assumptions["devices"].get(name, {"purchase": None, "rental": None}) for name in names]
-    reasons = [cost.renting_unknown(name, True, one["rental"]) for name, one in zip(names, facts, strict=True)]
+    reasons = [cost.renting_unknown(name, True, entry["rental"]) for name, entry in zip(names, facts, strict=True)]
     values = dict.fromkeys(RATIO_COLUMNS[4:-1], math.nan)
     if not any(reasons):
         prices = facts[0]["rental"]["per_hour"] / facts[1]["rental"]["per_hour"]
@@ -206,7 +213,7 @@ def cost_columns(
         values |= {"cost_ratio": prices / speed.ratio, "cost_low": prices / high, "cost_high": prices / low}
     power = assumptions["electricity"]
     per_kwh = power and power["per_kwh"]
-    ends = [owned_per_image(*side, one["purchase"], per_kwh) for side, one in zip(sides, facts, strict=True)]
+    ends = [owned_per_image(*side, entry["purchase"], per_kwh) for side, entry in zip(sides, facts, strict=True)]
     if None not in ends:
         (middle, low, high), (below, below_low, below_high) = ends
         values |= {
@@ -216,43 +223,45 @@ def cost_columns(
         }
     else:
         reasons += [
-            cost.owning_unknown(name, True, one["purchase"], per_kwh, found.rate is not None)
-            for name, one, (_, found) in zip(names, facts, sides, strict=True)
+            cost.owning_unknown(name, True, entry["purchase"], per_kwh, device_energy.rate is not None)
+            for name, entry, (_, device_energy) in zip(names, facts, sides, strict=True)
         ]
     return values | {"cost_reason": "; ".join(dict.fromkeys(filter(None, reasons)))}
 
 
 def owned_per_image(
-    rate: stats.Rate, found: Energy, purchase: dict[str, Any] | None, per_kwh: float | None
+    rate: stats.Rate, device_energy: Energy, purchase: dict[str, Any] | None, per_kwh: float | None
 ) -> tuple[float, float, float] | None:
-    """(cost of an image, lowest, highest) on a device that is owned; None where a part is unknown."""
-    if purchase is None or per_kwh is None or found.rate is None:
+    """(cost of an image, low, high) on a device that is owned; None if a part is unknown."""
+    if purchase is None or per_kwh is None or device_energy.rate is None:
         return None
     slow, fast = stats.interval(rate.images_per_second, rate.variance, rate.degrees)
-    low, high = found.interval
-    speeds, joules = (rate.images_per_second, fast, slow), (found.joules_per_image, low, high)
+    low, high = device_energy.interval
+    speeds, joules = (rate.images_per_second, fast, slow), (device_energy.joules_per_image, low, high)
     return tuple(cost.owned(1 / speed, drawn, purchase, per_kwh) for speed, drawn in zip(speeds, joules, strict=True))
 
 
 def overall_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the configurations of one pair: geometric, of those that have the ratio. rows: of the comparison.
+    """Geometric means over the configurations of one pair that have the ratio. rows: of the comparison.
 
-    Besides the ratios and their intervals, how many configurations stand behind each, and one reason for those that have
-    none. Each row carries its stats.Ratio of energy as "found_energy".
+    Besides the ratios and their intervals: the number of configurations behind each, and a reason for those without. Each row
+    carries its stats.Ratio of energy as "found_energy".
     """
     energies = [row["found_energy"] for row in rows if row["found_energy"]]
     mean, low, high = stats.geometric_mean(energies)
     values = {"energy_ratio": mean, "energy_low": low, "energy_high": high, "energy_compared": len(energies)}
     values["energy_reason"] = next((row["energy_reason"] for row in rows if row["energy_reason"]), "")
     for name in ("cost", "owned_cost"):
-        own = [row for row in rows if numbers.known(row[f"{name}_ratio"])]
-        values |= {f"{name}_{end}": _geometric(row[f"{name}_{end}"] for row in own) for end in ("ratio", "low", "high")}
-        values[f"{name}_compared"] = len(own)
+        known_rows = [row for row in rows if numbers.known(row[f"{name}_ratio"])]
+        values |= {
+            f"{name}_{end}": _geometric(row[f"{name}_{end}"] for row in known_rows) for end in ("ratio", "low", "high")
+        }
+        values[f"{name}_compared"] = len(known_rows)
     if rows:
         speed = stats.geometric_mean(
             [row["found"] for row in rows if row["found"] and numbers.known(row["cost_ratio"])]
         )
-        # Prices are exact, so the mean of the rents is known as well as that of the speeds.
+        # Prices are exact, so the mean of the rents has the relative interval of the mean of the speeds.
         values |= {
             "cost_low": values["cost_ratio"] * speed[0] / speed[2],
             "cost_high": values["cost_ratio"] * speed[0] / speed[1],

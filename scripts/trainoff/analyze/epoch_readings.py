@@ -1,24 +1,24 @@
-"""What the hardware readings of a run's counted epochs come to. Each takes the windows of a record."""
+"""Summaries of a run's hardware readings over its counted epochs. Each function takes the windows of a record."""
 
 from trainoff import series
 from trainoff.shapes import Window
 
-# A device that caps its power or its heat for a moment now and then is as fast as ever.
+# Brief throttling now and then does not make a device slower.
 THROTTLED_SHARE = 0.05
 
 
 def package_watts(windows: list[Window]) -> float | None:
-    """Mean power of the processor packages in watts; None where most epochs have no reading of it."""
+    """Mean power of the processor packages in watts; None if most epochs have no reading of it."""
     return _mean(windows, "package_watts")
 
 
 def gpu_percent(windows: list[Window]) -> float | None:
-    """Share of the time, in percent, in which an NVIDIA GPU computed anything; None where most epochs have no reading of it."""
+    """Percentage of the time in which an NVIDIA GPU computed anything; None if most epochs have no reading of it."""
     return _mean(windows, "gpu_percent")
 
 
 def throttled(windows: list[Window]) -> bool | None:
-    """Whether the device slowed itself down; None where nothing told of it.
+    """Whether the device throttled itself; None without readings of it.
 
     An NVIDIA GPU: for more than a twentieth of the readings. An Apple chip: under heavy thermal pressure at any time.
     """
@@ -31,7 +31,7 @@ def throttled(windows: list[Window]) -> bool | None:
 
 
 def _mean(windows, name):
-    """Mean of a reading over the time of the counted epochs; None where most of them have none."""
+    """Mean of a reading over the time of the counted epochs; None if most of them have no such reading."""
     counted = [window for window in windows if not window["warm_up"]]
     known = [window for window in counted if name in window.get("readings", {})]
     if not known or 2 * len(known) < len(counted):

@@ -1,4 +1,4 @@
-"""Tables of estimates: every configuration on every device of `predict:`, and what one training takes on all devices."""
+"""Tables of estimates: every configuration on every device of `predict:`, and what a training takes on each device."""
 
 import collections
 import itertools
@@ -11,9 +11,9 @@ from trainoff.analyze import anchors, cost, networks, tables
 from trainoff.analyze.prediction import Predictor
 from trainoff.configurations import AXES, all_configurations
 
-# Of the devices that share little with a query there are always many; so many anchors are named.
+# Number of anchors that an estimate names.
 NAMED = 3
-# How many images and epochs a training has where the experiment does not say: ten epochs of CIFAR-10.
+# A training for which the experiment does not give images and epochs: ten epochs of CIFAR-10.
 USUAL_TRAINING = {"images": 50_000, "epochs": 10}
 AXIS_COLUMNS = {axis: tables.RUN_COLUMNS[axis] for axis in AXES}
 COLUMNS = AXIS_COLUMNS | {
@@ -27,14 +27,14 @@ COLUMNS = AXIS_COLUMNS | {
     "images_per_second": "float64",
     "low": "float64",
     "high": "float64",
-    # Largest over smallest of published figures of the same conditions on this device, where sources contradict each other.
+    # Largest over smallest of the published figures under the same conditions on this device, if sources contradict each other.
     "contradiction": "float64",
     "memory_gb": "float64",
     "memory_gb_least": "float64",
     "device_memory_gb": "float64",
-    # Of this very device; the rest of the estimate comes from others.
+    # The number of anchors on this device; the rest of the estimate comes from other devices.
     "anchors": "int64",
-    # Those that weigh most: "published:row" of catalog/published.csv from 0, or "measured:device", with ";" between.
+    # The anchors that weigh most: "published:row" (row of catalog/published.csv from 0) or "measured:device", joined by ";".
     "nearest": "str",
     "newest": "str",
 }
@@ -55,7 +55,7 @@ TRAINING_COLUMNS = AXIS_COLUMNS | {
     "owned": "float64",
     "owned_low": "float64",
     "owned_high": "float64",
-    # Whether the cost of owning holds the electricity; False where the energy is not measured.
+    # Whether the cost of owning includes electricity; False if the energy was not measured.
     "with_electricity": "bool_or_none",
     "cheapest_rented": "str",
     "break_even_per_month": "int_or_none",
@@ -85,9 +85,9 @@ def estimate(
         values, sheet = dict(zip(AXES, configuration, strict=True)), hardware[key]
         work = counts.work(values["model"], values["img_dim"])
         row = values | {"device": key, "label": sheet["label"], "device_class": sheet["class"], "backend": backend}
-        own = known.anchors.get(key, [])
-        row |= {"anchors": len(own), "device_memory_gb": sheet["memory_gb"]}
-        row |= {"newest": max((anchor["date"] for anchor in own), default=None)}
+        device_anchors = known.anchors.get(key, [])
+        row |= {"anchors": len(device_anchors), "device_memory_gb": sheet["memory_gb"]}
+        row |= {"newest": max((anchor["date"] for anchor in device_anchors), default=None)}
         query = _query(row, sheet)
         task = work and anchors.observation(query, sheet, sheet["class"], work)
         row |= _memory(row, work)
@@ -98,14 +98,16 @@ def estimate(
             pending.append(row)
     if queries:
         predictor = Predictor(observed, timings)
-        for row, query, found in zip(pending, queries, predictor.estimate(pd.DataFrame(queries)), strict=True):
-            row |= {"images_per_second": found.images_per_second}
-            row |= _widened(found, known.quoted(query)) | {"nearest": _nearest(found, known.anchors[row["device"]])}
+        for row, query, estimated in zip(pending, queries, predictor.estimate(pd.DataFrame(queries)), strict=True):
+            row |= {"images_per_second": estimated.images_per_second}
+            row |= _widened(estimated, known.quoted(query)) | {
+                "nearest": _nearest(estimated, known.anchors[row["device"]])
+            }
     return tables.frame(rows, COLUMNS)
 
 
 class Known:
-    """The observations, by what they are asked for. anchors: {device: [row]}, each a dict with its place `row` in the table."""
+    """The observations for lookup. anchors: {device: [row]}, each a dict with its position in the table under "row"."""
 
     CONDITIONS = ("device", "model", "img_dim", "precision", "trainable", "software")
 
@@ -122,23 +124,25 @@ class Known:
         return tuple(row[column] for column in self.CONDITIONS)
 
     def is_measured(self, query: dict[str, Any]) -> bool:
-        """Whether there is a measurement of just what a query asks for."""
+        """Whether there is a measurement of exactly what the query asks for."""
         return (query["batch_size"], *self._conditions(query)) in self._measured
 
     def quoted(self, query: dict[str, Any]) -> list[dict[str, Any]]:
-        """Published observations of a query's conditions at about its batch, so that a sweep over batches is no contradiction."""
+        """Published observations under the query's conditions and near its batch size, so that a sweep over batch sizes does not
+        count as a contradiction.
+        """
         batch = query["batch_size"]
         return [row for row in self._quoted[self._conditions(query)] if batch / 2 <= row["batch_size"] <= batch * 2]
 
 
 def _backend(runs):
-    """The framework whose speed is estimated: TensorFlow where the experiment uses it, otherwise its first."""
+    """The framework whose speed is estimated: TensorFlow if the experiment uses it, otherwise its first."""
     known = [backend for backend in runs["backend"].dropna() if backend]
     return "tensorflow" if "tensorflow" in known or not known else known[0]
 
 
 def _query(row, sheet):
-    """The columns of an observation that a configuration and a device give."""
+    """The columns of an observation that follow from a configuration and a device."""
     return {
         "id": "",
         "kind": "wanted",
@@ -154,14 +158,14 @@ def _query(row, sheet):
 
 
 def _memory(row, work):
-    least, usual = (
+    minimum, usual = (
         networks.memory_gb(work, row["batch_size"], row["precision"], row["trainable"]) if work else (None, None)
     )
-    return {"memory_gb": usual, "memory_gb_least": least}
+    return {"memory_gb": usual, "memory_gb_least": minimum}
 
 
 def _standing(row, is_measured, work, task):
-    """status and reason of a row: whether it can be estimated. task: of anchors.observation, None where it has none."""
+    """status and reason of a row: whether it can be estimated. task: of anchors.observation, None without one."""
     if is_measured:
         return {"status": "measured", "reason": None}
     if work is None:
@@ -175,25 +179,25 @@ def _standing(row, is_measured, work, task):
     return {"status": "estimated", "reason": None}
 
 
-def _widened(found, quoted):
-    """The interval of an Estimate, widened so far that it holds published figures of its conditions that contradict each other.
+def _widened(estimated, quoted):
+    """The interval of an Estimate, widened to cover published figures that contradict each other under the same conditions.
 
-    Those differ in what sources do not state. quoted: the published observations of its conditions.
+    Such figures differ in something that the sources do not state. quoted: the published observations under these conditions.
     """
     if len({row["source"] for row in quoted}) < 2:
-        return {"low": found.low, "high": found.high, "contradiction": None}
+        return {"low": estimated.low, "high": estimated.high, "contradiction": None}
     speeds = [row["images_per_second"] for row in quoted]
     return {
-        "low": min(found.low, *speeds),
-        "high": max(found.high, *speeds),
+        "low": min(estimated.low, *speeds),
+        "high": max(estimated.high, *speeds),
         "contradiction": max(speeds) / min(speeds),
     }
 
 
-def _nearest(found, anchors_of_device):
-    """The anchors of the device that weigh most, as ids."""
-    weighing = [anchor for anchor in anchors_of_device if anchor["row"] in found.weights]
-    ranked = sorted(weighing or anchors_of_device, key=lambda anchor: -abs(found.weights.get(anchor["row"], 0)))
+def _nearest(estimated, anchors_of_device):
+    """The ids of the device's anchors that weigh most."""
+    weighing = [anchor for anchor in anchors_of_device if anchor["row"] in estimated.weights]
+    ranked = sorted(weighing or anchors_of_device, key=lambda anchor: -abs(estimated.weights.get(anchor["row"], 0)))
     return ";".join(dict.fromkeys(anchor["id"] for anchor in ranked[:NAMED]))
 
 
@@ -205,10 +209,10 @@ def training_runs(
     assumptions: dict[str, Any],
     training: dict[str, int],
 ) -> pd.DataFrame:
-    """The table TRAINING_COLUMNS: what one training takes, measured devices first.
+    """The table TRAINING_COLUMNS: what a training takes without start-up and validation, measured devices first.
 
-    table: of `estimate`. labels: {device: label} of the measured ones. prices: {device: {purchase, rental}} of all, in the
-    currency of `assumptions` (trainoff.analyze.cost). training: {images, epochs}. Without start-up and validation.
+    table: of `estimate`. labels: {device: label} of the measured devices. prices: {device: {purchase, rental}} of all devices, in
+    the currency of `assumptions` (trainoff.analyze.cost). training: {images, epochs}.
     """
     power = assumptions["electricity"]
     rows = []
@@ -247,7 +251,7 @@ def _training(row, kind, labels, speeds, joules, prices, power, training):
 
 
 def _break_even(row, others, prices):
-    """From how many such trainings a month owning this device is cheaper than the cheapest rented one; None with a reason."""
+    """From how many such trainings a month owning this device is cheaper than the cheapest rented one, or a reason why never."""
     purchase = (prices.get(row["device"]) or {}).get("purchase")
     rented = [other for other in others if other["rented"] is not None and other["device"] != row["device"]]
     if not purchase or not rented or row["seconds"] is None:
@@ -255,10 +259,10 @@ def _break_even(row, others, prices):
     cheapest = min(rented, key=lambda other: other["rented"])
     fixed, room = purchase["amount"] / (12 * purchase["lifetime_years"]), cost.most_trainings(row["seconds"])
     running = row["owned"] - row["seconds"] * cost.owning_per_second(purchase)
-    found = {"cheapest_rented": cheapest["label"], "break_even_per_month": None, "break_even_reason": None}
+    result = {"cheapest_rented": cheapest["label"], "break_even_per_month": None, "break_even_reason": None}
     if cheapest["rented"] <= running:
-        return found | {"break_even_reason": "rent_below_electricity"}
+        return result | {"break_even_reason": "rent_below_electricity"}
     trainings = int(-(-fixed // (cheapest["rented"] - running)))
     if trainings > room:
-        return found | {"break_even_reason": "no_room"}
-    return found | {"break_even_per_month": max(trainings, 1)}
+        return result | {"break_even_reason": "no_room"}
+    return result | {"break_even_per_month": max(trainings, 1)}

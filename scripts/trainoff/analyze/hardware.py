@@ -1,6 +1,6 @@
-"""Devices by their data sheets (catalog/hardware.yaml): which are known, what limits them, and which one a driver's name means.
+"""Data sheets of devices (catalog/hardware.yaml): which devices are known, their limits, and which one a driver's name means.
 
-Without pandas: rules check an experiment with it whenever they are read.
+Without pandas, since rules check the experiment with it at every start.
 """
 
 from typing import Any
@@ -10,21 +10,21 @@ from trainoff.errors import UserError, one_line
 
 
 def check(wanted: list[str], hardware: dict[str, dict[str, Any]]) -> None:
-    """Raises UserError unless every name of `predict:` is a key of catalog/hardware.yaml."""
+    """Raises UserError unless every name under `predict:` is a key of catalog/hardware.yaml."""
     for name in wanted:
         if name not in hardware:
             words = one_line(str(name)).lower().replace(" ", "")
             close = [key for key in hardware if key.startswith(words[:2])] or list(hardware)
             raise UserError(
-                f"predict: catalog/hardware.yaml has no {one_line(name)!r}. Expected names such as {', '.join(close[:8])}; its "
-                "data sheet can be added there."
+                f"predict: catalog/hardware.yaml has no {one_line(name)!r}. Expected names such as {', '.join(close[:8])}; add "
+                "its data sheet there if it is missing."
             )
 
 
 def speed_limits(sheet: dict[str, Any], device_class: str, precision: str) -> tuple[str, float, float] | None:
-    """(mode, peak TFLOPS, GB/s) of a device in a precision; the mode says which of its units compute. None: it has none for it.
+    """(mode, peak TFLOPS, GB/s) of a device in a precision; the mode names the units that compute. None if it has none for it.
 
-    float32 runs on tensor cores as TF32 where there are any for it, as TensorFlow and PyTorch do by themselves.
+    float32 counts as TF32 on GPUs whose tensor cores support it, which TensorFlow and PyTorch use by default.
     """
     tflops, bandwidth = sheet["tflops"], sheet["memory_gb_per_second"]
     if device_class != "cuda":
@@ -42,9 +42,9 @@ def speed_limits(sheet: dict[str, Any], device_class: str, precision: str) -> tu
 def recognized(
     name: str | float | None, accelerator: str, cores: float | None, hardware: dict[str, dict[str, Any]]
 ) -> str | None:
-    """The key in catalog/hardware.yaml of a device by what its driver calls it; None where it is not described.
+    """The key in catalog/hardware.yaml of a device, by the name that its driver reports; None if it is not described.
 
-    Drivers put "NVIDIA" before a name or not. Chips of one name are told apart by their GPU cores.
+    Some drivers put "NVIDIA" before the name. Chips with the same name are distinguished by their GPU cores.
     """
     if accelerator == "cpu" or not isinstance(name, str):
         return None

@@ -1,7 +1,7 @@
-"""What a network computes and holds per image, counted once by Keras on the model itself (catalog/counts.csv).
+"""What a network computes and stores per image, counted once by Keras on the model itself (catalog/counts.csv).
 
-A committed table instead of a rule, so that tables need no framework: counting takes seconds per model and size, and a published
-figure of any model must be comparable, not only those that this experiment trains. `make counts` writes it.
+The counts are a committed table rather than a rule, so that tables need no framework: counting takes seconds per model and size,
+and published figures also concern models that the experiment does not train. `make counts` writes the table.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ import pandas as pd
 from trainoff.errors import UserError, one_line
 
 COLUMNS = ["model", "img_dim", "multiply_adds", "activations", "outputs", "layers", "parameters"]
-# Bytes of one number in what is kept between forward and backward pass.
+# Bytes per number stored between forward and backward pass.
 BYTES = {"float32": 4, "mixed_float16": 2, "mixed_bfloat16": 2}
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """One image's forward pass through a network below its last layer, which adds next to nothing.
+    """The forward pass of one image through a network without its last layer, which adds next to nothing.
 
-    multiply_adds: of convolutions and dense layers. activations: numbers that these put out. outputs: numbers that all layers
-    put out. layers: all of them. parameters: numbers, whatever the image.
+    multiply_adds: of convolutions and dense layers. activations: values that these put out. outputs: values that all layers put
+    out. layers: number of layers. parameters: number of weights, whatever the image.
     """
 
     multiply_adds: float
@@ -44,8 +44,8 @@ class Counts:
     def work(self, model: str, img_dim: int) -> Work | None:
         """The Work of a model at an image size, None for a model that was not counted.
 
-        Between two counted sizes, and beyond the last, it grows with the number of pixels, which is exact where both are
-        multiples of 32 and a few percent off elsewhere.
+        Between two counted sizes, and beyond the last, it grows with the number of pixels, which is exact if both sizes are
+        multiples of 32, and otherwise off by a few percent.
         """
         if model not in self._by_model:
             return None
@@ -62,7 +62,7 @@ class Counts:
 
 
 def read(path: str | Path) -> Counts:
-    """The Counts in a CSV file with the columns COLUMNS; UserError where it is not one."""
+    """The Counts in a CSV file with the columns COLUMNS. Raises UserError for any other file."""
     try:
         table = pd.read_csv(path)
     except (ValueError, UnicodeDecodeError) as error:
@@ -73,12 +73,12 @@ def read(path: str | Path) -> Counts:
 
 
 def memory_gb(work: Work, batch_size: int, precision: str, trainable: bool) -> tuple[float, float]:
-    """(least, usual) memory in GB (10^9 bytes) that a training holds.
+    """(minimum, usual) memory in GB (10^9 bytes) that a training takes.
 
-    Usual: weights, gradients and two moments of Adam in float32, and every layer's output kept for the backward pass; that is
+    Usual: weights, gradients and two moments of Adam in float32, and every layer's output stored for the backward pass; that is
     what Keras on TensorFlow takes (ResNet50, 224 px, batch 128: 19 GB here, 21 GB published for an M1 Max; MobileNetV2: 11 and
-    13). Least: half of the outputs, as frameworks reach that keep one number for a layer and its activation. The last layer
-    alone needs no backward pass: two of the largest outputs, about a tenth of all.
+    13). Minimum: half of the outputs, which frameworks reach that store a layer and its activation only once. Training the last
+    layer alone needs no backward pass: only two of the largest outputs, about a tenth of all, are held at a time.
     """
     numbers = work.outputs * batch_size * BYTES[precision]
     if not trainable:

@@ -1,6 +1,6 @@
-"""What stands in the way of comparing two results, and what must be known beside their ratio.
+"""Why two results cannot be compared, and what a reader must know beside their ratio.
 
-A side is a Result and the name of its device.
+A side is a Result with the name of its device.
 """
 
 import math
@@ -12,7 +12,7 @@ from trainoff.analyze.results import Result, either
 
 Side = tuple[Result, str]
 
-# What must be equal for two rates to be of the same work. A hash decides where there is one, else the name.
+# What must be equal for two results to be of the same work. A hash decides if there is one, otherwise the name.
 SAME_WORK = {
     "protocol": ["protocol_version"],
     "determinism": ["deterministic"],
@@ -24,29 +24,31 @@ SAME_WORK = {
 
 
 def obstacles(sides: list[Side]) -> list[str]:
-    """Why two results cannot be compared, as reasons; empty when they can."""
-    found = []
+    """Why two results cannot be compared, as reasons; empty if they can."""
+    reasons = []
     for result, device in sides:
         if not result.runs:
-            found.append(reason("no_run", device=device))
+            reasons.append(reason("no_run", device=device))
         elif "ok" not in result.statuses:
-            found.append(reason("no_run_finished", device=device, counts=result.statuses))
+            reasons.append(reason("no_run_finished", device=device, counts=result.statuses))
         elif result.rate is None:
-            found.append(reason("no_epoch_counted", device=device))
-    return found or [difference for name, keys in SAME_WORK.items() if (difference := _difference(sides, name, keys))]
+            reasons.append(reason("no_epoch_counted", device=device))
+    return reasons or [difference for name, keys in SAME_WORK.items() if (difference := _difference(sides, name, keys))]
 
 
 def _difference(sides, name, keys):
-    """How the runs that count differ in what `keys` hold, "" when they do not."""
+    """The reason that the runs that count differ in `keys`, "" if they do not. name: of SAME_WORK."""
     values = [{_first_known(run, keys) for run in result.used} for result, _ in sides]
     if len(values[0] | values[1]) == 1:
         return ""
     shown = [sorted(_short(value) for value in side) for side in _without_common_words(values)]
-    return reason("other_work", what=name, sides={device: own for (_, device), own in zip(sides, shown, strict=True)})
+    return reason(
+        "other_work", what=name, sides={device: texts for (_, device), texts in zip(sides, shown, strict=True)}
+    )
 
 
 def _without_common_words(values):
-    """Sets of values, of which texts lose the words ("dropout=0.4") that all have: what is left is the difference."""
+    """Sets of values; texts lose the words ("dropout=0.4") that all of them have, so that only the difference is left."""
     texts = [value for side in values for value in side if isinstance(value, str) and " " in value]
     common = set.intersection(*(set(text.split()) for text in texts)) if len(texts) > 1 else set()
 
@@ -61,39 +63,41 @@ def _first_known(run, keys):
 
 
 def _short(value):
-    """A value for a sentence: hashes by their first digits."""
+    """A value for a sentence; hashes are cut to their first digits."""
     text = "unknown" if value is None else str(value)
     return f"{text[:12]}…" if len(text) == 64 else text
 
 
 def caveats(sides: list[Side]) -> list[str]:
     """What a reader must know beside a verdict."""
-    own = [device for result, device in sides if any(not pd.isna(run.get("own_script")) for run in result.used)]
-    found = [reason("own_script", devices=own)] if own else []
+    scripted = [device for result, device in sides if any(not pd.isna(run.get("own_script")) for run in result.used)]
+    reasons = [reason("own_script", devices=scripted)] if scripted else []
     single = {device: result.rate for result, device in sides if len(result.rate.runs) == 1}
     if single:
         spreads = [round(math.sqrt(rate.run_variance), 4) for rate in single.values()]
-        found.append(reason("one_run", devices=list(single), spreads=spreads))
+        reasons.append(reason("one_run", devices=list(single), spreads=spreads))
     if one_epoch := [device for device, rate in single.items() if rate.windows == 1]:
-        found.append(reason("one_epoch", devices=one_epoch))
+        reasons.append(reason("one_epoch", devices=one_epoch))
     planned = max(len(result.runs) for result, _ in sides)
     for result, device in sides:
         if (used := len(result.used)) < planned:
-            found.append(reason("fewer_replicates", device=device, used=used, planned=planned, counts=result.statuses))
+            reasons.append(
+                reason("fewer_replicates", device=device, used=used, planned=planned, counts=result.statuses)
+            )
     for result, device in sides:
         disturbed = sum(either([run["busy"]]) or False for run in result.used)
         if disturbed:
-            found.append(reason("busy", device=device, busy=disturbed, runs=len(result.used)))
+            reasons.append(reason("busy", device=device, busy=disturbed, runs=len(result.used)))
     used = [run for result, _ in sides for run in result.used]
     if len({run["code_sha256"] for run in used if not pd.isna(run["code_sha256"])}) > 1:
-        found.append(reason("other_code"))
-    return found
+        reasons.append(reason("other_code"))
+    return reasons
 
 
 def overall_reason(compared: int, total: int, single: int, mismatched: int) -> str:
-    found = [] if compared == total else [reason("some_compared", compared=compared, total=total)]
+    reasons = [] if compared == total else [reason("some_compared", compared=compared, total=total)]
     if single:
-        found.append(reason("some_single", single=single, compared=compared))
+        reasons.append(reason("some_single", single=single, compared=compared))
     if mismatched:
-        found.append(reason("some_mismatch", mismatched=mismatched, compared=compared))
-    return "; ".join(found)
+        reasons.append(reason("some_mismatch", mismatched=mismatched, compared=compared))
+    return "; ".join(reasons)

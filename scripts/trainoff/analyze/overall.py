@@ -1,4 +1,4 @@
-"""Two devices over all configurations: geometric means of their ratios, and how many configurations went which way."""
+"""Two devices over all configurations: geometric means of their ratios, and the number of configurations per verdict."""
 
 import itertools
 import math
@@ -30,9 +30,9 @@ COLUMNS = [
 
 
 def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row per pair of devices and subset of the configurations: all, by which weights are trained, each at its best.
+    """One row per pair of devices and subset of the configurations: all, all weights, last layer, each at its best.
 
-    rows, best: of the two lanes, which no mean mixes.
+    rows, best: the comparisons under the same configuration and of each device at its best, which no mean mixes.
     """
     means = []
     subsets = {
@@ -42,8 +42,8 @@ def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[d
         **({"each at its best": _by_pair(best)} if best else {}),
     }
     for (baseline, device), (subset, chosen) in itertools.product(pairs, subsets.items()):
-        own = chosen.get((device, baseline), [])
-        compared = [row for row in own if row["found"]]
+        pair_rows = chosen.get((device, baseline), [])
+        compared = [row for row in pair_rows if row["found"]]
         mean, low, high = stats.geometric_mean([row["found"] for row in compared])
         alone = [row for row in compared if row["source"] == "runs"]
         single = sum(1 in (row["replicates"], row["baseline_replicates"]) for row in alone)
@@ -57,14 +57,14 @@ def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[d
                 "ci_low": low,
                 "ci_high": high,
                 "configurations_compared": len(compared),
-                "configurations_total": len(own),
-                **{verdict: sum(row["verdict"] == verdict for row in own) for verdict in VERDICTS},
+                "configurations_total": len(pair_rows),
+                **{verdict: sum(row["verdict"] == verdict for row in pair_rows) for verdict in VERDICTS},
                 "one_replicate": single,
                 "from_turns": sum(row["source"] == "turns" for row in compared),
                 "more_minutes": _total(row["more_minutes"] for row in compared),
                 "mismatched": mismatched,
-                "reason": overall_reason(len(compared), len(own), single, mismatched),
-                **efficiency.overall_columns(own),
+                "reason": overall_reason(len(compared), len(pair_rows), single, mismatched),
+                **efficiency.overall_columns(pair_rows),
             }
         )
     return pd.DataFrame(means, columns=COLUMNS)
@@ -72,10 +72,10 @@ def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[d
 
 def _by_pair(rows):
     """{(device, baseline): its rows}."""
-    found = {}
+    by_pair = {}
     for row in rows:
-        found.setdefault((row["device"], row["baseline"]), []).append(row)
-    return found
+        by_pair.setdefault((row["device"], row["baseline"]), []).append(row)
+    return by_pair
 
 
 def _total(values):

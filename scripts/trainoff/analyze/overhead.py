@@ -1,4 +1,4 @@
-"""A training step costs an overhead and a time per image: both per device, and from which batch size on which device wins.
+"""The time of a training step as an overhead and a time per image, per device, and the batch size from which a device wins.
 
 Step seconds = overhead + batch size × seconds per image. The model fitted 12 pairs of device and framework with batches of 16 to
 1,024 images within 4 % (median; mrdbourke/mac-ml-speed-test, 2023).
@@ -28,31 +28,31 @@ CROSSING_COLUMNS = [*REST, "device", "baseline", "wins", "from_batch_size"]
 
 
 def table(rates: pd.DataFrame) -> pd.DataFrame:
-    """One row per device and configuration without its batch size, of those with two or more batch sizes. rates: the table."""
+    """A row per device and configuration without its batch size, if it has two or more batch sizes. rates: the table."""
     rows = []
     known = rates.dropna(subset=["images_per_second", "ci_low"])
-    for key, own in known.groupby([*REST, "device"], sort=False):
-        if own["batch_size"].nunique() > 1:
-            rows.append(dict(zip([*REST, "device"], key, strict=True)) | fit(own))
+    for key, group in known.groupby([*REST, "device"], sort=False):
+        if group["batch_size"].nunique() > 1:
+            rows.append(dict(zip([*REST, "device"], key, strict=True)) | fit(group))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def fit(own: pd.DataFrame) -> dict[str, float]:
-    """The fitted columns of one device. own: rows of the table of rates that differ in their batch size.
+def fit(rates: pd.DataFrame) -> dict[str, float]:
+    """The fitted columns of a device. rates: rows of the table of rates that differ in batch size only.
 
-    Weighted least squares; the weights and the intervals come from the intervals of the rates, so two batch sizes are enough.
-    largest_error: of a fitted step, as a share.
+    Weighted least squares; weights and intervals come from the intervals of the rates, so two batch sizes are enough.
+    largest_error: the largest relative error of a fitted step.
     """
-    batch = own["batch_size"].to_numpy(float)
-    step = batch / own["images_per_second"].to_numpy(float)
-    spread = step * np.log(own["ci_high"] / own["ci_low"]).to_numpy(float) / 2 / 1.96
+    batch = rates["batch_size"].to_numpy(float)
+    step = batch / rates["images_per_second"].to_numpy(float)
+    spread = step * np.log(rates["ci_high"] / rates["ci_low"]).to_numpy(float) / 2 / 1.96
     spread = np.maximum(spread, 1e-9)
     design = np.stack([np.ones_like(batch), batch], axis=1) / spread[:, None]
     covariance = np.linalg.inv(design.T @ design)
     overhead, slope = covariance @ design.T @ (step / spread)
     ends = 1.96 * np.sqrt(np.diag(covariance))
     return {
-        "batch_sizes": len(own),
+        "batch_sizes": len(rates),
         "overhead_seconds": overhead,
         "overhead_low": overhead - ends[0],
         "overhead_high": overhead + ends[0],
@@ -64,22 +64,22 @@ def fit(own: pd.DataFrame) -> dict[str, float]:
 
 
 def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]]) -> pd.DataFrame:
-    """Which device of each pair has the shorter step, and from which batch size on the other one has.
+    """Which device of each pair wins at large batch sizes, and from which batch size on.
 
-    pairs: (baseline, device) by name. wins: which one wins for large batches; from_batch_size: the first at which it does, 1
-    where it always does. Only what the intervals settle: no row where the seconds per image of both could be the same.
+    pairs: (baseline, device) by name. wins: the winner at large batch sizes; from_batch_size: the smallest at which it wins, 1 if
+    it always does. There is no row where the intervals of the seconds per image overlap.
     """
     rows = []
-    for key, own in fitted.groupby(REST, sort=False):
-        found = {row["device"]: row for row in own.to_dict("records")}
+    for key, group in fitted.groupby(REST, sort=False):
+        by_device = {row["device"]: row for row in group.to_dict("records")}
         for baseline, device in pairs:
-            if not {baseline, device} <= found.keys():
+            if not {baseline, device} <= by_device.keys():
                 continue
-            one, other = found[device], found[baseline]
-            if one["seconds_per_image_high"] < other["seconds_per_image_low"]:
-                winner, loser = one, other
-            elif other["seconds_per_image_high"] < one["seconds_per_image_low"]:
-                winner, loser = other, one
+            device_fit, baseline_fit = by_device[device], by_device[baseline]
+            if device_fit["seconds_per_image_high"] < baseline_fit["seconds_per_image_low"]:
+                winner, loser = device_fit, baseline_fit
+            elif baseline_fit["seconds_per_image_high"] < device_fit["seconds_per_image_low"]:
+                winner, loser = baseline_fit, device_fit
             else:
                 continue
             gap = winner["overhead_seconds"] - loser["overhead_seconds"]

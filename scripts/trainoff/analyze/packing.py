@@ -1,7 +1,7 @@
-"""Several trainings at once on one device: their rate together, and how long a whole sweep takes so.
+"""Several trainings at once on one device: their total throughput, and how long a whole sweep takes this way.
 
-A pack is k runs of one configuration, started together, held after the warm-up until all are there, and trained beside
-each other from then on.
+A pack is k runs of one configuration that start together, wait after the warm-up until all are ready, and then train at the
+same time.
 """
 
 import json
@@ -60,14 +60,14 @@ def read(path: str | Path) -> dict[str, Any]:
         record["run"]["device"], record["at_once"], record["status"], record["images_per_second"], record["seconds"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: not a pack's record ({type(error).__name__}: {one_line(error)}). Expected the JSON that a pack writes; "
-            "delete the file to measure it again."
+            f"{path}: not a pack's record ({type(error).__name__}: {one_line(error)}). Expected JSON as a pack writes it; delete "
+            "the file to measure it again."
         ) from error
     return record
 
 
 def table(packs: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row per configuration, device and number at once, with the columns COLUMNS, of records as `read` gives."""
+    """One row per configuration, device and concurrency, with the columns COLUMNS. packs: records as `read` returns them."""
     alone = {_cell(pack): pack["images_per_second"] for pack in packs if pack["at_once"] == 1}
     rows = []
     for pack in sorted(packs, key=lambda pack: (*map(str, _cell(pack)), pack["at_once"])):
@@ -99,13 +99,12 @@ def table(packs: list[dict[str, Any]]) -> pd.DataFrame:
 def makespans(packs: pd.DataFrame, replicates: int, assumptions: dict[str, Any]) -> pd.DataFrame:
     """How long the whole sweep takes on each device, one run at a time and packed; columns MAKESPAN_COLUMNS.
 
-    packs: as `table` gives. replicates: runs of every configuration. assumptions: of trainoff.analyze.cost.assumptions. Packed,
-    each configuration runs in packs of the size that takes least time per run, as if the last pack were as full as the
-    others: a sweep is long, a pack is not.
+    packs: of `table`. replicates: runs of every configuration. assumptions: of trainoff.analyze.cost.assumptions. Packed, each
+    configuration runs at the concurrency with the least time per run, as if its last pack were full too.
     """
     rows = []
-    for device, own in packs.groupby("device", sort=True):
-        cells = [cell for _, cell in own.groupby(list(AXES), sort=True)]
+    for device, device_packs in packs.groupby("device", sort=True):
+        cells = [cell for _, cell in device_packs.groupby(list(AXES), sort=True)]
         measured = [(_best(cell[cell["at_once"] == 1]), _best(cell)) for cell in cells]
         measured = [pair for pair in measured if pair[0] is not None]
         missing = len(cells) - len(measured)
@@ -129,7 +128,7 @@ def makespans(packs: pd.DataFrame, replicates: int, assumptions: dict[str, Any])
 
 
 def _whole_sweep(packs, replicates, device, assumptions):
-    """{"seconds", "joules", "rented", "owned"} of all runs, one pack's row per configuration; None where unknown."""
+    """{"seconds", "joules", "rented", "owned"} of all runs; None where unknown. packs: one row per configuration."""
     if not packs:
         return dict.fromkeys(("seconds", "joules", "rented", "owned"))
     seconds, joules = (
@@ -147,9 +146,9 @@ def _whole_sweep(packs, replicates, device, assumptions):
 
 
 def _best(cell):
-    """The row with the least time per run; None where no pack ended well."""
-    ended = cell.dropna(subset="seconds_per_run")
-    return None if ended.empty else ended.sort_values(["seconds_per_run", "at_once"]).iloc[0]
+    """The row with the minimum time per run; None if no pack ended well."""
+    measured = cell.dropna(subset="seconds_per_run")
+    return None if measured.empty else measured.sort_values(["seconds_per_run", "at_once"]).iloc[0]
 
 
 def _cell(pack):

@@ -1,6 +1,6 @@
-"""Two devices against each other: which pair is asked for, a table's rows from either side, and who wins what.
+"""Two devices compared: which pair the report is about, the rows of tables seen from either device, and the verdicts.
 
-Numbers and codes only; trainoff.report.words says them.
+Numbers and codes only; trainoff.report.words puts them into words.
 """
 
 import math
@@ -16,7 +16,7 @@ from trainoff import configurations, numbers
 from trainoff.analyze.reasons import decoded
 from trainoff.energy import MEASURED
 
-# Columns of the tables comparison, best and overall that turn over with the sides of a pair: (ratio, low, high).
+# Columns of the tables comparison, best and overall that are inverted when the sides of a pair are exchanged: (ratio, low, high).
 RATIOS = (
     ("ratio", "ci_low", "ci_high"),
     ("energy_ratio", "energy_low", "energy_high"),
@@ -25,15 +25,14 @@ RATIOS = (
 )
 SIDES = ("images_per_second", "replicates", "spread_source", "precision", "xla")
 OPPOSITE = {"faster": "slower", "slower": "faster"}
-QUANTITIES = ("speed", "energy", "money")
 WAYS = ("owned", "rented")
-# Subsets of the table `overall` whose ratios may differ too much for one, and what trains in them.
+# Subsets of the table `overall` whose ratios may be too different for a common one: {subset: its value of trainable}.
 PARTS = {"trainable=true": True, "trainable=false": False}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two devices that the report's first words are about, by name: `device` against `baseline`."""
+    """The two devices that the report compares first, by name: `device` against `baseline`."""
 
     device: str
     baseline: str
@@ -41,14 +40,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who wins one quantity of a pair.
+    """Which device of a pair wins in one quantity.
 
-    outcome: wins, equivalent, undecided, unknown or, of energy, estimated: from readings of different parts. ratio, low, high: of
-    the winner (or of whom the number favors), at least 1; None where unknown. won, lost: configurations judged for and against
-    the winner, speed alone. compared: configurations with this ratio, of `total`. kind: measured, estimated or unknown. facts:
-    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome. parts: the
-    Verdicts with all weights and with the last layer alone where their intervals do not meet, so that one ratio speaks for
-    neither.
+    outcome: wins, equivalent, undecided, unknown or, for energy only, estimated: from readings of different parts. ratio, low,
+    high: of the winner (or the device that the ratio favors), at least 1; None if unknown. won, lost: the configurations that the
+    winner won and lost, for speed only. compared: the configurations with this ratio, out of `total`. kind: measured, estimated
+    or unknown. facts: {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome.
+    parts: the Verdicts with all weights and with the last layer alone, if their intervals do not overlap, so that a common ratio
+    describes neither.
     """
 
     quantity: str
@@ -69,10 +68,10 @@ class Verdict:
 
 
 def by_speed(rates: pd.DataFrame, devices: Iterable[str], accelerators: dict[str, str]) -> list[str]:
-    """Names of `devices`, accelerators before CPUs and the fast before the slow; without a speed last.
+    """Names of `devices`: accelerators before CPUs, fast before slow, devices without a speed last.
 
-    Speed: mean over configurations of the logarithm of images per second, less the mean of all devices there.
-    accelerators: {name: "cpu" or another kind}.
+    The order is by the mean over configurations of the logarithm of images per second, relative to all devices with that
+    configuration. accelerators: {name: "cpu" or another kind}.
     """
     known = rates.dropna(subset="images_per_second")
     logs = np.log(known["images_per_second"].astype(float))
@@ -90,11 +89,11 @@ def chosen(
     compare: Sequence[str] | None = None,
     baseline: str | None = None,
 ) -> Pair | None:
-    """The Pair that is asked for, None with a single device.
+    """The Pair that the report is about, None with a single device.
 
-    ranked: names by `by_speed`. accelerators: as it takes them. frameworks: {name: its framework}. compare: two names. baseline:
-    with whom the best of the others is compared. Without either, the two fastest accelerators; where there is one, with the
-    fastest CPU on its framework if there is any, since then it is devices that differ.
+    ranked: names in the order of `by_speed`. accelerators: as there. frameworks: {name: its framework}. compare: two names.
+    baseline: the device that the best of the others is compared with. Without either, the two fastest accelerators; a single
+    accelerator is compared with the fastest CPU, preferably on the same framework, so that only the devices differ.
     """
     here = [name for name in compare or [] if name in ranked]
     if len(here) == 2:
@@ -108,7 +107,7 @@ def chosen(
     def is_cpu_on_another_framework(name):
         return accelerators.get(name) == "cpu" and frameworks.get(name) != frameworks.get(first)
 
-    # The first of those that are not, since accelerators are ranked before CPUs.
+    # min() returns the first device for which this is False, and accelerators are ranked before CPUs.
     return Pair(first, min(others, key=is_cpu_on_another_framework))
 
 
@@ -131,15 +130,15 @@ def turned(table: pd.DataFrame) -> pd.DataFrame:
 
 def against(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """All rows of a table of pairs in which `baseline` takes part, with it as the baseline."""
-    own = table[table["baseline"] == baseline]
-    other = table[table["device"] == baseline]
-    if other.empty:
-        return own
-    return turned(other) if own.empty else pd.concat([own, turned(other)])
+    as_baseline = table[table["baseline"] == baseline]
+    as_device = table[table["device"] == baseline]
+    if as_device.empty:
+        return as_baseline
+    return turned(as_device) if as_baseline.empty else pd.concat([as_baseline, turned(as_device)])
 
 
 def of_pair(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:
-    """The rows of a table of pairs for one Pair, seen from its device."""
+    """The rows of a table of pairs that are about a Pair, seen from its device."""
     rows = against(table, pair.baseline)
     return rows[rows["device"] == pair.device]
 
@@ -164,24 +163,24 @@ def verdicts(tables: dict[str, pd.DataFrame], pair: Pair) -> dict[str, Verdict]:
 
 
 def speed(row: dict[str, Any], pair: Pair) -> Verdict:
-    """The Verdict on the speed of a Pair. row: its row of the table `overall`, seen from its device."""
+    """The Verdict on the speed of a Pair. row: of the table `overall`, seen from its device."""
     total = int(row["configurations_total"])
     if not row["configurations_compared"]:
         return Verdict("speed", "unknown", total=total, reasons={pair.device: "not_comparable"})
     won, lost = int(row["faster"]), int(row["slower"])
     common = {"compared": int(row["configurations_compared"]), "total": total, "kind": "measured"}
-    found = _sided("speed", pair, (row["ratio"], row["ci_low"], row["ci_high"]), **common)
-    if found.winner != pair.device:
+    verdict = _sided("speed", pair, (row["ratio"], row["ci_low"], row["ci_high"]), **common)
+    if verdict.winner != pair.device:
         won, lost = lost, won
     if not won and not lost:
         outcome = "equivalent" if row.get("equivalent", 0) == row["configurations_compared"] else "undecided"
     else:
-        outcome = found.outcome if won else "undecided"
-    return _with(found, outcome=outcome, won=won, lost=lost)
+        outcome = verdict.outcome if won else "undecided"
+    return _with(verdict, outcome=outcome, won=won, lost=lost)
 
 
 def speed_of(overall: pd.DataFrame, pair: Pair) -> Verdict:
-    """The same over all configurations, with its `parts`. overall: the table, with all its subsets."""
+    """The Verdict on the speed over all configurations, with its `parts`. overall: the table with all its subsets."""
     rows = _by_subset(overall, pair)
     return _with_parts(lambda subset: speed(rows[subset], pair), rows, pair)
 
@@ -209,7 +208,7 @@ def _with_parts(of_subset, subsets, pair):
 
 
 def seen_from(device: str, verdict: Verdict) -> tuple[float | None, float | None, float | None]:
-    """ratio, low and high of a Verdict as `device` to the other, so below 1 where it loses; None for what is not known."""
+    """(ratio, low, high) of a Verdict, `device` over the other, so below 1 where it loses; None for what is unknown."""
     values = (verdict.ratio, verdict.low, verdict.high)
     if verdict.winner == device:
         return values
@@ -218,7 +217,7 @@ def seen_from(device: str, verdict: Verdict) -> tuple[float | None, float | None
 
 
 def agree(verdict: Verdict) -> bool:
-    """Whether the parts of a Verdict, if it has any, have the same winner as all together."""
+    """Whether the parts of a Verdict, if it has any, have the same winner as the whole."""
     return {(part.winner, part.outcome) for part in verdict.parts} <= {(verdict.winner, "wins")}
 
 
@@ -226,11 +225,11 @@ def _energy(row, pair, rates):
     total = int(row["configurations_total"])
     facts, reasons = {}, {}
     for name in (pair.device, pair.baseline):
-        own = _of(rates, name)
-        known = own.dropna(subset="joules_per_image")
+        device_rates = _of(rates, name)
+        known = device_rates.dropna(subset="joules_per_image")
         if known.empty:
-            told = own["energy_reason"].dropna()
-            reasons[name] = told.mode().iloc[0] if len(told) else "unread"
+            texts = device_rates["energy_reason"].dropna()
+            reasons[name] = texts.mode().iloc[0] if len(texts) else "unread"
             continue
         facts[name] = {
             "joules_per_image": float(known["joules_per_image"].median()),
@@ -238,42 +237,42 @@ def _energy(row, pair, rates):
             "source": known["energy_source"].mode().iloc[0],
         }
     if row["energy_compared"]:
-        # Less energy wins, so the ratio of energies is that of the loser to the winner.
+        # The device with less energy wins, so the ratio is turned over.
         values = (1 / row["energy_ratio"], 1 / row["energy_high"], 1 / row["energy_low"])
         common = {"compared": int(row["energy_compared"]), "total": total, "kind": "measured", "facts": facts}
         return _sided("energy", pair, values, **common)
     if len(facts) == 2:
-        scopes = {one["scope"] for one in facts.values()}
-        declared = {name: "declared" for name, one in facts.items() if one["source"] not in MEASURED}
+        scopes = {fact["scope"] for fact in facts.values()}
+        declared = {name: "declared" for name, fact in facts.items() if fact["source"] not in MEASURED}
         reasons = declared or (
             dict.fromkeys(facts, "other_scope") if len(scopes) > 1 else {pair.device: "not_comparable"}
         )
-        if not declared and len(scopes) > 1 and (found := _estimated_energy(pair, rates, facts, total)):
-            return found
+        if not declared and len(scopes) > 1 and (estimate := _estimated_energy(pair, rates, facts, total)):
+            return estimate
     return Verdict("energy", "unknown", total=total, facts=facts, reasons=reasons)
 
 
 def _estimated_energy(pair, rates, facts, total):
-    """The Verdict on readings of different parts, from what both devices drew with their processors; None where nothing follows.
+    """The Verdict on readings of different parts, from what both devices drew with their processors; None if it is open.
 
-    Of a GPU in a machine that does not tell its processor's power, its own reading is less than that: then the device that needs
-    less needs at least so many times less, if it is the other one. facts gain `covers`: the parts in the estimate.
+    If the machine of a GPU does not report its processor's power, the GPU's own reading is too small. It can then still show that
+    the other device needs less: at least this many times less. facts gain `covers` (the parts in the estimate) and `in_part`.
     """
     axes, sides = list(configurations.AXES), {}
     for name in (pair.device, pair.baseline):
-        own = rates[(rates["device"] == name) & rates["joules_per_image"].notna()]
+        device_rates = rates[(rates["device"] == name) & rates["joules_per_image"].notna()]
         scope = facts[name]["scope"]
-        # A wall meter holds more than any other reading, and nobody knows how much.
-        if scope == "machine" or own["energy_scope"].nunique() != 1:
+        # A wall meter covers more than any other reading, by an unknown amount.
+        if scope == "machine" or device_rates["energy_scope"].nunique() != 1:
             return None
-        whole = own["joules_per_image_with_processor"].notna().all()
+        whole = device_rates["joules_per_image_with_processor"].notna().all()
         column = "joules_per_image_with_processor" if whole else "joules_per_image"
-        sides[name] = own[[*axes, column]].set_axis([*axes, "joules"], axis=1)
+        sides[name] = device_rates[[*axes, column]].set_axis([*axes, "joules"], axis=1)
         facts[name] |= {"covers": "gpu_and_package" if whole and scope == "gpu" else scope, "in_part": not whole}
-    both = sides[pair.device].merge(sides[pair.baseline], on=axes, suffixes=("", "_other"))
-    if both.empty or all(facts[name]["in_part"] for name in sides):
+    merged = sides[pair.device].merge(sides[pair.baseline], on=axes, suffixes=("", "_other"))
+    if merged.empty or all(facts[name]["in_part"] for name in sides):
         return None
-    ratio = _geometric(both["joules_other"] / both["joules"])
+    ratio = _geometric(merged["joules_other"] / merged["joules"])
     winner, loser = (pair.device, pair.baseline) if ratio >= 1 else (pair.baseline, pair.device)
     if facts[winner]["in_part"]:
         return None
@@ -283,7 +282,7 @@ def _estimated_energy(pair, rates, facts, total):
         winner,
         loser,
         max(ratio, 1 / ratio),
-        compared=len(both),
+        compared=len(merged),
         total=total,
         kind="estimated",
         facts=facts,
@@ -292,7 +291,7 @@ def _estimated_energy(pair, rates, facts, total):
 
 
 def _money(pair, costs, ways, total):
-    """Each device in the cheaper of the ways whose cost is known: the question is what a training costs, however it is had.
+    """The Verdict on the cost: each device in the cheaper of the ways whose cost is known.
 
     ways: {device: owned, rented or None}.
     """
@@ -311,20 +310,20 @@ def _money(pair, costs, ways, total):
         sides[name][axes + columns[name]].set_axis([*axes, "middle", "low", "high"], axis=1).dropna(subset="middle")
         for name in (pair.device, pair.baseline)
     )
-    both = first.merge(second, on=axes, suffixes=("", "_other"))
-    if both.empty:
+    merged = first.merge(second, on=axes, suffixes=("", "_other"))
+    if merged.empty:
         return Verdict("money", "unknown", total=total, facts=facts, reasons={pair.device: "not_comparable"})
-    # The ends of both sides together are wider than a 95 % interval.
+    # Combining the ends of both sides gives more than a 95 % interval.
     ends = [("middle_other", "middle"), ("low_other", "high"), ("high_other", "low")]
-    values = [_geometric(both[above] / both[below]) for above, below in ends]
-    # Of the same configurations as the ratio, so that the two amounts have it.
+    values = [_geometric(merged[above] / merged[below]) for above, below in ends]
+    # Over the same configurations as the ratio, so that the two amounts have exactly this ratio.
     for name, column in ((pair.device, "middle"), (pair.baseline, "middle_other")):
-        facts[name]["per_1000_images"] = _geometric(both[column])
-    return _sided("money", pair, values, compared=len(both), total=total, kind="estimated", facts=facts)
+        facts[name]["per_1000_images"] = _geometric(merged[column])
+    return _sided("money", pair, values, compared=len(merged), total=total, kind="estimated", facts=facts)
 
 
 def cheaper_way(costs: pd.DataFrame) -> str | None:
-    """owned or rented, whichever costs the images of these rows less; None where neither is known."""
+    """owned or rented, whichever is cheaper for the images of these rows; None if neither is known."""
     known = {way: costs[f"{way}_per_1000_images"].median() for way in WAYS}
     known = {way: value for way, value in known.items() if numbers.known(value)}
     return min(known, key=known.get) if known else None
@@ -333,14 +332,14 @@ def cheaper_way(costs: pd.DataFrame) -> str | None:
 def no_cost(costs: pd.DataFrame) -> str:
     """The code of why a device has no cost: no_price, no_energy or no_run. costs: its rows of the table."""
     texts = {text for way in WAYS for text in costs[f"{way}_reason"].dropna()}
-    codes = {one["code"] for text in texts for one in decoded(text)}
+    codes = {reason["code"] for text in texts for reason in decoded(text)}
     if "no_energy_reading" in codes:
         return "no_energy"
     return "no_price" if len(costs) else "no_run"
 
 
 def _sided(quantity, pair, values, **more):
-    """The Verdict of a ratio (middle, low, high) of pair.device to pair.baseline, where more is better."""
+    """The Verdict on a ratio (middle, low, high) of pair.device over pair.baseline, for quantities of which more is better."""
     middle, low, high = (float(value) if numbers.known(value) else None for value in values)
     winner, loser = pair.device, pair.baseline
     if middle < 1:

@@ -1,6 +1,6 @@
-"""Does a device train the same as the reference? Outputs, first losses and final accuracies compared, with tolerances.
+"""Whether a device trains the same as the reference: outputs, first losses and final accuracies, compared with tolerances.
 
-The method in words is METHOD.
+METHOD describes the method in words.
 """
 
 import json
@@ -20,50 +20,50 @@ from trainoff.errors import UserError, one_line
 
 COLUMNS = ["device", "reference", "model", "precision", "xla", "check", "measured", "tolerance", "verdict", "reason"]
 KINDS = {"measured": "float64", "tolerance": "float64"}
-# precision and xla of the reference
+# Precision and xla of the reference.
 REFERENCE_SETTING = "float32", False
 
-# Tolerances by how a device rounds. float32 has 24 significant bits, except that NVIDIA's GPUs multiply it in TF32 unless
-# told otherwise: 11 bits, as float16; bfloat16 has 8.
+# Tolerances by the rounding of a device. float32 has 24 significant bits, except that NVIDIA's GPUs multiply it in TF32 by
+# default, with 11 bits, as many as float16; bfloat16 has 8.
 
-# Largest difference of a logit, in standard deviations of the reference's logits. MobileNetV2 with random weights, which
-# magnify rounding some hundred times, was seen to differ by 0.00004 in float32 (other CPU kernels), 0.18 in TF32 (emulated
-# by rounding what convolutions take), 0.28 in float16 and 0.9 in bfloat16, all at 32 pixels. On an H100 TF32 came to 0.13
-# (PyTorch) and 0.06 (JAX) at 96 pixels. Outputs that have nothing to do with each other differ by 4.
+# Largest difference of a logit, in standard deviations of the reference's logits. Observed for MobileNetV2 with random weights,
+# which magnify rounding about a hundred times: 0.00004 in float32 (other CPU kernels), 0.18 in TF32 (emulated by rounding the
+# inputs of convolutions), 0.28 in float16 and 0.9 in bfloat16, all at 32 pixels; on an H100 0.13 (PyTorch) and 0.06 (JAX) in TF32
+# at 96 pixels. Unrelated outputs differ by 4.
 OUTPUTS = {"float32": 0.02, "tf32": 0.6, "mixed_float16": 0.8, "mixed_bfloat16": 2.0}
 # Largest difference of a loss, as a share of the reference's first loss, over steps on one batch in which the loss falls
-# by four fifths: a device that never updates its weights differs by 0.8. Seen in the same way: 0.008 in float32, 0.024 in
+# by four fifths: a device that never updates its weights differs by 0.8. Observed in the same way: 0.008 in float32, 0.024 in
 # TF32, 0.028 in float16, 0.10 in bfloat16; 0.016 and 0.011 on the H100.
 FIRST_LOSSES = {"float32": 0.05, "tf32": 0.1, "mixed_float16": 0.1, "mixed_bfloat16": 0.3}
-# Difference of mean final validation accuracies. The study's descendants report losses of 3 and 10 points on a faulty
-# device; 2 points are little beside what another seed does.
+# Difference of mean final validation accuracies. Projects derived from the study report losses of 3 and 10 points on a faulty
+# device; 2 points are little compared with the effect of another seed.
 FINAL_ACCURACY = 0.02
-LEAST_REPLICATES = 3
+MIN_REPLICATES = 3
 LEVEL = 0.05
 
-# Runs that may be compared with each other: the same configuration of the same work.
+# Runs are compared with each other if all of these are equal.
 SAME_WORK = [*AXES, "protocol_version", "dataset_sha256", "images_sha256", "weights_sha256"]
 
 METHOD = (
-    "Each device computes each model from the same weights and images as the reference does, in a process of its own. "
-    "Outputs: how far the logits of a validation batch differ at most, in standard deviations of the reference's logits. "
-    "First losses: how far the losses of the first training steps, all on one batch, differ at most, as a share of the "
-    "first loss. The tolerances follow from how a device rounds: in full float32, in the TF32 that NVIDIA's GPUs use in "
-    "its place, or in mixed precision. "
-    f"Final accuracy: with {LEAST_REPLICATES} runs on both sides it is a mismatch when, on any configuration, the "
-    f"interval of the difference (95 %, corrected for the number of configurations) lies beyond {FINAL_ACCURACY:.0%} of "
-    "the images, and a match when the interval of the mean difference lies within; in between it is inconclusive. "
-    "A mismatch in one check is one of the device; outputs and first losses make a match, since final accuracy needs "
-    "many replicates for that."
+    "Each device computes each model from the same weights and images as the reference, in a process of its own. "
+    "Outputs: the largest difference of the logits of a validation batch, in standard deviations of the reference's logits. "
+    "First losses: the largest difference of the losses of the first training steps, all on the same batch, as a share of the "
+    "first loss. The tolerances follow from how a device rounds: in full float32, in TF32, which NVIDIA's GPUs use instead, "
+    "or in mixed precision. "
+    f"Final accuracy: with {MIN_REPLICATES} runs on both sides it is a mismatch if, on any configuration, the "
+    f"interval of the difference (95%, corrected for the number of configurations) lies beyond {FINAL_ACCURACY:.0%} of "
+    "the images, and a match if the interval of the mean difference lies within; otherwise it is inconclusive. "
+    "A mismatch in any check is a mismatch of the device; matching outputs and first losses are a match, since final accuracy "
+    "would need many replicates for that."
 )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found. measured and tolerance are in the same unit; measured is NaN when nothing was."""
+    """The result of one check. measured and tolerance are in the same unit; measured is NaN if nothing was measured."""
 
     verdict: str  # match, mismatch or inconclusive
-    reason: str  # of trainoff.analyze.reasons; "" where there is nothing to say
+    reason: str  # of trainoff.analyze.reasons; "" if there is nothing to explain
     measured: float = math.nan
     tolerance: float = math.nan
 
@@ -83,19 +83,19 @@ def read(path: str | Path) -> dict[str, Any]:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: not a probe's record ({type(error).__name__}: {one_line(error)}). Expected the JSON that a probe writes; "
+            f"{path}: not a probe's record ({type(error).__name__}: {one_line(error)}). Expected JSON as a probe writes it; "
             "delete the file to probe again."
         ) from error
     return record
 
 
 def table(probes: list[dict[str, Any]], runs: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """One row per device, model, precision, XLA or not, and check, with the columns COLUMNS.
+    """One row per device, model, precision, value of xla, and check, with the columns COLUMNS.
 
-    probes: records as `read` gives; runs: the table of runs; reference: name of the device that all are compared with, whose
-    own float32 is not compared with itself.
+    probes: records as `read` returns them. runs: the table of runs. reference: name of the device that all others are compared
+    with; its own other precisions are compared with its float32.
     """
-    known = {tuple(one["run"][key] for key in ("device", "model", "precision", "xla")): one for one in probes}
+    known = {tuple(probe["run"][key] for key in ("device", "model", "precision", "xla")): probe for probe in probes}
     rows = []
     for (device, model, precision, xla), probe in known.items():
         if (device, precision, xla) == (reference, *REFERENCE_SETTING):
@@ -111,9 +111,10 @@ def table(probes: list[dict[str, Any]], runs: pd.DataFrame, reference: str) -> p
                     "inconclusive", reason("computes_otherwise"), tolerance=FINAL_ACCURACY
                 )
             else:
-                own = runs[(runs["model"] == model) & (runs["precision"] == precision) & (runs["xla"] == xla)]
+                same_runs = runs[(runs["model"] == model) & (runs["precision"] == precision) & (runs["xla"] == xla)]
                 findings["final_accuracy"] = compare_accuracies(
-                    accuracies(own[own["device"] == device]), accuracies(own[own["device"] == reference])
+                    accuracies(same_runs[same_runs["device"] == device]),
+                    accuracies(same_runs[same_runs["device"] == reference]),
                 )
         for check, finding in findings.items():
             rows.append(
@@ -125,26 +126,26 @@ def table(probes: list[dict[str, Any]], runs: pd.DataFrame, reference: str) -> p
 
 
 def table_of_machines(machines: dict[str, list[dict[str, Any]]], runs: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """The table over several machines; machines: {name of a machine's reference: its probes}.
+    """The table over several machines. machines: {name of a machine's reference: its probes}.
 
-    Every machine's devices are compared with its own reference, and that, where it can be, to `reference`, this machine's.
+    The devices of each machine are compared with its own reference, and that with `reference`, this machine's, if it was probed.
     """
     tables = []
-    for own, probes in machines.items():
-        tables.append(table(probes, runs, own))
-        if own != reference and machines[reference]:
-            both = [
+    for machine_reference, probes in machines.items():
+        tables.append(table(probes, runs, machine_reference))
+        if machine_reference != reference and machines[reference]:
+            reference_probes = [
                 probe
                 for probe in [*machines[reference], *probes]
-                if probe["run"]["device"] in (own, reference)
+                if probe["run"]["device"] in (machine_reference, reference)
                 and (probe["run"]["precision"], probe["run"]["xla"]) == REFERENCE_SETTING
             ]
-            tables.append(table(both, runs, reference))
-    return pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
+            tables.append(table(reference_probes, runs, reference))
+    return pd.concat([frame for frame in tables if len(frame)] or tables[:1], ignore_index=True)
 
 
 def arithmetic(probe: dict[str, Any]) -> str:
-    """The kind of rounding that a probe's device computed with, a key of the tolerances."""
+    """The rounding of a probe's device, a key of the tolerances."""
     precision = probe["run"]["precision"]
     return "tf32" if precision == "float32" and probe["device"]["accelerator"] == "cuda" else precision
 
@@ -166,50 +167,50 @@ def _compare(probe, reference, what, tolerance, unit):
     if obstacle:
         return Finding("inconclusive", obstacle, tolerance=tolerance)
     expected = np.asarray(reference[what], dtype=float)  # None becomes NaN
-    found = np.asarray(probe[what], dtype=float)
+    actual = np.asarray(probe[what], dtype=float)
     if not np.isfinite(expected).all():
         return Finding("inconclusive", reason("reference_not_finite"), tolerance=tolerance)
-    if found.shape != expected.shape:
-        shapes = {"shape": found.shape, "expected": expected.shape}
+    if actual.shape != expected.shape:
+        shapes = {"shape": actual.shape, "expected": expected.shape}
         return Finding("mismatch", reason("other_shape", **shapes), tolerance=tolerance)
-    wrong = int(np.sum(~np.isfinite(found)))
+    wrong = int(np.sum(~np.isfinite(actual)))
     if wrong:
-        return Finding("mismatch", reason("not_finite", values=wrong, total=found.size), math.inf, tolerance)
+        return Finding("mismatch", reason("not_finite", values=wrong, total=actual.size), math.inf, tolerance)
     scale = np.maximum(unit(expected), np.finfo("float32").tiny)
-    measured = float(np.max(np.abs(found - expected) / scale))
+    measured = float(np.max(np.abs(actual - expected) / scale))
     if measured > tolerance:
         return Finding("mismatch", reason("beyond_rounding"), measured, tolerance)
     return Finding("match", "", measured, tolerance)
 
 
 def _obstacle(probe, reference, what):
-    """Why two probes cannot be compared with each other, as a reason; "" when they can."""
+    """Why two probes cannot be compared, as a reason; "" if they can."""
     if reference is None:
         return reason("reference_not_probed")
-    for side, one in (("device", probe), ("reference", reference)):
-        if one[what] is None:
-            message = one_line((one["failure"] or {}).get("message") or "", 1000)
-            return reason("probe_failed", side=side, status=one["status"], message=message)
+    for side, record in (("device", probe), ("reference", reference)):
+        if record[what] is None:
+            message = one_line((record["failure"] or {}).get("message") or "", 1000)
+            return reason("probe_failed", side=side, status=record["status"], message=message)
     if probe["inputs"] != reference["inputs"]:
         return reason("other_inputs")
     return ""
 
 
 def accuracies(runs: pd.DataFrame) -> dict[tuple[str, ...], np.ndarray]:
-    """{configuration of the same work: final validation accuracies of its runs that ended well}."""
-    ended = runs[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
-    groups = ended.groupby(SAME_WORK, dropna=False)["final_val_accuracy"]
-    # Unknown hashes are NaN, which equals nothing: words do.
+    """{values of SAME_WORK: final validation accuracies of the runs that ended well}."""
+    finished = runs[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
+    groups = finished.groupby(SAME_WORK, dropna=False)["final_val_accuracy"]
+    # As texts, since unknown hashes are NaN, which does not even equal itself.
     return {tuple(map(str, key)): values.to_numpy(dtype=float) for key, values in groups}
 
 
 def compare_accuracies(
     device: dict[tuple[str, ...], np.ndarray], reference: dict[tuple[str, ...], np.ndarray]
 ) -> Finding:
-    """The Finding on final accuracies, each side as `accuracies` gives; measured is device − reference.
+    """The Finding on final accuracies, each side as `accuracies` returns it; measured is device − reference.
 
-    A fault of a device may show on some configurations only, so each may show a mismatch; a match is told by
-    their mean, since single configurations seldom have the replicates for it.
+    A faulty device may differ on some configurations only, so a single configuration can show a mismatch. A match takes the mean
+    over the configurations, since single configurations rarely have enough replicates for it.
     """
 
     def inconclusive(why, measured=math.nan):
@@ -218,9 +219,9 @@ def compare_accuracies(
     shared = device.keys() & reference.keys()
     if not shared:
         return inconclusive(reason("no_common_accuracy"))
-    enough = [key for key in sorted(shared) if min(len(device[key]), len(reference[key])) >= LEAST_REPLICATES]
+    enough = [key for key in sorted(shared) if min(len(device[key]), len(reference[key])) >= MIN_REPLICATES]
     if not enough:
-        return inconclusive(reason("too_few_replicates", needed=LEAST_REPLICATES))
+        return inconclusive(reason("too_few_replicates", needed=MIN_REPLICATES))
     differences = [_difference(device[key], reference[key]) for key in enough]
     for mean, variance, degrees in differences:
         spread = _quantile(degrees, LEVEL / len(enough)) * math.sqrt(variance)
@@ -228,7 +229,7 @@ def compare_accuracies(
             return Finding(
                 "mismatch", reason("other_accuracy", **_points(mean, spread), total=len(enough)), mean, FINAL_ACCURACY
             )
-    mean = math.fsum(one for one, _, _ in differences) / len(enough)
+    mean = math.fsum(difference for difference, _, _ in differences) / len(enough)
     parts = [(variance / len(enough) ** 2, degrees) for _, variance, degrees in differences]
     variance = math.fsum(part for part, _ in parts)
     below = math.fsum(part**2 / degrees for part, degrees in parts)
@@ -239,7 +240,7 @@ def compare_accuracies(
 
 
 def _points(mean, spread):
-    """A difference and its spread in percent of the images."""
+    """The fields of a reason: a difference and its spread, in percent of the images."""
     return {"points": round(100 * mean, 2), "spread": round(100 * spread, 2)}
 
 
@@ -256,10 +257,10 @@ def _quantile(degrees, level):
 
 
 class Standing:
-    """What the parity table says of devices; of everything "not_needed" without a table."""
+    """The parity of devices according to the parity table; always "not_needed" without a table."""
 
     def __init__(self, table=None):
-        """table: as `table` makes, None for an experiment on the reference alone."""
+        """table: of `table`, None for an experiment with the reference alone."""
         self.table = table
         self.rows = {}
         for row in [] if table is None else table.to_dict("records"):
@@ -269,27 +270,27 @@ class Standing:
     def of(self, device: str, model: str, precision: str, xla: bool) -> str:
         """match, mismatch, inconclusive or not_needed.
 
-        A mismatch in any check decides. Outputs and first losses make a match; final accuracy, which needs replicates, may
-        stay inconclusive.
+        A mismatch in any check is a mismatch. Matching outputs and first losses are a match; the final accuracy, which needs
+        replicates, may be inconclusive.
         """
         if self.table is None:
             return "not_needed"
         verdicts = {row["check"]: row["verdict"] for row in self.rows.get((device, model, precision, bool(xla)), [])}
-        # The reference of another machine is compared with this machine's, and has rows too.
+        # Another machine's reference is compared with this machine's, so it has rows too.
         if not verdicts and device in self.references and (precision, bool(xla)) == REFERENCE_SETTING:
             return "match"
         if "mismatch" in verdicts.values():
             return "mismatch"
-        both = {verdicts.get("outputs"), verdicts.get("first_losses")}
-        return "match" if both == {"match"} else "inconclusive"
+        checks = {verdicts.get("outputs"), verdicts.get("first_losses")}
+        return "match" if checks == {"match"} else "inconclusive"
 
     def of_pair(self, devices: Iterable[str], *setting: Any) -> str:
-        """The worst verdict on these devices: mismatch, then inconclusive, then match."""
-        found = {self.of(device, *setting) for device in devices}
-        return next((one for one in ("mismatch", "inconclusive", "match") if one in found), "not_needed")
+        """The worst verdict among these devices: mismatch, then inconclusive, then match."""
+        verdicts = {self.of(device, *setting) for device in devices}
+        return next((verdict for verdict in ("mismatch", "inconclusive", "match") if verdict in verdicts), "not_needed")
 
     def flag(self, device: str, model: str, precision: str, xla: bool) -> str:
-        """The reason that every ratio of a device that does not match carries; "" for all others."""
+        """The reason that is added to every ratio of a device with a mismatch; "" for other devices."""
         if self.of(device, model, precision, xla) != "mismatch":
             return ""
         rows = self.rows[device, model, precision, bool(xla)]
@@ -297,10 +298,10 @@ class Standing:
         return reason("mismatch", device=device, checks=checks)
 
     def mismatched(self) -> list[str]:
-        """Names of the devices with a mismatch on any model or precision, in the order of the table."""
+        """Names of the devices with a mismatch in any model or precision, in the order of the table."""
         return list(dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "mismatch"))
 
     def inconclusive(self) -> list[str]:
-        """Names of the devices without a mismatch that are inconclusive somewhere, in the order of the table."""
+        """Names of the devices that are inconclusive somewhere and have no mismatch, in the order of the table."""
         names = dict.fromkeys(key[0] for key in self.rows if self.of(*key) == "inconclusive")
         return [name for name in names if name not in self.mismatched()]

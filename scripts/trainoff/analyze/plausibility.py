@@ -1,6 +1,6 @@
-"""Whether a run can be what it says, by orders of magnitude: what nothing known comes near is marked, in tables and on the page.
+"""Plausibility of runs: values far beyond those of any known device are marked, in tables and on the page.
 
-For records of others, whose epochs nobody can check, and for machines whose clock is broken.
+For records of other machines, whose epochs cannot be checked, and for machines with a broken clock.
 """
 
 from datetime import datetime
@@ -8,23 +8,23 @@ from datetime import datetime
 from trainoff.analyze.reasons import reason
 from trainoff.shapes import Record
 
-# Pixels trained per second. The fastest known figure is 4e8 (MobileNetV3 small, 224 px, RTX 3090; timm's results, 2022), a
-# training of the last layer is about five times as fast, and the fastest chips of today ten times; a processor reaches 5e8.
+# Pixels trained per second. The highest known figure is 4e8 (MobileNetV3 small, 224 px, RTX 3090; timm's results, 2022). Training
+# the last layer alone is about five times as fast, and today's fastest chips are ten times as fast; a processor reaches 5e8.
 PIXELS_PER_SECOND = {"cpu": 1e10, "metal": 1e10, "mps": 1e10, "cuda": 1e11}
-# Operations per second: an NVIDIA B200 is sold as 2.25e15 in bfloat16, a processor with matrix units as 1e14.
+# Operations per second: the data sheet of an NVIDIA B200 gives 2.25e15 in bfloat16, that of a processor with matrix units 1e14.
 OPERATIONS_PER_SECOND = {"cpu": 1e15, "metal": 1e15, "mps": 1e15, "cuda": 3e16}
-# A training computes about three times what one pass forward does; where only the last layer is trained, once.
+# A training step computes about three times as much as a forward pass; training the last layer alone about as much.
 PASSES = {True: 3, False: 1}
-# What a chip or machine draws while it trains.
+# Minimum and maximum power of a chip or machine that trains.
 WATTS = 0.05, 20_000.0
-# An H100 of 700 W needs 7e-13 J per operation at its best.
+# An H100 at 700 W needs at least 7e-13 J per operation.
 JOULES_PER_OPERATION = 1e-15
-# Seconds by which the epochs of a run may exceed it, and the share: clocks of two kinds.
+# The epochs of a run may exceed its duration by this many seconds plus this share, since the two come from different clocks.
 SLACK_SECONDS, SLACK = 5.0, 0.02
 
 
 def doubt(record: Record, images_per_second: float | None) -> str | None:
-    """Why a record cannot be what it says, as a reason; None for one that can. images_per_second: over its counted epochs."""
+    """Why a record is implausible, as a reason; None if it is plausible. images_per_second: over its counted epochs."""
     run, accelerator = record["run"], record["device"]["accelerator"]
     operations = (record.get("model") or {}).get("flops_per_image", 0) * PASSES[run["trainable"]]
     energy = record["energy"] or {}
@@ -48,7 +48,7 @@ def _seconds(record):
 
 
 def _elapsed(record):
-    """Seconds from the start of a run to its end; endless where the record does not say."""
+    """Seconds from the start of a run to its end; infinite if the record does not tell."""
     try:
         start, end = (datetime.fromisoformat(record["provenance"][key]) for key in ("started_at", "finished_at"))
         return (end - start).total_seconds()

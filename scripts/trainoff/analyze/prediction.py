@@ -1,4 +1,4 @@
-"""Training speeds of devices that nobody measured here: estimates with intervals, from data sheets, counts of layers and anchors.
+"""Training speeds of devices that were not measured: estimates with intervals, from data sheets, counts of layers and anchors.
 
 Two parts (docs/prediction.md):
 
@@ -6,16 +6,16 @@ Two parts (docs/prediction.md):
 
        multiply-adds / peak + bytes of activations / bandwidth + (overhead of layers + bytes of the optimizer / bandwidth) / batch
 
-   each term times a coefficient; those of compute differ by the units that compute (`mode`), those of memory and overhead by
-   class of device. Training the last layer alone computes forward only, with coefficients of its own.
+   each term times a coefficient: that of compute depends on the units that compute (`mode`), those of memory and overhead on the
+   class of device. Training the last layer alone computes the forward pass only, with coefficients of its own.
 
-2. A correction in the logarithm: what anchors deviate from the law, weighted by their nearness (best linear prediction with the
-   covariance of `Correction`, also known as kriging). A figure of the same device, chip, framework, network or source counts the
-   more, the closer its intensity (multiply-adds per activation), image size, batch and precision.
+2. A correction in the logarithm: the deviations of anchors from the law, weighted by similarity (best linear prediction with the
+   covariance of `Correction`, also known as kriging). An anchor with the same device, chip, framework, network or source counts
+   the more, the closer its intensity (multiply-adds per activation), image size, batch size and precision.
 
-Intervals are those of the correction, stretched so that in catalog data left out of the fit they hold 90 %, for each class of
-device and kind of network by itself (conformal prediction by categories: V. Vovk et al. (2005), Algorithmic learning in a random
-world).
+Intervals are those of the correction, scaled so that they cover 90 % of the catalog's figures left out of the fit, separately for
+each class of device and kind of network (conformal prediction by categories: V. Vovk et al. (2005), Algorithmic learning in a
+random world).
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from scipy.optimize import least_squares
 LEVEL = 0.90
 MODES = ("float32", "tf32", "tensor", "half", "metal", "cpu")
 CLASSES = ("cuda", "metal", "cpu")
-# Starting values of the coefficients, in logarithms, and how far data may easily move them.
+# Prior of the coefficients, in logarithms: (mean, standard deviation).
 _COMPUTE, _MEMORY, _OVERHEAD, _OPTIMIZER = (0.3, 0.5), (3.3, 0.5), (-0.7, 1.0), (1.5, 0.5)
 _FORWARD_COMPUTE, _FORWARD_MEMORY = (-1.1, 0.3), (-1.4, 0.5)
 PRIOR = np.array(
@@ -40,20 +40,20 @@ PRIOR = np.array(
 )
 _AT_MEMORY, _AT_OVERHEAD = len(MODES), len(MODES) + len(CLASSES)
 _AT_OPTIMIZER = _AT_OVERHEAD + len(CLASSES)
-# All of the published table weighs as much as so many anchors: it knows the share of memory, but one device alone.
+# The table of timings as a whole weighs as much as this many anchors: it shows the share of memory, but for a single device.
 TABLE_WEIGHT = 30
-# Multiply-adds per activation below which a network is held up by memory more than by arithmetic: depthwise convolutions.
+# Multiply-adds per activation below which memory limits a network more than arithmetic, as with depthwise convolutions.
 LIGHT = 150
-# A category with fewer errors than this has the stretch of its class of device, and a class that of all.
+# A category with fewer errors than this takes the stretch of its class of device, and such a class that of all devices.
 ENOUGH_ERRORS = 40
 BYTES_OF_PRECISION = {"float32": 4, "mixed_float16": 2, "mixed_bfloat16": 2}
 
 
 @dataclasses.dataclass(frozen=True)
 class Correction:
-    """Standard deviations of what the law misses, in logarithms, and distances at which a likeness fades.
+    """Standard deviations of the deviations from the law, in logarithms, and length scales of similarity (far_…).
 
-    Found by maximum likelihood on the catalog of 2026-11 (`python benchmarks/prediction.py --fit` finds them again).
+    Fitted by maximum likelihood on the catalog of 2026-11 (`python benchmarks/prediction.py --fit` fits them again).
     """
 
     device: float = 0.056
@@ -69,14 +69,14 @@ class Correction:
     far_image: float = 2.0
     far_precision: float = 0.55
     far_batch: float = 3.4
-    # Not found by fitting, since next to nothing is published: a device without a data sheet; the last layer alone.
+    # Not fitted, since hardly anything is published: a device without a data sheet; training the last layer alone.
     unknown_device: float = 1.0
     last_layer: float = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Training images per second with the ends of its interval, and the weights of the anchors ({observation: weight})."""
+    """Images per second of a training with the interval, and the weights of the anchors ({observation: weight})."""
 
     images_per_second: float
     low: float
@@ -86,7 +86,7 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """What the law reads of a table of observations, as arrays: seconds at the data sheet's limits, before the coefficients."""
+    """The terms of the law for a table of observations, as arrays: seconds at the data sheet's limits, without coefficients."""
 
     mode: np.ndarray
     device_class: np.ndarray
@@ -99,7 +99,7 @@ class Terms:
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> "Terms":
-        """Forward and backward pass take three forward passes; two operations in a multiply-add."""
+        """Forward and backward pass count as three forward passes, a multiply-add as two operations."""
         bandwidth = table["gb_per_second"].to_numpy(float) * 1e9
         width = table["precision"].map(BYTES_OF_PRECISION).to_numpy(float)
         return cls(
@@ -115,7 +115,7 @@ class Terms:
 
 
 def law(coefficients: np.ndarray, terms: Terms) -> np.ndarray:
-    """Logarithm of the seconds per image of each observation, by the law alone."""
+    """Logarithm of the seconds per image of each observation according to the law alone."""
     c = np.exp(coefficients)
     optimizer, forward_compute, forward_memory = c[_AT_OPTIMIZER:]
     whole = terms.trainable
@@ -127,13 +127,13 @@ def law(coefficients: np.ndarray, terms: Terms) -> np.ndarray:
 
 
 def fit_law(table: pd.DataFrame, timings: pd.DataFrame, start: np.ndarray | None = None) -> np.ndarray:
-    """The coefficients that describe the observations best.
+    """The coefficients that fit the observations best.
 
-    timings: of `as_observations`; they bear on ratios of terms alone. start: coefficients from which to look, to be faster.
+    timings: of `as_observations`; they affect the ratios of terms only. start: coefficients to start from, which is faster.
     """
     seconds = -np.log(table["images_per_second"].to_numpy(float))
     speeds = -np.log(timings["images_per_second"].to_numpy(float))
-    # Many figures of one source on one device with one network tell little more than one.
+    # Many figures of the same source, device, framework and image size carry little more information than one.
     same = table.groupby(["device", "software", "source", "img_dim"])["device"].transform("size").to_numpy()
     weight = same**-0.5
     layout = timings["layout"].eq("nhwc").to_numpy()
@@ -157,15 +157,15 @@ def fit_law(table: pd.DataFrame, timings: pd.DataFrame, start: np.ndarray | None
 
 
 def covariance(left: pd.DataFrame, right: pd.DataFrame, scales: Correction) -> np.ndarray:
-    """Covariance of what the law misses between two tables of observations (without the noise of each)."""
+    """Covariance between the deviations from the law of two tables of observations (without the noise of each)."""
 
     def same(column):
         return left[column].to_numpy()[:, None] == right[column].to_numpy()[None, :]
 
     def near():
         distance = 0.0
-        for one, other, far in zip(_task(left), _task(right), _far(scales), strict=True):
-            distance = distance + ((one[:, None] - other[None, :]) / far) ** 2
+        for first, second, far in zip(_task(left), _task(right), _far(scales), strict=True):
+            distance = distance + ((first[:, None] - second[None, :]) / far) ** 2
         return np.exp(-0.5 * distance)
 
     task, kind = near(), same("device_class")
@@ -188,7 +188,7 @@ def covariance(left: pd.DataFrame, right: pd.DataFrame, scales: Correction) -> n
 
 
 def _task(table):
-    """What a training asks of a device, in units in which 1 is far: intensity, image size, precision, batch, what is trained."""
+    """Coordinates of a training: intensity, image size, precision, batch size, weights trained. See `_far` for their scales."""
     return [
         np.log(table["multiply_adds"].to_numpy(float) / table["activations"].to_numpy(float)),
         np.log2(table["img_dim"].to_numpy(float)),
@@ -202,12 +202,12 @@ def _far(scales):
     return (scales.far_intensity, scales.far_image, scales.far_precision, scales.far_batch, 1.0)
 
 
-# So many queries at once: what they have in common with each other takes a matrix.
+# Queries are split into parts of this size, since the covariance between them takes a matrix.
 PART = 100
 
 
 class Predictor:
-    """Estimates from observations. `stretch`: by category, what makes of a standard deviation half an interval."""
+    """Estimates from observations. stretch: {category: half the interval over the standard deviation}."""
 
     def __init__(self, table, timings, scales=Correction(), start=None):
         self.table, self.scales = table, scales
@@ -217,7 +217,7 @@ class Predictor:
         self.stretch = self._calibrated()
 
     def logarithms(self, queries: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(mean, standard deviation) of the logarithm of seconds per image, and the weights of the anchors per query."""
+        """(mean, standard deviation, weights of the anchors) of the logarithm of seconds per image, per query."""
         between = covariance(queries, self.table, self.scales)
         weights = between @ self.inverse
         parts = [queries.iloc[start : start + PART] for start in range(0, len(queries), PART)]
@@ -242,10 +242,10 @@ class Predictor:
         ]
 
     def left_out(self, groups: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(error, standard deviation) in logarithms of every observation, estimated without those of its group.
+        """(error, standard deviation) in logarithms of every observation, estimated without the observations of its group.
 
-        The coefficients of the law stay; the correction is that of the others (block of the inverse, Rasmussen & Williams
-        2006, 5.4.2). groups: one label per observation.
+        The coefficients of the law stay the same; the correction is that of the other observations (block of the inverse,
+        Rasmussen & Williams 2006, 5.4.2). groups: one label per observation.
         """
         error, deviation = np.empty(len(groups)), np.empty(len(groups))
         pulled = self.inverse @ self.missed
@@ -257,22 +257,25 @@ class Predictor:
         return error, deviation
 
     def _calibrated(self):
-        """{category: stretch}, so that intervals hold LEVEL of the catalog, estimated without what is near it (SCHEMES)."""
+        """{category: stretch}, so that intervals cover LEVEL of the catalog, each figure estimated without SCHEMES' groups."""
         quoted = self.table["kind"].eq("quoted").to_numpy()
         devices, light = self.table["device_class"].to_numpy()[quoted], is_light(self.table)[quoted]
-        found = {}
+        stretches = {}
         for trained, schemes in ((True, SCHEMES.values()), (False, (NETWORK,))):
             left_out = [self.left_out(group_labels(self.table, columns)) for columns in schemes]
             ratios = np.concatenate([(np.abs(error) / deviation)[quoted] for error, deviation in left_out])
             for name, kind in itertools.product(CLASSES, (True, False)):
-                own = devices == name
-                masks = [np.tile(mask, len(left_out)) for mask in (own & (light == kind), own, np.full(len(own), True))]
+                of_class = devices == name
+                masks = [
+                    np.tile(mask, len(left_out))
+                    for mask in (of_class & (light == kind), of_class, np.full(len(of_class), True))
+                ]
                 enough = next((mask for mask in masks if mask.sum() >= ENOUGH_ERRORS), masks[-1])
-                found[name, kind, trained] = max(_quantile(ratios[enough]), found.get((name, kind, True), 0.0))
-        return found
+                stretches[name, kind, trained] = max(_quantile(ratios[enough]), stretches.get((name, kind, True), 0.0))
+        return stretches
 
     def _categories(self, queries):
-        """[(class of device, whether the network is light, whether such a device has trained it)] of observations."""
+        """[(class of device, whether the network is light, whether a device of this class has trained it)] of observations."""
         known = set(zip(self.table["device_class"], self.table["model"], strict=True))
         pairs = zip(queries["device_class"], queries["model"], strict=True)
         trained = [pair in known for pair in pairs]
@@ -280,27 +283,27 @@ class Predictor:
 
 
 def is_light(table: pd.DataFrame) -> np.ndarray:
-    """Whether each observation is of a network that memory holds up more than arithmetic."""
+    """Whether memory limits the network of each observation more than arithmetic does."""
     return (table["multiply_adds"] / table["activations"] < LIGHT).to_numpy()
 
 
-# What is left out together when errors are told, by the columns that such observations share.
+# What is left out together to calibrate intervals: observations with equal values in these columns.
 SCHEMES = {
     "model on a device": ["device", "model", "img_dim"],
     "source on a device": ["device", "source"],
     "device": ["device"],
 }
-# And of a network that no device of the class has trained.
+# The same for a network that no device of the class has trained.
 NETWORK = ["device_class", "model"]
 
 
 def group_labels(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """One label per observation: equal where these columns are."""
+    """One label per observation, equal where these columns are equal."""
     return table[columns].astype(str).agg("|".join, axis=1).to_numpy()
 
 
 def _quantile(ratios):
-    """The conformal quantile: of n errors that could come in any order, the next is below it with probability LEVEL."""
+    """The conformal quantile: if errors are exchangeable, the next one is below it with a probability of at least LEVEL."""
     ratios = np.sort(np.asarray(ratios, float))
     if not len(ratios):
         return 1.645
@@ -308,7 +311,7 @@ def _quantile(ratios):
 
 
 def as_observations(timings: pd.DataFrame) -> pd.DataFrame:
-    """The table of one GPU's training and forward speeds (catalog/timm-training.csv) in the columns that the law reads."""
+    """The table of one GPU's training and forward speeds (catalog/timm-training.csv) with the columns that the law needs."""
     table = timings.rename(
         columns={"gmacs": "multiply_adds", "mactivations": "activations", "mparameters": "parameters"}
     )

@@ -1,4 +1,4 @@
-"""Other people's figures (catalog/published.csv): shown for context, apart from ours, and never put in a ratio with them."""
+"""Figures published by others (catalog/published.csv): shown for context, and never put in a ratio with measured ones."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ COLUMNS = {
     "precision": "str",
     "software": "str",
     "conditions": "str",
-    # Why estimates do not rest on the figure, where something but its device decided it; empty where they do.
+    # Why estimates do not use the figure, if something other than its device determined it; empty if they use it.
     "not_an_anchor": "str",
     "source": "str",
     "url": "str",
@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """The catalogue as a table with the columns COLUMNS; what a source does not state is null."""
+    """The catalog as a table with the columns COLUMNS; what a source does not state is null."""
     try:
         table = pd.read_csv(path, dtype=COLUMNS)
     except (ValueError, UnicodeDecodeError) as error:
@@ -43,28 +43,31 @@ def read(path: str | Path) -> pd.DataFrame:
     for number, row in enumerate(table.to_dict("records"), start=2):
         for needed in ("device", "model", "quoted", "source", "url"):
             if pd.isna(row[needed]):
-                raise UserError(f"{path}, line {number}: no {needed}. Every figure needs its source and its wording.")
+                raise UserError(
+                    f"{path}, line {number}: no {needed}. Every figure needs a source and the text it quotes."
+                )
     return table
 
 
-def nearest(table: pd.DataFrame, rates: pd.DataFrame, most: int = 24) -> pd.DataFrame:
-    """The figures that say most beside what was measured: its models first, one of each device and precision, at most so many.
+def nearest(table: pd.DataFrame, rates: pd.DataFrame, maximum: int = 24) -> pd.DataFrame:
+    """The published figures closest to what was measured: one per device, model and precision, at most `maximum` in all.
 
-    Of several, the one whose images and batch are nearest to the middle of what was measured. rates: the table of that name.
+    Only the measured models, if any figure is about them. Of several figures, the one whose image and batch size are closest to
+    the median of what was measured. rates: the table of that name.
     """
     known = table.dropna(subset="images_per_second")
-    own = known[known["model"].isin(set(rates["model"]))]
-    known = own if len(own) else known
-    if len(known) <= most or rates.empty:
+    same_models = known[known["model"].isin(set(rates["model"]))]
+    known = same_models if len(same_models) else known
+    if len(known) <= maximum or rates.empty:
         return known
     far = abs(np.log(known["img_dim"].astype(float) / rates["img_dim"].median())).fillna(9)
     far += abs(np.log(known["batch_size"].astype(float) / rates["batch_size"].median())).fillna(2) / 4
     ranked = known.assign(far=far).sort_values("far", kind="stable")
-    return ranked.drop_duplicates(["device", "model", "precision"]).head(most).drop(columns="far")
+    return ranked.drop_duplicates(["device", "model", "precision"]).head(maximum).drop(columns="far")
 
 
 def conditions(row: dict[str, Any]) -> str:
-    """Under which conditions a published figure was taken, in words, as far as its source tells."""
+    """The conditions of a published figure in words, as far as its source states them."""
     parts = [
         row["model"],
         f"{row['images']} images" if _known(row["images"]) and row["images"] != "not stated" else None,

@@ -1,7 +1,7 @@
-"""Why a figure is missing, or what must be known beside it: codes with fields, as the tables carry them.
+"""Why a figure is missing, or what a reader must know beside it: codes with fields, as the tables carry them.
 
-A reason is a JSON object with a `code` and the fields of that code; trainoff.report.reasons says it. In a table, the reasons of
-a row follow each other, separated by "; ".
+A reason is a JSON object with a `code` and the fields of that code; trainoff.report.reasons puts it into words. In a table, the
+reasons of a row are separated by "; ".
 """
 
 import json
@@ -9,10 +9,10 @@ from typing import Any
 
 from trainoff.errors import one_line
 
-# {code: its fields}. device, devices: names. counts: {status: number of runs}. file: name of a wall meter's file. why: a list of
-# reasons.
+# {code: its fields}. device, devices: names. counts: {status: number of runs}. file: name of a wall meter's file. why: a list
+# of reasons.
 FIELDS = {
-    # A sentence that a record holds, of the process that was there.
+    # A sentence from a record, written by the process that made it.
     "recorded": ("words",),
     # Speeds of two devices.
     "no_run": ("device",),
@@ -53,7 +53,7 @@ FIELDS = {
     "rent_below_electricity": (),
     "no_room": ("trainings", "room"),
     "untrained_alone": ("missing", "total"),
-    # Does a device train the same? side: "device" or "reference". points, spread: in percent of the images.
+    # Parity. side: "device" or "reference". points, spread: in percent of the images.
     "reference_not_probed": (),
     "probe_failed": ("side", "status", "message"),
     "other_inputs": (),
@@ -66,7 +66,7 @@ FIELDS = {
     "too_few_replicates": ("needed",),
     "other_accuracy": ("points", "spread", "total"),
     "open_accuracy": ("points", "spread"),
-    # A record that cannot be what it says.
+    # An implausible record.
     "beyond_speed": (),
     "beyond_operations": (),
     "beyond_power": (),
@@ -76,25 +76,25 @@ FIELDS = {
 
 
 def reason(code: str, **fields: Any) -> str:
-    """A reason as text; raises ValueError for fields that its code does not have."""
+    """A reason as text. Raises ValueError unless the fields are those of the code."""
     if code not in FIELDS or set(fields) != set(FIELDS[code]):
         raise ValueError(f"{code}: fields {sorted(fields)}; expected {sorted(FIELDS.get(code, ()))}")
     return json.dumps({"code": code, **fields}, ensure_ascii=False)
 
 
 def recorded(words: str | None) -> str | None:
-    """The reason of a sentence that a record holds; None for none."""
+    """The reason for a sentence from a record; None without one."""
     return reason("recorded", words=one_line(words, 1000)) if words else None
 
 
 def decoded(text: str | float | None) -> list[dict[str, Any]]:
-    """The reasons of a table's text as dicts; [] for "" and for a missing one."""
-    found, place = [], 0
+    """The reasons in a table's text as dicts; [] for "" and for a missing text."""
+    reasons, place = [], 0
     while isinstance(text, str) and place < len(text):
         try:
-            one, place = json.JSONDecoder().raw_decode(text, place)
+            entry, place = json.JSONDecoder().raw_decode(text, place)
         except ValueError:  # a table cuts very long texts
             break
-        found.append(one)
+        reasons.append(entry)
         place += len("; ")
-    return found
+    return reasons

@@ -1,4 +1,4 @@
-"""Results: what the runs of one device say about one configuration."""
+"""Results: a configuration on a device, over its replicates."""
 
 import math
 import statistics
@@ -16,21 +16,21 @@ from trainoff.shapes import Values
 
 @dataclass
 class Result:
-    """One configuration on one device; without runs where it has none."""
+    """A configuration on a device, possibly without any run."""
 
     # Rows of the table of runs, as dicts.
     runs: list[dict[str, Any]] = field(default_factory=list)
-    # Those that count: status ok and at least one counted window.
+    # The runs that count: status ok and at least one counted window.
     used: list[dict[str, Any]] = field(default_factory=list)
-    # Of each of these the images per second of its counted windows.
+    # For each of these the images per second of its counted windows.
     rates: list[list[float]] = field(default_factory=list)
-    # What they say together; None where none counts.
+    # The throughput over these runs; None if no run counts.
     rate: stats.Rate | None = None
     energy: efficiency.Energy = efficiency.UNKNOWN
 
     @property
     def statuses(self) -> dict[str, int]:
-        """{status: how many runs ended so}, ok first."""
+        """{status: number of runs}, ok first."""
         counts = {}
         for run in self.runs:
             counts[run["status"]] = counts.get(run["status"], 0) + 1
@@ -38,15 +38,15 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the images per second, (NaN, NaN) where no run counts."""
+        """95 % interval of the images per second, (NaN, NaN) if no run counts."""
         if self.rate is None:
             return math.nan, math.nan
         return stats.interval(self.rate.images_per_second, self.rate.variance, self.rate.degrees)
 
     def flag(self, name: str) -> bool | None:
-        """Whether any run that counts carries the flag `name` (unstable or busy), None when that is unknown.
+        """Whether any run that counts has the flag `name` (unstable or busy), None if that is unknown.
 
-        A run during which the machine swapped was disturbed as one beside other programs.
+        Swapping disturbs a run like other programs do, so it counts as busy.
         """
         if name == "busy" and any(run["swapped"] is True for run in self.used):
             return True
@@ -57,7 +57,7 @@ Results = dict[tuple[Values, str], Result]
 
 
 def either(values: Iterable[bool | float | None]) -> bool | None:
-    """True when any is, None when any is unknown or there is none, else False."""
+    """True if any value is true, None if any is unknown or there are none, otherwise False."""
     values = [None if pd.isna(value) else bool(value) for value in values]
     return True if True in values else None if None in values or not values else False
 
@@ -68,31 +68,31 @@ def gather(runs: pd.DataFrame, windows: pd.DataFrame, drawn: efficiency.Drawn, k
     counted = windows[~windows["warm_up"].astype(bool)]
     for *key, value in counted[[*records.RUN_KEYS, "images_per_second"]].itertuples(index=False, name=None):
         rates.setdefault(tuple(key), []).append(value)
-    found = {}
+    results = {}
     for run in runs.to_dict("records"):
-        result = found.setdefault((tuple(run[name] for name in AXES), run["device"]), Result())
+        result = results.setdefault((tuple(run[name] for name in AXES), run["device"]), Result())
         result.runs.append(run)
-        own = rates.get(tuple(run[name] for name in records.RUN_KEYS))
-        if run["status"] == "ok" and own:
+        run_rates = rates.get(tuple(run[name] for name in records.RUN_KEYS))
+        if run["status"] == "ok" and run_rates:
             result.used.append(run)
-            result.rates.append(own)
+            result.rates.append(run_rates)
     of_device = {}
-    for (_, device), result in found.items():
+    for (_, device), result in results.items():
         of_device.setdefault(device, []).append(result)
     known = _kinds(of_device, kinds)
-    for device, own in of_device.items():
-        measured = [result for result in own if result.rates]
+    for device, device_results in of_device.items():
+        measured = [result for result in device_results if result.rates]
         busy = [result.flag("busy") is True for result in measured]
         together = stats.rates([result.rates for result in measured], known[device], busy)
         for result, rate in zip(measured, together, strict=True):
             result.rate = rate
-        for result in own:
+        for result in device_results:
             result.energy = efficiency.of_runs(result.used, drawn, known[device])
-    return found
+    return results
 
 
 def _kinds(of_device, kinds):
-    """{device: noise.Kind}, of each with what the other devices of its kind showed. of_device: {device: its Results}."""
+    """{device: noise.Kind}, each updated by the other devices of its kind. of_device: {device: its Results}."""
     names = {device: _kind_name(results, kinds) for device, results in of_device.items()}
     seen = {}
     for device, results in of_device.items():
@@ -101,14 +101,18 @@ def _kinds(of_device, kinds):
     return {
         device: noise.informed(
             kinds.get(name, noise.UNKNOWN),
-            [seen[other] for other, its in names.items() if other != device and its == name and seen[other]],
+            [
+                seen[other]
+                for other, other_name in names.items()
+                if other != device and other_name == name and seen[other]
+            ],
         )
         for device, name in names.items()
     }
 
 
 def _kind_name(results, kinds):
-    """The name of the loudest kind among the runs of a device: a GPU may wait for the processor in some configurations only."""
+    """The name of the noisiest kind among a device's runs, since a GPU may wait for the processor in some configurations only."""
     runs = [run for result in results for run in result.used or result.runs]
     return max(dict.fromkeys(map(noise.kind_name, runs)), key=lambda name: kinds.get(name, noise.UNKNOWN).spread)
 

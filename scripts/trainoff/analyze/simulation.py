@@ -1,4 +1,4 @@
-"""Experiments made of known truth: what the statistics say when we know what they ought to say."""
+"""Simulated experiments with a known true ratio, to check what the statistics make of them."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from trainoff.analyze import noise, stats
 
 @dataclass(frozen=True)
 class Noise:
-    """How rates scatter, as standard deviations of their logarithms.
+    """How throughputs scatter, as standard deviations of their logarithms.
 
-    run and window: between runs of one device (a number, or several that configurations have in turn), and between windows of
-    one run; normal, unless recorded deviations (logarithms, centred) are given to draw from instead.
+    run: between runs of a device (a number, or several, which the configurations take in turn). window: between windows of a run.
+    Both are normal, unless recorded deviations (centered logarithms) are given to draw from.
     """
 
     run: float | tuple[float, ...]
     window: float | tuple[float, ...]
     run_deviations: tuple[float, ...] = field(default=(), repr=False)
     window_deviations: tuple[float, ...] = field(default=(), repr=False)
-    # What is known beforehand of the device's kind (noise.Kind).
+    # Prior knowledge of the device's kind.
     kind: noise.Kind = noise.UNKNOWN
 
     def draw_runs(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -40,21 +40,21 @@ def device(
     windows: int,
     ratio: float = 1.0,
 ) -> np.ndarray:
-    """Rates of one simulated device, images per second: an array of configurations × replicates × windows."""
+    """Images per second of a simulated device: an array of configurations × replicates × windows."""
     runs = scatter.draw_runs(generator, (configurations, replicates, 1))
     within = scatter.draw_windows(generator, (configurations, replicates, windows))
     return 100 * ratio * np.exp(runs + within)
 
 
 def ratios(device_rates: np.ndarray, baseline_rates: np.ndarray, kind: noise.Kind = noise.UNKNOWN) -> list[stats.Ratio]:
-    """The stats.Ratio of each configuration of two devices of a kind (arrays as `device` returns)."""
+    """The stats.Ratio of each configuration of two devices of the same kind (arrays as `device` returns them)."""
     sides = [stats.rates(rates.tolist(), kind) for rates in (device_rates, baseline_rates)]
     return stats.ratios(*sides)
 
 
-def verdicts(found: list[stats.Ratio]) -> list[str]:
+def verdicts(experiment: list[stats.Ratio]) -> list[str]:
     """The verdict on each configuration of an experiment, as trainoff compares devices."""
-    return [verdict for *_, verdict in stats.judge(found)]
+    return [verdict for *_, verdict in stats.judge(experiment)]
 
 
 def simulate(
@@ -75,19 +75,21 @@ def simulate(
 
 
 def false_alarm_rate(many: list[list[stats.Ratio]]) -> float:
-    """Share of experiments in which any verdict calls a difference, of equal devices."""
-    return float(np.mean([any(verdict in ("faster", "slower") for verdict in verdicts(one)) for one in many]))
+    """Share of experiments between equal devices in which any verdict is faster or slower."""
+    return float(
+        np.mean([any(verdict in ("faster", "slower") for verdict in verdicts(experiment)) for experiment in many])
+    )
 
 
 def found_rate(many: list[list[stats.Ratio]]) -> float:
-    """Share of all configurations called faster."""
-    return float(np.mean([verdict == "faster" for one in many for verdict in verdicts(one)]))
+    """Share of all configurations whose verdict is faster."""
+    return float(np.mean([verdict == "faster" for experiment in many for verdict in verdicts(experiment)]))
 
 
 def held(many: list[list[stats.Ratio]], ratio: float = 1.0) -> tuple[float, float]:
-    """Shares of the 95 % intervals that hold the true ratio: of configurations, and of means over them."""
-    single = [found.interval for one in many for found in one]
-    means = [stats.geometric_mean(one)[1:] for one in many]
+    """Shares of the 95 % intervals that cover the true ratio: of configurations, and of means over them."""
+    single = [result.interval for experiment in many for result in experiment]
+    means = [stats.geometric_mean(experiment)[1:] for experiment in many]
     return tuple(float(np.mean([low <= ratio <= high for low, high in ends])) for ends in (single, means))
 
 
@@ -99,14 +101,14 @@ def smallest_found(
     replicates: int,
     windows: int,
     share: float = 0.9,
-    most: float = 1.0,
+    maximum: float = 1.0,
 ) -> float | None:
-    """The smallest difference (0.1 = 10 %) that `share` of the comparisons call, within 0.5 %; None when over `most`.
+    """The smallest difference (0.1 = 10 %) that `share` of the comparisons detect, to within 0.5 %; None if above `maximum`.
 
-    The device is faster by the same on every configuration.
+    The device is faster by the same ratio on every configuration.
     """
     size = experiments, configurations, replicates, windows
-    low, high = 0.0, most
+    low, high = 0.0, maximum
     if found_rate(simulate(generator, scatter, *size, ratio=1 + high)) < share:
         return None
     while high - low > 0.005:
@@ -119,15 +121,14 @@ def smallest_found(
 
 
 def recorded_noise(windows: pd.DataFrame, run_keys: Sequence[str], assumed_run: float) -> Noise:
-    """The Noise of recorded windows (a table as `trainoff.analyze.tables.window_table` makes).
+    """The Noise of recorded windows (a table of `trainoff.analyze.tables.window_table`).
 
-    Deviations of runs from the mean of their configuration and device are known only where there are two or more runs;
-    where there are none, runs are assumed to scatter by `assumed_run`.
+    Deviations of runs from the mean of their configuration and device are known only from two runs up; without any, runs are
+    assumed to scatter by `assumed_run`.
     """
     counted = windows[~windows["warm_up"].astype(bool)]
     logs = np.log(counted["images_per_second"])
     keys = [counted[key] for key in run_keys]
-    # Deviations from a mean of n values are too small by (n - 1) / n in variance.
     within = _centred(logs, keys)
     medians = logs.groupby(keys).median()
     cell_keys = [medians.index.get_level_values(key) for key in run_keys if key not in ("replicate", "seed")]
@@ -141,7 +142,10 @@ def recorded_noise(windows: pd.DataFrame, run_keys: Sequence[str], assumed_run: 
 
 
 def _centred(values, keys):
-    """Deviations from the mean of their group, as large as those from the true mean; groups of one are left out."""
+    """Deviations from the mean of each group, without groups of one value.
+
+    Enlarged by n / (n - 1) in variance, by which deviations from a mean of n values are smaller than from the true mean.
+    """
     groups = values.groupby(keys)
     number = groups.transform("size")
     deviations = (values - groups.transform("mean")) * np.sqrt(number / (number - 1).where(number > 1))

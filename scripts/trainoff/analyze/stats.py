@@ -1,6 +1,6 @@
-"""Rates of a device over its runs, ratios of two devices, and whether a difference is one.
+"""Throughputs of a device over its runs, ratios of two devices, and verdicts.
 
-Everything is computed on logarithms of rates, where a ratio is a difference. The method in words is METHOD.
+Everything is computed on logarithms of throughputs, where a ratio is a difference. METHOD describes the method in words.
 """
 
 import math
@@ -17,56 +17,56 @@ EQUIVALENCE = 0.05
 
 
 def _t(degrees):
-    """Two-sided quantile of Student's t. scipy.special, as scipy.stats takes a hundred times as long for one number."""
+    """Two-sided quantile of Student's t, from scipy.special, since scipy.stats takes a hundred times as long per number."""
     return float(special.stdtrit(degrees, 1 - LEVEL / 2))
 
 
 METHOD = (
-    "A run's rate is the median over its counted epochs, a device's rate the geometric mean over its runs. "
-    "One model of noise serves all intervals and verdicts: how much the runs of a device differ is estimated from all of its "
+    "A run's throughput is the median over its counted epochs, a device's throughput the geometric mean over its runs. "
+    "All intervals and verdicts use the same model of noise: how much the runs of a device differ is estimated from all of its "
     "configurations together and moderated for each (empirical Bayes), starting from what is known of its kind of device; for a "
-    "ratio, the repeated runs of both devices say how noisy a configuration is. "
-    "A single run leaves only that knowledge, and its interval includes it; where a single epoch of it counts, epochs are taken "
-    "to scatter as much as runs. "
-    "Two devices are compared by a t-test on the logarithms. p-values of all comparisons in a table are corrected together by "
-    "Benjamini and Hochberg's method: among the differences called, at most 5 % are expected to be false. "
-    f"Two one-sided tests, corrected likewise, call two devices equivalent when they differ by less than {EQUIVALENCE:.0%}. "
-    "A device is faster or slower when its corrected p-value is below 5 %, which its 95 % interval then says as well; what is "
-    "neither is undecided. "
-    "Devices of one machine that take turns are judged by the mean over sessions of fresh processes, each told by Huber's mean "
-    "of the logarithms of the ratios of neighboring slices, with a Student's t interval; such rows have no p-value. "
-    "The mean over configurations is geometric; its interval takes what is not known of a device's spread as not known of any of "
-    "them, covers measurement noise on these configurations and says nothing about others."
+    "ratio, the repeated runs of both devices determine how noisy a configuration is. "
+    "With a single run, its interval rests on what is known of the kind of device alone; if only one epoch of it counts, epochs "
+    "are assumed to scatter as much as runs. "
+    "Two devices are compared by a t-test on the logarithms. The p-values of all comparisons in a table are corrected together "
+    "by Benjamini and Hochberg's method: at most 5% of the differences that are found are expected to be false. "
+    f"Two one-sided tests, corrected in the same way, find two devices equivalent if they differ by less than {EQUIVALENCE:.0%}. "
+    "A device is faster or slower if its corrected p-value is below 5%, and then its 95% interval excludes 1; otherwise, unless "
+    "equivalent, it is undecided. "
+    "Devices of one machine that take turns are judged by the mean over sessions of fresh processes, each summarized by Huber's "
+    "mean of the logarithms of the ratios of neighboring slices, with a Student's t interval; such rows have no p-value. "
+    "The mean over configurations is geometric; its interval treats the uncertainty of a device's spread as common to all of "
+    "them, covers the measurement noise on these configurations and says nothing about others."
 )
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What the runs of one device say about its rate on one configuration."""
+    """The throughput of a device on a configuration, over its runs."""
 
     images_per_second: float
-    # Variance of the logarithm of the rate and its degrees of freedom.
+    # Variance of the logarithm of the throughput, with its degrees of freedom.
     variance: float
     degrees: float
-    # The runs behind it, and what is known of the device's kind.
+    # The runs, and prior knowledge of the device's kind.
     sample: noise.Sample
     kind: noise.Kind
     # Counted windows of all runs.
     windows: int
-    # Variance of the logarithm of one run's rate.
+    # Variance of the logarithm of a run's throughput.
     run_variance: float
-    # Where the spread from run to run comes from: "runs", or the name of a kind of device (noise.Spread).
+    # Where the spread from run to run is known from: "runs", or the name of a kind of device (noise.Spread).
     spread_source: str
 
     @property
     def runs(self) -> tuple[float, ...]:
-        """Logarithms of the median rates of the runs, one per run."""
+        """Logarithms of the median throughputs of the runs."""
         return self.sample.rates
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Rate of a device over that of the baseline, with the variance of its logarithm and its degrees of freedom."""
+    """Throughput of a device over that of the baseline, with the variance of its logarithm and the degrees of freedom."""
 
     ratio: float
     variance: float
@@ -78,26 +78,26 @@ class Ratio:
 
     @property
     def p_value(self) -> float:
-        """Two-sided p-value of the t-test that the speeds are equal."""
+        """Two-sided p-value of the t-test of equal speeds."""
         return float(2 * special.stdtr(self.degrees, -abs(math.log(self.ratio)) / math.sqrt(self.variance)))
 
     def p_different(self, margin: float = EQUIVALENCE) -> float:
-        """p-value of the two one-sided t-tests that the speeds differ by `margin` or more; small where they do not."""
+        """p-value of the two one-sided t-tests of speeds that differ by `margin` or more; small if they are equivalent."""
         nearest = math.log1p(margin) - abs(math.log(self.ratio))
         return float(special.stdtr(self.degrees, -nearest / math.sqrt(self.variance)))
 
 
 def rate(runs: Sequence[Sequence[float]], kind: noise.Kind = noise.UNKNOWN) -> Rate:
-    """The Rate of one or more runs, each a non-empty sequence of its counted epochs' rates in images per second."""
+    """The Rate of one or more runs, each a non-empty sequence of the images per second of its counted epochs."""
     return rates([runs], kind)[0]
 
 
 def rates(
     cells: Sequence[Sequence[Sequence[float]]], kind: noise.Kind = noise.UNKNOWN, busy: list[bool] | None = None
 ) -> list[Rate]:
-    """The Rates of all configurations of one device, each what `rate` takes.
+    """The Rates of all configurations of a device. cells: the runs of each, as `rate` takes them.
 
-    kind: what is known of the spread on such a device. busy: for each, whether other programs kept the machine busy.
+    kind: prior knowledge of the spread on such a device. busy: for each, whether other programs kept the machine busy.
     """
     logs = [[sorted(map(math.log, run)) for run in runs] for runs in cells]
     samples = noise.samples(logs, busy or [False] * len(cells), kind)
@@ -120,22 +120,22 @@ def rates(
 
 
 def ratios(device: Sequence[Rate], baseline: Sequence[Rate]) -> list[Ratio]:
-    """The Ratios of two devices on the same configurations, one Rate of each; how loud a configuration is, both say together."""
+    """The Ratios of two devices from their Rates on the same configurations; both determine how noisy a configuration is."""
     if not device:
         return []
     together = noise.of_ratios([([rate.sample for rate in side], side[0].kind) for side in (device, baseline)])
     if together is None:
         return list(map(ratio, device, baseline))
     return [
-        Ratio(own.images_per_second / other.images_per_second, *spread)
-        for own, other, spread in zip(device, baseline, together, strict=True)
+        Ratio(device_rate.images_per_second / baseline_rate.images_per_second, *spread)
+        for device_rate, baseline_rate, spread in zip(device, baseline, together, strict=True)
     ]
 
 
 def ratio(device: Rate, baseline: Rate) -> Ratio:
-    """The Ratio of two Rates, each with what its own device says of its spread."""
+    """The Ratio of two Rates, with the spread of each device on its own."""
     variance = device.variance + baseline.variance
-    # Welch and Satterthwaite, of estimates that err each by itself.
+    # Welch and Satterthwaite, for independent estimates of the variances.
     errors = math.hypot(*(side.variance / math.sqrt(side.degrees) for side in (device, baseline)))
     degrees = (variance / errors) ** 2 if errors else math.inf
     return Ratio(device.images_per_second / baseline.images_per_second, variance, degrees)
@@ -150,41 +150,40 @@ def interval(middle: float, variance: float, degrees: float) -> tuple[float, flo
 def adjust(p_values: list[float]) -> list[float]:
     """p-values corrected together by Benjamini and Hochberg's method.
 
-    Chosen over Holm's, which guards every single verdict: a grid asks the same question many times, the answers agree
-    more often than not, and Holm would need twice the replicates to hear them. Where no device differs the two are
-    equally strict.
+    Chosen over Holm's method, which controls the chance of any false verdict: the configurations of a grid mostly agree, and Holm
+    would need twice as many replicates to detect their differences. If no device differs, both are equally strict.
     """
-    # Here, since it takes a second that every figure would wait for.
+    # Imported here, since the import takes a second, for which every figure would have to wait.
     from scipy.stats import false_discovery_control
 
     return [float(value) for value in false_discovery_control(p_values)] if len(p_values) else []
 
 
-def judge(found: list[Ratio], margin: float = EQUIVALENCE) -> list[tuple[float, float, str]]:
-    """[(p_value_adjusted, p_different_adjusted, verdict)] of Ratios that are judged together."""
-    adjusted = adjust([one.p_value for one in found])
-    different = adjust([one.p_different(margin) for one in found])
-    return [(p, q, verdict(one, p, q)) for one, p, q in zip(found, adjusted, different, strict=True)]
+def judge(ratios: list[Ratio], margin: float = EQUIVALENCE) -> list[tuple[float, float, str]]:
+    """[(p_value_adjusted, p_different_adjusted, verdict)] of Ratios whose p-values are corrected together."""
+    adjusted = adjust([ratio.p_value for ratio in ratios])
+    different = adjust([ratio.p_different(margin) for ratio in ratios])
+    return [(p, q, verdict(ratio, p, q)) for ratio, p, q in zip(ratios, adjusted, different, strict=True)]
 
 
-def verdict(found: Ratio, adjusted: float, different: float = 1.0) -> str:
-    """faster, slower, equivalent or undecided, of a Ratio and its corrected p-values (see `judge`)."""
+def verdict(ratio: Ratio, adjusted: float, different: float = 1.0) -> str:
+    """faster, slower, equivalent or undecided, from a Ratio and its corrected p-values (see `judge`)."""
     if different < LEVEL:
         return "equivalent"
     if adjusted < LEVEL:
-        return "faster" if found.ratio > 1 else "slower"
+        return "faster" if ratio.ratio > 1 else "slower"
     return "undecided"
 
 
 def geometric_mean(ratios: list[Ratio]) -> tuple[float, float, float]:
-    """(mean, low, high): geometric mean of Ratios with its 95 % interval; NaN of none.
+    """(mean, low, high): geometric mean of Ratios with its 95 % interval; NaN without any.
 
-    Their variances rest on one estimate of how much runs differ, so its error is that of all and does not average out:
-    degrees of freedom as Satterthwaite has them, of estimates that err together.
+    The variances come from a common estimate of the spread between runs, so their errors do not average out: Satterthwaite's
+    degrees of freedom, for fully dependent estimates.
     """
     if not ratios:
         return math.nan, math.nan, math.nan
-    mean = math.exp(math.fsum(math.log(one.ratio) for one in ratios) / len(ratios))
-    variance = math.fsum(one.variance for one in ratios)
-    errors = math.fsum(one.variance / math.sqrt(one.degrees) for one in ratios)
+    mean = math.exp(math.fsum(math.log(ratio.ratio) for ratio in ratios) / len(ratios))
+    variance = math.fsum(ratio.variance for ratio in ratios)
+    errors = math.fsum(ratio.variance / math.sqrt(ratio.degrees) for ratio in ratios)
     return mean, *interval(mean, variance / len(ratios) ** 2, (variance / errors) ** 2 if errors else math.inf)

@@ -1,7 +1,7 @@
-"""Speed that lasts: throughput minute by minute of long runs, and what the last minute has left of the first.
+"""Sustained speed: throughput of long runs minute by minute, and the last minute compared with the first.
 
-A device that gets warm slows down after minutes; short runs see it cold. Only time on the clock counts: validation between epochs
-warms the device as well, and takes none of a minute's speed.
+A device that gets warm slows down after minutes, which short runs do not show. Only timed seconds count: validation between
+epochs warms the device too, but does not lower the throughput of a minute.
 """
 
 import math
@@ -11,41 +11,41 @@ import pandas as pd
 from trainoff import configurations as naming
 
 MINUTE = 60.0
-# Fewer whole minutes say nothing of how a speed develops.
+# Minimum number of whole minutes that show how a speed develops.
 MIN_MINUTES = 3
-# A minute with less of it on the clock has too little to tell a speed.
+# Minimum of timed seconds for the throughput of a minute.
 MIN_SECONDS = 15.0
 COLUMNS = ["device", *naming.AXES, "replicate", "minute", "images_per_second"]
 
 
 def table(runs: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and minute from its first epoch: COLUMNS. Of runs that ended well and took MIN_MINUTES or longer.
+    """One row per run and minute since its first epoch, with COLUMNS, for runs that ended well and took at least MIN_MINUTES.
 
-    runs, windows: the tables of those names. An epoch that lies in two minutes counts in both by its time; epochs that do
-    not count are left out, but their time goes on.
+    runs, windows: the tables of these names. An epoch in two minutes counts in both by its share of time; epochs that do not
+    count are left out, but their time passes.
     """
     keys = ["device", *naming.AXES, "replicate"]
     at = pd.to_datetime(windows["started_at"], format="ISO8601", utc=True, errors="coerce")
     windows = windows.assign(start=(at - at.min()).dt.total_seconds())
     windows["end"] = windows["start"] + windows["seconds"]
     groups = windows.groupby(keys, sort=False, dropna=False)
-    # Most runs take seconds: these are sorted out at once.
+    # Most runs take seconds: they are left out all at once.
     long = groups["end"].transform("max") - groups["start"].transform("min") >= MIN_MINUTES * MINUTE
     dated = groups["start"].transform("count") == groups["seconds"].transform("size")
-    kept = windows[long & dated]
+    long_epochs = windows[long & dated]
     well = runs.loc[runs["status"] == "ok", keys]
     rows = []
-    for values, own in kept.merge(well, on=keys).groupby(keys, sort=False, dropna=False):
-        rows += [dict(zip(COLUMNS, (*values, *pair), strict=True)) for pair in _by_minute(own)]
+    for values, run_epochs in long_epochs.merge(well, on=keys).groupby(keys, sort=False, dropna=False):
+        rows += [dict(zip(COLUMNS, (*values, *pair), strict=True)) for pair in _by_minute(run_epochs)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _by_minute(windows):
-    """[(minute from 1, images per second)] of one run's epochs, of the whole minutes that tell a speed."""
+    """[(minute from 1, images per second)] of a run's epochs, for whole minutes with enough timed seconds."""
     first = windows["start"].min()
     epochs = list(zip(windows["start"] - first, windows["seconds"], windows["images"], windows["warm_up"], strict=True))
     minutes = int((windows["end"].max() - first) // MINUTE)
-    found = []
+    speeds = []
     for minute in range(minutes):
         low, high = minute * MINUTE, (minute + 1) * MINUTE
         shares = [
@@ -55,18 +55,18 @@ def _by_minute(windows):
         ]
         taken = sum(share for share, _ in shares)
         if taken >= MIN_SECONDS:
-            found.append((minute + 1, sum(share * rate for share, rate in shares) / taken))
-    return found if len(found) >= MIN_MINUTES else []
+            speeds.append((minute + 1, sum(share * rate for share, rate in shares) / taken))
+    return speeds if len(speeds) >= MIN_MINUTES else []
 
 
 def ratios(by_minute: pd.DataFrame) -> dict[str, tuple[float, int]]:
-    """{device: (last minute / first minute, number of minutes)}, the ratio a geometric mean over runs. by_minute: of `table`."""
-    found = {}
-    for device, own in by_minute.groupby("device", sort=False):
+    """{device: (last minute / first minute as a geometric mean over runs, number of minutes)}. by_minute: of `table`."""
+    by_device = {}
+    for device, device_minutes in by_minute.groupby("device", sort=False):
         logs, minutes = [], []
-        for _, run in own.groupby([*naming.AXES, "replicate"], sort=False, dropna=False):
+        for _, run in device_minutes.groupby([*naming.AXES, "replicate"], sort=False, dropna=False):
             run = run.sort_values("minute")
             logs.append(math.log(run["images_per_second"].iloc[-1] / run["images_per_second"].iloc[0]))
             minutes.append(int(run["minute"].iloc[-1]))
-        found[device] = (math.exp(sum(logs) / len(logs)), max(minutes))
-    return found
+        by_device[device] = (math.exp(sum(logs) / len(logs)), max(minutes))
+    return by_device

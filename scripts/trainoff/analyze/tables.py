@@ -13,12 +13,12 @@ from trainoff.errors import UserError, bounded
 from trainoff.files import whole, write_text
 from trainoff.shapes import Record
 
-# What a spreadsheet takes for the beginning of a formula, in the wide forms of East Asian keyboards too.
+# Characters with which a spreadsheet lets a formula begin, including the full-width forms of East Asian keyboards.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LONGEST_CELL = 5000
 # {name of a table: where it is written, (csv path, parquet path)}.
 Outputs = Mapping[str, tuple[str | Path, str | Path]]
-# bool_or_none and int_or_none are objects with None for the unknown: as floats, whole numbers would end in ".0".
+# bool_or_none and int_or_none are object columns with None for unknown values: as floats, whole numbers would end in ".0".
 RUN_COLUMNS = {
     "device": "str",
     **{axis.name: axis.column for axis in axes.AXES},
@@ -33,9 +33,7 @@ RUN_COLUMNS = {
     "unstable": "bool_or_none",
     "implausible": "str",
     "counted_windows": "int64",
-    "import_seconds": "float64",
-    "build_seconds": "float64",
-    "first_step_seconds": "float64",
+    **dict.fromkeys(records.COLD_START, "float64"),
     "epochs": "int64",
     "converged": "bool_or_none",
     "attempts": "int64",
@@ -119,7 +117,7 @@ WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "energy_reason": "str",
 }
 
-# The energy of a run, in RUN_COLUMNS.
+# The columns of RUN_COLUMNS about the energy of a run.
 ENERGY_KEYS = [
     "joules_per_image",
     "joules_per_image_above_idle",
@@ -136,30 +134,30 @@ def read_all(
 ) -> list[tuple[str, Record]]:
     """The records in the files `paths` with their paths, ordered by the runs' keys whatever the order of `paths`.
 
-    ready: called with place, path and record of each, to refuse or complete it; None for records as they are.
-    Returns [(path, record)]. Raises UserError for a file that is no metrics file, and for two files of the same run.
+    ready: called with the position, path and record of each, to refuse or complete it; None to take the records as they are.
+    Returns [(path, record)]. Raises UserError for a file that is not a metrics file, and for two files of the same run.
     """
-    found = {}
+    by_key = {}
     for place, path in enumerate(map(str, paths)):
         record = read(path)
         if ready is not None:
             ready(place, path, record)
         key = tuple(record["run"][name] for name in records.RUN_KEYS)
-        if key in found:
+        if key in by_key:
             run = " ".join(f"{name}={value}" for name, value in zip(records.RUN_KEYS, key, strict=True))
             raise UserError(
-                f"{path} and {found[key][0]} hold the same run ({run}). Expected one file per run; remove one, "
+                f"{path} and {by_key[key][0]} hold the same run ({run}). Expected one file per run; remove one, "
                 "or give one of the devices another name."
             )
-        found[key] = path, record
-    return [found[key] for key in sorted(found)]
+        by_key[key] = path, record
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def read(path: str | Path) -> Record:
     """The record in the file `path`.
 
-    A run with a time that cannot be (zero, negative, endless) is kept, so that one bad clock does not stop the
-    comparison of all others: it comes back with status "error", the epoch in its failure message, and no windows.
+    A run with an impossible time (zero, negative, infinite) is kept, so that a broken clock does not stop the comparison of all
+    other runs: it is returned with status "error", the epoch in its failure message, and no windows.
     """
     try:
         record = records.read(path)
@@ -177,31 +175,30 @@ def read(path: str | Path) -> Record:
     return record
 
 
-def run_table(found: list[tuple[str, Record]], folder: str | Path | None = None) -> pd.DataFrame:
-    """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Rates are computed again from the windows.
+def run_table(entries: list[tuple[str, Record]], folder: str | Path | None = None) -> pd.DataFrame:
+    """One row per run, with the columns RUN_COLUMNS, of [(path, record)]. Throughputs are computed again from the windows.
 
-    folder: where the results are; the table names records by their paths in it, so that it tells no other folder. None for
-    paths as they are.
+    folder: of the results. Paths in the table are relative to it, so that they reveal no other folder; None keeps them.
     """
 
     def rows(path, record):
         return [_run_row(path if folder is None else os.path.relpath(path, folder), record)]
 
-    return _frame_of(found, rows, RUN_COLUMNS)
+    return _frame_of(entries, rows, RUN_COLUMNS)
 
 
-def window_table(found: list[tuple[str, Record]]) -> pd.DataFrame:
+def window_table(entries: list[tuple[str, Record]]) -> pd.DataFrame:
     """One row per window, with the columns WINDOW_COLUMNS, of [(path, record)]."""
     return _frame_of(
-        found,
+        entries,
         lambda _, record: [{**record["run"], **_window_row(window)} for window in record["windows"]],
         WINDOW_COLUMNS,
     )
 
 
 def _window_row(window):
-    told = reasons.recorded(window.get("energy_reason"))
-    return {**window, "images_per_second": windows.rate(window), "energy_reason": told}
+    energy_reason = reasons.recorded(window.get("energy_reason"))
+    return {**window, "images_per_second": windows.rate(window), "energy_reason": energy_reason}
 
 
 def files(output: Mapping[str, str], *names: str) -> dict[str, tuple[str, str]]:
@@ -218,22 +215,22 @@ def write(frame: pd.DataFrame, csv: str | Path, parquet: str | Path) -> None:
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """A table as the text of a CSV file: the one writer of all that the project writes.
+    """A table as the text of a CSV file; all CSV files of the project are written by this function.
 
-    Every text is one printable line, so that no cell can look like several rows. A text that a spreadsheet would take for a
-    formula gets an apostrophe before it, as spreadsheets themselves mark text; numbers, signed or not, stay as they are.
+    Every text is a single printable line, so that no cell can look like several rows. A text that a spreadsheet would take for a
+    formula gets an apostrophe in front, as spreadsheets themselves mark text; numbers, signed or not, stay as they are.
     """
     frame = _with_texts(printable(frame), lambda text: f"'{text}" if text.startswith(FORMULA) else text)
     return frame.to_csv(index=False, lineterminator="\n")
 
 
 def printable(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table in which every text is one printable line of bounded length."""
+    """A table in which every text is a single printable line of bounded length."""
     return _with_texts(frame, lambda text: bounded(errors.printable(text), LONGEST_CELL))
 
 
 def _with_texts(frame, change):
-    """A table with `change` applied to every text in it, once per distinct text."""
+    """A table with `change` applied to every text, called once per distinct text."""
     changed = {}
     for name in frame.columns:
         if not (pd.api.types.is_object_dtype(frame[name]) or pd.api.types.is_string_dtype(frame[name])):
@@ -264,7 +261,7 @@ def _run_row(path, record):
         **record["cold_start"],
         "epochs": record["training"]["epochs"],
         "converged": record["training"]["converged"],
-        # At whatever learning rates; one that was stopped and trained again is none.
+        # At any learning rate, but without suspended ones, which were trained again.
         "attempts": sum(attempt["outcome"] != "suspended" for attempt in record["training"]["attempts"][:-1]) + 1,
         "learning_rate_used": record["training"]["attempts"][-1]["learning_rate"],
         "final_loss": last.get("loss"),
@@ -327,7 +324,7 @@ def _run_row(path, record):
 
 
 def _without_impossible_windows(path):
-    """The record at `path` without windows and with the reason in its failure; None when its times are possible."""
+    """The record at `path` without windows and with the reason in its failure; None if its times are possible."""
     try:
         record = records.parse(path)
         bad = [window for window in record["windows"] if not _possible(window)]
@@ -336,7 +333,7 @@ def _without_impossible_windows(path):
     if not bad:
         return None
     message = (
-        f"Epoch {bad[0].get('epoch')} took {bad[0]['seconds']} s, which cannot be: the times of this run are not used. "
+        f"Epoch {bad[0].get('epoch')} took {bad[0]['seconds']} s, which is impossible: the times of this run are not used. "
         f"Delete {path} to run it again."
     )
     failure = record.get("failure") or {"signal": None, "exit_code": None, "message": "", "log_tail": []}
@@ -348,17 +345,17 @@ def _without_impossible_windows(path):
     }
 
 
-def _frame_of(found, rows_of, columns):
-    """The table of the rows that `rows_of(path, record)` gives for each of [(path, record)]."""
+def _frame_of(entries, rows_of, columns):
+    """The table of the rows that `rows_of(path, record)` returns for each of [(path, record)]."""
     try:
-        return frame([row for one in found for row in rows_of(*one)], columns)
+        return frame([row for entry in entries for row in rows_of(*entry)], columns)
     except OverflowError:
-        for path, record in found:
+        for path, record in entries:
             try:
                 frame(rows_of(path, record), columns)
             except OverflowError:
                 raise UserError(
-                    f"{path}: holds a number that is too large for a table. Delete the file to run this training again."
+                    f"{path}: contains a number that is too large for a table. Delete the file to run this training again."
                 ) from None
         raise
 
@@ -371,7 +368,7 @@ def _possible(window):
 
 
 def frame(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
-    """A table of dicts with the columns `columns`, {name: kind}; what a row lacks is unknown."""
+    """A table of dicts with the columns `columns`, {name: kind}; keys that a row lacks are unknown."""
     table = pd.DataFrame(rows, columns=list(columns))
     for name, kind in columns.items():
         if kind in _OR_NONE:

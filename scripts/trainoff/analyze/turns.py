@@ -1,4 +1,4 @@
-"""What turns say, as a table: one row per configuration and pair of devices."""
+"""The table of turns: one row per configuration and pair of devices that took turns."""
 
 import functools
 import json
@@ -39,7 +39,7 @@ COLUMNS = [
     "spinning",
     "busy",
 ]
-# Two-sided quantile of the normal distribution, for the variance that an interval stands for.
+# Two-sided 95 % quantile of the normal distribution, and degrees of freedom, to turn an interval into a variance.
 Z = 1.96
 DEGREES = 1000.0
 
@@ -62,23 +62,26 @@ def read(path: str | Path) -> dict[str, Any]:
     return record
 
 
-def table(found: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
-    """The table, with the columns COLUMNS, of records of turns. equivalence: 0.05 for ±5 %.
+def table(turns: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
+    """The table, with the columns COLUMNS. turns: records of turns. equivalence: 0.05 for ±5 %.
 
-    How much fresh processes differ is judged from all configurations of two devices together: a session or two of a single
-    one show it by chance. Of a busy machine that counts for the configuration itself alone.
+    The spread between fresh processes is estimated from all configurations of two devices together, since the few sessions of a
+    single configuration hardly show it. Sessions on a busy machine count for their own configuration only.
     """
-    found = [(record, _shared_scatter(record)) for record in found]
+    scatters = [(record, _shared_scatter(record)) for record in turns]
     of_pair = {}
-    for record, own in found:
+    for record, scatter in scatters:
         pair = record["device"], record["baseline"]
-        of_pair[pair] = of_pair.get(pair, duel.Scatter()) + own
-    rows = [_row(record, equivalence, of_pair[record["device"], record["baseline"]] - own) for record, own in found]
+        of_pair[pair] = of_pair.get(pair, duel.Scatter()) + scatter
+    rows = [
+        _row(record, equivalence, of_pair[record["device"], record["baseline"]] - scatter)
+        for record, scatter in scatters
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def as_ratio(row: dict[str, Any]) -> stats.Ratio:
-    """The stats.Ratio that a row with a ratio stands for, where speeds of runs and of turns are computed with alike."""
+    """The stats.Ratio equivalent to a row with a ratio, so that turns and runs can be treated alike."""
     half = max(math.log(row["ci_high"] / row["ratio"]), math.log(row["ratio"] / row["ci_low"]))
     return stats.Ratio(row["ratio"], (half / Z) ** 2, DEGREES)
 

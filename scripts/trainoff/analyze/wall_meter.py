@@ -1,7 +1,10 @@
 """A wall meter's file: times and watts of a whole machine, integrated over the windows of its runs.
 
-The file is CSV with a header that names the columns `time` and `watts`, others are ignored. A time is ISO 8601, with an
-offset from UTC or in a time zone that the experiment names, or seconds since 1970. The method in words is METHOD.
+The file is a CSV whose first line names the columns `time` and `watts`; other columns are ignored. A time is ISO 8601, with an
+offset from UTC or in a time zone that the experiment names, or seconds since 1970.
+
+Between two readings the power is taken to change linearly (trapezoids). A window has a figure if the file covers it with at least
+MIN_SAMPLES readings and without a gap beyond the limit.
 """
 
 import csv
@@ -19,21 +22,16 @@ from trainoff.analyze.reasons import reason
 from trainoff.errors import UserError, one_line
 from trainoff.privacy import name_of
 
-# As MLPerf's power rules ask of a training: at least so many readings in what is claimed.
-LEAST_SAMPLES = 60
-# Readings may be this far apart inside a window unless the experiment says otherwise.
-MOST_GAP_SECONDS = 5.0
-# More than any wall socket gives: milliwatts, most likely.
+# Minimum number of readings in a window, as MLPerf's power rules require for a training.
+MIN_SAMPLES = 60
+# Maximum gap between readings inside a window, unless the experiment gives another.
+MAX_GAP_SECONDS = 5.0
+# No wall socket supplies more: higher values are probably milliwatts.
 MOST_WATTS = 20_000.0
-# Seconds since 1970 of the years 2001 and 2096: numbers beyond are something else.
+# Numbers outside these seconds since 1970, of the years 2001 and 2096, are not times.
 FIRST_SECOND, LAST_SECOND = 1e9, 4e9
 FIRST_YEAR, LAST_YEAR = 2001, 2096
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-METHOD = (
-    "Wall meter: the power between two readings is taken to change in a straight line (trapezoids). A window has a figure "
-    f"when the file covers it with at least {LEAST_SAMPLES} readings and without a gap beyond the stated limit."
-)
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,18 @@ class Trace:
 
 
 def read(path: str | Path, time_zone: str | None = None) -> Trace:
-    """The Trace in the file `path`. time_zone: of times that carry no offset, such as Europe/Berlin.
+    """The Trace in the file `path`. time_zone: of times without an offset, such as Europe/Berlin.
 
-    Read line by line, up to the limits of `bounds`; never unpacked, whatever its name.
+    The file is read line by line, up to the limits in `bounds`, and never unpacked, whatever its name.
     """
     name = one_line(path)
     if not Path(path).is_file():
         raise UserError(
-            f"energy.wall_meters: there is no file {name}. Expected the readings of the wall meter, a CSV with the columns "
-            "time and watts; put it there, or remove the entry."
+            f"energy.wall_meters: there is no file {name}. Expected the readings of the wall meter, a CSV file with the columns "
+            "time and watts. Put it there, or remove the entry."
         )
     if Path(path).stat().st_size > bounds.WALL_METER_BYTES:
-        raise UserError(f"{name}: has more than {bounds.WALL_METER_BYTES >> 20} MiB. Cut out the days of the sweep.")
+        raise UserError(f"{name}: is larger than {bounds.WALL_METER_BYTES >> 20} MiB. Keep only the days of the runs.")
     times, watts = array("d"), array("d")
     clock, before = _Clock(name, time_zone), None
     try:
@@ -71,28 +69,28 @@ def read(path: str | Path, time_zone: str | None = None) -> Trace:
                 line = rows.line_num
                 if len(row) != len(columns):
                     raise UserError(
-                        f"{name}: line {line}: has {len(row)} fields, and the first line names {len(columns)} columns. Expected "
-                        "as many, and no comma at the end."
+                        f"{name}: line {line}: has {len(row)} fields, but the first line names {len(columns)} columns. Expected "
+                        "the same number, and no comma at the end."
                     )
                 text = row[time_column].strip()
                 seconds = clock.seconds(text, line)
                 if times and seconds <= times[-1]:
                     raise UserError(
-                        f"{name}: line {line}: the time {one_line(text, 60)} does not come after the one before it "
-                        f"({one_line(before, 60)}). Expected readings in the order of time, each once; a clock that was set back "
-                        "cannot be repaired here."
+                        f"{name}: line {line}: the time {one_line(text, 60)} is not after the one before "
+                        f"({one_line(before, 60)}). Expected readings in order of time, without duplicates; a clock that was "
+                        "set back cannot be corrected here."
                     )
                 times.append(seconds)
                 watts.append(_watts(row[watts_column], name, line))
                 before = text
                 if len(times) > bounds.WALL_METER_READINGS:
                     raise UserError(
-                        f"{name}: has more than {bounds.WALL_METER_READINGS:,} readings. Cut out the days of the sweep."
+                        f"{name}: has more than {bounds.WALL_METER_READINGS:,} readings. Keep only the days of the runs."
                     )
-    except (ValueError, csv.Error) as error:  # bytes that are no text are ValueErrors
+    except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         raise UserError(f"{name}: not a CSV file ({one_line(error)}). Expected the columns time and watts.") from None
     if not times:
-        raise UserError(f"{name}: there are no readings below the first line. Expected one per second or more.")
+        raise UserError(f"{name}: there are no readings below the first line. Expected at least one per second.")
     return Trace(name_of(path), np.frombuffer(times), np.frombuffer(watts))
 
 
@@ -110,7 +108,7 @@ def _lines(file, name):
 
 
 def _place(column, columns, name):
-    """Where a column stands; raises UserError when there is none, or more than one."""
+    """The index of a column. Raises UserError unless there is exactly one of this name."""
     if columns.count(column) == 1 and len(columns) <= bounds.WALL_METER_COLUMNS:
         return columns.index(column)
     named = one_line(", ".join(columns), 200)
@@ -136,7 +134,7 @@ def _watts(text, name, line):
 
 
 def moment(text: str | float, time_zone: str | None = None, where: str = "energy.wall_meters") -> float:
-    """Seconds since 1970 of one time as it may stand in the file."""
+    """Seconds since 1970 of a time in one of the formats of the file."""
     return _Clock(where, time_zone).seconds(str(text).strip())
 
 
@@ -148,19 +146,19 @@ def joules_between(trace: Trace, start: float, end: float) -> float:
 
 
 def window(
-    trace: Trace, start: float, seconds: float, most_gap_seconds: float = MOST_GAP_SECONDS
+    trace: Trace, start: float, seconds: float, max_gap_seconds: float = MAX_GAP_SECONDS
 ) -> tuple[float | None, str | None]:
-    """(joules, None) drawn in the `seconds` from `start`; (None, reason) where the file cannot tell."""
+    """(joules, None) drawn in the `seconds` from `start`; (None, reason) if the file does not cover them well enough."""
     end = start + seconds
     if start < trace.times[0] or end > trace.times[-1]:
         return None, reason("meter_elsewhere", file=trace.name)
     first, last = np.searchsorted(trace.times, [start, end])
     gap = float(np.diff(trace.times[max(first - 1, 0) : last + 1]).max())
-    if gap > most_gap_seconds:
-        return None, reason("meter_gap", file=trace.name, seconds=round(gap, 1), limit_seconds=most_gap_seconds)
+    if gap > max_gap_seconds:
+        return None, reason("meter_gap", file=trace.name, seconds=round(gap, 1), limit_seconds=max_gap_seconds)
     count = int(last - first)
-    if count < LEAST_SAMPLES:
-        return None, reason("meter_sparse", file=trace.name, count=count, seconds=round(seconds), needed=LEAST_SAMPLES)
+    if count < MIN_SAMPLES:
+        return None, reason("meter_sparse", file=trace.name, count=count, seconds=round(seconds), needed=MIN_SAMPLES)
     joules = joules_between(trace, start, end)
     if joules <= 0:
         return None, reason("meter_zero", file=trace.name)
@@ -168,14 +166,14 @@ def window(
 
 
 def check_overlap(trace: Trace, spans: list[tuple[float, float]]) -> None:
-    """Raises UserError when the trace overlaps none of `spans`, (start, end) pairs in seconds since 1970 of the runs."""
+    """Raises UserError if the trace overlaps none of `spans`, [(start, end)] of the runs in seconds since 1970."""
     if not spans or _overlaps(trace, spans):
         return
     shift = next((hours for hours in _hours_by_size() if _overlaps(trace, spans, 3600 * hours)), None)
     hint = (
         ""
         if shift is None
-        else f" Moved by {shift:+g} h it would fit: is its time zone another one (energy.wall_meters time_zone)?"
+        else f" Moved by {shift:+g} h it would fit: is its time zone a different one (energy.wall_meters time_zone)?"
     )
     raise UserError(
         f"{trace.name}: the readings, from {_text(trace.times[0])} to {_text(trace.times[-1])} UTC, do not overlap with the "
@@ -189,17 +187,17 @@ def _overlaps(trace, spans, shift=0.0):
 
 
 def _hours_by_size():
-    """Half hours by which time zones differ, small before large."""
+    """Hours by which time zones can differ, in steps of half an hour, small before large."""
     return sorted((half / 2 for half in range(-28, 29) if half), key=abs)
 
 
 class _Clock:
-    """Reads times that are all written alike: as seconds since 1970, with an offset from UTC, or in a time zone."""
+    """Reads times of the same format: all as seconds since 1970, with an offset from UTC, or in a time zone."""
 
     def __init__(self, where, time_zone):
         self._where, self._name, self._kind = where, time_zone, None
         self._zone = time_zone and _zone(time_zone, where)
-        self._offsets = {}  # of minutes: asking the zone for each reading takes longer than all else
+        self._offsets = {}  # {minute: offset}, since asking the zone for every reading takes longer than everything else
 
     def seconds(self, text: str, line: int | None = None) -> float:
         """Seconds since 1970 of a time. line: where it stands, for messages."""
@@ -208,8 +206,8 @@ class _Clock:
         self._kind = self._kind or kind
         if kind != self._kind:
             raise UserError(
-                f"{place}: {one_line(text, 60)} is written otherwise than the times before it: some times carry an offset from "
-                "UTC, or count seconds, and some do not. Expected all of them alike."
+                f"{place}: {one_line(text, 60)} has a different format from the times before it: some times have an offset from "
+                "UTC, or are seconds since 1970, and some are not. Expected one format throughout."
             )
         return seconds
 
@@ -218,8 +216,8 @@ class _Clock:
         if number is not None:
             if not FIRST_SECOND <= number <= LAST_SECOND:
                 raise UserError(
-                    f"{place}: {one_line(text, 60)} is no time in seconds since 1970. Expected seconds (not milliseconds), or a "
-                    "time such as 2026-01-02T13:00:00+01:00."
+                    f"{place}: {one_line(text, 60)} is not a time in seconds since 1970. Expected seconds (not milliseconds), or "
+                    "a time such as 2026-01-02T13:00:00+01:00."
                 )
             return "seconds", number
         try:
@@ -231,19 +229,19 @@ class _Clock:
             ) from None
         if not FIRST_YEAR <= moment.year <= LAST_YEAR:
             raise UserError(
-                f"{place}: {one_line(text, 60)} lies in the year {moment.year}. Expected a time from {FIRST_YEAR} to {LAST_YEAR}."
+                f"{place}: {one_line(text, 60)} is in the year {moment.year}. Expected a time from {FIRST_YEAR} to {LAST_YEAR}."
             )
         if moment.tzinfo is not None:
             return "offset", (moment - EPOCH).total_seconds()
         if self._zone is None:
             raise UserError(
-                f"{place}: the time {one_line(text, 60)!r} does not say its time zone. Expected an offset from UTC, as in "
+                f"{place}: the time {one_line(text, 60)!r} has no time zone. Expected an offset from UTC, as in "
                 "2026-01-02T13:00:00+01:00, or `time_zone: Europe/Berlin` in energy.wall_meters."
             )
         return "local", (moment - self._offset(moment, place) - EPOCH.replace(tzinfo=None)).total_seconds()
 
     def _offset(self, moment, place):
-        """How far the zone's clocks are ahead of UTC then; raises UserError when clocks show that time never or twice."""
+        """The zone's offset from UTC at a local time. Raises UserError if clocks show this time never or twice."""
         minute = moment.replace(second=0, microsecond=0, tzinfo=self._zone)
         key = minute.replace(tzinfo=None)
         if key not in self._offsets:
@@ -252,8 +250,8 @@ class _Clock:
             )
         if self._offsets[key] is None:
             raise UserError(
-                f"{place}: {moment.isoformat(' ')} is a time that clocks in {self._name} show twice or never. A local time in "
-                "the hour when clocks change needs its offset, as in 2026-01-02T13:00:00+01:00."
+                f"{place}: clocks in {self._name} show the time {moment.isoformat(' ')} twice or never. Expected an offset for a "
+                "local time in the hour when clocks change, as in 2026-01-02T13:00:00+01:00."
             )
         return self._offsets[key]
 
@@ -268,7 +266,7 @@ def _number(text):
 def _zone(name, where):
     try:
         return zoneinfo.ZoneInfo(name)
-    # What is asked for is a file of the system: its name may be too long, or that of a folder.
+    # A time zone is a file of the system, whose name may be too long or that of a folder.
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise UserError(
             f"{where}: there is no time zone {one_line(name, 60)!r}. Expected a name such as Europe/Berlin or UTC."

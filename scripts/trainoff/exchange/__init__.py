@@ -1,1 +1,1 @@
-"""Records that travel: bundles, runs of other machines, trackers."""
+"""Exchange of records: bundles, runs of other machines, trackers."""

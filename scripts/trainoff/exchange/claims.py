@@ -1,7 +1,8 @@
-"""What a record of another machine claims of itself, computed again from its own epochs.
+"""Checks what a record of another machine claims against what follows from its epochs.
 
-Hashes show that a bundle is whole, not that it is true. What follows from the epochs is not believed but computed; where the
-two disagree, somebody changed one of them, and the record is refused. Who invents all epochs consistently is not found out.
+Hashes show that a bundle is complete, not that it is true. So everything that follows from the epochs is computed again; where
+the two disagree, somebody changed one of them, and the record is refused. A record whose epochs are all invented, but
+consistent, is not detected.
 """
 
 import math
@@ -12,10 +13,10 @@ from trainoff import bounds, convergence, energy, windows
 from trainoff.errors import UserError, one_line
 from trainoff.shapes import Record
 
-# Figures may be computed by another version of Python, with another rounding of the last digits.
+# Another version of Python may round the last digits differently.
 RELATIVE = 1e-6
 STATUSES_OF_EARLIER_ATTEMPTS = ("diverged", "not_converged", "suspended")
-# Keys by which a number's range is known: the least and the most of each, far beyond anything a training shows.
+# {key: (minimum, maximum)} of numbers, far beyond anything that a training shows.
 RANGES = {
     "seconds": (1e-6, 1e8),
     "images": (1, 1e13),
@@ -30,7 +31,7 @@ RANGES = {
 }
 LARGEST_NUMBER = 1e30
 FIRST_YEAR = 2015
-# Clocks of machines differ, and time zones are forgotten.
+# Clocks differ between machines, and some ignore time zones.
 AHEAD = timedelta(days=2)
 
 
@@ -38,22 +39,23 @@ def check(record: Record, where: str) -> None:
     """Raises UserError for a valid record that is too large, holds impossible numbers or times, or contradicts its epochs."""
     for key, words in _faults(record):
         raise UserError(
-            f"{where}: {one_line(key, 100)}: {one_line(words)}. Expected a record as a training writes it; make the bundle again "
-            "where it comes from."
+            f"{where}: {one_line(key, 100)}: {one_line(words)}. Expected a record as a run writes it; make the bundle again on "
+            "its machine."
         )
 
 
 def require_few_keys(value: dict[str, Any] | list[Any], where: str) -> None:
-    """Raises UserError for a value in which an object has more keys than any of a record; before a schema lists them all."""
+    """Raises UserError if an object in `value` has more keys than any in a record; a schema's message would list them all."""
     todo = [value]
     while todo:
         part = todo.pop()
         if isinstance(part, dict) and len(part) > bounds.RECORD_KEYS:
             raise UserError(
-                f"{where}: an object with more than {bounds.RECORD_KEYS} keys. Expected a record as a training writes it; make "
-                "the bundle again where it comes from."
+                f"{where}: an object with more than {bounds.RECORD_KEYS} keys. Expected a record as a run writes it; make the "
+                "bundle again on its machine."
             )
-        todo += [one for one in (part.values() if isinstance(part, dict) else part) if isinstance(one, dict | list)]
+        items = part.values() if isinstance(part, dict) else part
+        todo += [item for item in items if isinstance(item, dict | list)]
 
 
 def _faults(record):
@@ -64,10 +66,10 @@ def _faults(record):
     for name, listed in _all_windows(record):
         for place, window in enumerate(listed, start=1):
             if window["epoch"] != place:
-                yield f"{name}.{place - 1}.epoch", f"{window['epoch']} stands where epoch {place} belongs"
+                yield f"{name}.{place - 1}.epoch", f"{window['epoch']}, expected {place}"
     for key, claimed, computed in [*_training(record), *_speed_and_energy(record), *_identity(record)]:
         if not _equal(claimed, computed):
-            yield key, f"it says {_word(claimed)}, its epochs say {_word(computed)}"
+            yield key, f"the record says {_word(claimed)}, its epochs give {_word(computed)}"
 
 
 def _all_windows(record):
@@ -90,7 +92,7 @@ def _counts(record):
 
 
 def _ranges(value, path=()):
-    """Numbers and texts out of range anywhere in a record, with as little work per epoch as can be."""
+    """Numbers and texts out of range anywhere in a record, with as little work per epoch as possible."""
     parts = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in parts:
         if isinstance(part, dict | list):
@@ -102,32 +104,32 @@ def _ranges(value, path=()):
                     f"a text of {len(part):,} characters; at most {bounds.RECORD_TEXT:,} are read",
                 )
         elif part is not None and not isinstance(part, bool):
-            least, most = RANGES.get(key, (-LARGEST_NUMBER, LARGEST_NUMBER))
-            if not least <= part <= most:
-                yield ".".join((*path, str(key))), f"{part:g} is out of the range from {least:g} to {most:g}"
+            minimum, maximum = RANGES.get(key, (-LARGEST_NUMBER, LARGEST_NUMBER))
+            if not minimum <= part <= maximum:
+                yield ".".join((*path, str(key))), f"{part:g} is out of the range from {minimum:g} to {maximum:g}"
 
 
 def _times(record):
     provenance = record["provenance"]
     moments = {f"provenance.{key}": provenance[key] for key in ("started_at", "finished_at")}
     for name, listed in _all_windows(record):
-        moments |= {
-            f"{name}.{place}.started_at": one["started_at"] for place, one in enumerate(listed) if one.get("started_at")
-        }
+        for place, window in enumerate(listed):
+            if window.get("started_at"):
+                moments[f"{name}.{place}.started_at"] = window["started_at"]
     latest = datetime.now(UTC) + AHEAD
     for key, text in moments.items():
         moment = moment_of(text)
         if moment is None:
-            yield key, f"{one_line(text, 40)!r} is no time such as 2026-01-02T13:00:00Z"
+            yield key, f"{one_line(text, 40)!r} is not a time such as 2026-01-02T13:00:00Z"
         elif not FIRST_YEAR <= moment.year <= latest.year or moment > latest:
-            yield key, f"{one_line(text, 40)} is not a time at which this can have been"
+            yield key, f"{one_line(text, 40)} is in the future or before {FIRST_YEAR}"
     start, end = moment_of(provenance["started_at"]), moment_of(provenance["finished_at"])
     if start and end and end < start:
         yield "provenance.finished_at", "before started_at"
 
 
 def moment_of(text: str) -> datetime | None:
-    """A time in a record as a datetime in UTC; None for none."""
+    """A time in a record as a datetime in UTC; None for a text that is not a time."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -150,29 +152,27 @@ def _training(record):
     yield "failure", record["failure"] is None, status == "ok"
     yield "training.attempts.0.learning_rate", training["attempts"][0]["learning_rate"], record["run"]["learning_rate"]
     word = "not_converged" if status == "ok" and training["converged"] is False else status
-    # Stopped in every epoch that counts.
-    stopped = status == "ok" and final["outcome"] == "suspended" and all(one["warm_up"] for one in record["windows"])
-    yield "training.attempts.outcome", final["outcome"], "suspended" if stopped else word
+    # Suspended in every epoch that counts.
+    suspended = final["outcome"] == "suspended" and all(window["warm_up"] for window in record["windows"])
+    yield "training.attempts.outcome", final["outcome"], "suspended" if status == "ok" and suspended else word
     for place, attempt in enumerate(earlier):
         if attempt["outcome"] not in STATUSES_OF_EARLIER_ATTEMPTS:
-            yield f"training.attempts.{place}.outcome", attempt["outcome"], "an attempt that was given up"
+            yield f"training.attempts.{place}.outcome", attempt["outcome"], "an attempt that was abandoned"
         if training["attempts"][place + 1]["learning_rate"] > attempt["learning_rate"]:
             yield f"training.attempts.{place + 1}.learning_rate", "more than before", "less or the same"
 
 
 def _converged(record):
-    """What convergence.RULE makes of the last attempt, as far as a record can tell; else what the record says."""
+    """What convergence.RULE says of the last attempt, as far as the record allows; otherwise what the record says."""
     training, status, listed = record["training"], record["status"], record["windows"]
     if status == "diverged":
         return False
-    if status != "ok" or "own_script" in record:
-        return None
-    if not listed:
+    if status != "ok" or "own_script" in record or not listed:
         return None
     if None not in [training.get(key) for key in ("validation_images", "chance_accuracy", "chance_loss")]:
         chance = convergence.Chance(training["chance_accuracy"], training["chance_loss"])
         return convergence.converged(listed, training.get("first_loss"), training["validation_images"], chance)
-    # A record of an earlier version: no training converges whose last epoch is not finite or no better than nothing.
+    # A record of an earlier version: a run whose last loss is not finite or whose accuracy is 0 cannot have converged.
     last = listed[-1]
     return bool(training["converged"]) and last["loss"] is not None and bool(last["val_accuracy"])
 
@@ -181,21 +181,21 @@ def _speed_and_energy(record):
     try:
         speed = windows.summarise(record["windows"])
     except ValueError as error:
-        yield "windows", str(error), "times that can be"
+        yield "windows", str(error), "possible times"
         return
-    if len(record["windows"]) > windows.TREND_VALUES:  # earlier versions looked at longer runs in another way
+    if len(record["windows"]) > windows.TREND_VALUES:  # earlier versions judged longer runs differently
         del speed["unstable"]
     for key, value in speed.items():
         yield f"throughput.{key}", record["throughput"][key], value
     claimed = record["energy"]
     if claimed:
-        found, _ = energy.summarise(record["windows"], claimed["source"], claimed["scope"], claimed["idle_watts"])
+        computed, _ = energy.summarise(record["windows"], claimed["source"], claimed["scope"], claimed["idle_watts"])
         for key in claimed:
-            yield f"energy.{key}", claimed[key], (found or {}).get(key)
+            yield f"energy.{key}", claimed[key], (computed or {}).get(key)
 
 
 def _identity(record):
-    """(key, what the record says, what follows) of what it was trained with; nothing for a record that does not hold it."""
+    """(key, what the record says, what follows) of the settings it was trained with; nothing for a record without them."""
     identity, run = record.get("identity"), record["run"]
     if identity is None:
         return

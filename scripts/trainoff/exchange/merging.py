@@ -1,4 +1,4 @@
-"""Runs of other machines beside the runs of this one: which there are, what their devices are called here, what is new."""
+"""Imports runs of other machines: finds bundles, names their devices, checks them and merges their runs with the local ones."""
 
 import hashlib
 import json
@@ -15,23 +15,23 @@ from trainoff.privacy import private
 from trainoff.shapes import Entry, Record
 from trainoff.workflow import validity
 
-# Looked into without being asked, so it may be missing.
+# Always searched for bundles, so it may be missing.
 FOLDER = "imports"
 INDEX = "index.json"
 LONGEST_SETTINGS = 2000
-# Stands in the label of a device whose runs were timed in a script of the user's own, so that it is said wherever they are shown.
+# In the label of a device whose runs were timed in the user's own script, so that it shows wherever the device does.
 OWN_SCRIPT = " (own script)"
-# What a reader adds to a record, or computes from its epochs by which of them are warm-up.
+# What a reader adds to a record, or computes from its epochs without warm-up.
 NOT_THE_RUN = ("origin", "settings", "energy", "energy_reason", "throughput")
-# Where an experiment of this folder keeps its runs, as patterns for what lies below results/.
-OWN_PLACES = ("results/{}", "results/*/{}")
+# Where the experiments of this folder keep their runs; {} is the path below the results folder.
+LOCAL_RUNS = ("results/{}", "results/*/{}")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What the tables of contents of all bundles say.
+    """What the manifests of all bundles say.
 
-    manifests: {path: table of contents}, a bundle given twice once. names: {(origin, device): its name here}.
+    manifests: {path: manifest}; a bundle given twice is listed once. names: {(origin, device): its name here}.
     devices: entries of all devices, the experiment's own and those of bundles, in the order of tables and figures.
     """
 
@@ -45,7 +45,7 @@ class Survey:
 
     @property
     def probed(self) -> bool:
-        """Whether any bundle brings probes, to which this machine's own can be held."""
+        """Whether any bundle contains probes, with which this machine's own can be compared."""
         return any(manifest["reference"] for manifest in self.manifests.values())
 
 
@@ -53,7 +53,7 @@ def survey(places: Iterable[str | Path], devices: list[Entry], reference: Entry,
     """The Survey of an experiment.
 
     places: its key `imports`. devices: its own entries. reference: the entry that they are compared with. origin_file: holds
-    this folder's name to others.
+    the ID of this folder.
     """
     manifests = {}
     for path in find(places):
@@ -73,7 +73,7 @@ def survey(places: Iterable[str | Path], devices: list[Entry], reference: Entry,
 
 
 def require_one_chip(manifests: dict[str, dict[str, Any]]) -> None:
-    """Raises UserError when bundles of one origin name two chips for one device; manifests: {path: table of contents}."""
+    """Raises UserError when bundles of one origin name two chips for one device. manifests: {path: manifest}."""
     known = {}
     for path, manifest in manifests.items():
         for device in manifest["devices"]:
@@ -84,53 +84,53 @@ def require_one_chip(manifests: dict[str, dict[str, Any]]) -> None:
             if first != chip:
                 raise UserError(
                     f"{other} and {path} come from one project folder ({manifest['origin']}), and its device {device['name']} is "
-                    f"{one_line(first, 60)} in one and {one_line(chip, 60)} in the other. Expected one chip: was the folder "
-                    "copied to another machine? Delete results/.origin there, and make its bundle again."
+                    f"{one_line(first, 60)} in one and {one_line(chip, 60)} in the other. Expected one chip. If the folder was "
+                    "copied to another machine, delete results/.origin there and make its bundle again."
                 )
 
 
 def find(places: Iterable[str | Path]) -> list[str]:
     """Paths of the bundles that the key `imports` names, in order: zip files, and those in folders."""
-    found = []
+    paths = []
     for place in map(Path, places):
         if place.is_dir():
-            found += sorted(map(str, place.glob("*.zip")))
+            paths += sorted(map(str, place.glob("*.zip")))
         elif place.is_file():
-            found.append(str(place))
+            paths.append(str(place))
         elif str(place) != FOLDER:
             raise UserError(
                 f"imports: there is no file or folder {place}. Expected a bundle that `snakemake bundle` wrote, or a folder "
-                "of bundles; copy it there, or take the line out."
+                "of bundles; copy it there, or remove the line."
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def name_devices(
     taken: Collection[str], manifests: Iterable[dict[str, Any]], origin: str
 ) -> dict[tuple[str, str], str]:
-    """{(origin, device): name here} of all devices in bundles; a name that is taken gets its origin: "cpu@1a2b3c4d".
+    """{(origin, device): name here} of all devices in bundles; a name that is taken gets its origin appended: "cpu@1a2b3c4d".
 
     taken: names of this machine's devices; origin: of this folder, whose own bundles keep their names.
     """
-    foreign = {
+    listed = {
         (manifest["origin"], name)
         for manifest in manifests
         for name in [device["name"] for device in manifest["devices"]] + [manifest["reference"]]
         if name is not None
     }
-    times = Counter(name for one, name in foreign if one != origin)
+    uses = Counter(name for source, name in listed if source != origin)
     return {
-        (one, name): name if one == origin or (times[name] == 1 and name not in taken) else f"{name}@{one}"
-        for one, name in sorted(foreign)
+        (source, name): name if source == origin or (uses[name] == 1 and name not in taken) else f"{name}@{source}"
+        for source, name in sorted(listed)
     }
 
 
 def all_devices(
-    own: list[Entry], manifests: Iterable[dict[str, Any]], names: dict[tuple[str, str], str]
+    local: list[Entry], manifests: Iterable[dict[str, Any]], names: dict[tuple[str, str], str]
 ) -> list[Entry]:
     """Entries of all devices: CPUs first, then by name, so that machines that merge the same runs get the same tables."""
-    entries = {device["name"]: device for device in own}
-    labels = {device["label"] for device in own}
+    entries = {device["name"]: device for device in local}
+    labels = {device["label"] for device in local}
     for manifest in sorted(manifests, key=lambda manifest: manifest["id"]):
         for device in manifest["devices"]:
             name = names[manifest["origin"], device["name"]]
@@ -149,14 +149,14 @@ def all_devices(
 
 
 def own_script(manifest: dict[str, Any]) -> bool:
-    """Whether a bundle says that its runs were timed in a script of the user's own; its records have to say the same."""
+    """Whether a bundle says that its runs were timed in the user's own script; its records have to say the same."""
     return "own_script" in manifest["experiment"]
 
 
 def settings_text(experiment: dict[str, Any], where: str = "the experiment") -> str:
-    """What else than its axes a run depends on, as "dropout=0.4 epochs=4 …": runs that differ in it are other work.
+    """The settings of a run besides its axes, as "dropout=0.4 epochs=4 …": runs whose settings differ are not compared.
 
-    where: names what the settings are of, should they be no sound ones.
+    where: for messages, names what the settings belong to.
     """
     training, protocol = experiment.get("training"), experiment.get("protocol")
     training = training if isinstance(training, dict) else {}
@@ -177,9 +177,9 @@ def settings_text(experiment: dict[str, Any], where: str = "the experiment") -> 
 
 
 def unpack(paths: Iterable[str], names: dict[tuple[str, str], str], folder: str | Path) -> None:
-    """Checks the bundles at `paths` file by file and writes what they hold below `folder`, with an index of it.
+    """Checks the bundles at `paths` file by file and writes their content below `folder`, with an index.
 
-    names: as name_devices gives. The same run in two bundles is taken once; raises UserError when the two differ.
+    names: from name_devices. The same run in two bundles is imported once; raises UserError when the two differ.
     """
     folder = Path(folder)
     index = {"bundles": [], "runs": [], "probes": []}
@@ -237,26 +237,26 @@ def unpack(paths: Iterable[str], names: dict[tuple[str, str], str], folder: str 
 
 
 def require_settings(record: Record, experiment: dict[str, Any], where: str) -> None:
-    """Raises UserError when a record was trained with other settings than the experiment that its bundle tells."""
+    """Raises UserError when a record was trained with other settings than the experiment in its bundle."""
     if record.get("own_script") != experiment.get("own_script"):
         raise UserError(
             f"{where}: own_script: the record holds {one_line(record.get('own_script'), 120)}, its bundle says "
-            f"{one_line(experiment.get('own_script'), 120)}. Expected the same; make the bundle again where it comes from."
+            f"{one_line(experiment.get('own_script'), 120)}. Expected the same; make the bundle again on its machine."
         )
-    held = validity.settings_of(record)
-    if held is None:  # of an earlier version
+    of_record = validity.settings_of(record)
+    if of_record is None:  # of an earlier version
         return
-    told = experiment.get("training", {}) | experiment.get("protocol", {})
-    for key, value in held.items():
-        if key in told and key != validity.ONLY_IF_NOT_CONVERGED and told[key] != value:
+    of_bundle = experiment.get("training", {}) | experiment.get("protocol", {})
+    for key, value in of_record.items():
+        if key in of_bundle and key != validity.ONLY_IF_NOT_CONVERGED and of_bundle[key] != value:
             raise UserError(
-                f"{where}: {key}: the record holds {one_line(value, 40)}, its bundle says {one_line(told[key], 40)}. Expected "
-                "what the record holds; make the bundle again where it comes from."
+                f"{where}: {key}: the record holds {one_line(value, 40)}, its bundle says {one_line(of_bundle[key], 40)}. "
+                "Expected the same; make the bundle again on its machine."
             )
 
 
 def index_of(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
-    """What `unpack` wrote to `folder`: {"bundles": […], "runs": […], "probes": […]}, paths made whole."""
+    """The index that `unpack` wrote to `folder`: {"bundles": […], "runs": […], "probes": […]}, with full paths."""
     index = json.loads(Path(folder, INDEX).read_text(encoding="utf-8"))
     for kind in ("runs", "probes"):
         for entry in index[kind]:
@@ -265,25 +265,24 @@ def index_of(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def combine(
-    found: Iterable[tuple[str, Record]], imported: str | Path, origin: str, read: Callable[[str], Record]
+    local_runs: Iterable[tuple[str, Record]], imported: str | Path, origin: str, read: Callable[[str], Record]
 ) -> list[tuple[str, Record]]:
     """The runs of this machine and of bundles together, ordered by the runs' keys whatever the order of the files.
 
-    found: [(path, record)] of this machine. imported: folder that `unpack` wrote. origin: of this folder, whose runs may
-    come back to it in a bundle. read: gives the record in a file. Records of others get the device's name here,
-    `origin` (the bundle's id) and `settings`. Raises UserError for a run that came back changed, and for one in this
-    folder's name that this folder does not have: nobody else speaks for this machine.
+    local_runs: [(path, record)] of this machine. imported: folder that `unpack` wrote. origin: the ID of this folder, whose
+    runs may come back to it in a bundle. read: gives the record in a file. Imported records get the device's name here,
+    `origin` (the bundle's ID) and `settings`. Raises UserError for a run that came back changed, and for one that claims to
+    come from this folder but is not here.
     """
-    own = {_key(record["run"]): (path, record) for path, record in found}
-    combined = dict(own)
+    local = {_key(record["run"]): (path, record) for path, record in local_runs}
+    combined = dict(local)
     for entry in index_of(imported)["runs"]:
         record = read(entry["path"])
         if entry["origin"] == origin:
-            path, mine = own.get(_key(record["run"])) or _own_record(
-                record["run"], entry["path"], read, Path(imported).parent
-            )
-            require_same(digest_of(mine), path, digest_of(record), entry["path"])
-            if _key(record["run"]) in own:
+            key = _key(record["run"])
+            path, original = local.get(key) or _local_record(record["run"], entry["path"], read, Path(imported).parent)
+            require_same(digest_of(original), path, digest_of(record), entry["path"])
+            if key in local:
                 continue
         run = record["run"] | {"device": entry["device"]}
         record |= {"run": run, "origin": entry["bundle"], "settings": entry["settings"]}
@@ -291,28 +290,28 @@ def combine(
     return [combined[key] for key in sorted(combined)]
 
 
-def _own_record(run, where, read, results):
-    """(path, record) of a run that this folder has, though not this experiment. Raises UserError where it has none."""
+def _local_record(run, where, read, results):
+    """(path, record) of a run of another experiment in this folder. Raises UserError where there is none."""
     name = f"{bundles.run_folder(run)}/metrics.json"
     names = [name, *axes.earlier_paths(name)]
-    elsewhere = sorted(path for pattern in OWN_PLACES for name in names for path in Path().glob(pattern.format(name)))
+    elsewhere = sorted(path for pattern in LOCAL_RUNS for name in names for path in Path().glob(pattern.format(name)))
     for path in [*(results / name for name in names), *elsewhere]:
         if path.is_file():
             return str(path), read(str(path))
     raise UserError(
-        f"{where}: is in the name of this project folder (results/.origin), which has no such run. Expected runs that are here; "
-        "was this folder, or results/.origin, copied? Delete results/.origin on one of the machines and make its bundle "
-        "again, or take this one out of imports."
+        f"{where}: claims to come from this project folder (results/.origin), but this folder has no such run. If the folder or "
+        "results/.origin was copied, delete results/.origin on one machine and bundle again there; otherwise remove the bundle "
+        "from imports."
     )
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
-    """What makes two records the same run: everything to the byte, but which epochs count, and what follows from that.
+    """Digest of a record that is equal for the same run: of everything except which epochs count and what follows from that.
 
-    A reader says which count. Names of people and places are scrubbed before, as in a bundle.
+    The experiment that reads a record decides which epochs count. Private names are scrubbed first, as in a bundle.
     """
     plain = private({key: value for key, value in record.items() if key not in NOT_THE_RUN})
-    for windows in [plain["windows"], *(one.get("windows", []) for one in plain["training"]["attempts"])]:
+    for windows in [plain["windows"], *(attempt.get("windows", []) for attempt in plain["training"]["attempts"])]:
         for window in windows:
             window.pop("warm_up", None)
     plain["identity"] = plain.get("identity", {}) | {"warm_up_epochs": None}
@@ -320,11 +319,11 @@ def digest_of(record: Mapping[str, Any]) -> str:
 
 
 def require_same(digest: str, where: str, other_digest: str, other: str) -> None:
-    """Raises UserError when the same run stands in two places with different content."""
+    """Raises UserError when two copies of the same run differ."""
     if digest != other_digest:
         raise UserError(
             f"{other} and {where} hold the same run of the same machine with different results. Expected one result per "
-            "run; take one of the two away."
+            "run; remove one of the two."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a tracker is told of a finished run. Trackers read metrics files after the training; they never see its clock."""
+"""What trackers log of a finished run. They read metrics files after the training, so they never affect its timing."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from trainoff.errors import one_line
 from trainoff.files import write_text
 from trainoff.shapes import Record
 
-# What a run's readings are called; those of the hardware have a group of their own, as sweep users know it.
+# Names under which a run's readings are logged; those of the hardware form a group of their own.
 CONDITIONS = {
     "temperature_celsius_after": "hardware/temperature_celsius",
     "clock_mhz_after": "hardware/clock_mhz",
@@ -27,13 +27,13 @@ def name(record: Record) -> str:
 
 
 def identity(record: Record) -> str:
-    """16 hexadecimal digits: the same for the same run, another one when it was trained again."""
+    """ID of 16 hexadecimal digits: the same for the same run, a new one when it was trained again."""
     facts = {**record["run"], "started_at": record["provenance"]["started_at"]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def settings(record: Record) -> dict[str, Any]:
-    """The run's settings and what it ran on, flat: {"device": …, "batch_size": …, "hardware": …}."""
+    """The run's settings, hardware and software, flat: {"device": …, "batch_size": …, "hardware": …}."""
     device, host, software = record["device"], record["host"], record["software"]
     facts = {
         **record["run"],
@@ -50,7 +50,7 @@ def settings(record: Record) -> dict[str, Any]:
 
 def epochs(record: Record) -> list[tuple[int, dict[str, float]]]:
     """[(epoch, {"loss": …, "images_per_second": …, "hardware/watts": …})], without what is unknown."""
-    found = []
+    rows = []
     for window in record["windows"]:
         values = {key: window[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")}
         values["images_per_second"] = window["images"] / window["seconds"]
@@ -58,12 +58,12 @@ def epochs(record: Record) -> list[tuple[int, dict[str, float]]]:
         if window.get("energy_joules") is not None:
             values["hardware/watts"] = window["energy_joules"] / window["seconds"]
             values["joules_per_image"] = window["energy_joules"] / window["images"]
-        found.append((window["epoch"], _known(values)))
-    return found
+        rows.append((window["epoch"], _known(values)))
+    return rows
 
 
 def summary(record: Record) -> dict[str, float]:
-    """What the run came to: {"images_per_second": …, "cold_start/first_step_seconds": …}, without what is unknown."""
+    """Results of the run: {"images_per_second": …, "cold_start/first_step_seconds": …}, without what is unknown."""
     energy = {key: value for key, value in (record["energy"] or {}).items() if isinstance(value, (int, float))}
     return _known(
         {
@@ -83,11 +83,10 @@ def report(
     log_run: Callable[[Record], str],
     terminal: TextIO,
 ) -> None:
-    """Tells a tracker of all runs and writes what became of it to `output` (JSON).
+    """Logs all runs with a tracker and writes the outcome to `output` (JSON).
 
-    metrics: paths of the metrics files. log_run: called with each record, returns where the run went; raises whatever
-    its library raises. A tracker that is not installed or cannot be reached costs one warning: the results are complete
-    without it.
+    metrics: paths of the metrics files. log_run: logs one record and returns where the run was written; may raise whatever its
+    library raises. A tracker that is not installed or cannot be reached causes one warning: the results are complete without it.
     """
     logged, reason = {}, None
     try:
@@ -96,12 +95,12 @@ def report(
     except ImportError as error:
         reason = f"{error.name} is not installed"
     except Exception as error:
-        # A tracker's library may fail in any way; none of them may stop a sweep.
+        # A tracker's library may fail in any way, and must not stop a sweep.
         reason = f"{type(error).__name__}: {one_line(error) or 'no reason given'}"
     if reason:
         terminal.write(
             f"\n{tracker}: {len(logged)} of {len(metrics)} runs were written; {reason}. The results are complete without "
-            f"it. Mend it and delete {output} to try again.\n\n"
+            f"it. Fix the cause and delete {output} to try again.\n\n"
         )
     write_text(output, json.dumps({"tracker": tracker, "reason": reason, "runs": logged}, indent=1) + "\n")
 

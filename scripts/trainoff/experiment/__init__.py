@@ -1,1 +1,1 @@
-"""The experiment as its files say it: read, checked, and turned into the runs that follow from it."""
+"""The experiment: its files are read and checked, and its runs are planned."""

@@ -1,4 +1,4 @@
-"""What can be wrong in an experiment or in a catalog of devices: each fault is one sentence."""
+"""Checks of an experiment and of the catalog of devices; each fault is reported in one sentence."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from trainoff.experiment.plan import NO_SIZE
 from trainoff.machine import variables
 from trainoff.shapes import Entry, Experiment
 
-# What each dataset may say besides its name, and what it must.
+# Keys of each dataset besides its name.
 DATASET_KEYS = {
     "digits": (),
     "cifar10": ("archive", "sha256"),
@@ -34,16 +34,16 @@ def check(config: dict[str, Any], schema: dict[str, Any], models: dict[str, dict
     if isinstance(training, dict) and "optimizer" in training:
         raise UserError(
             f"{where}: training.optimizer: is an axis now. Expected a list under grid: optimizer: "
-            f"[{one_line(training['optimizer'], 20)}]. Finished runs stay finished."
+            f"[{one_line(training['optimizer'], 20)}]. Finished runs stay valid."
         )
     # Snakemake's own key, added when a config is given on the command line.
     config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
     error = _best_match(_Validator(schema), config)
     if error is not None:
         raise UserError(f"{where}: {_schema_sentence(error)}")
-    sign = unshowable(config)
-    if sign:
-        raise UserError(f"{where}: a text holds the character {sign}, which cannot be seen. Remove it.")
+    char = unshowable(config)
+    if char:
+        raise UserError(f"{where}: a text holds the invisible character {char}. Remove it.")
     for sentence in [*_grid_contradictions(config["grid"], config, models, "grid"), *_contradictions(config)]:
         raise UserError(f"{where}: {sentence}")
 
@@ -69,17 +69,17 @@ def check_devices(
             raise UserError(
                 f"more_replicates: there is no axis {one_line(unknown[0])!r}. Expected some of {', '.join(axes.names())}."
             )
-    most = max([config["replicates"], *(more["replicates"] for more in config["more_replicates"])])
-    count = most * sum(runs_per_device)
+    max_replicates = max([config["replicates"], *(more["replicates"] for more in config["more_replicates"])])
+    count = max_replicates * sum(runs_per_device)
     if count > bounds.EXPERIMENT_RUNS:
         raise UserError(
             f"grid: its axes, {config['replicates']} replicates and {len(devices)} devices make {count:,} runs. Expected at most "
-            f"{bounds.EXPERIMENT_RUNS:,}; take values out of the axes."
+            f"{bounds.EXPERIMENT_RUNS:,}; remove values from the axes."
         )
 
 
 def check_counts(images: dict[str, int | None], classes: int, where: str) -> None:
-    """Raises UserError for numbers of images that cannot be the same for every class. classes: how many the dataset has."""
+    """Raises UserError for numbers of images that cannot be the same for every class. classes: their number in the dataset."""
     for split, count in images.items():
         if count is not None and count % classes:
             nearest = max(1, round(count / classes)) * classes
@@ -115,7 +115,7 @@ def _is_whole(value):
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
 
 
-# Numbers as they can stand in a path and be computed with: 32.0 is no whole number here, .nan and 10^400 are none at all.
+# Numbers that can be written in a path and computed with: 32.0 is not an integer here; .nan and 10^400 are not numbers at all.
 _Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -128,9 +128,9 @@ _Validator = jsonschema.validators.extend(
 
 
 def _best_match(validator, value):
-    """The departure of `value` that matters among several, None where there is none.
+    """The most relevant schema error of `value`, None where there is none.
 
-    Paths are compared as texts: jsonschema compares their parts as they are, and keys of YAML may be numbers beside texts.
+    Paths are compared as texts, since keys in YAML may be numbers as well as texts, and jsonschema cannot compare those.
     """
 
     def relevance(error):
@@ -162,13 +162,13 @@ def _schema_sentence(error):
 
 
 def _grid_contradictions(grid, config, models, where):
-    """Sentences for what a schema cannot say of axes: of the experiment's, or those that a device has for itself."""
+    """Sentences about faults of axes that a schema cannot express. grid: the experiment's axes, or a device's own."""
     protocol = config["protocol"]
     for name in grid.get("model", config["grid"]["model"]):
         if name not in models:
             yield (
                 f"{where}.model: there is no model {one_line(name)!r}{did_you_mean(name, models)}. Expected names from "
-                f"catalog/models.yaml ({', '.join(models)}); add an entry for it, or name yours under `models`."
+                f"catalog/models.yaml ({', '.join(models)}); add an entry for it, or define your own under `models`."
             )
             continue
         smallest = models[name].get("min_img_dim", 1)
@@ -183,13 +183,13 @@ def _grid_contradictions(grid, config, models, where):
             f"{_number_that_fits(sizes, protocol)}."
         )
     for values in grid.values():
-        # 1 and 1.0 are one value to JSON Schema; equal paths would be one run.
+        # Values with the same JSON text have the same path, so they would be the same run.
         if len({json.dumps(value) for value in values}) < len(values):
-            yield f"{where}: {values} names a value twice."
+            yield f"{where}: {values} lists a value twice."
 
 
 def _number_that_fits(sizes, protocol):
-    """Words for the number of images nearest to protocol.images_per_epoch that is a multiple of all batch sizes."""
+    """Suggests the number of images nearest to protocol.images_per_epoch that is a multiple of all batch sizes."""
     common = math.lcm(*sizes)
     number = max(1, (protocol["images_per_epoch"] + common // 2) // common) * common
     return (
@@ -198,12 +198,12 @@ def _number_that_fits(sizes, protocol):
 
 
 def _device_contradictions(device, grid):
-    """Sentences for what a device cannot do. grid: the axes that it would run."""
-    override = "Leave it out of the experiment's grid, or give the device its own:"
+    """Sentences about what a device cannot do. grid: the axes that it would run."""
+    override = "Remove it from the experiment's grid, or give the device its own:"
     for precision in grid["precision"]:
         if precision not in device["precisions"]:
             yield (
-                f"grid.precision: it does not compute in {precision}, as its entry says (precisions: "
+                f"grid.precision: it does not compute in {precision}, according to its entry (precisions: "
                 f"{', '.join(device['precisions'])}). {override} grid: {{precision: [float32]}}."
             )
     if True in grid["xla"]:
@@ -213,13 +213,13 @@ def _device_contradictions(device, grid):
             yield f"grid.xla: Apple's plugin for TensorFlow has no XLA. {override} grid: {{xla: [false]}}."
     if device["backend"] == "jax":
         if device["accelerator"] == "metal":
-            yield "accelerator: JAX has no Apple GPU that works (jax-metal ended with JAX 0.5). Expected tensorflow or torch."
+            yield "accelerator: JAX has no Apple GPU that works (jax-metal stopped at JAX 0.5). Expected tensorflow or torch."
         if False in grid["xla"] and True in grid["xla"]:
             yield f"grid.xla: JAX always compiles with XLA, so both values are the same run. {override} grid: {{xla: [true]}}."
 
 
 def _contradictions(config):
-    """Sentences for keys that do not fit each other."""
+    """Sentences about keys that contradict each other."""
     protocol, dataset = config["protocol"], config["dataset"]
     if protocol["warm_up_epochs"] >= protocol["epochs"]:
         yield (
@@ -229,41 +229,44 @@ def _contradictions(config):
     minutes = protocol.get("measure_minutes")
     if minutes and minutes >= protocol["timeout_minutes"]:
         yield (
-            f"protocol.measure_minutes: {minutes:g} would not end before protocol.timeout_minutes "
-            f"({protocol['timeout_minutes']}). Expected fewer."
+            f"protocol.measure_minutes: {minutes:g} is not less than protocol.timeout_minutes "
+            f"({protocol['timeout_minutes']}). Expected fewer minutes."
         )
     if minutes and config["training"].get("cosine_decay"):
         yield (
-            "training.cosine_decay: it ends with the last epoch, and protocol.measure_minutes leaves their number open. Expected "
-            "false."
+            "training.cosine_decay: it ends with the last epoch, but protocol.measure_minutes leaves the number of epochs open. "
+            "Expected false."
         )
-    own = DATASET_KEYS[dataset["name"]]
-    if foreign := [key for key in dataset if key not in ("name", *own)]:
+    allowed = DATASET_KEYS[dataset["name"]]
+    if foreign := [key for key in dataset if key not in ("name", *allowed)]:
         others = " and ".join(name for name, keys in DATASET_KEYS.items() if foreign[0] in keys)
         yield f"dataset.{foreign[0]}: belongs to {others}, not to {dataset['name']}. Remove it."
-    if "path" in own and "path" not in dataset:
+    if "path" in allowed and "path" not in dataset:
         kind = "a folder of images" if dataset["name"] == "folder" else "a .npz file"
         yield f"dataset.path: missing. Expected the path of {kind}."
     foreign = [name for name in config["grid"]["model"] if name not in (config.get("models") or {})]
     if dataset["name"] == "arrays" and foreign:
         yield (
-            f"grid.model: {one_line(foreign[0])} takes images, and dataset arrays holds samples of any kind. Expected models of "
-            "your own, which the key `models` names."
+            f"grid.model: {one_line(foreign[0])} takes images, but the dataset arrays holds samples of any kind. Expected your "
+            "own models, defined under `models`."
         )
     if "sha256" in dataset and "archive" not in dataset:
-        yield "dataset.sha256: it holds dataset.archive to a checksum; the download has its own. Name an archive or remove it."
+        yield (
+            "dataset.sha256: is the checksum of dataset.archive, which is not set; downloads are verified anyway. Name an "
+            "archive or remove it."
+        )
     training_settings = config["training"]
     if training_settings.get("cosine_decay") and training_settings["learning_rate_decay"] is not None:
         yield "training: learning_rate_decay and cosine_decay are two schedules. Set one of them to null or false."
     if training_settings.get("augment") == "flip" and dataset["name"] == "arrays":
-        yield "training.augment: flip mirrors images, and arrays are not known to be images. Expected null."
+        yield "training.augment: flip mirrors images, but arrays may not be images. Expected null."
     for name in training_settings.get("variables") or {}:
         if name in variables.SET_HERE:
             yield f"training.variables.{name}: trainoff sets it for every training. Remove it; threads are a key of a device."
         elif not variables.changes_work(name):
             yield (
-                f"training.variables.{name}: not one of those that change what a training computes (docs/devices.md). All others "
-                "reach it from your shell. Remove it."
+                f"training.variables.{name}: not one of those that change what a training computes (docs/devices.md). Remove it "
+                "and set it in your shell instead."
             )
     for axis, search in (config["limits"] or {}).items():
         if axis != "timeout_minutes" and search["least"] > search["most"]:
@@ -273,12 +276,12 @@ def _contradictions(config):
         yield f"dataset.archive: there is no file {name}. Expected the path of the official binary archive, a .tar.gz."
     for name, model in (config.get("models") or {}).items():
         if ("function" in model) == ("file" in model):
-            yield f"models.{name}: Expected either function, which builds the model, or file, a saved one."
+            yield f"models.{name}: expected either function, which builds the model, or file, a saved model."
         weights = model.get("weights", "random")
         if weights != "random" and not os.path.isfile(weights):
             yield (
-                f"models.{name}.weights: there is no file {one_line(weights)}. Expected random, which starts as the model is "
-                "made, or the path of a file with its weights."
+                f"models.{name}.weights: there is no file {one_line(weights)}. Expected random, which keeps the weights that the "
+                "model is built with, or the path of a file with its weights."
             )
     if config["weights"] not in ("random", "imagenet") and not os.path.isfile(config["weights"]):
         yield f"weights: there is no file {one_line(config['weights'])}. Expected random, imagenet or the path of a file."

@@ -1,8 +1,8 @@
-"""Files that hold an experiment, looked through before anything else reads them.
+"""Checks experiment files before anything else reads them.
 
-Snakemake loads such files itself. It follows aliases for as long as it takes, lets the last of two equal keys win without a
-word, and runs expressions in a file that asks for it (`__use_yte__`). So the text is looked through first: by events of the
-YAML parser, which build nothing.
+Snakemake loads such files itself. It follows aliases however long that takes, silently lets the last of two equal keys win, and
+runs expressions in a file that asks for it (`__use_yte__`). So the text is checked first, by events of the YAML parser, which
+build no values.
 """
 
 import json
@@ -16,7 +16,7 @@ import yaml
 from trainoff import bounds
 from trainoff.errors import UserError, one_line
 
-# Of libyaml where there is one.
+# That of libyaml where it is installed.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))
 EXPECTED = "Expected an experiment such as config.yaml"
@@ -34,11 +34,11 @@ def read(path: str | Path) -> dict[Any, Any]:
     except OSError as error:
         raise UserError(f"{where}: cannot be read ({error.strerror}). {EXPECTED}.") from None
     except ValueError:
-        raise UserError(f"{where}: is no text in UTF-8. {EXPECTED}.") from None
+        raise UserError(f"{where}: is not UTF-8 text. {EXPECTED}.") from None
     if "\t" in text and text.lstrip().startswith("{"):
-        text = _without_tabs(text, where)
+        text = _without_tabs(text)
     try:
-        _look_through(text, where)
+        _check_events(text, where)
         loader = LOADER(text)
         value = loader.get_single_data()
         loader.dispose()
@@ -46,16 +46,14 @@ def read(path: str | Path) -> dict[Any, Any]:
         problem = getattr(error, "problem", None) or str(error) or "it is nested too deeply"
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
-        raise UserError(
-            f"{where}: {line}is not YAML that can be read ({one_line(problem, 160)}). {EXPECTED}."
-        ) from None
+        raise UserError(f"{where}: {line}is not valid YAML ({one_line(problem, 160)}). {EXPECTED}.") from None
     if not isinstance(value, dict):
         raise UserError(f"{where}: holds no keys at its top level. {EXPECTED}.")
     return value
 
 
-def _without_tabs(text, where):
-    """JSON indented with tabs, which YAML forbids, with spaces; other text as it is. Keys given twice stay."""
+def _without_tabs(text):
+    """JSON with spaces in place of tabs, which YAML forbids; other text unchanged. Duplicate keys stay."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -64,7 +62,7 @@ def _without_tabs(text, where):
 
 
 class _Open:
-    """A list or mapping whose end has not come: its place, values so far with those in it, depth below it, and keys."""
+    """An open list or mapping: its line, the number of values in it so far, nested ones included, its depth and its keys."""
 
     def __init__(self, line, anchor, is_mapping):
         self.line, self.anchor, self.is_mapping = line, anchor, is_mapping
@@ -75,15 +73,15 @@ class _Open:
         return self.is_mapping and self.items % 2 == 0
 
 
-def _look_through(text, where):
-    """Raises UserError for aliases, depth, size, tags, keys and characters that no experiment needs."""
+def _check_events(text, where):
+    """Raises UserError for aliases, depths, sizes, tags, keys and characters that no experiment needs."""
     stack, sizes, aliases, documents = [], {}, 0, 0
 
     def refuse(event, reason):
         raise UserError(f"{where}: line {event.start_mark.line + 1}: {reason}. {EXPECTED}.")
 
     def add(event, values, depth):
-        """Counts a value, with all that is in it, in what it stands in."""
+        """Counts a value, with everything in it, in the list or mapping that contains it."""
         if not stack:
             return
         top = stack[-1]
@@ -115,7 +113,7 @@ def _look_through(text, where):
                 refuse(event, "an alias in the place of a key")
             if event.anchor not in sizes:
                 refuse(
-                    event, f"the alias {one_line(event.anchor, 60)!r} of something that is not there, or that holds it"
+                    event, f"the alias {one_line(event.anchor, 60)!r} of something that does not exist or contains it"
                 )
             add(event, *sizes[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
@@ -123,11 +121,9 @@ def _look_through(text, where):
                 _check_key(event, stack, refuse)
             if len(event.value) > bounds.EXPERIMENT_TEXT:
                 refuse(event, f"a text of more than {bounds.EXPERIMENT_TEXT:,} characters")
-            sign = unshowable(event.value)
-            if sign:
-                refuse(
-                    event, f"the character {sign}{' (a line end)' if sign == 'U+000A' else ''}, which cannot be seen"
-                )
+            char = unshowable(event.value)
+            if char:
+                refuse(event, f"the invisible character {char}{' (a line end)' if char == 'U+000A' else ''}")
             if event.anchor:
                 sizes[event.anchor] = (1, 0)
             add(event, 1, 0)
@@ -157,15 +153,15 @@ def _check_key(event, stack, refuse):
 
 
 def unshowable(value: Any) -> str:
-    """The first character in the texts of a JSON value that no terminal should be sent, as U+202E; "" when there is none.
+    """The first character in the texts of a JSON value that is not safe to print, such as "U+202E"; "" when there is none.
 
-    Controls, escapes, marks of direction, signs without width and halves of characters; not spaces, nor line ends at the end.
+    Control characters, escapes, direction marks, zero-width characters and lone surrogates; not spaces or line ends at the end.
     """
     if isinstance(value, dict):
         value = [part for pair in value.items() for part in pair]
     if isinstance(value, list):
         return next(filter(None, map(unshowable, value)), "")
-    for sign in value.rstrip("\n") if isinstance(value, str) else "":
-        if not sign.isprintable() and unicodedata.category(sign) != "Zs":
-            return f"U+{ord(sign):04X}"
+    for char in value.rstrip("\n") if isinstance(value, str) else "":
+        if not char.isprintable() and unicodedata.category(char) != "Zs":
+            return f"U+{ord(char):04X}"
     return ""

@@ -1,7 +1,6 @@
-"""Models of the user's own as an experiment names them: what their files are called, hold and mean, without running them."""
+"""The user's own models, as an experiment names them: checks and digests of their files, without running them."""
 
 import ast
-import difflib
 import hashlib
 import importlib.metadata
 import json
@@ -10,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainoff.errors import UserError, one_line
+from trainoff.errors import UserError, did_you_mean, one_line
 from trainoff.experiment.syntax import meaning
 from trainoff.files import sha256
 
@@ -18,36 +17,36 @@ from trainoff.files import sha256
 def entries(models: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, str]]:
     """{name: entry} of the experiment's key `models`, each as training reads it: {"function" or "file": …, "sha256": …}.
 
-    sha256: of what the file means, and of the modules beside it that it imports; of a saved model the bytes. Raises UserError for
-    a file that is not there, cannot be parsed or has no such function.
+    sha256: of the meaning of the file and of the modules beside it that it imports; of a saved model, of its bytes. Raises
+    UserError for a file that is missing, cannot be parsed or has no such function.
     """
     return {name: _entry(f"models.{name}", model) for name, model in (models or {}).items()}
 
 
 def is_own(architecture: dict[str, Any]) -> bool:
-    """Whether an architecture is a model of the user's own, not one of keras.applications."""
+    """Whether an architecture is the user's own model, not one of keras.applications."""
     return "function" in architecture or "file" in architecture
 
 
 def require_unchanged(architecture: dict[str, Any]) -> None:
-    """Raises UserError when the file of a model of the user's own means something else now than when this start was planned."""
+    """Raises UserError when the file of the user's own model has changed in meaning since the sweep started."""
     if not is_own(architecture):
         return
     source = {key: architecture[key] for key in ("function", "file") if key in architecture}
     if _entry("models", source)["sha256"] != architecture["sha256"]:
         raise UserError(
-            f"{next(iter(source.values()))} was changed since this start was planned, so its runs would be of two models. "
-            "Start again: what the old one trained is trained again."
+            f"{next(iter(source.values()))} has changed since the sweep started, so its runs would mix two versions of the "
+            "model. Start again; runs of the old version are trained again."
         )
 
 
 def name_in_records(architecture: dict[str, Any]) -> str:
-    """What a record calls the model: the user's file without its folder."""
+    """The model's name in a record: the user's file without its folder."""
     return Path(architecture.get("function") or architecture["file"]).name
 
 
 def packages(architecture: dict[str, Any]) -> dict[str, str]:
-    """{package: version} of what the user's file imports besides Keras and Python's own modules, as it is installed here."""
+    """{package: version} of the installed packages that the user's file imports, besides Keras and the standard library."""
     if "function" not in architecture:
         return {}
     path = Path(architecture["function"].rpartition(":")[0])
@@ -58,7 +57,9 @@ def packages(architecture: dict[str, Any]) -> dict[str, str]:
         return {}
     distributions = _distributions()
     return {
-        found: importlib.metadata.version(found) for name in sorted(names) for found in distributions.get(name, [])[:1]
+        package: importlib.metadata.version(package)
+        for name in sorted(names)
+        for package in distributions.get(name, [])[:1]
     }
 
 
@@ -74,26 +75,26 @@ def _entry(key, model):
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"{key}.function: there is no file {one_line(path)}. Expected file.py:function, the file relative to where you start."
+            f"{key}.function: there is no file {one_line(path)}. Expected file.py:function, with the file relative to the folder "
+            "where you start."
         )
     _check_function(f"{key}.function", _tree(path), path, name)
     return {"function": model["function"], "sha256": _meaning_of(path)}
 
 
 def _check_function(key, tree, path, name):
-    """Raises UserError where the file has no such function, or one that takes other parameters."""
+    """Raises UserError where the file has no such function, or the function takes other parameters."""
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if name not in functions:
-        # It may come from elsewhere; then only calling it tells more.
+        # It may be defined elsewhere; then only calling it shows more.
         bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         bound |= {node.asname or node.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.alias)}
         bound |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
         if name in bound or "*" in bound:
             return
-        close = difflib.get_close_matches(name, functions, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
         raise UserError(
-            f"{key}: {path} has no function {name}{hint}. Expected def {name}(input_shape, classes): in it."
+            f"{key}: {path} has no function {name}{did_you_mean(name, functions)}. Expected def {name}(input_shape, classes): in "
+            "it."
         )
     arguments = functions[name].args
     positional = [argument.arg for argument in arguments.args]
@@ -106,9 +107,9 @@ def _check_function(key, tree, path, name):
     }
     wanted = {"input_shape", "classes"}
     if arguments.posonlyargs or not (wanted <= by_name or arguments.kwarg) or not needed <= wanted:
-        found = ", ".join(positional) or "nothing"
+        actual = ", ".join(positional) or "nothing"
         raise UserError(
-            f"{key}: {path}, line {functions[name].lineno}: {name} takes {found}. Expected def {name}(input_shape, "
+            f"{key}: {path}, line {functions[name].lineno}: {name} takes {actual}. Expected def {name}(input_shape, "
             "classes):, and a default for every other parameter."
         )
 
@@ -117,26 +118,26 @@ def _meaning_of(path):
     """SHA-256 of the meaning of a Python file and of the modules beside it that it imports."""
     folder = path.parent
     named = {file.relative_to(folder).as_posix(): meaning(file.read_bytes()) for file in _files(path)}
-    # Whatever the file is called, it is the one that is named.
+    # The model's own file gets the key "", so that renaming it changes nothing.
     named[""] = named.pop(path.name)
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
 def _files(path):
     """The Python file at `path` and all modules in its folder that it imports, directly or through others."""
-    found, todo = [path], [path]
+    files, todo = [path], [path]
     while todo:
         file = todo.pop()
         for name in _imported_names(_tree(file), file.relative_to(path.parent).parent.parts):
             for local in _local(path.parent, name):
-                if local not in found:
-                    found.append(local)
+                if local not in files:
+                    files.append(local)
                     todo.append(local)
-    return found
+    return files
 
 
 def _imported_names(tree, package=()):
-    """Dotted names of all that a syntax tree imports; package: names of the packages that it lies in."""
+    """Dotted names of everything that a syntax tree imports. package: names of the packages that contain it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -148,12 +149,12 @@ def _imported_names(tree, package=()):
 
 
 def _local(folder, name):
-    """Files in `folder` that importing the dotted `name` runs: those of its packages and its own."""
-    parts, found = name.split("."), []
+    """Files in `folder` that importing the dotted `name` runs: its own and those of its packages."""
+    parts, files = name.split("."), []
     for length in range(1, len(parts) + 1):
         stem = folder.joinpath(*parts[:length])
-        found += [path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
-    return found
+        files += [path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
+    return files
 
 
 def _tree(path):

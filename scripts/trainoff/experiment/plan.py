@@ -1,4 +1,4 @@
-"""The experiment, and the runs that follow from it. What is wrong in one is said by trainoff.experiment.checks."""
+"""Plans the runs of an experiment. trainoff.experiment.checks reports what is wrong with one."""
 
 import functools
 import itertools
@@ -10,9 +10,9 @@ from trainoff import axes
 from trainoff.errors import UserError, did_you_mean, one_line
 from trainoff.shapes import Configuration, Entry, Experiment, Run
 
-# What a device entry says that a run depends on; label and env do not change what is computed.
+# Keys of a device entry that a run depends on; label and env do not change what is computed.
 DEVICE_KEYS = ["name", "backend", "accelerator", "index", "threads"]
-# Keys of `training` and `protocol` that came later, with what runs from before them were trained with.
+# Keys of `training` and `protocol` that were added later, with the values that earlier runs were trained with.
 LATER_SETTINGS = {
     "weight_decay": None,
     "gradient_accumulation": None,
@@ -23,32 +23,32 @@ LATER_SETTINGS = {
     "measure_minutes": None,
 }
 DEVICE_DEFAULTS = {"index": 0, "threads": None, "precisions": ["float32"], "grid": {}}
-# The axis img_dim of samples that are no images: it does not apply.
+# The value of img_dim for samples that are not images.
 NO_SIZE = 0
-# How every probe trains, whatever the grid says. No dropout, since backends draw it differently.
+# Settings of every probe, whatever the grid says. No dropout, since backends draw it differently.
 PROBE = {
     "batch_size": 32,
     "trainable": True,
-    "learning_rate": 5e-5,  # small steps: larger ones let rounding grow to where it hides a fault
+    "learning_rate": 5e-5,  # small, since with larger steps rounding errors grow until they hide a fault
     "learning_rate_decay": None,
     "dropout": 0.0,
     "batch_norm_momentum": None,
-    "random_layers": False,  # the same of models of the user's own
+    "random_layers": False,  # no dropout in the user's own models either
     "steps": 5,
 }
-# How every trial of a limit trains.
+# Settings of every trial of a limit.
 LIMIT = PROBE | {"precision": "float32", "xla": False, "steps": 3}
 
 
 def in_order(value: Any) -> Any:
-    """A JSON value with all keys in order, so that what follows from it does not depend on how a file was written."""
+    """A JSON value with all keys sorted, so that nothing depends on their order in the file."""
     if isinstance(value, dict):
         return {key: in_order(value[key]) for key in sorted(value, key=str)}
     return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def fitted(config: Experiment) -> Experiment:
-    """The experiment as it runs. Where samples are no images the axis img_dim has the one value NO_SIZE, whatever it says."""
+    """The experiment as it runs: where samples are not images, img_dim has only the value NO_SIZE, whatever the file says."""
     if config["dataset"]["name"] != "arrays":
         return config
     limits = config["limits"] and {key: search for key, search in config["limits"].items() if key != "img_dim"}
@@ -62,7 +62,7 @@ def devices(
 ) -> list[Entry]:
     """The device entries of an experiment, in its order, each complete with name, index and threads.
 
-    catalog: catalog/devices.yaml; detect: tells the names that `devices: auto` stands for on this machine.
+    catalog: catalog/devices.yaml; detect: returns the names that `devices: auto` stands for on this machine.
     """
     chosen = detect() if config["devices"] == "auto" else config["devices"]
     entries = []
@@ -82,25 +82,22 @@ def devices(
     names = [entry["name"] for entry in entries]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(
-                f"devices: {name!r} is listed {names.count(name)} times. Give every device a name of its own."
-            )
+            raise UserError(f"devices: {name!r} is listed {names.count(name)} times. Give every device a unique name.")
     return entries
 
 
 def runs(config: Experiment, devices: list[Entry]) -> list[Run]:
     """Every run of the experiment as a dict of built-in values: its axes, device, replicate and seed.
 
-    A device's own `grid` takes the place of the experiment's on the axes that it names.
-
-    Ordered so that replicates are interleaved over configurations and devices: what drifts slowly hits all alike.
+    A device's own `grid` replaces the experiment's on the axes that it lists. Replicates are interleaved over configurations and
+    devices, so that slow drifts affect all alike.
     """
     combinations = [
         [(combination, replicates_of(config, device["name"], combination)) for combination in _combinations(grid)]
         for device in devices
         for grid in [config["grid"] | device["grid"]]
     ]
-    most = max((number for listed in combinations for _, number in listed), default=0)
+    max_replicates = max((number for listed in combinations for _, number in listed), default=0)
     return [
         {
             "device": {key: device[key] for key in DEVICE_KEYS},
@@ -108,7 +105,7 @@ def runs(config: Experiment, devices: list[Entry]) -> list[Run]:
             "replicate": replicate,
             "seed": config["seed"] + replicate - 1,
         }
-        for replicate in range(1, most + 1)
+        for replicate in range(1, max_replicates + 1)
         for turn in itertools.zip_longest(*combinations)
         for device, place in zip(devices, turn, strict=True)
         # A device that leaves axes out has fewer, and some configurations have more replicates than others.
@@ -117,7 +114,7 @@ def runs(config: Experiment, devices: list[Entry]) -> list[Run]:
 
 
 def replicates_of(config: Experiment, device: str, configuration: Configuration) -> int:
-    """How many replicates a configuration has on the device of that name: those of all, or of `more_replicates`."""
+    """How many replicates a configuration has on the device with that name: `replicates`, or more by `more_replicates`."""
     return max(
         config["replicates"],
         *(
@@ -131,7 +128,7 @@ def replicates_of(config: Experiment, device: str, configuration: Configuration)
 
 
 def with_decided(config: Experiment, decided: dict[str, Any]) -> Experiment:
-    """The experiment with what `make decide` added to it (scripts/decide.py): replicates, and minutes of turns.
+    """The experiment with the replicates and minutes of turns that `make decide` (scripts/decide.py) added.
 
     decided: {"more_replicates", "turns"} as in an experiment, both optional.
     """
@@ -150,10 +147,10 @@ def _combinations(grid):
 
 
 def turns(config: Experiment, devices: list[Entry]) -> list[tuple[Entry, Entry, Run]]:
-    """What takes turns: [(device, baseline, run)], entries of devices and one of `runs` without its device, replicate 1.
+    """Pairs that take turns: [(device, baseline, run)], two device entries and one of `runs` without its device, replicate 1.
 
-    Every device with one of them, on every configuration that both have: with `baseline`, or the second of `compare`, or the
-    first. The one that the experiment lists first is the baseline of a pair, as in the tables. Empty with `turns: off`.
+    One device is paired with every other, on every configuration that both have: `baseline`, else the second of `compare`, else
+    the first. In a pair, the device that the experiment lists first is the baseline, as in the tables. Empty with `turns: off`.
     """
     if not config["turns"] or len(devices) < 2:
         return []
@@ -171,33 +168,33 @@ def turns(config: Experiment, devices: list[Entry]) -> list[tuple[Entry, Entry, 
 
 
 def training(run: Run, config: Experiment, architectures: dict[str, dict[str, Any]]) -> Run:
-    """All that a training is told, in built-in types.
+    """Everything that a training needs to know, in built-in types.
 
-    run: one of `runs`; architectures: {model: what networks.architecture gives}.
+    run: one of `runs`; architectures: {model: result of networks.architecture}.
     """
     protocol = config["protocol"]
     return {
         **run,
         "architecture": architectures[run["model"]],
-        # Settings of later versions only where they are asked for, as in records from before they existed.
+        # Later settings only where they are used, so that earlier records stay equal.
         **{
             key: value
             for key, value in settings(config).items()
             if key not in LATER_SETTINGS or value != LATER_SETTINGS[key]
         },
-        # Only where it is asked for, as in records of earlier versions.
+        # Only where it is used, so that earlier records stay equal.
         **({"deterministic": True} if config["deterministic"] else {}),
         **{key: protocol[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
     }
 
 
 def settings(config: Experiment) -> dict[str, Any]:
-    """`training` of an experiment, and of its `protocol` what came later: what identifies runs only where it is asked for."""
+    """`training` of an experiment and the later key of its `protocol`, which identifies runs only where it is used."""
     return {**config["training"], "measure_minutes": config["protocol"].get("measure_minutes")}
 
 
 def reference(devices: list[Entry], catalog: dict[str, dict[str, Any]]) -> Entry:
-    """The device entry that the others are compared with: TensorFlow on a CPU, of the experiment or else of the catalogue."""
+    """The device entry that the others are compared with: TensorFlow on a CPU, from the experiment or else the catalog."""
     for device in devices:
         if (device["backend"], device["accelerator"]) == ("tensorflow", "cpu"):
             return device
@@ -207,10 +204,10 @@ def reference(devices: list[Entry], catalog: dict[str, dict[str, Any]]) -> Entry
 
 
 def probes(config: Experiment, devices: list[Entry], reference: Entry, other_machines: bool = False) -> list[Run]:
-    """What each device computes of each model before its accuracy is trusted, as dicts of built-in values.
+    """The probes that check each device and model before its accuracy is trusted, as dicts of built-in values.
 
-    Every device, model, precision and XLA or not of the experiment, and the reference in float32 without XLA. Empty when
-    the reference is the experiment's only device and there are no probes of other machines: there is nothing to hold to it.
+    Every combination of device, model, precision and XLA in the experiment, and the reference in float32 without XLA. Empty when
+    the reference is the experiment's only device and other machines have no probes: there is nothing to compare with it.
     """
     alone = [device["name"] for device in devices] == [reference["name"]]
     if not devices or (alone and not other_machines):
@@ -240,9 +237,9 @@ def probes(config: Experiment, devices: list[Entry], reference: Entry, other_mac
 
 
 def limit_trials(config: Experiment, devices: list[Entry]) -> list[Run]:
-    """What to search for the limits of every device and model: dicts of built-in values with device, model, axis and values.
+    """The searches for the limits of every device and model, as dicts of built-in values with device, model, axis and values.
 
-    `values` of the axis are tried at the other axis' fixed value, with all weights trained.
+    `values` of the axis are tried at a fixed value of the other axis, with all weights trained.
     """
     return [
         {
@@ -264,16 +261,16 @@ def limit_trials(config: Experiment, devices: list[Entry]) -> list[Run]:
 
 
 def _variables(config):
-    """What else than a run is trained under the variables of the experiment, where it sets some."""
-    asked = config["training"].get("variables")
-    return {"variables": asked} if asked else {}
+    """The key `variables` of probes and trials, where the experiment sets some."""
+    variables = config["training"].get("variables")
+    return {"variables": variables} if variables else {}
 
 
 def wildcards(run: Run) -> dict[str, str]:
-    """The run's values as they stand in its path: {"trainable": "true", "learning_rate": "0.0005", …}."""
+    """The run's values as in its path: {"trainable": "true", "learning_rate": "0.0005", …}."""
     values = {**run, "device": run["device"]["name"]}
     return {key: value if isinstance(value, str) else _word(value) for key, value in values.items() if key != "seed"}
 
 
-# Few values make up many runs. By type, since 1 equals true.
+# Cached, since many runs share few values. By type, since 1 equals true.
 _word = functools.lru_cache(maxsize=None, typed=True)(json.dumps)

@@ -1,21 +1,20 @@
-"""What Python source means: a digest of its syntax tree without comments and docstrings."""
+"""Digest of the meaning of Python source: of its syntax tree without comments and docstrings."""
 
 import ast
 import hashlib
 
-# Imports of this package say only where a module lies.
+# Imports from this package only say where a module is.
 PACKAGE = "trainoff"
-# What annotations are made of comes from these.
+# Modules that annotations are imported from.
 TYPES = ("typing", "collections.abc")
-# Fields of syntax trees that differ between versions of Python and say nothing of what the code does.
+# Fields of syntax trees that differ between versions of Python and do not affect what the code does.
 _NO_MEANING = {"type_params", "type_comment", "kind", "ctx"}
 
 
 def meaning(source: str | bytes, types: bool = True) -> str:
-    """SHA-256 of Python source by its syntax tree: comments, docstrings, layout and which room a module of ours lies in
-    count for nothing.
+    """SHA-256 of Python source by its syntax tree, which ignores comments, docstrings, layout and the folders of our modules.
 
-    types: whether the types of what functions take and return count, as something may read them; nothing of ours does.
+    types: whether the types of parameters and return values count, since code may read them; ours does not.
     """
     digest = hashlib.sha256()
     tree = ast.parse(source)
@@ -24,7 +23,7 @@ def meaning(source: str | bytes, types: bool = True) -> str:
 
 
 class _Untyped(ast.NodeTransformer):
-    """Takes away what only says of which types functions are."""
+    """Removes type annotations of functions, and imports that only serve them."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None

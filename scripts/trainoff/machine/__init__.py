@@ -1,1 +1,1 @@
-"""The machine at hand: what it has to train on, what of that a process may use, and what `devices: auto` chooses from it."""
+"""This machine: its devices, the part of them that a process may use, and the choice that `devices: auto` makes."""

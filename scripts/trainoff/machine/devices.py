@@ -1,4 +1,4 @@
-"""Which devices this machine has and what they are, told without importing a framework."""
+"""Which devices this machine has and what they are, without importing a framework."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 class DeviceUnavailable(UserError):
-    """The device that a run names cannot be used here: the run is recorded as `unavailable`."""
+    """The device of a run cannot be used here: the run is recorded as `unavailable`."""
 
 
 def is_apple_silicon() -> bool:
@@ -25,15 +25,15 @@ def is_apple_silicon() -> bool:
 def nvidia_gpus() -> list[dict[str, Any]]:
     """One dict per NVIDIA GPU or slice that this process may use: uuid, name, memory_bytes, driver, compute_capability.
 
-    In the driver's order, and where CUDA_VISIBLE_DEVICES is set, those that it names, in its order.
+    In the driver's order, or, where CUDA_VISIBLE_DEVICES is set, those that it names, in its order.
     """
     return nvidia.allowed(nvidia.listing().cards, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def environment(device: Device) -> dict[str, str]:
-    """The variables under which a process sees exactly the device of an entry, whatever its framework would pick.
+    """The environment variables with which a process sees exactly the device of an entry, whatever its framework would pick.
 
-    Snakemake limits the threads of a job to its cores; how many a device computes with is the device's matter.
+    Snakemake limits the threads of a job to its cores; these variables set the threads of the device instead.
     """
     backend, accelerator = device["backend"], device["accelerator"]
     threads = str(device["threads"] or usable_threads())
@@ -49,8 +49,8 @@ def environment(device: Device) -> dict[str, str]:
         variables["KERAS_TORCH_DEVICE"] = "mps" if accelerator == "metal" else accelerator
     if backend == "jax":
         variables["JAX_PLATFORMS"] = accelerator
-        variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # take memory as it is needed, as the others do
-        variables["NPROC"] = threads  # what XLA sizes its thread pool by
+        variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # allocate memory on demand, like the other frameworks
+        variables["NPROC"] = threads  # sets the size of XLA's thread pool
     return variables
 
 
@@ -60,22 +60,23 @@ def require(accelerator: str, index: int) -> None:
         count = len(nvidia_gpus())
         if index >= count:
             raise DeviceUnavailable(
-                f"This machine has {count} usable NVIDIA GPU(s) (asked: index {index}). {inventory.unusable(inventory.read())}"
+                f"This machine has {count} usable NVIDIA GPU(s), and the device has index {index}. "
+                f"{inventory.unusable(inventory.read())}"
             )
     if accelerator == "metal" and not is_apple_silicon():
         raise DeviceUnavailable(
             f"An Apple GPU needs a Mac with Apple silicon; this is {platform.system()} on {platform.machine()}. "
-            "Take the device out of `devices:`."
+            "Remove the device from `devices:`."
         )
 
 
 def usable_threads() -> int:
-    """Number of logical processors that this process can keep busy, in a container or a job as well."""
+    """The number of logical processors that this process can keep busy, also in a container or a job."""
     return usable.processors()
 
 
 def describe(accelerator: str, index: int) -> dict[str, Any]:
-    """What the operating system says of the device: name, memory_bytes, cores, driver; None where it does not say."""
+    """Facts about the device from the operating system: name, memory_bytes, cores, driver; None where unknown."""
     if accelerator == "cuda":
         facts = nvidia_gpus()[index]
         return {"cores": None, **{key: facts[key] for key in ("name", "memory_bytes", "driver", "compute_capability")}}
@@ -95,7 +96,7 @@ def describe(accelerator: str, index: int) -> dict[str, Any]:
 
 
 def describe_host() -> dict[str, Any]:
-    """The `host` part of a metrics record: the machine, and what of it may be used. No user name, no host name."""
+    """The `host` part of a metrics record: the machine and its usable part, without a user name or host name."""
     return {
         "machine": platform.machine(),
         "os": _os_name(),
@@ -109,7 +110,7 @@ def describe_host() -> dict[str, Any]:
 
 
 def is_virtual() -> bool | None:
-    """Whether this is a virtual machine; None where the system does not tell."""
+    """Whether this is a virtual machine; None where it is unknown."""
     if platform.system() == "Darwin":
         answer = _output("sysctl", "-n", "kern.hv_vmm_present")
         return {"0": False, "1": True}.get(answer)
@@ -122,7 +123,7 @@ def is_virtual() -> bool | None:
 
 
 def power_source() -> str | None:
-    """ "mains" or "battery"; None where the system does not tell, as most desktops and servers."""
+    """ "mains" or "battery"; None where it is unknown, as on most desktops and servers."""
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is None or battery.power_plugged is None:
         return None
@@ -130,7 +131,7 @@ def power_source() -> str | None:
 
 
 def cpu_name() -> str | None:
-    """The processor's brand, such as "Apple M1" or "AMD EPYC 7B13"; None when the system does not tell."""
+    """The processor's brand, such as "Apple M1" or "AMD EPYC 7B13"; None when it is unknown."""
     if platform.system() == "Darwin":
         return _output("sysctl", "-n", "machdep.cpu.brand_string")
     try:

@@ -1,6 +1,6 @@
-"""Which NVIDIA GPUs each framework's pinned build serves: catalog/gpu-support.csv, and the build's own list where it is there.
+"""Which NVIDIA GPUs each framework's pinned build supports, from catalog/gpu-support.csv and the installed build's own list.
 
-Only the standard library is used, since `make` asks before anything is installed.
+Only the standard library is used, since `make` calls this before anything is installed.
 """
 
 import csv
@@ -19,8 +19,8 @@ NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 @dataclass(frozen=True)
 class Build:
-    """One framework's build. capabilities: compute capabilities that it holds kernels for, "+PTX" after one that drivers can
-    translate for later GPUs of the same generation. driver: the oldest major version of NVIDIA's driver that runs it."""
+    """One framework's build. capabilities: compute capabilities that it has kernels for, with "+PTX" if drivers can also compile
+    the kernel for later GPUs of the same generation. driver: the minimum major version of NVIDIA's driver."""
 
     framework: str
     version: str
@@ -36,7 +36,7 @@ class Build:
 
 
 def builds(processor: str, own_list: tuple[str, ...] | None = None) -> list[Build]:
-    """The builds for a processor, TensorFlow's first. own_list: the list of the TensorFlow that is installed, where one is."""
+    """The builds for a processor, in the table's order. own_list: compute capabilities of the installed TensorFlow, if known."""
     with open(TABLE, encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["processor"] == processor]
     return [
@@ -53,7 +53,7 @@ def builds(processor: str, own_list: tuple[str, ...] | None = None) -> list[Buil
 
 
 def obstacle(build: Build, gpu: dict[str, Any]) -> str | None:
-    """Why a build cannot train on a GPU, in a few words; None where nothing is known against it.
+    """Why a build cannot train on a GPU, in a few words; None where no reason is known.
 
     gpu: a dict of trainoff.machine.nvidia.
     """
@@ -61,30 +61,31 @@ def obstacle(build: Build, gpu: dict[str, Any]) -> str | None:
     if capability and not serves(build.capabilities, capability):
         return f"{build.title} has no kernels for compute capability {capability} ({span(build.capabilities)})"
     if driver and driver[0] < build.driver:
-        return f"{build.title} needs driver {build.driver} or later, here is {gpu['driver']}"
+        return f"{build.title} needs driver {build.driver} or later, and this machine has {gpu['driver']}"
     return None
 
 
 def serves(capabilities: Iterable[str], capability: str) -> bool:
     """Whether a build with kernels for `capabilities` runs on a GPU of compute capability `capability`, such as "8.6".
 
-    Kernels run on later GPUs of the same generation (the number before the dot). PTX is only trusted within it too: TensorFlow
-    2.19's for 9.0 fails on Blackwell, CUDA_ERROR_INVALID_PTX (tensorflow#97387).
+    Kernels run on later GPUs of the same generation (the number before the dot). PTX is trusted only within a generation too:
+    that of TensorFlow 2.19 for 9.0 fails on Blackwell with CUDA_ERROR_INVALID_PTX (tensorflow#97387).
     """
-    generation, step = (*numbers(capability), 0)[:2]
-    return any(generation == least[0] and step >= least[1] for least in map(numbers, capabilities) if len(least) == 2)
+    major, minor = (*numbers(capability), 0)[:2]
+    kernels = [kernel for kernel in map(numbers, capabilities) if len(kernel) == 2]
+    return any(major == kernel[0] and minor >= kernel[1] for kernel in kernels)
 
 
 def span(capabilities: Iterable[str]) -> str:
     """ "6.0 to 9.0": the first and the last of a build's compute capabilities."""
-    ordered = sorted(numbers(one) for one in capabilities)
-    return " to ".join(".".join(map(str, one)) for one in (ordered[0], ordered[-1]))
+    ordered = sorted(map(numbers, capabilities))
+    return " to ".join(".".join(map(str, capability)) for capability in (ordered[0], ordered[-1]))
 
 
 def own_list_of_tensorflow() -> tuple[str, ...] | None:
-    """What the TensorFlow of this Python says it was built for, in the form of the table. TensorFlow is not imported.
+    """The compute capabilities that the installed TensorFlow was built for, as in the table. TensorFlow is not imported.
 
-    None where there is none, () for a build without CUDA.
+    None where it is not installed, () for a build without CUDA.
     """
     try:
         folder = importlib.util.find_spec("tensorflow").submodule_search_locations[0]
@@ -93,11 +94,11 @@ def own_list_of_tensorflow() -> tuple[str, ...] | None:
         return None
     if re.search(r"'is_cuda_build', False", text):
         return ()
-    found = re.search(r"'cuda_compute_capabilities', \[([^\]]*)\]", text)
-    return of_names(re.findall(r"'(\w+)'", found[1])) if found else None
+    match = re.search(r"'cuda_compute_capabilities', \[([^\]]*)\]", text)
+    return of_names(re.findall(r"'(\w+)'", match[1])) if match else None
 
 
 def of_names(names: Iterable[str]) -> tuple[str, ...]:
-    """("8.9", "9.0+PTX") of ["sm_89", "compute_90"], as builds list them."""
-    found = [re.match(r"(sm|compute)_(\d+)(\d)", name) for name in names]
-    return tuple(f"{one[2]}.{one[3]}{'+PTX' if one[1] == 'compute' else ''}" for one in found if one)
+    """("8.9", "9.0+PTX") from ["sm_89", "compute_90"], the names that builds list."""
+    matches = filter(None, (re.match(r"(sm|compute)_(\d+)(\d)", name) for name in names))
+    return tuple(f"{match[2]}.{match[3]}{'+PTX' if match[1] == 'compute' else ''}" for match in matches)

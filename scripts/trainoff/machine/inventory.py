@@ -1,6 +1,6 @@
-"""What this machine has to train on, read once as a plain value. `trainoff.machine.choosing` makes the choice from it.
+"""The devices of this machine, read once as a plain value. `trainoff.machine.choosing` makes the choice from it.
 
-Only the standard library is used, since `make` asks before anything is installed.
+Only the standard library is used, since `make` calls this before anything is installed.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from trainoff.machine import nvidia
 
-# PCI vendors and class (a display controller) as /sys/bus/pci shows them.
+# PCI vendors, and the class of display controllers, as in /sys/bus/pci.
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 DISPLAY_CLASS = "0x03"
 NO_TOOL = "This machine has an NVIDIA GPU, but no nvidia-smi. "
@@ -24,9 +24,9 @@ INSTALL_TOOLKIT = "In a container, start it with the NVIDIA Container Toolkit (d
 class Machine:
     """system: "Linux" or "Darwin". processor: "x86_64", "aarch64" or "arm64". version: of macOS, else "".
 
-    cards: NVIDIA GPUs as nvidia.Listing has them. visible: CUDA_VISIBLE_DEVICES, None where it is not set. failure: a sentence on
-    an NVIDIA GPU or tool that does not work, or None. others: vendors of GPUs that are seen and not supported. jetson: a board of
-    NVIDIA's whose GPU needs builds of its own.
+    cards: NVIDIA GPUs as in nvidia.Listing. visible: CUDA_VISIBLE_DEVICES, None where it is not set. failure: a sentence on an
+    NVIDIA GPU or tool that does not work, or None. others: vendors of unsupported GPUs. jetson: whether this is an NVIDIA Jetson,
+    whose GPU needs special builds.
     """
 
     system: str
@@ -49,7 +49,7 @@ class Machine:
 
 
 def read(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Machine:
-    """The Machine at hand. root: where /sys and /dev lie, for tests."""
+    """This Machine. root: the folder with sys, dev and etc, for tests."""
     system, processor = platform.system(), platform.machine()
     if system == "Darwin":
         return Machine(system, processor, platform.mac_ver()[0])
@@ -71,7 +71,7 @@ def read(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Mac
 
 
 def is_container(root: Path = Path("/")) -> bool:
-    """Whether this runs in a Docker, Podman or Kubernetes container, as far as the usual marks tell."""
+    """Whether this runs in a Docker, Podman or Kubernetes container, judged by the usual marker files."""
     if any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")):
         return True
     try:
@@ -81,28 +81,28 @@ def is_container(root: Path = Path("/")) -> bool:
 
 
 def unusable(machine: Machine) -> str:
-    """One sentence on why there is no NVIDIA GPU to use here, with what to do."""
+    """One sentence on why this machine has no usable NVIDIA GPU, with the fix."""
     if machine.failure:
         return machine.failure
     if machine.cards and machine.visible is not None:
         return (
             f"CUDA_VISIBLE_DEVICES={machine.visible!r} leaves {len(machine.gpus)} of the {len(machine.cards)} GPU(s) that "
-            "nvidia-smi lists. Change or unset it, or take the device out of `devices:`."
+            "nvidia-smi lists. Change or unset it, or remove the device from `devices:`."
         )
     if machine.others and not machine.cards:
         return (
-            f"This machine has {_and(machine.others)} graphics, which trainoff sees and does not support yet (ROCm, oneAPI), and "
-            "no NVIDIA GPU. Take the device out of `devices:`."
+            f"This machine has {' and '.join(machine.others)} graphics, which trainoff does not support yet (ROCm, oneAPI), and "
+            "no NVIDIA GPU. Remove the device from `devices:`."
         )
     return (
-        "Expected one that nvidia-smi lists: install the NVIDIA driver where there is such a GPU, or take the device out of "
+        "nvidia-smi must list the GPU: install the NVIDIA driver if this machine has such a GPU, or remove the device from "
         "`devices:`."
     )
 
 
 def _vendors(root):
-    """Who made the graphics chips that Linux lists, also those without a driver: a set of the names in VENDORS."""
-    found = set()
+    """The vendors of the graphics chips that Linux lists, including those without a driver: a set of the names in VENDORS."""
+    vendors = set()
     for folder in sorted((root / "sys/bus/pci/devices").glob("*")):
         try:
             kind = (folder / "class").read_text().strip()
@@ -110,11 +110,7 @@ def _vendors(root):
         except OSError:
             continue
         if kind.startswith(DISPLAY_CLASS) and vendor in VENDORS:
-            found.add(VENDORS[vendor])
-    if (root / "dev/kfd").exists():  # AMD's driver for computing
-        found.add("AMD")
-    return found
-
-
-def _and(words):
-    return " and ".join(words)
+            vendors.add(VENDORS[vendor])
+    if (root / "dev/kfd").exists():  # AMD's compute driver
+        vendors.add("AMD")
+    return vendors

@@ -1,7 +1,7 @@
-"""What NVIDIA's own tool, nvidia-smi, says of this machine: its GPUs and their slices, or why it cannot say.
+"""The GPUs of this machine and their slices, as nvidia-smi lists them, or why it fails.
 
-A tool that is there and fails is another thing than a machine without a GPU. Only the standard library is used, since `make` asks
-before anything is installed.
+A failing nvidia-smi is not the same as a machine without a GPU. Only the standard library is used, since `make` calls this before
+anything is installed.
 """
 
 import csv
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Where Windows puts the tool for Linux programs (WSL); many shells there do not look in it.
+# Where WSL has the tool; this folder is missing from the PATH of many shells there.
 WSL_FOLDER = Path("/usr/lib/wsl/lib")
-# Columns by age of the driver that knows them: an older one refuses the whole question.
+# Columns, the oldest first: a driver that does not know one refuses the whole query.
 COLUMNS = ["uuid", "name", "memory.total", "driver_version", "compute_cap", "mig.mode.current"]
 OLDEST_COLUMNS = 4
 SECONDS = 60
 SLICE = re.compile(r"^\s+MIG (?P<profile>\S+)\s+Device\s+\d+: \(UUID: (?P<uuid>MIG-[^)\s]+)\)")
 CARD = re.compile(r"^GPU \d+: .*\(UUID: (?P<uuid>GPU-[^)\s]+)\)")
-# (words in what the tool writes, what to do); the first that fits.
+# (words in the tool's output, advice); the first match counts.
 ADVICE = [
     (
         "version mismatch",
@@ -29,38 +29,38 @@ ADVICE = [
     ),
     (
         "couldn't communicate with the nvidia driver",
-        "The driver is not loaded: restart the machine after its installation or a kernel update; if that does not help, install "
-        "the driver again.",
+        "The driver is not loaded: restart the machine after its installation or a kernel update; if that does not help, "
+        "reinstall the driver.",
     ),
     (
         "libnvidia-ml",
-        "The tool is here without the driver's library: in a container, start it with the NVIDIA Container Toolkit "
-        "(docker run --gpus all); on the machine itself, install the driver again.",
+        "The driver's library is missing: in a container, start it with the NVIDIA Container Toolkit (docker run --gpus all); "
+        "otherwise, reinstall the driver.",
     ),
-    ("insufficient permissions", "This user may not open /dev/nvidia*: ask the machine's administrator."),
+    ("insufficient permissions", "This user has no access to /dev/nvidia*: ask the machine's administrator."),
     (
         "nvml: unknown error",
         "A container loses its GPUs when the host reloads its services: restart the container.",
     ),
     (
         "unable to determine the device handle",
-        "A GPU stopped answering (its kernel log says more): restart the machine.",
+        "A GPU stopped responding (see the kernel log): restart the machine.",
     ),
     (
         "no devices were found",
-        "The driver runs and finds no GPU: in a container or a cluster job, ask for one (docker run --gpus all, --gres=gpu:1); "
-        "else look into the kernel log.",
+        "The driver runs but finds no GPU: in a container or a cluster job, request one (docker run --gpus all, --gres=gpu:1); "
+        "otherwise see the kernel log.",
     ),
 ]
-OTHER_ADVICE = "Run nvidia-smi yourself: trainoff can use the GPU once it lists it."
+OTHER_ADVICE = "Run nvidia-smi yourself: trainoff can use the GPU as soon as nvidia-smi lists it."
 
 
 @dataclass(frozen=True)
 class Listing:
-    """cards: one dict per GPU in the tool's order, with uuid, name, memory_bytes, driver, compute_capability (None where the tool
-    does not say) and slices: None, or for a GPU divided by MIG a list of such dicts.
+    """cards: one dict per GPU in the tool's order, with uuid, name, memory_bytes, driver, compute_capability (None where unknown)
+    and slices: None, or for a GPU with MIG enabled a list of such dicts.
 
-    failure: one sentence with the tool's words and what to do, where there is a tool that fails; else None.
+    failure: one sentence with the tool's words and advice, if the tool is installed and fails; else None.
     """
 
     cards: tuple
@@ -68,12 +68,12 @@ class Listing:
 
 
 def tool() -> str | None:
-    """Path of nvidia-smi; None where there is none."""
+    """Path of nvidia-smi; None if it is not installed."""
     return shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=WSL_FOLDER)
 
 
 def listing() -> Listing:
-    """The Listing of this machine; empty where there is no tool."""
+    """The Listing of this machine; empty without nvidia-smi."""
     program = tool()
     if program is None:
         return Listing(())
@@ -81,7 +81,7 @@ def listing() -> Listing:
         words = _ask(program, f"--query-gpu={','.join(columns)}", "--format=csv,noheader,nounits")
         if "not a valid field" not in words.lower():
             break
-    # Lines that are no sentences: beside a warning, such as of a worn infoROM, the tool lists GPUs and ends with an error code.
+    # Skips lines of text: with a warning, such as about a corrupted infoROM, the tool lists GPUs and still exits with an error.
     rows = csv.reader(words.splitlines(), skipinitialspace=True)
     cards = [_card(row) for row in rows if len(row) >= OLDEST_COLUMNS and " " not in row[0]]
     if not cards:
@@ -92,22 +92,24 @@ def listing() -> Listing:
 
 
 def failure_sentence(words: str, in_wsl: bool = False) -> str:
-    """What a failing nvidia-smi means. words: what it wrote, or how it failed."""
-    said = " ".join(words.split())[:200] or "nothing"
-    advice = next((advice for sign, advice in ADVICE if sign in said.lower()), OTHER_ADVICE)
+    """What a failing nvidia-smi means. words: its output, or how it failed."""
+    quote = " ".join(words.split())[:200] or "nothing"
+    advice = next((advice for sign, advice in ADVICE if sign in quote.lower()), OTHER_ADVICE)
     if in_wsl:
-        advice = "In WSL the driver is Windows' own: update it there, run `wsl --update` and `wsl --shutdown`, and start again."
-    return f"nvidia-smi is installed and fails: “{said}”. {advice}"
+        advice = (
+            "WSL uses the driver of Windows: update it there, run `wsl --update` and `wsl --shutdown`, and start again."
+        )
+    return f"nvidia-smi is installed but fails: “{quote}”. {advice}"
 
 
 def with_slices(cards: list[dict[str, Any]], listed: str) -> list[dict[str, Any]]:
-    """The cards with their MIG slices, as `nvidia-smi -L` lists them. A slice's memory is what its profile names (3g.20gb)."""
+    """The cards with their MIG slices, from the output of `nvidia-smi -L`. A slice's profile gives its memory (3g.20gb)."""
     slices, owner = {}, None
     for line in listed.splitlines():
-        if found := CARD.match(line):
-            owner = found["uuid"]
-        elif (found := SLICE.match(line)) and owner:
-            slices.setdefault(owner, []).append((found["profile"], found["uuid"]))
+        if match := CARD.match(line):
+            owner = match["uuid"]
+        elif (match := SLICE.match(line)) and owner:
+            slices.setdefault(owner, []).append((match["profile"], match["uuid"]))
     return [
         card
         if card["slices"] is None
@@ -129,11 +131,11 @@ def with_slices(cards: list[dict[str, Any]], listed: str) -> list[dict[str, Any]
 
 
 def allowed(cards: Sequence[dict[str, Any]], visible: str | None) -> list[dict[str, Any]]:
-    """What a process may use of the cards: whole GPUs, and of those that MIG divides the slices.
+    """The GPUs that a process may use, and instead of a GPU with MIG enabled its slices.
 
-    visible: the value of CUDA_VISIBLE_DEVICES, None where it is not set. Its order counts; numbers count as nvidia-smi does;
-    UUIDs may be cut short. As for CUDA, the first name that fits nothing, or more than one, ends the list, and a divided GPU that
-    is named as a whole stands for its first slice.
+    visible: the value of CUDA_VISIBLE_DEVICES, None where it is not set. Its order is kept; numbers are those of nvidia-smi;
+    UUIDs may be abbreviated. As in CUDA, the first name that matches nothing, or more than one GPU, ends the list, and a GPU with
+    MIG enabled stands for its first slice.
     """
     if visible is None:
         return [unit for card in cards for unit in _units(card)]
@@ -156,7 +158,7 @@ def is_slice(uuid: str) -> bool:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """(8, 9) of "8.9"; what is no number ends it."""
+    """(8, 9) from "8.9"; parsing stops at anything that is not a number."""
     return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)
 
 
@@ -169,7 +171,7 @@ def _units(card):
 
 
 def _ask(program, *arguments):
-    """What the program wrote, or how it failed."""
+    """The program's output, or how it failed."""
     try:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, errors="replace", timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -193,5 +195,5 @@ def _card(row):
 
 
 def _memory_of(profile):
-    found = re.search(r"\.(\d+)gb", profile)
-    return int(found[1]) * 2**30 if found else None
+    match = re.search(r"\.(\d+)gb", profile)
+    return int(match[1]) * 2**30 if match else None

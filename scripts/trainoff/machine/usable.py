@@ -1,8 +1,8 @@
-"""How many processors and how much memory this process may use: of the machine, what containers and clusters leave it.
+"""How many processors and how much memory this process may use, given the limits of containers and clusters.
 
-The smallest limit counts: the processors that the process may run on (taskset, cpusets), the quotas of its control groups and of
-all above them, version 1 and 2, and what SLURM gave the job. All files are read below a folder `root`, so that another machine's
-can be tried.
+The smallest limit counts: the processors that the process may run on (taskset, cpusets), the quotas of its control groups and
+their parents, version 1 and 2, and SLURM's allocation. All files are read below a folder `root`, so that tests can emulate other
+machines.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-# Where a controller of version 1 is mounted, by its name in /proc/self/cgroup; some systems mount two as one.
+# Mount points of the cpu controller of version 1; some systems mount two controllers together.
 CPU_FOLDERS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
@@ -23,27 +23,27 @@ def processors(root: str | Path = "/", environment: Mapping[str, str] = os.envir
     """Number of logical processors that this process can keep busy, at least 1."""
     allowed = len(allowed_processors()) or os.cpu_count() or 1
     quota, of_job = processor_quota(root), slurm_processors(environment)
-    # Of a quota of 1.5 processors one thread uses more than two that are made to wait for each other.
+    # With a quota of 1.5 processors, one thread is faster than two that are throttled and wait for each other.
     limits = [allowed, None if quota is None else int(quota + 0.01), of_job]
     return max(1, min(limit for limit in limits if limit is not None))
 
 
 def allowed_processors() -> list[int]:
-    """Numbers of the logical processors that this process may run on, sorted; [] where the system does not tell."""
+    """The numbers of the logical processors that this process may run on, sorted; [] where they are unknown."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def processor_quota(root: str | Path = "/") -> float | None:
-    """Processors' worth of time that the control groups of this process leave it, such as 1.5; None for no limit."""
+    """The processor quota of this process's control groups, such as 1.5 processors; None for no limit."""
     quotas = [_quota_v2(folder) for folder in _folders_v2(root)]
     quotas += [_quota_v1(folder) for folder in _folders_v1(root, "cpu", CPU_FOLDERS)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def slurm_processors(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Processors of a node that SLURM gave the job; None outside of a job. Not every cluster confines jobs to them.
+    """Processors per node that SLURM allocated to the job; None outside of a job. Not every cluster enforces this limit.
 
-    Of the whole job, since a step counts what it asked for, which Snakemake's steps do not; "8(x2),4" are three nodes.
+    Read for the whole job, since Snakemake's steps request no processors of their own; "8(x2),4" means three nodes.
     """
     if "SLURM_JOB_ID" not in environment:
         return None
@@ -52,30 +52,30 @@ def slurm_processors(environment: Mapping[str, str] = os.environ) -> int | None:
 
 
 def memory_bytes(root: str | Path = "/", host_bytes: int | None = None) -> int:
-    """Bytes of memory that this process can use at most: of the machine, or of its control groups."""
+    """The maximum memory in bytes that this process can use, given the machine and its control groups."""
     host = psutil.virtual_memory().total if host_bytes is None else host_bytes
     return min([host, *(limit for limit, _ in _memory_limits(root))])
 
 
 def available_memory_bytes(root: str | Path = "/", host_bytes: int | None = None) -> int:
-    """Bytes of memory that are free for this process now, in the machine and in its control groups."""
+    """The memory in bytes that is free for this process now, in the machine and in its control groups."""
     available = psutil.virtual_memory().available if host_bytes is None else host_bytes
     return max(0, min([available, *(limit - used for limit, used in _memory_limits(root))]))
 
 
 def kinds_of_processors(root: str | Path = "/") -> dict[str, str]:
-    """{kind: its logical processors} of a processor whose cores differ in speed, such as {"performance": "0-7", …}; {} of others.
+    """{kind: its logical processors} if the cores differ in speed, such as {"performance": "0-7", …}; else {}.
 
-    On Linux their numbers; on a Mac, where a process cannot choose, how many there are, such as "4 cores".
+    On Linux these are numbers of processors; on a Mac, where a process cannot choose, their count, such as "4 cores".
     """
     if platform.system() == "Darwin":
         return _apple_kinds()
     devices = Path(root, "sys/devices")
     intel = {"performance": devices / "cpu_core/cpus", "efficiency": devices / "cpu_atom/cpus"}
-    found = {kind: text for kind, path in intel.items() if (text := _text(path))}
-    if found:
-        return found
-    # Of Arm: the largest capacity of a processor is 1024.
+    kinds = {kind: text for kind, path in intel.items() if (text := _text(path))}
+    if kinds:
+        return kinds
+    # Arm; the maximum capacity of a processor is 1024.
     by_capacity = {}
     for path in (devices / "system/cpu").glob("cpu[0-9]*/cpu_capacity"):
         if (capacity := _text(path) or "").isdecimal():
@@ -86,13 +86,13 @@ def kinds_of_processors(root: str | Path = "/") -> dict[str, str]:
 
 
 def _apple_kinds():
-    found = {}
+    kinds = {}
     for level in range(4):
         name, count = _sysctl(f"hw.perflevel{level}.name"), _sysctl(f"hw.perflevel{level}.logicalcpu")
         if not count:
             break
-        found[(name or f"level {level}").lower()] = f"{count} cores"
-    return found if len(found) > 1 else {}
+        kinds[(name or f"level {level}").lower()] = f"{count} cores"
+    return kinds if len(kinds) > 1 else {}
 
 
 def _sysctl(name):
@@ -103,7 +103,7 @@ def _sysctl(name):
 
 
 def facts(root: str | Path = "/", environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """What a record's `host` says of this beside the machine's own numbers."""
+    """The usable part of the machine, for a record's `host`."""
     allowed = allowed_processors()
     kinds = kinds_of_processors(root)
     return {
@@ -130,18 +130,14 @@ def ranges(numbers: Sequence[int]) -> str:
 def _groups(root):
     """[(controllers, path)] of /proc/self/cgroup; version 2 names no controllers."""
     lines = (_text(Path(root, "proc/self/cgroup")) or "").splitlines()
-    parts = [line.split(":", 2) for line in lines]
-    return [(controllers.split(",") if controllers else [], path) for _, controllers, path in filter(_is_group, parts)]
-
-
-def _is_group(parts):
-    return len(parts) == 3
+    groups = [parts for line in lines if len(parts := line.split(":", 2)) == 3]
+    return [(controllers.split(",") if controllers else [], path) for _, controllers, path in groups]
 
 
 def _chain(mount, path):
-    """The folder of a control group and those of all above it, up to where they are mounted.
+    """The folders of a control group and all its parents, up to the mount point.
 
-    In a container the path may be of the host: then what exists of it is the mount alone, which holds the container's own.
+    In a container the path may be the host's: then only the mount point exists, which is the container's own group.
     """
     steps = [step for step in path.split("/") if step not in ("", ".")]
     if ".." in steps:
@@ -172,7 +168,7 @@ def _folders_v1(root, controller, mounts):
 
 
 def _quota_v2(folder):
-    """From "150000 100000" or "max 100000": microseconds of processor time in a period, and its length."""
+    """From "150000 100000" or "max 100000": microseconds of processor time per period, and the length of a period."""
     quota, _, period = (_text(folder / "cpu.max") or "").partition(" ")
     return _share(quota, period)
 
@@ -188,16 +184,16 @@ def _share(quota, period):
 
 
 def _memory_limits(root):
-    """[(limit, bytes in use that cannot be given up)] of all control groups that limit memory."""
-    found = [_limit(folder, "memory.max", "memory.current", "inactive_file") for folder in _folders_v2(root)] + [
+    """[(limit, bytes in use that cannot be reclaimed)] of all control groups that limit memory."""
+    limits = [_limit(folder, "memory.max", "memory.current", "inactive_file") for folder in _folders_v2(root)] + [
         _limit(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         for folder in _folders_v1(root, "memory", ("memory",))
     ]
-    return [limit for limit in found if limit is not None]
+    return [limit for limit in limits if limit is not None]
 
 
 def _limit(folder, limit, usage, cached):
-    """cached: name in memory.stat of what files hold in memory that is given up when it is needed."""
+    """cached: the name in memory.stat of cached file pages, which are reclaimed when memory is needed."""
     limit, used = _text(folder / limit), _text(folder / usage) or "0"
     if not (limit or "").isdecimal() or not used.isdecimal():
         return None
@@ -206,7 +202,7 @@ def _limit(folder, limit, usage, cached):
 
 
 def _text(path):
-    """The content of a file of the system; None where it is not there or cannot be read."""
+    """The content of a system file; None where it is missing or cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:

@@ -1,8 +1,8 @@
-"""The environment of a process that trains: variables that change how fast or what it computes are not passed on to it.
+"""The environment of a training process: variables that change its speed or results are not passed on to it.
 
-They would come from a shell's start file or a module of a cluster and leave no trace. What a training is to have of them stands
-in the experiment (training.variables), where it identifies its runs. What only says where things are passes: paths of programs
-and libraries, proxies, SLURM's variables.
+They would come from a shell's startup file or a cluster's module and leave no trace. An experiment sets the variables that a
+training needs (training.variables), and they identify its runs. Variables that only locate things are passed on: paths of
+programs and libraries, proxies, SLURM's variables.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# Beginnings of names, by what reads them.
+# Prefixes of names, by the software that reads them.
 FAMILIES = {
     "TensorFlow": ("TF_", "AUTOGRAPH_"),
     "XLA": ("XLA_", "NPROC"),
@@ -38,7 +38,7 @@ FAMILIES = {
     "the loader": ("LD_PRELOAD", "LD_AUDIT", "LD_BIND_", "DYLD_INSERT_LIBRARIES"),
     "Python": ("PYTHON",),
 }
-# Members of these families that say where something is, or what a person sees.
+# Members of these families that only locate files or affect the output.
 PASSED_ON = {
     "CUDA_HOME",
     "CUDA_PATH",
@@ -48,7 +48,7 @@ PASSED_ON = {
     "CUDA_MPS_PIPE_DIRECTORY",
     "CUDA_MPS_LOG_DIRECTORY",
     "TORCH_HOME",
-    "PYTHON",  # of make: which Python makes .venv
+    "PYTHON",  # read by make: the Python that creates .venv
     "PYTHONHOME",
     "PYTHONNOUSERSITE",
     "PYTHONPYCACHEPREFIX",
@@ -57,7 +57,7 @@ PASSED_ON = {
     "PYTHONIOENCODING",
     "PYTHONUNBUFFERED",
 }
-# Terraform's, which begin as TensorFlow's do.
+# Terraform's variables, which have TensorFlow's prefix.
 OTHERS = (
     "TF_CLI_",
     "TF_VAR_",
@@ -68,7 +68,7 @@ OTHERS = (
     "TF_INPUT",
     "TF_PLUGIN_CACHE_DIR",
 )
-# Set for every process that trains, or by Snakemake for its jobs. A user's own values are replaced without a message.
+# Set for every training process, or by Snakemake for its jobs. The user's values are replaced without a message.
 SET_HERE = {
     "CUDA_VISIBLE_DEVICES",
     "CUDA_DEVICE_ORDER",
@@ -84,22 +84,22 @@ SET_HERE = {
     "VECLIB_MAXIMUM_THREADS",
 }
 _CHANGES_WORK = re.compile("|".join(beginning for family in FAMILIES.values() for beginning in family))
-# What Keras keeps in its home besides its settings: downloads, which a training may use again.
+# Folders with downloads in Keras' home, which a training may reuse.
 KERAS_DOWNLOADS = ("models", "datasets")
 
 
 def changes_work(name: str) -> bool:
-    """Whether a variable changes how fast or what a training computes, as far as its name tells."""
+    """Whether a variable changes a training's speed or results, judged by its name."""
     return bool(_CHANGES_WORK.match(name)) and name not in PASSED_ON and not name.startswith(OTHERS)
 
 
 def left_out(environment: Iterable[str]) -> list[str]:
-    """Names of the variables of `environment` that are neither passed on nor replaced, sorted."""
+    """The names of the variables in `environment` that are neither passed on nor replaced, sorted."""
     return sorted(name for name in environment if changes_work(name) and name not in SET_HERE)
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` without variables that change work."""
+    """`environment` without the variables that change a training's speed or results."""
     return {name: value for name, value in environment.items() if not changes_work(name)}
 
 
@@ -110,20 +110,20 @@ def closed(
     of_device: dict[str, str],
     asked: dict[str, Any] | None = None,
 ) -> dict[str, str]:
-    """The environment of a process that trains.
+    """The environment of a training process.
 
-    environment: of this process. python_path: folder of our modules, all that PYTHONPATH holds. keras_home: folder made for this
-    process (see make_keras_home). of_device: as devices.environment gives it. asked: training.variables of the experiment.
+    environment: of this process. python_path: the folder of our modules, the only one in PYTHONPATH. keras_home: a folder made
+    for this process (see make_keras_home). of_device: from devices.environment. asked: training.variables of the experiment.
     """
-    own = {"PYTHONPATH": str(python_path), "KERAS_HOME": str(keras_home)}
-    return passed_on(environment) | {name: str(value) for name, value in (asked or {}).items()} | own | of_device
+    paths = {"PYTHONPATH": str(python_path), "KERAS_HOME": str(keras_home)}
+    return passed_on(environment) | {name: str(value) for name, value in (asked or {}).items()} | paths | of_device
 
 
 def make_keras_home(folder: str | Path, environment: Mapping[str, str], downloads: bool = False) -> Path:
-    """Makes a home for Keras at `folder` without anybody's keras.json, and returns it.
+    """Makes a home for Keras at `folder` without the user's keras.json, and returns it.
 
-    environment: of this process, which may name a home of the user's. downloads: whether what Keras downloads lies where it would
-    have lain, so that a model of the user's own need not fetch its weights for every run.
+    environment: of this process, which may name the user's Keras home. downloads: whether to link the user's downloads, so that
+    their own model does not download its weights for every run.
     """
     folder, usual = Path(folder), Path(environment.get("KERAS_HOME") or "~/.keras").expanduser()
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def make_keras_home(folder: str | Path, environment: Mapping[str, str], download
         try:
             (usual / name).mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to((usual / name).resolve())
-        except OSError:  # a home that cannot be written to: Keras makes the folder here
+        except OSError:  # the user's home cannot be written to: Keras makes the folder here
             continue
     return folder
 
@@ -140,7 +140,7 @@ def make_keras_home(folder: str | Path, environment: Mapping[str, str], download
 def closed_here(downloads: bool = False) -> Iterator[None]:
     """Closes the environment of this process, which has not imported Keras yet, until the block ends.
 
-    Weights are then prepared under what they are trained under. downloads: as make_keras_home takes it.
+    Weights are then prepared in the environment in which they are trained. downloads: see make_keras_home.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
@@ -156,7 +156,7 @@ def closed_here(downloads: bool = False) -> Iterator[None]:
 
 
 def sentence(names: list[str]) -> str:
-    """What to tell of variables that are not passed on; "" where there are none."""
+    """A sentence on the variables that are not passed on; "" where there are none."""
     if not names:
         return ""
     return (

@@ -1,1 +1,1 @@
-"""Trainings that run in a script of the user's own: timed by a Keras callback, and packed as a bundle."""
+"""Trainings in the user's own script: timed by a Keras callback, and packed as a bundle."""

@@ -1,4 +1,4 @@
-"""A training of a script of the user's own as a record in a bundle, which an experiment imports."""
+"""Packs a training of the user's own script as a record in a bundle, which an experiment can import."""
 
 import itertools
 import platform
@@ -14,7 +14,7 @@ from trainoff.machine.packages import installed_version
 from trainoff.privacy import private
 from trainoff.shapes import Configuration, Window
 
-NO_ENERGY = "The timer of an own script reads no energy."
+NO_ENERGY = "The timer of a user's own script does not measure energy."
 PACKAGES = ("tensorflow", "torch", "jax", "keras", "numpy")
 LONGEST_WORK = 100
 LONGEST_LABEL = 60
@@ -30,7 +30,7 @@ def check_words(
     model: str | None,
     warm_up_epochs: int,
 ) -> None:
-    """Raises UserError for what a Timer cannot be given."""
+    """Raises UserError for arguments that a Timer does not accept."""
     for name, value in {"work": work, "device": device, "label": label, "model": model}.items():
         if value is None and name != "work":
             continue
@@ -38,22 +38,22 @@ def check_words(
             raise UserError(f"Timer: {name}: {one_line(repr(value), 60)}. Expected a few words.")
     if device is not None and not re.fullmatch(bundles.DEVICE, device):
         raise UserError(
-            f"Timer: device: {one_line(device, 60)!r}. Expected small letters, digits, - and _, such as lab-gpu."
+            f"Timer: device: {one_line(device, 60)!r}. Expected lowercase letters, digits, - and _, such as lab-gpu."
         )
     counts = {
         "batch_size": (batch_size, 1),
         "samples_per_epoch": (samples_per_epoch, 1),
         "warm_up_epochs": (warm_up_epochs, 0),
     }
-    for name, (value, least) in counts.items():
+    for name, (value, minimum) in counts.items():
         if value is None and name == "samples_per_epoch":
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UserError(f"Timer: {name}: {one_line(repr(value), 60)}. Expected a whole number from {least}.")
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise UserError(f"Timer: {name}: {one_line(repr(value), 60)}. Expected a whole number from {minimum}.")
 
 
 def plain_name(text: str, between: str) -> str:
-    """A name of small letters, digits and `between`, as paths take it: "ResNet 50 v2" → "resnet_50_v2"."""
+    """`text` as a name for paths, of lowercase letters, digits and `between`: "ResNet 50 v2" → "resnet_50_v2"."""
     return re.sub("[^a-z0-9]+", between, text.lower()).strip(between)[:100] or "model"
 
 
@@ -67,8 +67,8 @@ def write(
 ) -> Path:
     """Writes the bundle of one training into `folder` and returns its path.
 
-    work: what is trained, in the user's words. run: the axes. facts: {"name", "label", "device", "memory"} of what trained.
-    listed: the windows. times: when the training started and ended, as texts.
+    work: what is trained, in the user's words. run: the axes. facts: {"name", "label", "device", "memory"} of the device.
+    listed: the windows. times: start and end of the training, as texts.
     """
     folder = Path(folder)
     replicate, path = next(
@@ -100,7 +100,7 @@ def write(
         },
         {
             f"{name}/metrics.json": bundles.encoded(record),
-            f"{name}/train.log": b"timed in a script of the user's own\n",
+            f"{name}/train.log": b"timed in the user's own script\n",
         },
     )
     return path
@@ -124,7 +124,7 @@ def _record(work, run, facts, listed, times, replicate):
         "windows": listed,
         "throughput": windows.summarise(listed),
         "training": {
-            # The rule of the pipeline needs the first loss and the labels, which only the script knows.
+            # The pipeline's rule needs the first loss and the labels, which only the script knows.
             "converged": False if diverged else None,
             "epochs": len(listed),
             "final_val_accuracy": listed[-1]["val_accuracy"],

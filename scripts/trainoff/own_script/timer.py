@@ -1,6 +1,6 @@
-"""The callback that times a training which somebody else's script runs (docs/own-script.md).
+"""The callback that times a training in the user's own script (docs/own-script.md).
 
-Each epoch is a window, as in trainoff.measure.protocol: synchronize, clock, train, synchronize, clock. Validation stands outside.
+Each epoch is a window, as in trainoff.measure.protocol: synchronize, clock, train, synchronize, clock. Validation is not timed.
 """
 
 import math
@@ -12,21 +12,19 @@ import keras
 import numpy as np
 
 from trainoff.errors import UserError, one_line
-from trainoff.machine import devices
+from trainoff.machine import devices, gpu_support
 from trainoff.measure import backends, memory
 from trainoff.own_script import packing
-
-FRAMEWORKS = ("tensorflow", "torch", "jax")
 
 
 class Timer(keras.callbacks.Callback):
     """Times each epoch of `fit` and writes a bundle into `folder` when the training ends.
 
-    folder: where the bundle goes; name it in the key `imports` of an experiment. work: what is trained, in your words: only runs
-    of the same words are compared. batch_size: samples per step. samples_per_epoch: where the last batch of an epoch is not full,
-    or where Keras does not know the number of steps. device, label: name and words for what trains; None for those of the chip.
-    model: name of the network, None for the model's own. warm_up_epochs: first epochs that are kept and not counted.
-    Raises UserError for what cannot be timed, before the first step.
+    folder: where the bundle goes; list it under `imports` in an experiment. work: what is trained, in your words: only runs with
+    the same words are compared. batch_size: samples per step. samples_per_epoch: needed where the last batch of an epoch is not
+    full, or Keras does not know the number of steps. device, label: name and label of the device; None for those of the chip.
+    model: name of the network, None for the model's own. warm_up_epochs: first epochs, which are recorded but not counted.
+    Raises UserError before the first step if the training cannot be timed.
     """
 
     def __init__(
@@ -44,8 +42,8 @@ class Timer(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         framework = keras.backend.backend()
-        if framework not in FRAMEWORKS:
-            raise UserError(f"Timer: Keras computes with {framework}. Expected one of {', '.join(FRAMEWORKS)}.")
+        if framework not in gpu_support.NAMES:
+            raise UserError(f"Timer: Keras uses {framework}. Expected one of {', '.join(gpu_support.NAMES)}.")
         steps = self.params.get("steps")
         if self.samples_per_epoch is None and not steps:
             raise UserError(
@@ -64,7 +62,7 @@ class Timer(keras.callbacks.Callback):
         self._started = time.perf_counter()
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        # Validation of an epoch, or an evaluation between epochs, which is not timed anyway.
+        # The validation of an epoch, or an evaluation between epochs, which is not timed anyway.
         self._stop()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -91,17 +89,17 @@ class Timer(keras.callbacks.Callback):
         if not self._windows:
             return
         path = packing.write(self.folder, self.work, self._run(), self._facts(), self._windows, (self._begun, _now()))
-        print(f"trainoff: {path}: {len(self._windows)} epochs. Name its folder in the key imports of an experiment.")
+        print(f"trainoff: {path}: {len(self._windows)} epochs. List its folder under imports in an experiment.")
 
     def _stop(self):
-        """Ends the epoch's clock, where it runs."""
+        """Stops the epoch's clock if it runs."""
         if self._started is not None:
             self._backend.synchronize(self.model)
             self._seconds = time.perf_counter() - self._started
             self._started = None
 
     def _run(self):
-        """The axes of the run, as far as the model says them."""
+        """The axes of the run, as far as the model shows them."""
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         shape = getattr(self.model, "input_shape", None)
         square = isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2] and shape[1]
@@ -117,7 +115,7 @@ class Timer(keras.callbacks.Callback):
         }
 
     def _facts(self):
-        """What trained: {"name", "label", "device", "memory"}."""
+        """The device: {"name", "label", "device", "memory"}."""
         framework = keras.backend.backend()
         accelerator = "cpu"
         if self._backend.placement(self.model) != {"cpu"}:
@@ -144,7 +142,7 @@ def _layers_with_weights(model):
 
 
 def _number(value):
-    # As it was written: 0.01, not what float32 makes of it.
+    # As it was written: 0.01, not its float32 value.
     return float(str(np.float32(keras.ops.convert_to_numpy(value))))
 
 

@@ -1,1 +1,1 @@
-"""Images and weights, made ready before anything is timed."""
+"""Prepares images and weights before anything is timed."""

@@ -1,7 +1,6 @@
-"""Arrays of a user's own in a NumPy .npz file: samples of any shape with labels, for models of the user's own.
+"""The user's arrays in a NumPy .npz file: samples of any shape with labels, for the user's own models.
 
-The file is somebody else's: names, types and sizes are looked at before anything is read, and nothing in it is ever
-unpickled.
+The file is untrusted: names, types and sizes are checked before anything is read, and nothing in it is ever unpickled.
 """
 
 import tempfile
@@ -18,7 +17,7 @@ from trainoff import bounds
 from trainoff.errors import UserError, one_line
 
 NAMES = ("x_train", "y_train", "x_validation", "y_validation")
-# What arrays become: three types that every framework takes on every device.
+# Types that arrays are converted to: three that every framework accepts on every device.
 FEED = {"b": np.uint8, "u1": np.uint8, "i": np.int32, "u": np.int32, "f": np.float32}
 CHUNK_BYTES = 16 * 2**20
 UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError, RuntimeError)
@@ -26,7 +25,7 @@ UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, Valu
 
 @dataclass(frozen=True)
 class Member:
-    """An array in the file, as its header describes it: member of the zip, shape, dtype, order of memory."""
+    """An array in the file, as its header describes it: member of the zip, shape, dtype, whether in Fortran order."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,25 +34,25 @@ class Member:
 
     @property
     def feed(self) -> np.dtype:
-        """The type that it is prepared as."""
+        """The type that it is converted to."""
         kind = self.dtype.kind
         return np.dtype(FEED["u1"] if self.dtype.str[1:] == "u1" else FEED[kind])
 
 
 def members(path: str | Path) -> dict[str, Member]:
-    """{name: Member} of the four arrays in the file, from their headers. Raises UserError for what is not as it should be."""
+    """{name: Member} of the four arrays in the file, from their headers. Raises UserError for anything unexpected."""
     try:
         with zipfile.ZipFile(path) as file:
-            found = {name: _member(file, name, path) for name in NAMES if _has(file, name, path)}
+            present = {name: _member(file, name, path) for name in NAMES if _has(file, name, path)}
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
-    missing = [name for name in NAMES if name not in found]
+    missing = [name for name in NAMES if name not in present]
     if missing:
         raise UserError(
             f"dataset.path: {_shown(path)} lacks {', '.join(missing)}. Expected a .npz file with {', '.join(NAMES)}."
         )
-    _check_shapes(found, path)
-    return found
+    _check_shapes(present, path)
+    return present
 
 
 def _has(file, name, path):
@@ -67,28 +66,28 @@ def _has(file, name, path):
 def _member(file, name, path):
     info = file.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _refused(path, f"{name} is compressed in a way that NumPy does not write. Write the file again.")
+        raise _refused(path, f"{name} is compressed in a way that NumPy does not use. Write the file again.")
     with file.open(info) as stream:
         shape, fortran, dtype = _header(stream, name, path)
         offset = stream.tell()
     if dtype.hasobject:
         raise _refused(
             path,
-            f"{name} holds Python objects, which are pickled: reading them could run anything. "
-            "Expected numbers; give rows of different lengths one length.",
+            f"{name} holds Python objects, which are pickled: reading them could run any code. "
+            "Expected numbers; give all rows the same length.",
         )
     if dtype.kind not in FEED or dtype.itemsize > 8:
-        raise _refused(path, f"{name} is of type {one_line(dtype, most=60)}. Expected integers, floats or booleans.")
+        raise _refused(path, f"{name} is of type {one_line(dtype, 60)}. Expected integers, floats or booleans.")
     if len(shape) > bounds.ARRAYS_DIMENSIONS:
         raise _refused(path, f"{name} has {len(shape)} dimensions. Expected at most {bounds.ARRAYS_DIMENSIONS}.")
     size = dtype.itemsize
     for length in shape:
         size *= length
-    # A sample is read at once, so it is bounded as well.
+    # A sample is read as a whole, so its size is limited as well.
     if size > min(bounds.ARRAYS_BYTES, bounds.ARRAYS_SAMPLE_BYTES * max(1, *shape[:1])):
         raise _refused(
             path,
-            f"{name} of shape {one_line(shape, most=60)} is larger than {bounds.ARRAYS_BYTES:,} bytes, or one sample is.",
+            f"{name} of shape {one_line(shape, 60)} is larger than {bounds.ARRAYS_BYTES:,} bytes, or one sample is.",
         )
     if (
         offset + size != info.file_size
@@ -96,32 +95,32 @@ def _member(file, name, path):
     ):
         raise _refused(
             path,
-            f"{name} announces {size:,} bytes of shape {one_line(shape, most=60)}, but has {info.file_size - offset:,}, "
+            f"{name} announces {size:,} bytes of shape {one_line(shape, 60)}, but has {info.file_size - offset:,}, "
             f"{info.compress_size:,} compressed. Write the file again.",
         )
     return Member(info.filename, shape, dtype, fortran)
 
 
 def _header(stream, name, path):
-    """(shape, whether in Fortran's order, dtype) of an array that begins in the stream."""
+    """(shape, whether in Fortran order, dtype) of the array at the start of the stream."""
     try:
         version = np.lib.format.read_magic(stream)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, fortran, dtype = read(stream, max_header_size=bounds.ARRAYS_HEADER_BYTES)
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
-        raise _refused(path, f"{name} is no NumPy array ({one_line(error, most=100)}).") from error
+        raise _refused(path, f"{name} is no NumPy array ({one_line(error, 100)}).") from error
     if any(length < 0 for length in shape):
         raise _refused(path, f"{name} has a negative length in its shape {shape}.")
     return shape, fortran, dtype
 
 
-def _check_shapes(found, path):
+def _check_shapes(by_name, path):
     for split in ("train", "validation"):
-        x, y = found[f"x_{split}"], found[f"y_{split}"]
+        x, y = by_name[f"x_{split}"], by_name[f"y_{split}"]
         if len(x.shape) < 2 or 0 in x.shape:
             raise _refused(
                 path,
-                f"x_{split} has shape {x.shape}. Expected samples first and one dimension more, none "
+                f"x_{split} has shape {x.shape}. Expected samples first and at least one more dimension, none "
                 "empty; a single number per sample has shape (n, 1).",
             )
         if y.shape not in ((x.shape[0],), (x.shape[0], 1)):
@@ -133,27 +132,28 @@ def _check_shapes(found, path):
             )
         if y.dtype.kind == "f":
             raise _refused(path, f"y_{split} is {y.dtype}. Expected whole numbers from 0, such as int64.")
-    x, other = found["x_train"], found["x_validation"]
+    x, other = by_name["x_train"], by_name["x_validation"]
     if x.shape[1:] != other.shape[1:] or x.feed != other.feed:
         raise _refused(
             path,
-            f"x_train is {x.dtype} {x.shape[1:]} a sample, x_validation {other.dtype} {other.shape[1:]}. "
+            f"x_train is {x.dtype} {x.shape[1:]} per sample, x_validation {other.dtype} {other.shape[1:]}. "
             "Expected the same shape and type.",
         )
 
 
 def labels(path: str | Path) -> tuple[dict[str, np.ndarray], int]:
     """{split: labels int32 (n,)} and the number of classes, one more than the largest label. Raises UserError for bad labels."""
-    found = members(path)
+    by_name = members(path)
     read = {
-        split: np.concatenate(list(chunks(path, found[f"y_{split}"]))).reshape(-1) for split in ("train", "validation")
+        split: np.concatenate(list(chunks(path, by_name[f"y_{split}"]))).reshape(-1)
+        for split in ("train", "validation")
     }
     for split, values in read.items():
         if values.min() < 0 or values.max() >= bounds.CLASSES:
             wrong = int(np.argmax((values < 0) | (values >= bounds.CLASSES)))
             raise _refused(
                 path,
-                f"y_{split}[{wrong}] is {values[wrong]}. Expected labels from 0 to the number of classes less "
+                f"y_{split}[{wrong}] is {values[wrong]}. Expected labels from 0 to the number of classes minus "
                 f"one, below {bounds.CLASSES:,}.",
             )
     read = {split: values.astype(np.int64) for split, values in read.items()}
@@ -170,16 +170,16 @@ def labels(path: str | Path) -> tuple[dict[str, np.ndarray], int]:
     if read["validation"].max() >= classes:
         raise _refused(
             path,
-            f"y_validation holds label {read['validation'].max()}, y_train goes up to {classes - 1}. Expected no "
-            "class that is never trained.",
+            f"y_validation holds label {read['validation'].max()}, y_train goes up to {classes - 1}. Expected every "
+            "class in y_train.",
         )
     return {split: values.astype(np.int32) for split, values in read.items()}, classes
 
 
 def chunks(path: str | Path, member: Member, tick: Callable[[int], Any] = lambda number: None) -> Iterator[np.ndarray]:
-    """The array's rows in pieces of some megabytes, as stored. tick: called with the number of rows of each.
+    """The array's rows in chunks of a few megabytes, as stored. tick: called with the number of rows of each.
 
-    An array in Fortran's order is read whole, as its rows lie apart.
+    An array in Fortran order is read whole, since its rows are not contiguous.
     """
     row_bytes = max(1, int(np.prod(member.shape[1:], dtype=np.int64)) * member.dtype.itemsize)
     rows = member.shape[0] if member.fortran else max(1, CHUNK_BYTES // row_bytes)
@@ -191,9 +191,9 @@ def chunks(path: str | Path, member: Member, tick: Callable[[int], Any] = lambda
                 data = stream.read(number * row_bytes)
                 if len(data) != number * row_bytes:
                     raise EOFError("it ends early")
-                piece = np.frombuffer(data, member.dtype)
+                chunk = np.frombuffer(data, member.dtype)
                 shape = (number, *member.shape[1:])
-                yield piece.reshape(shape, order="F" if member.fortran else "C")
+                yield chunk.reshape(shape, order="F" if member.fortran else "C")
                 tick(number)
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
@@ -202,22 +202,22 @@ def chunks(path: str | Path, member: Member, tick: Callable[[int], Any] = lambda
 def converted(
     path: str | Path, member: Member, name: str, tick: Callable[[int], Any] = lambda number: None
 ) -> Iterator[np.ndarray]:
-    """The array's rows in pieces, as the type they are fed as. Raises UserError for what is not finite or does not fit."""
+    """The array's rows in chunks, converted to `member.feed`. Raises UserError for values that are not finite or do not fit."""
     start, feed = 0, member.feed
-    for piece in chunks(path, member, tick):
+    for chunk in chunks(path, member, tick):
         if feed == np.float32:
             with np.errstate(over="ignore"):
-                result = piece.astype(feed)
-            wrong, what = ~np.isfinite(result), "finite numbers that float32 holds"
+                result = chunk.astype(feed)
+            wrong, expected = ~np.isfinite(result), "finite numbers that fit float32"
         else:
-            result = piece.astype(feed)
-            wrong, what = result != piece, "whole numbers that int32 holds"
+            result = chunk.astype(feed)
+            wrong, expected = result != chunk, "whole numbers that fit int32"
         if wrong.any():
             place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
             where = ", ".join(map(str, (place[0] + start, *place[1:])))
-            raise _refused(path, f"{name}[{where}] is {piece[place]}. Expected {what}.")
+            raise _refused(path, f"{name}[{where}] is {chunk[place]}. Expected {expected}.")
         yield np.ascontiguousarray(result)
-        start += len(piece)
+        start += len(chunk)
 
 
 def load(
@@ -225,20 +225,20 @@ def load(
 ) -> tuple[dict[str, tuple[np.memmap, np.ndarray]], list[str]]:
     """({split: (samples, labels)}, class names) of the file. samples: (n, …) of a type in FEED, not in memory; labels: int32.
 
-    staging: a folder for as many bytes. bar: makes a progress bar, as tqdm does.
+    staging: a folder with space for the samples. bar: makes a progress bar, as tqdm does.
     Raises UserError for samples that are not finite or do not fit their type.
     """
-    found = members(path)
+    by_name = members(path)
     by_split, classes = labels(path)
     splits = {}
     with bar(total=sum(map(len, by_split.values())), desc="reading arrays") as read:
         for split, values in by_split.items():
             name = f"x_{split}"
             store = tempfile.TemporaryFile(dir=staging)  # noqa: SIM115 (the array keeps it open)
-            for piece in converted(path, found[name], name, read.update):
-                store.write(piece.tobytes())
+            for chunk in converted(path, by_name[name], name, read.update):
+                store.write(chunk.tobytes())
             store.flush()
-            splits[split] = np.memmap(store, found[name].feed, "r", shape=found[name].shape), values
+            splits[split] = np.memmap(store, by_name[name].feed, "r", shape=by_name[name].shape), values
     return splits, [str(label) for label in range(classes)]
 
 
@@ -252,7 +252,7 @@ def _unreadable(path, error):
             f"dataset.path: there is no file {_shown(path)}. Expected a .npz file with {', '.join(NAMES)}."
         )
     return UserError(
-        f"dataset.path: {_shown(path)} cannot be read as a .npz file ({one_line(error, most=100)}). Write it with np.savez(path, "
+        f"dataset.path: {_shown(path)} cannot be read as a .npz file ({one_line(error, 100)}). Write it with np.savez(path, "
         f"{', '.join(f'{name}=…' for name in NAMES)})."
     )
 

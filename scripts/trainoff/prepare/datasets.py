@@ -1,4 +1,4 @@
-"""Images and labels, split into training and validation by their publishers."""
+"""Published datasets: images and labels, split into training and validation by their publishers."""
 
 import hashlib
 import os
@@ -19,10 +19,10 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Cifar:
-    """The official binary archive of CIFAR-10 or CIFAR-100: one folder of files of records, label bytes and then PIXELS.
+    """The official binary archive of CIFAR-10 or CIFAR-100: a folder of files of records, each label bytes and then PIXELS.
 
-    sha256, bytes: as downloaded from url. labels: names of the label bytes of a record; names: file of the class names and
-    number of classes of each. member_bytes: twice the size of the largest file, so what claims more is no such archive.
+    sha256, bytes: as downloaded from url. labels: names of the label bytes of a record; names: for each, the file of its class
+    names and the number of classes. member_bytes: maximum size of a file, about twice that of the largest.
     """
 
     name: str
@@ -68,11 +68,12 @@ CIFAR100 = Cifar(
 )
 # What fetch_dataset downloads, by the archive's name: url, SHA-256, bytes.
 DOWNLOADS = {
-    one.url.rsplit("/", 1)[-1].removesuffix(".tar.gz"): (one.url, one.sha256, one.bytes) for one in (CIFAR10, CIFAR100)
+    kind.url.rsplit("/", 1)[-1].removesuffix(".tar.gz"): (kind.url, kind.sha256, kind.bytes)
+    for kind in (CIFAR10, CIFAR100)
 }
 
-# scikit-learn's digits come without a split: the last fifth in file order validates. They are sorted by writer, so
-# most validation digits come from hands that no training image shows.
+# scikit-learn's digits come without a split: the last fifth in file order validates. They are sorted by writer, so most
+# validation digits come from writers that the training images do not include.
 DIGITS_VALIDATION_IMAGES = 360
 ROWS_AT_ONCE = 1024
 
@@ -80,13 +81,13 @@ ROWS_AT_ONCE = 1024
 def load_digits() -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """{"train": (images, labels), "validation": (images, labels)}, class names.
 
-    images: uint8 (n, 8, 8, 3), grey in three equal channels; labels: int32 (n,) from 0 to 9.
+    images: uint8 (n, 8, 8, 3), gray in three equal channels; labels: int32 (n,) from 0 to 9.
     """
     from sklearn import datasets as sklearn_datasets
 
     digits = sklearn_datasets.load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    images = np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    gray = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    images = np.repeat(gray[..., np.newaxis], 3, axis=-1)
     labels = digits.target.astype(np.int32)
     cut = len(images) - DIGITS_VALIDATION_IMAGES
     splits = {"train": (images[:cut], labels[:cut]), "validation": (images[cut:], labels[cut:])}
@@ -96,14 +97,14 @@ def load_digits() -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
 def load_cifar10(
     archive: str | Path, expected_sha256: str | None = None
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
-    """As load_cifar; labels from 0 to 9."""
+    """load_cifar for CIFAR-10; labels from 0 to 9."""
     return load_cifar(CIFAR10, "label", archive, expected_sha256)
 
 
 def load_cifar100(
     archive: str | Path, label: str = "fine", expected_sha256: str | None = None
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
-    """As load_cifar; labels from 0 to 99 (label "fine") or to 19 ("coarse")."""
+    """load_cifar for CIFAR-100; labels from 0 to 99 (label "fine") or to 19 ("coarse")."""
     return load_cifar(CIFAR100, label, archive, expected_sha256)
 
 
@@ -113,13 +114,13 @@ def load_cifar(
     """{"train": (images, labels), "validation": (images, labels)}, class names, from a binary .tar.gz of CIFAR.
 
     kind: a Cifar; label: one of its labels. images: uint8 (n, 32, 32, 3); labels: int32 (n,). The split is the publisher's.
-    Nothing is unpacked to where the archive says. Raises UserError when the file is not such an archive or its SHA-256 is not
+    Nothing is unpacked to a path from the archive. Raises UserError when the file is not such an archive or its SHA-256 is not
     `expected_sha256`.
     """
-    if expected_sha256 is not None and (found := sha256(archive)) != expected_sha256:
+    if expected_sha256 is not None and (digest := sha256(archive)) != expected_sha256:
         raise UserError(
-            f"dataset.archive: {archive} has SHA-256 {found}, expected {expected_sha256}. It was changed or not fully "
-            "copied: get it again, or correct dataset.sha256."
+            f"dataset.archive: {archive} has SHA-256 {digest}, expected {expected_sha256}. It was changed or not fully "
+            "copied: download it again, or correct dataset.sha256."
         )
     if not os.path.isfile(archive):
         raise UserError(f"dataset.archive: there is no file {one_line(archive)}.")
@@ -129,7 +130,7 @@ def load_cifar(
 
 
 def _splits(files, archive, kind, label):
-    """What load_cifar returns, from {name: path of the file as it was in the archive}."""
+    """The return value of load_cifar. files: {name: path of that file from the archive}."""
     splits = {}
     for split, names in {"train": kind.train, "validation": kind.validation}.items():
         parts = [_records(files[name], f"{name} in {archive}", kind, label) for name in names]
@@ -140,7 +141,7 @@ def _splits(files, archive, kind, label):
 
 
 def _members(archive, folder, kind):
-    """{name: path} of the archive's files, written to `folder`; refuses what the official archive would not hold."""
+    """{name: path} of the archive's files, written to `folder`; rejects what the official archive does not contain."""
     described = {file for file, _ in kind.names.values()}
     wanted = {f"{kind.folder}/{name}": kind.member_bytes for name in (*kind.train, *kind.validation, *described)}
     size = os.path.getsize(archive)
@@ -157,14 +158,14 @@ def _members(archive, folder, kind):
         wanted=wanted,
         folder=folder,
     )
-    found = {name.removeprefix(f"{kind.folder}/"): Path(folder, file) for name, file in written.items()}
-    missing = [name for name in (*kind.train, *kind.validation) if name not in found]
+    files = {name.removeprefix(f"{kind.folder}/"): Path(folder, file) for name, file in written.items()}
+    missing = [name for name in (*kind.train, *kind.validation) if name not in files]
     if missing:
         raise UserError(
             f"dataset.archive: {one_line(archive)} lacks {', '.join(missing)}. Expected the binary version of {kind.name}, a "
             f"folder {kind.folder} with {', '.join([*kind.train, *kind.validation])}."
         )
-    return found
+    return files
 
 
 def _records(path, where, kind, label):
@@ -175,7 +176,7 @@ def _records(path, where, kind, label):
             f"dataset.archive: {where} has {size} bytes, not a whole number of records of {kind.record_bytes} bytes "
             f"(labels: {', '.join(kind.labels)}; 3,072 pixels). Expected the binary version of {kind.name}."
         )
-    # Mapped, so that labels are looked at before all the pixels take memory.
+    # Memory-mapped, so that labels are checked before the pixels take memory.
     records = np.memmap(path, np.uint8, "r").reshape(-1, kind.record_bytes)
     labels = records[:, kind.labels.index(label)].astype(np.int32)
     _, classes = kind.names[label]
@@ -190,7 +191,7 @@ def _records(path, where, kind, label):
 def balanced_subset(labels: np.ndarray, count: int | None, class_names: Sequence[str], split: str) -> np.ndarray:
     """Indices of `count` images, the first of each class in equal numbers, in file order; all of them if `count` is None.
 
-    A larger subset holds every smaller one. Raises UserError when a class has too few images.
+    A larger subset contains every smaller one. Raises UserError when a class has too few images.
     """
     if count is None:
         return np.arange(len(labels))
@@ -198,10 +199,10 @@ def balanced_subset(labels: np.ndarray, count: int | None, class_names: Sequence
     counts = np.bincount(labels, minlength=len(class_names))
     if counts.min() < per_class:
         fewest = int(np.argmin(counts))
-        most = counts[fewest] * len(class_names)
+        maximum = counts[fewest] * len(class_names)
         raise UserError(
-            f"images.{split}: {count} images need {per_class} of every class, but class {one_line(class_names[fewest], most=60)} "
-            f"has {counts[fewest]}. Expected {f'at most {most}, or ' if most else ''}null for all."
+            f"images.{split}: {count} images need {per_class} of every class, but class {one_line(class_names[fewest], 60)} "
+            f"has {counts[fewest]}. Expected {f'at most {maximum}, or ' if maximum else ''}null for all."
         )
     by_class = np.argsort(labels, kind="stable")
     starts = np.cumsum(counts) - counts
@@ -209,7 +210,7 @@ def balanced_subset(labels: np.ndarray, count: int | None, class_names: Sequence
 
 
 def identity(splits: Mapping[str, tuple[Any, np.ndarray]]) -> str:
-    """SHA-256 over all pixels and labels of both splits before resizing: equal means the same images, on any machine."""
+    """SHA-256 of all pixels and labels of both splits before resizing: equal for the same images, on any machine."""
     digest = hashlib.sha256()
     for split in sorted(splits):
         images, labels = splits[split]

@@ -1,4 +1,4 @@
-"""Downloads that are whole, checked and patient."""
+"""Downloads with retries, a check of size and hash, and an atomic write."""
 
 import logging
 import shutil
@@ -19,11 +19,11 @@ ATTEMPTS = 3
 def download(
     url: str, output: str | Path, known_hash: str | None, size: int | None, terminal: TextIO, otherwise: str
 ) -> None:
-    """Writes what lies at `url` to `output`, with a progress bar on `terminal`; tries ATTEMPTS times.
+    """Downloads `url` to `output`, with a progress bar on `terminal`; tries ATTEMPTS times.
 
-    known_hash: what it must be, "sha256:…" or "md5:…", or None; size: bytes it must have, or None. otherwise: what else the user
-    can do.
-    Raises UserError when it cannot be had or is not what was expected.
+    known_hash: the expected hash, "sha256:…" or "md5:…", or None; size: the expected bytes, or None. otherwise: what else the
+    user can do.
+    Raises UserError when the download fails or is not what was expected.
     """
     pooch.get_logger().setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:

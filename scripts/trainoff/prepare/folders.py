@@ -1,7 +1,7 @@
-"""Images of a user's own: a folder with one folder per class, or such folders for training and for validation.
+"""The user's images: a folder with one folder per class, or such folders for training and for validation.
 
-What is there is told at every start from names and bytes alone (`index`); images are decoded once, when they are prepared
-(`load`). Order and split follow from pixels, so that neither names nor file times change what is trained on.
+Every start lists the files from names and bytes alone (`index`); images are decoded once, when they are prepared (`load`).
+Order and split follow from pixels, so that neither names nor file times change what is trained on.
 """
 
 import functools
@@ -25,10 +25,10 @@ from trainoff.files import Hashes
 from trainoff.prepare.parallel import in_order, in_processes
 
 TRAIN = "train"
-# The folder of validation images goes by several names.
+# Accepted names of the folder with validation images.
 VALIDATION = ("validation", "valid", "val", "test")
 LAYOUT = "Expected one folder per class with its images inside, or such folders in train/ and validation/"
-NAMED = 5  # files that a message names
+NAMED = 5  # files that a message names at most
 FILES_AT_ONCE = 64  # that a thread hashes
 
 
@@ -44,7 +44,7 @@ class File:
 
 @dataclass(frozen=True)
 class Index:
-    """What a folder holds. sha256: over the classes, splits and bytes of all files, whatever the files are called."""
+    """The content of a folder. sha256: of the classes, splits and bytes of all files, independent of their names."""
 
     classes: list[str]
     files: list[File]
@@ -52,9 +52,9 @@ class Index:
 
 
 def index(folder: str | Path, hashes: Hashes, workers: int) -> Index:
-    """The Index of a folder of images. hashes: a files.Hashes, so that only new files are read; workers: threads that read.
+    """The Index of a folder of images. hashes: a cache, so that only new files are read; workers: number of reading threads.
 
-    Hidden files and folders are left out. Raises UserError for a folder that is not laid out as LAYOUT says.
+    Hidden files and folders are left out. Raises UserError for a folder that does not have the layout in LAYOUT.
     """
     places = _classes_of(folder)
     names = sorted({name for _, name, _ in places})
@@ -66,16 +66,16 @@ def index(folder: str | Path, hashes: Hashes, workers: int) -> Index:
             f"dataset.path: {_shown(folder)} holds {len(names):,} folders. Expected at most {bounds.CLASSES:,} classes."
         )
     labels = {name: label for label, name in enumerate(names)}
-    found = [(split, labels[name], path) for split, name, place in places for path in _files_below(place)]
-    _check_complete(folder, names, found)
-    digests = in_order(lambda place: _sha256(place[-1], hashes), found, workers, FILES_AT_ONCE)
-    files = [File(*place, sha256) for place, sha256 in zip(found, digests, strict=True)]
+    entries = [(split, labels[name], path) for split, name, place in places for path in _files_below(place)]
+    _check_complete(folder, names, entries)
+    digests = in_order(lambda entry: _sha256(entry[-1], hashes), entries, workers, FILES_AT_ONCE)
+    files = [File(*entry, sha256) for entry, sha256 in zip(entries, digests, strict=True)]
     lines = sorted(json.dumps([file.split, names[file.label], file.sha256]) for file in files)
     return Index(names, files, hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
 
 def _classes_of(folder):
-    """[(split or None, class name, path)] of all folders of classes."""
+    """[(split or None, class name, path)] of all class folders."""
     top = _folders_in(folder)
     validation = next((name for name in VALIDATION if name in top), None)
     if TRAIN not in top:
@@ -83,7 +83,7 @@ def _classes_of(folder):
     if validation is None:
         raise UserError(
             f"dataset.path: {_shown(folder)} holds {TRAIN}/ but no {VALIDATION[0]}/ beside it. Add it, or name the folder "
-            f"{TRAIN} itself: then a part of its images validates."
+            f"{TRAIN} itself: then part of its images is used for validation."
         )
     return [
         (split, name, place)
@@ -94,19 +94,19 @@ def _classes_of(folder):
 
 
 def _folders_in(folder):
-    """{name: [path]} of the folders in a folder. Unicode writes some names in two ways, which file systems mix up."""
+    """{name: [path]} of the folders in a folder. Names are normalized, since Unicode can encode the same name in two ways."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(
             f"dataset.path: {_shown(folder)} cannot be opened as a folder ({error.strerror}). {LAYOUT}."
         ) from error
-    found = {}
+    folders = {}
     for entry in entries:
         if not entry.name.startswith(".") and entry.is_dir():
             name = unicodedata.normalize("NFC", os.fsencode(entry.name).decode("utf-8", "replace"))
-            found.setdefault(name, []).append(entry.path)
-    return found
+            folders.setdefault(name, []).append(entry.path)
+    return folders
 
 
 def _files_below(folder):
@@ -118,7 +118,7 @@ def _files_below(folder):
 
 
 def _sha256(path, hashes):
-    """SHA-256 of the file; "" for what cannot be read, which is named once the images are decoded."""
+    """SHA-256 of the file; "" for a file that cannot be read, which is reported when the images are decoded."""
     try:
         return hashes.sha256(path) if _is_plain(path) else ""
     except OSError:
@@ -126,28 +126,31 @@ def _sha256(path, hashes):
 
 
 def _is_plain(path):
-    """Whether a path leads to a file: no pipe, which would wait for ever, and no link to nowhere."""
+    """Whether a path is a regular file: not a pipe, which would wait forever, nor a broken link."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
 
 
-def _check_complete(folder, names, found):
-    """Raises UserError where a class has no files to train on, or nothing validates. found: [(split, label, path)]."""
-    if len(found) > bounds.FOLDER_FILES:
+def _check_complete(folder, names, files):
+    """Raises UserError when a class has no files to train on, or no files are left for validation.
+
+    files: [(split, label, path)].
+    """
+    if len(files) > bounds.FOLDER_FILES:
         raise UserError(
-            f"dataset.path: {_shown(folder)} holds {len(found):,} files. Expected at most {bounds.FOLDER_FILES:,}."
+            f"dataset.path: {_shown(folder)} holds {len(files):,} files. Expected at most {bounds.FOLDER_FILES:,}."
         )
-    trained = Counter(label for split, label, _ in found if split != "validation")
+    trained = Counter(label for split, label, _ in files if split != "validation")
     empty = [names[label] for label in range(len(names)) if not trained[label]]
-    given = any(split for split, _, _ in found)
+    given = any(split for split, _, _ in files)
     if empty:
         raise UserError(
             f"dataset.path: {_shown(folder)}: {_some(empty)} {'has' if len(empty) == 1 else 'have'} no files"
             f"{f' in {TRAIN}/' if given else ''}. Add images, or remove the folder{'s' if len(empty) > 1 else ''}."
         )
-    validated = any(split == "validation" for split, _, _ in found) if given else max(trained.values()) > 1
+    validated = any(split == "validation" for split, _, _ in files) if given else max(trained.values()) > 1
     if not validated:
         raise UserError(
             f"dataset.path: {_shown(folder)} leaves no image to validate on. {LAYOUT}; without a split, a class needs two images."
@@ -156,7 +159,7 @@ def _check_complete(folder, names, found):
 
 @dataclass
 class Rows:
-    """Decoded images, each at img_dim × img_dim, with what order and split follow from. files, digests: as lists."""
+    """Decoded images, each img_dim × img_dim. files, digests: of each image; bad: (path, reason) of what is not an image."""
 
     images: np.ndarray
     files: list[File]
@@ -167,11 +170,12 @@ class Rows:
 def decode(
     files: list[File], img_dim: int, fit: str, workers: int, staging: str | Path, tick: Callable[[], Any]
 ) -> Rows:
-    """The Rows of all files that are images. staging: a folder for as many bytes; tick: called once per file."""
-    one = functools.partial(_decoded, img_dim=img_dim, fit=fit)
+    """The Rows of all files that are images. staging: a folder with space for them; tick: called once per file."""
+    decode_file = functools.partial(_decoded, img_dim=img_dim, fit=fit)
     store = tempfile.TemporaryFile(dir=staging)  # noqa: SIM115 (the array keeps it open)
     rows = Rows(None, [], [], [])
-    for file, result in zip(files, in_processes(one, [file.path for file in files], workers), strict=True):
+    results = in_processes(decode_file, [file.path for file in files], workers)
+    for file, result in zip(files, results, strict=True):
         tick()
         if isinstance(result, str):
             rows.bad.append((file.path, result))
@@ -187,12 +191,12 @@ def decode(
 
 
 def _decoded(path, img_dim, fit):
-    """(digest, bytes at img_dim × img_dim) of the image in a file, or in words why it gives none."""
-    # Pillow is not needed to tell what a folder holds.
+    """(digest, bytes at img_dim × img_dim) of the image in a file, or the reason why it is not an image."""
+    # Listing a folder needs no Pillow.
     from trainoff.prepare import pixels
 
     if not _is_plain(path):
-        return "is no file, or a link to none"
+        return "is not a file, or is a broken link"
     try:
         image = pixels.read(path)
     except pixels.BadImage as error:
@@ -201,7 +205,7 @@ def _decoded(path, img_dim, fit):
 
 
 def load(
-    found: Index,
+    contents: Index,
     folder: str | Path,
     img_dim: int,
     fit: str,
@@ -213,11 +217,11 @@ def load(
 ) -> tuple[dict[str, tuple[Any, np.ndarray]], dict[str, int]]:
     """({split: (images, labels)}, notes) of an Index. images: uint8 (n, img_dim, img_dim, 3), not in memory.
 
-    folder: of the index, for messages. on_bad_image: "skip" or "stop". validation_fraction: of each class, where the folder
-    gives no split. notes: skipped_images, how many; validation_images_in_training: how many are the same to the pixel.
-    Raises UserError when a file is no image and on_bad_image is stop, and when too few are left.
+    folder: the indexed folder, for messages. on_bad_image: "skip" or "stop". validation_fraction: of each class, where the folder
+    gives no split. notes: the numbers of skipped_images and of validation_images_in_training, which are equal to the pixel.
+    Raises UserError when a file is not an image and on_bad_image is "stop", and when too few images are left.
     """
-    rows = decode(found.files, img_dim, fit, workers, staging, tick)
+    rows = decode(contents.files, img_dim, fit, workers, staging, tick)
     if rows.bad:
         words = bad_images(rows.bad, folder)
         print(words)
@@ -225,18 +229,20 @@ def load(
             them = "it" if len(rows.bad) == 1 else "them"
             raise UserError(f"dataset.path: {words} Repair or remove {them}, or set dataset.on_bad_image: skip.")
     labels = np.array([file.label for file in rows.files], np.int32)
-    if all(file.split is None for file in found.files):
+    if all(file.split is None for file in contents.files):
         validates = content_split(rows.digests, labels, validation_fraction)
     else:
         validates = np.array([file.split == "validation" for file in rows.files], bool)
-    # By content: neither names nor the order of a file system decide which image comes when.
+    # By content, so that the order of images depends neither on names nor on the file system.
     order = np.array(sorted(range(len(labels)), key=lambda place: (rows.digests[place], labels[place])), np.int64)
     validates, labels = validates[order], labels[order]
-    _check_left(labels, validates, found.classes)
+    _check_left(labels, validates, contents.classes)
     trained = {rows.digests[place] for place in order[~validates]}
     shared = sum(rows.digests[place] in trained for place in order[validates])
     if shared:
-        print(f"{shared} validation images are training images too, to the pixel: accuracy on them is no validation.")
+        print(
+            f"{shared} validation images are also training images, equal to the pixel: they do not measure generalization."
+        )
     splits = {
         split: (Chosen(rows.images, order[part], rows.digests), labels[part])
         for split, part in (("train", ~validates), ("validation", validates))
@@ -246,7 +252,7 @@ def load(
 
 
 class Chosen:
-    """Rows of an array in another order, read when they are asked for. digests: of the array's rows, where they are known."""
+    """Rows of an array in another order, read on demand. digests: of the array's rows, where they are known."""
 
     def __init__(self, array, order, digests=None):
         self.array, self.order, self.digests = array, order, digests
@@ -268,7 +274,7 @@ class Chosen:
 def content_split(digests: Sequence[bytes], labels: np.ndarray, fraction: float) -> np.ndarray:
     """Which images validate, bool (n,): about `fraction` of each class, at least one of two, chosen by their content.
 
-    Equal images are all on one side, in whatever classes they are.
+    Equal images are all in the same split, whatever their classes.
     """
     owners = {}
     for digest, label in zip(digests, labels, strict=True):
@@ -277,17 +283,17 @@ def content_split(digests: Sequence[bytes], labels: np.ndarray, fraction: float)
     for digest, label in owners.items():
         classes.setdefault(label, []).append(digest)
     chosen = set()
-    for own in classes.values():
-        number = min(len(own) - 1, max(1, round(fraction * len(own))))
-        chosen.update(sorted(own)[:number])
+    for in_class in classes.values():
+        number = min(len(in_class) - 1, max(1, round(fraction * len(in_class))))
+        chosen.update(sorted(in_class)[:number])
     return np.array([digest in chosen for digest in digests], bool)
 
 
 def bad_images(bad: list[tuple[str, str]], folder: str | Path) -> str:
-    """A sentence about files that are no images: how many, the first few and what is wrong with each."""
-    named = "; ".join(f"{one_line(os.path.relpath(path, folder), most=80)} {why}" for path, why in bad[:NAMED])
+    """A sentence about files that are not images: how many, and for the first few what is wrong."""
+    named = "; ".join(f"{one_line(os.path.relpath(path, folder), 80)} {reason}" for path, reason in bad[:NAMED])
     more = f"; and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
-    return f"{len(bad):,} {'file is no image' if len(bad) == 1 else 'files are no images'}: {named}{more}."
+    return f"{len(bad):,} {'file is not an image' if len(bad) == 1 else 'files are not images'}: {named}{more}."
 
 
 def _check_left(labels, validates, classes):
@@ -303,7 +309,7 @@ def _check_left(labels, validates, classes):
 
 
 def _some(names):
-    shown = ", ".join(one_line(name, most=60) for name in names[:NAMED])
+    shown = ", ".join(one_line(name, 60) for name in names[:NAMED])
     return shown + (f" and {len(names) - NAMED:,} more classes" if len(names) > NAMED else "")
 
 

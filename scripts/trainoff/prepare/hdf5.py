@@ -1,4 +1,4 @@
-"""Arrays of HDF5 files that somebody else made: names and sizes first, content last, nothing but numbers.
+"""Reads arrays from untrusted HDF5 files: checks names and sizes before content, and reads nothing but numbers.
 
 These functions run in a process of their own (see `confined`) and return JSON values. The format:
 https://docs.hdfgroup.org/hdf5/latest/_f_m_t4.html.
@@ -17,19 +17,19 @@ import numpy as np
 from trainoff import bounds
 from trainoff.errors import UserError, one_line
 
-# Filters that h5py brings along; others are programs that HDF5 would look for on this machine.
+# Filters that are part of h5py; others are plugins that HDF5 would load from this machine.
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
-NUMBERS = {h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM}  # of enumerations only h5py's booleans, see _dtype
+NUMBERS = {h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM}  # h5py stores booleans as an enumeration
 # Where Keras 3 keeps the weights in a .keras file.
 KERAS_MEMBER = "model.weights.h5"
 
 
 def structure(path: str | Path, shown: str | Path | None = None) -> dict[str, Any]:
-    """What the file at `path` holds, without reading content: a dict of
+    """The structure of the file at `path`, without reading content: a dict of
 
-    arrays: {name: [shape, type, declared bytes]}; names: {group: name of the layer that Keras 3 says it is};
-    order: names of arrays in the order that legacy Keras files state, [] where they state none.
-    shown: the path in messages. Raises UserError for a file that is no HDF5 file, or holds what no weights file holds.
+    arrays: {name: [shape, type, declared bytes]}; names: {group: name of its layer, as Keras 3 notes it};
+    order: names of arrays in the order that legacy Keras files list, [] where they list none.
+    shown: the path in messages. Raises UserError for a file that is not HDF5, or holds what no weights file holds.
     """
     shown = shown or path
     with _opened(path, shown) as file:
@@ -40,7 +40,7 @@ def structure(path: str | Path, shown: str | Path | None = None) -> dict[str, An
             elif "vars" in item and (layer := _text(item, b"name")):
                 names[name] = layer
         if "model_weights" in file and not isinstance(file["model_weights"], h5py.Group):
-            raise _refusal(shown, "model_weights is no group of layers")
+            raise _refusal(shown, "model_weights is not a group of layers")
         return {"arrays": arrays, "names": names, "order": [name for name in _order(file) if name in arrays]}
 
 
@@ -63,27 +63,27 @@ def extract(path: str | Path, names: list[str], output: str | Path, shown: str |
 
 
 def unpack_keras(path: str | Path, output: str | Path) -> bool:
-    """Writes the weights of the .keras file (a zip) at `path` to `output`; returns whether there were any."""
+    """Writes the weights in the .keras file (a zip) at `path` to `output`; returns whether there were any."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if len(entries) > bounds.KERAS_ZIP_MEMBERS:
                 raise _refusal(path, f"it has {len(entries):,} members, more than {bounds.KERAS_ZIP_MEMBERS:,}")
-            found = [entry for entry in entries if entry.filename == KERAS_MEMBER]
-            if len(found) > 1:
+            matches = [entry for entry in entries if entry.filename == KERAS_MEMBER]
+            if len(matches) > 1:
                 raise _refusal(path, f"it holds {KERAS_MEMBER} twice")
-            if not found:
+            if not matches:
                 return False
-            (entry,) = found
+            (entry,) = matches
             size, packed = entry.file_size, os.path.getsize(path)
             if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise _refusal(path, f"{KERAS_MEMBER} is encrypted, or packed in a way that Keras does not")
+                raise _refusal(path, f"{KERAS_MEMBER} is encrypted, or compressed in a way that Keras does not use")
             if size > bounds.WEIGHTS_FILE_BYTES or size > bounds.WEIGHTS_EXPANSION * packed:
                 raise _refusal(path, f"{KERAS_MEMBER} claims {size:,} bytes in a file of {packed:,}")
             with archive.open(entry) as source, open(output, "wb") as target:
                 shutil.copyfileobj(source, target, bounds.MIB)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, zipfile.zlib.error) as error:
-        raise _refusal(path, f"it cannot be read as the zip that a .keras file is ({one_line(error)})") from None
+        raise _refusal(path, f"it cannot be read as a .keras file, which is a zip ({one_line(error)})") from None
     return True
 
 
@@ -95,7 +95,7 @@ def _opened(path, shown):
 
 
 def _walk(file, path):
-    """Yields (name, group or dataset) of everything in the file, each once; refuses what no weights file holds."""
+    """Yields (name, group or dataset) of everything in the file, each once; rejects what no weights file holds."""
     waiting, seen, count = [("", file, 0)], {_address(file)}, 0
     while waiting:
         prefix, group, depth = waiting.pop()
@@ -107,15 +107,15 @@ def _walk(file, path):
         for part in group:
             name = f"{prefix}/{part}" if prefix else part
             if len(name) > bounds.WEIGHTS_NAME or not name.isprintable():
-                raise _refusal(path, f"{one_line(name, 100)!r} is no name of a layer or weight")
+                raise _refusal(path, f"{one_line(name, 100)!r} is not a valid name of a layer or weight")
             if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-                raise _refusal(path, f"{one_line(name, 100)} is a link to elsewhere")
+                raise _refusal(path, f"{one_line(name, 100)} is a link")
             item = group[part]
             if not isinstance(item, (h5py.Group, h5py.Dataset)):
                 raise _refusal(path, f"{one_line(name, 100)} is neither a group nor an array")
             address = _address(item)
             if address in seen:
-                raise _refusal(path, f"{one_line(name, 100)} is there under two names")
+                raise _refusal(path, f"{one_line(name, 100)} has two names")
             seen.add(address)
             yield name, item
             if isinstance(item, h5py.Group):
@@ -128,35 +128,35 @@ def _address(item):
 
 
 def _checked(dataset, size, path):
-    """[shape, type, declared bytes] of an array that can be read without surprise; raises UserError for others."""
+    """[shape, type, declared bytes] of an array that is safe to read; raises UserError for others."""
     name = one_line(dataset.name, 100)
-    # Before dataset.dtype, which would build whatever type the file describes.
+    # Checked before dataset.dtype, which would build whatever type the file describes.
     kind = dataset.id.get_type()
     if kind.get_class() not in NUMBERS or kind.get_size() > 16:
-        raise _refusal(path, f"{name} holds no plain numbers")
+        raise _refusal(path, f"{name} does not hold plain numbers")
     dtype = dataset.dtype
     if dtype.kind not in "fiub":
-        raise _refusal(path, f"{name} holds no plain numbers")
+        raise _refusal(path, f"{name} does not hold plain numbers")
     if dataset.shape is None:
-        raise _refusal(path, f"{name} holds nothing")
+        raise _refusal(path, f"{name} is empty")
     plist = dataset.id.get_create_plist()
     layout = plist.get_layout()
     if layout == h5py.h5d.VIRTUAL or plist.get_external_count():
-        raise _refusal(path, f"the numbers of {name} lie in another file")
+        raise _refusal(path, f"the numbers of {name} are in another file")
     declared = math.prod(dataset.shape) * dtype.itemsize
     stored = dataset.id.get_storage_size()
     filters = {plist.get_filter(place)[0] for place in range(plist.get_nfilters())}
     if filters - FILTERS:
-        raise _refusal(path, f"{name} is packed in a way that Keras does not")
+        raise _refusal(path, f"{name} is compressed in a way that Keras does not use")
     if stored > size or declared > stored * (bounds.WEIGHTS_EXPANSION if filters else 1):
         raise _refusal(path, f"{name} claims {declared:,} bytes, of which {stored:,} are stored in a file of {size:,}")
     if layout == h5py.h5d.CHUNKED and math.prod(dataset.chunks) * dtype.itemsize > bounds.WEIGHTS_CHUNK_BYTES:
-        raise _refusal(path, f"{name} is packed in pieces of more than {bounds.WEIGHTS_CHUNK_BYTES >> 20} MiB")
+        raise _refusal(path, f"{name} has chunks of more than {bounds.WEIGHTS_CHUNK_BYTES >> 20} MiB")
     return [list(dataset.shape), str(dtype), declared]
 
 
 def _order(file):
-    """Names of the arrays in the order of the attributes of a legacy Keras file."""
+    """Names of the arrays in the order that the attributes of a legacy Keras file list."""
     scope = "model_weights" if "model_weights" in file else ""
     group = file[scope] if scope else file
     for layer in _texts(group, "layer_names"):
@@ -174,16 +174,18 @@ def _texts(group, name):
             break
         names.append(part)
     attributes = [h5py.h5a.open(group.id, part) for part in names]
-    attributes = [attribute for attribute in attributes if math.prod(attribute.shape)]  # HDF5 finds no size for none
+    attributes = [
+        attribute for attribute in attributes if math.prod(attribute.shape)
+    ]  # HDF5 has no size for empty ones
     if sum(attribute.get_storage_size() for attribute in attributes) > bounds.WEIGHTS_NAMES_BYTES:
         return []
-    found = []
+    texts = []
     for attribute in attributes:
         if attribute.get_type().get_class() != h5py.h5t.STRING or len(attribute.shape) != 1:
             return []
-        # Texts of variable length lie elsewhere in the file, where many may be one large one: then memory ends it (see confined).
-        found += [_decoded(text) for text in group.attrs[attribute.name.decode()].tolist()]
-    return found if all(len(text) <= bounds.WEIGHTS_NAME for text in found) else []
+        # Texts of variable length may all refer to one large text in the file: then the memory limit applies (see confined).
+        texts += [_decoded(text) for text in group.attrs[attribute.name.decode()].tolist()]
+    return texts if all(len(text) <= bounds.WEIGHTS_NAME for text in texts) else []
 
 
 def _text(group, name):
@@ -203,5 +205,5 @@ def _decoded(text):
 
 def _refusal(path, reason):
     return UserError(
-        f"weights: {one_line(path)} is not used: {reason}. Nothing of it was read; expected a file of weights that Keras saved."
+        f"weights: {one_line(path)} is not used: {reason}. Nothing in it was read; expected a weights file that Keras saved."
     )

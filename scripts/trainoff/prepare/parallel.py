@@ -1,4 +1,4 @@
-"""Work on many items with all cores, results in the order of the items."""
+"""Work on many items in parallel, with results in the order of the items."""
 
 import collections
 import itertools
@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 AHEAD_PER_WORKER = 4
-# Starting processes takes about a second; threads have done fewer items before that.
+# Below this number of items, threads finish before processes have started, which takes about a second.
 WORTH_PROCESSES = 500
 
 
 def in_order(function: Callable[[Any], Any], items: Sequence[Any], workers: int, at_once: int = 1) -> Iterator[Any]:
-    """Yields function(item) for every item of a sequence, in order, computed by threads; an error is raised where it belongs.
+    """Yields function(item) for every item, in order, computed by threads; an error is raised in place of the item's result.
 
-    For work that leaves Python's lock for long: hashing and reading large files, resizing many images at a time. at_once: how
-    many items a thread does before it hands over results, where an item is little work. Only a few results wait at a time, so
+    For work that mostly runs without the GIL: hashing and reading large files, resizing many images at a time. at_once: how
+    many items a thread computes before it returns results, where an item is little work. Only a few results wait at a time, so
     that memory does not grow with the number of items.
     """
 
@@ -39,9 +39,9 @@ def in_order(function: Callable[[Any], Any], items: Sequence[Any], workers: int,
 
 
 def in_processes(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
-    """The same by processes, for many small items, most of whose time is Python's own: threads would wait for its lock.
+    """The same with processes, for many small items that mostly run Python code: threads would wait for the GIL.
 
-    function, items and results are handed over by pickling.
+    The function, items and results must be picklable.
     """
     if workers == 1 or len(items) < WORTH_PROCESSES:
         return in_order(function, items, workers)

@@ -1,21 +1,21 @@
-"""What a dataset is, told at the start of a sweep: how many classes it has and what identifies its data."""
+"""Describes a dataset at the start of a sweep: how many classes it has and what identifies its data."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainoff.files import Hashes
 
-# Classes of the datasets that do not depend on files of the user's own.
+# Number of classes of published datasets.
 PUBLISHED = {"digits": 10, "cifar10": 10}
 CIFAR100 = {"fine": 100, "coarse": 20}
 VALIDATION_FRACTION = 0.2
-# Hashes of the user's files as they were seen last.
+# Cache of the hashes of the user's files.
 NOTES = ".snakemake/trainoff/data.json"
 
 
 @dataclass(frozen=True)
 class Survey:
-    """classes: how many. identity: values by name that tell this data from other data, besides the dataset's name and archive.
+    """classes: their number. identity: what identifies the data, apart from the dataset's name and archive, as {name: value}.
 
     inputs: of arrays, input_shape (without the batch) and input_dtype of a sample; {} for images, uint8 (img_dim, img_dim, 3).
     """
@@ -26,23 +26,24 @@ class Survey:
 
 
 def survey(dataset: dict[str, Any], hashes: Hashes, workers: int) -> Survey:
-    """The Survey of an experiment's key `dataset`. hashes: a files.Hashes; workers: threads that read.
+    """The Survey of an experiment's key `dataset`. hashes: a cache of hashes; workers: number of reading threads.
 
-    Raises UserError for files that cannot be trained on, as far as names, sizes and labels tell.
+    Raises UserError for files that cannot be trained on, as far as names, sizes and labels show.
     """
     name = dataset["name"]
     if name == "cifar100":
         labels = dataset.get("labels", "fine")
         return Survey(CIFAR100[labels], {"labels": labels})
-    # Imported where they are needed: NumPy would make every start slower.
+    # Imported only where needed, since NumPy would make every start slower.
     if name == "folder":
         from trainoff.prepare import folders
 
-        found = folders.index(dataset["path"], hashes, workers)
-        given = any(file.split for file in found.files)
-        fraction = None if given else dataset.get("validation_fraction", VALIDATION_FRACTION)
-        identity = {"files_sha256": found.sha256, "fit": dataset.get("fit", "resize"), "validation_fraction": fraction}
-        return Survey(len(found.classes), identity)
+        contents = folders.index(dataset["path"], hashes, workers)
+        has_split = any(file.split for file in contents.files)
+        fraction = None if has_split else dataset.get("validation_fraction", VALIDATION_FRACTION)
+        fit = dataset.get("fit", "resize")
+        identity = {"files_sha256": contents.sha256, "fit": fit, "validation_fraction": fraction}
+        return Survey(len(contents.classes), identity)
     if name == "arrays":
         from trainoff.prepare import arrays
 

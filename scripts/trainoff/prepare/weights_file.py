@@ -1,7 +1,7 @@
-"""Weights that a user brings, in whatever file Keras saved them: read as arrays, matched to the network, never run.
+"""The user's weights, in whatever file Keras saved them: read as arrays and matched to the network; no code in them runs.
 
 Legacy .h5 (Keras 1 to 3, `save_weights` or `save`), .weights.h5 and .keras (Keras 3), of the network itself, of a model that
-it is a part of, or of one that goes on from it. What a file is shows in its bytes, whatever its name.
+contains it as a layer, or of one that extends it. The format is recognized by content, whatever the file's name.
 """
 
 import os
@@ -18,11 +18,11 @@ from trainoff import bounds, confined
 from trainoff.errors import UserError, one_line
 from trainoff.prepare import hdf5
 
-# Keras 2 called some weights otherwise.
+# Names that Keras 2 used for some weights.
 FORMER_NAMES = {"kernel": ["depthwise_kernel"]}
 FORMATS = "an .h5, .weights.h5 or .keras file that Keras saved"
-# What other files begin with.
-FOREIGN = {b"\x80": "a pickle, as PyTorch saved models once", b"<": "a web page"}
+# First bytes of other files.
+FOREIGN = {b"\x80": "a pickle, an older format of PyTorch", b"<": "a web page"}
 
 
 def load(network: Any, path: str | Path) -> None:
@@ -40,10 +40,10 @@ def load(network: Any, path: str | Path) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The weights of a network under the names that legacy files give them.
+    """The weights of a network under the names in legacy files.
 
-    variables: [(path, shape)] in the order of the layers. trained_first: their places with all that is trained before all that
-    is not, as legacy files of a model have them that the network is one layer of.
+    variables: [(path, shape)] in the order of the layers. trained_first: their positions with trainable weights before others,
+    the order in legacy files of a model that has the network as a layer.
     """
 
     variables: list
@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class WantedByKeras:
-    """The weights of a network under the names of a .weights.h5. shapes: {name: shape}; layers: {group: name of the layer}."""
+    """The weights of a network under the names in a .weights.h5. shapes: {name: shape}; layers: {group: name of the layer}."""
 
     shapes: dict
     layers: dict
@@ -61,30 +61,30 @@ class WantedByKeras:
 def read(
     path: str | Path, folder: str | Path, network: str, wanted: Wanted, under_keras_names: Callable[[], WantedByKeras]
 ) -> tuple[WantedByKeras | None, Path]:
-    """Writes the arrays in the file at `path` that a network wants to an .npz file in `folder`, keyed by their places.
+    """Writes the arrays in the file at `path` that a network needs to an .npz file in `folder`, keyed by their positions.
 
-    network: its name, for messages. wanted: Wanted; under_keras_names: a function that gives WantedByKeras, called for files of
-    Keras 3. Returns (WantedByKeras, path of the .npz), arrays in the order of its shapes, or (None, path of the .npz), arrays in
-    the order of wanted.variables. Raises UserError when the file does not fit.
+    network: its name, for messages. under_keras_names: returns WantedByKeras, called for files of Keras 3 only.
+    Returns (WantedByKeras, path of the .npz), arrays in the order of its shapes, or (None, path of the .npz), arrays in the
+    order of wanted.variables. Raises UserError when the file does not fit.
     """
     where = f"weights: {one_line(path)}"
     source = str(_source(path, where, Path(folder, "unpacked.h5")))
-    found = confined.call("trainoff.prepare.hdf5:structure", where, path=source, shown=str(path))
-    shapes = {name: tuple(shape) for name, (shape, _, _) in found["arrays"].items()}
+    structure = confined.call("trainoff.prepare.hdf5:structure", where, path=source, shown=str(path))
+    shapes = {name: tuple(shape) for name, (shape, _, _) in structure["arrays"].items()}
     of_keras = None
     if any(f"/{name}".rpartition("/")[0].endswith("/vars") for name in shapes):
         of_keras = under_keras_names()
-        names = match_keras(shapes, found["names"], of_keras)
+        names = match_keras(shapes, structure["names"], of_keras)
     else:
-        names = match_legacy(shapes, found["order"], wanted)
+        names = match_legacy(shapes, structure["order"], wanted)
     if names is None:
         reason = (
-            misfit_keras(shapes, found["names"], of_keras)
+            misfit_keras(shapes, structure["names"], of_keras)
             if of_keras
-            else misfit_legacy(shapes, found["order"], wanted)
+            else misfit_legacy(shapes, structure["order"], wanted)
         )
         raise UserError(f"{where} does not fit {network}: {reason} Expected {FORMATS}.")
-    sizes = [found["arrays"][name][2] for name in names]
+    sizes = [structure["arrays"][name][2] for name in names]
     output = Path(folder, "arrays.npz")
     confined.call(
         "trainoff.prepare.hdf5:extract",
@@ -110,7 +110,7 @@ def _trained_first(network, variables):
 
 
 def _under_keras_names(network, template):
-    """WantedByKeras of the network, whose weights Keras writes to `template` to tell them."""
+    """WantedByKeras of the network, read from a file that Keras writes to `template`."""
     network.save_weights(template)
     structure = hdf5.structure(template)
     shapes = {name: tuple(shape) for name, (shape, _, _) in structure["arrays"].items()}
@@ -118,7 +118,7 @@ def _under_keras_names(network, template):
 
 
 def _put(network, template, wanted, arrays):
-    """Gives the network arrays in the order of `wanted`, through the file that Keras wrote and now reads."""
+    """Assigns arrays in the order of `wanted` to the network, by way of the file `template` that Keras wrote."""
     with h5py.File(template, "r+") as file:
         for place, name in enumerate(wanted.shapes):
             file[name][...] = arrays[str(place)]
@@ -129,12 +129,12 @@ def _assign(network, variables, arrays):
     for place, variable in enumerate(variables):
         variable.assign(arrays[str(place)])
     for layer in network.layers:
-        if hasattr(layer, "finalize_state"):  # what Normalization computes from its weights
+        if hasattr(layer, "finalize_state"):  # Normalization computes values from its weights
             layer.finalize_state()
 
 
 def _source(path, where, unpacked):
-    """The HDF5 file to read: the one at `path`, or the one inside it, unpacked. Raises UserError for anything else."""
+    """The HDF5 file to read: `path` itself, or the file unpacked from it. Raises UserError for anything else."""
     if os.path.isdir(path):
         raise UserError(f"{where} is a folder, such as TensorFlow's SavedModel. Expected {FORMATS}.")
     if not os.path.isfile(path):
@@ -163,7 +163,7 @@ def _source(path, where, unpacked):
 
 
 def match_keras(shapes: dict[str, tuple[int, ...]], names: dict[str, str], wanted: WantedByKeras) -> list[str] | None:
-    """Names of the arrays in a file of Keras 3, one for each that is wanted; None when they are not all there.
+    """Names of the arrays in a file of Keras 3, one for each wanted array; None when some are missing.
 
     shapes: {name in the file: shape}; names: {group in the file: name of the layer}.
     """
@@ -171,12 +171,12 @@ def match_keras(shapes: dict[str, tuple[int, ...]], names: dict[str, str], wante
 
 
 def match_legacy(shapes: dict[str, tuple[int, ...]], order: list[str], wanted: Wanted) -> list[str] | None:
-    """The same of a legacy file. order: names of its arrays in the order that it states, which is what Keras goes by."""
+    """The same for a legacy file. order: names of its arrays in the order that it lists, which Keras relies on."""
     return _by_order(shapes, order, wanted) or _by_name(shapes, wanted)
 
 
 def _by_layer_name(shapes, names, wanted):
-    """Keras 3 notes the name of every layer beside its arrays: found wherever in a larger model the layer is."""
+    """Matches by layer name, which Keras 3 stores with every layer's arrays, wherever in a larger model the layer is."""
     groups = {}
     for group, layer in names.items():
         groups.setdefault(layer, []).append(group)
@@ -192,7 +192,7 @@ def _by_layer_name(shapes, names, wanted):
 
 
 def _by_keras_path(shapes, wanted):
-    """Keras 3 numbers layers of a kind within their model: the same names, below the model that the network is in."""
+    """Matches by path: Keras 3 numbers layers by type within their model, so the names are the same below some prefix."""
     first = next(iter(wanted.shapes))
     fits = []
     for name in shapes:
@@ -209,7 +209,7 @@ def _steps(name):
 
 
 def _spellings(path):
-    """The ends of names under which files may have the variable `path`, the longest first."""
+    """The ends of names that files may use for the variable `path`, longest first."""
     steps = path.split("/")
     for start in range(max(1, len(steps) - 1)):
         yield tuple(steps[start:])
@@ -218,7 +218,7 @@ def _spellings(path):
 
 
 def _ends(shapes):
-    """{end of a name: names that end so}, of at least two steps."""
+    """{end of a name: names with that end}."""
     ends = {}
     for name in shapes:
         steps = _steps(name.removeprefix("model_weights/"))
@@ -230,7 +230,7 @@ def _ends(shapes):
 
 
 def _by_name(shapes, wanted):
-    """Legacy files name arrays by layer and weight, below the names of models that the layer is in."""
+    """Matches by name: legacy files name arrays by layer and weight, below the names of the models around the layer."""
     ends, matches = _ends(shapes), []
     for path, shape in wanted.variables:
         for spelling in _spellings(path):
@@ -244,7 +244,7 @@ def _by_name(shapes, wanted):
 
 
 def _by_order(shapes, order, wanted):
-    """Legacy files state an order: the network's arrays follow each other somewhere in it, under whatever names."""
+    """Matches by order: legacy files list their arrays in order, those of the network consecutively, under whatever names."""
     usual = list(range(len(wanted.variables)))
     fits = []
     for places in (usual, wanted.trained_first) if wanted.trained_first != usual else (usual,):
@@ -257,48 +257,57 @@ def _by_order(shapes, order, wanted):
     return fits[0] if fits and all(fit == fits[0] for fit in fits) else None
 
 
-# Names that tell weights of one shape apart.
-TELLING = {"kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "depthwise_kernel", "pointwise_kernel"}
+# Names that distinguish weights of the same shape.
+DISTINCTIVE = {
+    "kernel",
+    "bias",
+    "gamma",
+    "beta",
+    "moving_mean",
+    "moving_variance",
+    "depthwise_kernel",
+    "pointwise_kernel",
+}
 
 
 def _alike(name, shape, path, wanted_shape):
     if shape != wanted_shape:
         return False
-    there, here = _steps(name)[-1], path.rpartition("/")[2]
-    return there == here or there in FORMER_NAMES.get(here, []) or not {there, here} <= TELLING
+    in_file, wanted = _steps(name)[-1], path.rpartition("/")[2]
+    return in_file == wanted or in_file in FORMER_NAMES.get(wanted, []) or not {in_file, wanted} <= DISTINCTIVE
 
 
 def misfit_keras(shapes: dict[str, tuple[int, ...]], names: dict[str, str], wanted: WantedByKeras) -> str:
-    """A sentence that says what is wrong with a file of Keras 3."""
+    """What is wrong with a file of Keras 3, in a sentence."""
     best = _nearest_keras(shapes, names, wanted)
     return _misfit(shapes, {path: shapes.get(name) for path, name in best.items()}, wanted.shapes)
 
 
 def misfit_legacy(shapes: dict[str, tuple[int, ...]], order: list[str], wanted: Wanted) -> str:
-    """The same of a legacy file."""
+    """The same for a legacy file."""
     count = len(wanted.variables)
     for start in range(len(order) - count + 1):
         names = order[start : start + count]
         if all(_alike(name, shape, path, shape) for name, (path, shape) in zip(names, wanted.variables, strict=True)):
-            there = {path: shapes[name] for name, (path, _) in zip(names, wanted.variables, strict=True)}
-            return _misfit(shapes, there, dict(wanted.variables))
-    ends, there = _ends(shapes), {}
+            in_file = {path: shapes[name] for name, (path, _) in zip(names, wanted.variables, strict=True)}
+            return _misfit(shapes, in_file, dict(wanted.variables))
+    ends, in_file = _ends(shapes), {}
     for path, shape in wanted.variables:
         candidates = [name for spelling in _spellings(path) for name in ends.get(spelling, [])]
         fitting = [name for name in candidates if shapes[name] == shape]
-        there[path] = shapes[(fitting or candidates)[0]] if candidates else None
-    return _misfit(shapes, there, dict(wanted.variables))
+        in_file[path] = shapes[(fitting or candidates)[0]] if candidates else None
+    return _misfit(shapes, in_file, dict(wanted.variables))
 
 
-def _misfit(shapes, there, here):
-    """there: {wanted name: shape in the file, None for missing}; here: {wanted name: shape}."""
+def _misfit(shapes, in_file, wanted):
+    """in_file: {wanted name: shape in the file, None for missing}; wanted: {wanted name: shape}."""
     if not shapes:
         return "it holds no arrays."
-    missing = [name for name, shape in there.items() if shape is None]
-    others = [name for name, shape in there.items() if shape is not None and shape != here[name]]
-    count = f"{len(here)} arrays"
-    first = others and f"first: {one_line(others[0], 100)} is {there[others[0]]}, expected {here[others[0]]}"
-    if len(missing) == len(here):
+    missing = [name for name, shape in in_file.items() if shape is None]
+    others = [name for name, shape in in_file.items() if shape is not None and shape != wanted[name]]
+    count = f"{len(wanted)} arrays"
+    first = others and f"first: {one_line(others[0], 100)} is {in_file[others[0]]}, expected {wanted[others[0]]}"
+    if len(missing) == len(wanted):
         layers = list(dict.fromkeys(name.removeprefix("model_weights/").split("/")[0] for name in shapes))
         examples = ", ".join(one_line(layer, 40) for layer in layers[:3])
         return (
@@ -306,20 +315,20 @@ def _misfit(shapes, there, here):
         )
     if others and not missing:
         return (
-            f"the layers are the same, but {len(others)} of {count} have other shapes ({first}). It was saved from the "
+            f"the layers are the same, but {len(others)} of {count} have other shapes ({first}). It was saved from the same "
             "network in another size or width."
         )
     if missing:
         more = f" and {len(others)} have other shapes ({first})" if others else ""
         return (
-            f"of {count}, {len(missing)} are missing (first: {one_line(missing[0], 100)}){more}. It is of another network, or "
-            "of a part of it."
+            f"of {count}, {len(missing)} are missing (first: {one_line(missing[0], 100)}){more}. It is from another network, or "
+            "from a part of it."
         )
-    return "each of its arrays is there more than once, and nothing says which of them is meant."
+    return "each of its arrays is in it more than once, and nothing shows which one to use."
 
 
 def _nearest_keras(shapes, names, wanted):
-    """{wanted name: name in the file}, for the prefix below which most names are."""
+    """{wanted name: name in the file}, for the prefix with which most names exist."""
     firsts = list(wanted.shapes)
     groups = {layer: group for group, layer in names.items()}
     prefixes = {

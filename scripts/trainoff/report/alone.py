@@ -16,14 +16,14 @@ def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: st
     """The three tiles of a page about one device (a palette.Device): what it did, as there is nothing to compare."""
     speeds = rates["images_per_second"].dropna()
     joules = 1000 * rates["joules_per_image"].dropna()
-    found = [
+    tiles_of_device = [
         _range_tile(
             "speed",
             speeds,
             "images per second",
             len(rates),
             f"{device.label} trains",
-            "No run gave a speed; the failed runs say why.",
+            "No run gave a speed; the table of runs says why.",
         ),
         _range_tile(
             "energy",
@@ -38,7 +38,7 @@ def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: st
     ways = {way: 1000 * costs[f"{way}_per_1000_images"].dropna() for way in ("owned", "rented")}
     way = next((way for way, values in ways.items() if len(values)), None)
     reason = pairs.no_cost(costs)
-    found.append(
+    tiles_of_device.append(
         _range_tile(
             "money",
             ways[way] if way else speeds.iloc[:0],
@@ -50,7 +50,7 @@ def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: st
             kind="estimated",
         )
     )
-    return found
+    return tiles_of_device
 
 
 def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="measured"):
@@ -86,5 +86,5 @@ def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="me
 
 
 def _no_energy(rates):
-    told = rates["energy_reason"].dropna()
-    return f"Energy was not measured. {without_device(told.mode().iloc[0]) if len(told) else ''}".strip()
+    reasons = rates["energy_reason"].dropna()
+    return f"Energy was not measured. {without_device(reasons.mode().iloc[0]) if len(reasons) else ''}".strip()

@@ -72,4 +72,4 @@ def embedded(value: Any) -> markupsafe.Markup:
 
 def frame(encoded: dict[str, Any]) -> pd.DataFrame:
     """The table that was carried, as a pandas frame."""
-    return pd.DataFrame({name: values(one, encoded["rows"]) for name, one in encoded["columns"].items()})
+    return pd.DataFrame({name: values(column, encoded["rows"]) for name, column in encoded["columns"].items()})

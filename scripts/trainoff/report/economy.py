@@ -18,29 +18,29 @@ WAY_WORDS = {"owned": "bought", "rented": "rented"}
 def energy_by_device(rates: pd.DataFrame, devices: list[Device]) -> list[tuple[Device, float, float, str, str]]:
     """[(device, lowest, highest joules per image, scope, source)] for devices with a figure, measured or declared.
 
-    A device whose configurations differ in scope or source stands once for each.
+    A device whose configurations differ in scope or source has an entry for each.
     """
-    found = []
+    readings = []
     for device in devices:
-        own = rates[(rates["device"] == device.name) & rates["joules_per_image"].notna()]
-        for (scope, source), group in own.groupby(["energy_scope", "energy_source"]):
-            found.append((device, group["joules_per_image"].min(), group["joules_per_image"].max(), scope, source))
-    return found
+        known = rates[(rates["device"] == device.name) & rates["joules_per_image"].notna()]
+        for (scope, source), group in known.groupby(["energy_scope", "energy_source"]):
+            readings.append((device, group["joules_per_image"].min(), group["joules_per_image"].max(), scope, source))
+    return readings
 
 
 def energy_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the figure of energy."""
-    found = energy_by_device(rates, devices)
-    if not found:
+    readings = energy_by_device(rates, devices)
+    if not readings:
         return "Energy was not measured"
     parts = [
         f"{device.label} {joules_span(low, high)} ({_about(scope, source)})"
-        for device, low, high, scope, source in found
+        for device, low, high, scope, source in readings
     ]
     if len(parts) <= 3:
         return f"Joules per 1,000 images: {numbers.listing(parts)}"
-    scopes = sorted({_about(scope, source) for *_, scope, source in found})
-    return f"Energy was read on {len(found)} devices, of {numbers.listing(scopes)}"
+    scopes = sorted({_about(scope, source) for *_, scope, source in readings})
+    return f"Energy readings of {len(readings)} devices ({numbers.listing(scopes)})"
 
 
 def joules_span(low: float, high: float) -> str:
@@ -50,15 +50,15 @@ def joules_span(low: float, high: float) -> str:
 
 def energy_notes(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
     """What a reader of a figure of energy must know: what each figure is about, and why others have none."""
-    found = energy_by_device(rates, devices)
+    readings = energy_by_device(rates, devices)
     notes = [
         f"{device.label}: {SOURCE_WORDS.get(source, source)}, {SCOPE_WORDS.get(scope, scope)}."
-        for device, _, _, scope, source in found
+        for device, _, _, scope, source in readings
     ]
-    if len({scope for *_, scope, _ in found}) > 1:
+    if len({scope for *_, scope, _ in readings}) > 1:
         notes.append("These readings cover different parts of a machine and must not be compared.")
-    if any(source not in MEASURED for *_, source in found):
-        notes.append("Hollow: declared, not measured; in no ratio.")
+    if any(source not in MEASURED for *_, source in readings):
+        notes.append("Hollow marks: declared, not measured, so in no ratio.")
     return [*notes, *unknown_energy(rates, devices)]
 
 
@@ -66,9 +66,9 @@ def unknown_energy(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
     """One sentence per device that has no figure of energy at all, with the reason."""
     notes = []
     for device in devices:
-        own = rates[rates["device"] == device.name]
-        if len(own) and own["joules_per_image"].isna().all():
-            reasons = own["energy_reason"].dropna()
+        results = rates[rates["device"] == device.name]
+        if len(results) and results["joules_per_image"].isna().all():
+            reasons = results["energy_reason"].dropna()
             reason = reasons.mode().iloc[0] if len(reasons) else UNKNOWN.reason
             notes.append(f"{device.label}: energy unknown. {without_device(reason)}")
     return notes
@@ -76,19 +76,19 @@ def unknown_energy(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
 
 def efficiency_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of speed against power: images per joule, ranked only where all figures are about the same part."""
-    found = [one for one in energy_by_device(rates, devices) if one[4] in MEASURED]
-    if not found:
+    readings = [reading for reading in energy_by_device(rates, devices) if reading[4] in MEASURED]
+    if not readings:
         return "Power was not measured"
-    if len({scope for *_, scope, _ in found}) == 1 and len(found) > 1:
-        best = min(found, key=lambda one: one[1])
-        worst = max(found, key=lambda one: one[2])
+    if len({scope for *_, scope, _ in readings}) == 1 and len(readings) > 1:
+        best = min(readings, key=lambda reading: reading[1])
+        worst = max(readings, key=lambda reading: reading[2])
         return (
             f"From {numbers.significant(1 / worst[2])} images per joule on {worst[0].label} to "
             f"{numbers.significant(1 / best[1])} on {best[0].label}"
         )
     parts = [
         f"{device.label} {numbers.span(1 / high, 1 / low)} ({_about(scope, source)})"
-        for device, low, high, scope, source in found
+        for device, low, high, scope, source in readings
     ]
     return f"Images per joule: {numbers.listing(parts[:3])}" + (" and more" if len(parts) > 3 else "")
 
@@ -102,12 +102,12 @@ def cost_title(costs: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the figure of costs."""
     parts = []
     for device in devices:
-        own = costs[costs["device"] == device.name]
+        results = costs[costs["device"] == device.name]
         for way in ("owned", "rented"):
-            values = own[f"{way}_per_training"].dropna()
+            values = results[f"{way}_per_training"].dropna()
             if len(values):
                 parts.append(
-                    f"{device.label} {WAY_WORDS[way]} {numbers.span(values.min(), values.max())} {own['currency'].iloc[0]}"
+                    f"{device.label} {WAY_WORDS[way]} {numbers.span(values.min(), values.max())} {results['currency'].iloc[0]}"
                 )
     if not parts:
         return "Cost is unknown: prices or readings are missing"
@@ -116,16 +116,20 @@ def cost_title(costs: pd.DataFrame, devices: list[Device]) -> str:
 
 def cost_notes(costs: pd.DataFrame, devices: list[Device], assumptions: dict[str, Any]) -> list[str]:
     """What costs rest on, and why others are missing."""
-    notes = assumption_lines(assumptions, [device.name for device in devices], {one.name: one.label for one in devices})
+    notes = assumption_lines(
+        assumptions, [device.name for device in devices], {device.name: device.label for device in devices}
+    )
     if len(costs):
         target = costs["target_accuracy"].dropna()
         epochs = "all timed epochs"
         if len(target):
             epochs = f"timed epochs up to {numbers.percent(target.iloc[0])} validation accuracy"
-        notes.insert(0, f"A run: cold start and {epochs}. Prices are quoted, with their source; they are no results.")
+        notes.insert(0, f"A run: cold start and {epochs}. Prices are quoted from their sources, not measured.")
     for device in devices:
-        own = costs[costs["device"] == device.name]
-        columns = [own.loc[own[f"{way}_per_training"].isna(), f"{way}_reason"].dropna() for way in ("owned", "rented")]
+        results = costs[costs["device"] == device.name]
+        columns = [
+            results.loc[results[f"{way}_per_training"].isna(), f"{way}_reason"].dropna() for way in ("owned", "rented")
+        ]
         reasons = dict.fromkeys(column.mode().iloc[0] for column in columns if len(column))
         if reasons:
             notes.append(f"{device.label}: {numbers.listing(dict.fromkeys(map(without_device, reasons)))}.")
@@ -153,32 +157,34 @@ def assumption_lines(assumptions: dict[str, Any], names: list[str], labels: dict
             known += [f"{chip['tdp_watts']:g} W by design"] if "tdp_watts" in chip else []
             lines.append(f"{labels.get(name, name)}, for context: {numbers.listing(known)} ({_quoted(chip)}).")
         if facts["purchase"]:
-            one = facts["purchase"]
+            price = facts["purchase"]
             lines.append(
-                f"{labels.get(name, name)}, bought: {one['listed']} over {one['lifetime_years']:g} years, training "
-                f"{numbers.percent(one['utilisation'])} of the time ({_quoted(one)})."
+                f"{labels.get(name, name)}, bought: {price['listed']} over {price['lifetime_years']:g} years, training "
+                f"{numbers.percent(price['utilisation'])} of the time ({_quoted(price)})."
             )
         if facts["rental"]:
-            one = facts["rental"]
-            lines.append(f"{labels.get(name, name)}, rented: {one['listed']}{least_time(one)} ({_quoted(one)}).")
+            price = facts["rental"]
+            lines.append(
+                f"{labels.get(name, name)}, rented: {price['listed']}{minimum_time(price)} ({_quoted(price)})."
+            )
     carbon = assumptions["carbon"]
     if carbon:
         lines.append(f"Carbon: {carbon['grams_per_kwh']:g} g per kWh ({carbon['source']}, {carbon['date']}).")
     return lines
 
 
-def least_time(rental: dict[str, Any]) -> str:
-    """What follows a price of rent that is billed for a time at least: ", for 24 h at least"; "" where there is none."""
-    return f", for {rental['minimum_hours']:g} h at least" if rental["minimum_hours"] else ""
+def minimum_time(rental: dict[str, Any]) -> str:
+    """What follows a rental price with a minimum time: ", for at least 24 h"; "" where there is none."""
+    return f", for at least {rental['minimum_hours']:g} h" if rental["minimum_hours"] else ""
 
 
 def break_even_title(table: pd.DataFrame, labels: dict[str, str]) -> str:
     """The finding of the break-even figure, of the rows that it shows."""
     if not len(table):
-        return "No break-even without a price to buy one device and to rent another"
+        return "A break-even needs the purchase price of one device and the rental price of another"
     known = table[table["trainings_per_month"].notna()].to_dict("records")
     if not known:
-        return "Renting stays cheaper, or a reading is missing"
+        return "No break-even: renting stays cheaper, or a cost is unknown"
     parts = [
         f"Buying {labels.get(row['owned_device'], row['owned_device'])} pays off above "
         f"{numbers.count(int(row['trainings_per_month']), 'run')} a month, compared with renting "
@@ -192,8 +198,8 @@ def break_even_notes(table: pd.DataFrame, labels: dict[str, str]) -> list[str]:
     """Which pairs have no break-even, and why."""
     rows = table[table["reason"].notna()].to_dict("records")
     return [
-        f"{labels.get(row['owned_device'], row['owned_device'])} bought against "
-        f"{labels.get(row['rented_device'], row['rented_device'])} rented: {without_device(row['reason'])}."
+        f"Buying {labels.get(row['owned_device'], row['owned_device'])} instead of renting "
+        f"{labels.get(row['rented_device'], row['rented_device'])}: {without_device(row['reason'])}."
         for row in rows[:4]
     ]
 
@@ -205,10 +211,12 @@ def target_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
     target = numbers.percent(costs["target_accuracy"].dropna().iloc[0])
     lines = []
     for device in devices:
-        own = costs[costs["device"] == device.name]
-        reached = own.dropna(subset="seconds_to_accuracy")
+        results = costs[costs["device"] == device.name]
+        reached = results.dropna(subset="seconds_to_accuracy")
         if not len(reached):
-            counts = numbers.listing(dict.fromkeys(map(_reached, own.dropna(subset="runs_reached").to_dict("records"))))
+            counts = numbers.listing(
+                dict.fromkeys(map(_reached, results.dropna(subset="runs_reached").to_dict("records")))
+            )
             lines.append(
                 f"{device.label} did not reach {target} validation accuracy (runs that did, by configuration: {counts})."
             )
@@ -221,7 +229,7 @@ def target_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
         if numbers.known(best["joules_to_accuracy"]):
             about = _about(best["energy_scope"], best["energy_source"])
             line += f" and {numbers.significant(best['joules_to_accuracy'])} J ({about})"
-        lines.append(f"{line}; {len(reached)} of {numbers.count(len(own), 'configuration')} reached it.")
+        lines.append(f"{line}; {len(reached)} of {numbers.count(len(results), 'configuration')} reached it.")
     return lines
 
 
@@ -234,8 +242,8 @@ def carbon_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
     """Carbon of a training per device, over configurations; [] where no grid was named or nothing has a figure."""
     lines = []
     for device in devices:
-        own = costs[(costs["device"] == device.name) & costs["grams_co2e_per_training"].notna()]
-        for (scope, source), group in own.groupby(["energy_scope", "energy_source"]):
+        known = costs[(costs["device"] == device.name) & costs["grams_co2e_per_training"].notna()]
+        for (scope, source), group in known.groupby(["energy_scope", "energy_source"]):
             grams = group["grams_co2e_per_training"]
             lines.append(
                 f"{device.label}: {numbers.span(grams.min(), grams.max())} g of CO2 equivalent per training "
@@ -268,7 +276,7 @@ def _about(scope, source):
     return words if source in MEASURED else f"{words}, declared"
 
 
-def _quoted(one):
-    what = f"{one['what']}; " if one.get("what") else ""
-    doubt = ", unverified" if one.get("verified") is False else ""
-    return f"{what}{one['source']}, {one['date']}{doubt}"
+def _quoted(fact):
+    what = f"{fact['what']}; " if fact.get("what") else ""
+    doubt = ", unverified" if fact.get("verified") is False else ""
+    return f"{what}{fact['source']}, {fact['date']}{doubt}"

@@ -9,6 +9,7 @@ import pandas as pd
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.estimates import USUAL_TRAINING
+from trainoff.report import cures
 from trainoff.shapes import Values
 
 REASONS = {
@@ -78,7 +79,8 @@ def _notes(row):
     notes = []
     if numbers.known(row["contradiction"]) and row["contradiction"] > 1.25:
         notes.append(
-            f"Published figures of the same conditions differ {rough(row['contradiction'])}-fold; the range covers them all."
+            f"Published figures of the same conditions differ by a factor of {rough(row['contradiction'])}; the range covers "
+            "them all."
         )
     if numbers.known(row["memory_gb"]) and row["memory_gb"] > row["device_memory_gb"]:
         notes.append(
@@ -102,7 +104,7 @@ def _anchor(name, published):
 
 def refusals(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     """[{"label", "text"}] of the rows of the table `estimates` that hold no estimate."""
-    found = []
+    refused = []
     for row in rows:
         if row["status"] == "too_large":
             need = f"at least {rough(row['memory_gb_least'])} GB are needed"
@@ -111,8 +113,8 @@ def refusals(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
             text = f"no estimate: {REASONS[row['reason']]}"
         else:
             continue
-        found.append({"label": row["label"], "text": f"{text[0].upper()}{text[1:]}."})
-    return found
+        refused.append({"label": row["label"], "text": f"{text[0].upper()}{text[1:]}."})
+    return refused
 
 
 def _cell(row):
@@ -130,15 +132,17 @@ def next_steps(runs: pd.DataFrame, settings: dict[str, Any], config_file: str | 
     kind = next(iter(runs["accelerator"].dropna()), "cpu")
     second = {"cuda": "cuda cuda-torch", "metal": "metal mps-torch"}.get(kind, "cpu-tensorflow cpu-torch")
     more = f"about {max(1, round(took))} min" if took else "as long as the first time"
-    both = (
+    two_frameworks = (
         f"about {max(1, round(3 + 2 * took))} min, 3 of them to install it"
         if took
         else "twice as long as the first time, and some minutes to install it"
     )
     if settings.get("turns"):
         configurations = len(runs[list(naming.AXES)].drop_duplicates())
-        both += f", and up to {math.ceil(settings['turns']['minutes'] * configurations)} min of turns"
-    twice = f"about {max(1, round(2 * took))} min" if took else "twice as long as the first time"
+        two_frameworks += f", and up to {math.ceil(settings['turns']['minutes'] * configurations)} min of turns"
+    replicates = cures.planned_replicates(runs)
+    times = cures.MORE_REPLICATES / replicates
+    longer = f"about {max(1, round(times * took))} min" if took else f"{times:.2g} times as long as so far"
     chosen = f" CONFIG={config_file}" if config_file else ""
     elsewhere = (
         "Measure a GPU: run this on a machine or notebook with one, then copy its results/bundle.zip into imports/ here"
@@ -147,7 +151,7 @@ def next_steps(runs: pd.DataFrame, settings: dict[str, Any], config_file: str | 
         {
             "text": "Compare a second framework on this machine",
             "command": f'make report{chosen} DEVICES="{second}"',
-            "minutes": both,
+            "minutes": two_frameworks,
         },
         {
             "text": elsewhere,
@@ -155,9 +159,9 @@ def next_steps(runs: pd.DataFrame, settings: dict[str, Any], config_file: str | 
             "minutes": f"{more} or less on a GPU, and some minutes to install",
         },
         {
-            "text": "Measure how much runs differ, with three replicates",
-            "command": f'make report{chosen} ARGS="--config replicates=3"',
-            "minutes": twice,
+            "text": f"Measure how much runs differ, with {replicates + cures.MORE_REPLICATES} replicates",
+            "command": f'make report{chosen} ARGS="--config replicates={replicates + cures.MORE_REPLICATES}"',
+            "minutes": longer,
         },
     ]
 

@@ -107,8 +107,8 @@ def view(
             for axis in varying
         ],
         "configurations": [
-            {"name": naming.label(one, varying) or "the one configuration", "at": axes_of(one)}
-            for one in configurations
+            {"name": naming.label(configuration, varying) or "the one configuration", "at": axes_of(configuration)}
+            for configuration in configurations
         ],
         "measures": [_described(measure, costs) for measure in MEASURES if _there(measure, runs, rates, costs)],
         "results": {
@@ -143,8 +143,8 @@ def beside(rates: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 def _values(configurations, axis):
     """The values of an axis, ascending; all weights before the last layer."""
-    found = {one[naming.AXES.index(axis)] for one in configurations}
-    return sorted(found, reverse=axis == "trainable")
+    values = {configuration[naming.AXES.index(axis)] for configuration in configurations}
+    return sorted(values, reverse=axis == "trainable")
 
 
 def _there(measure, runs, rates, costs):

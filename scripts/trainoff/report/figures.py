@@ -1,4 +1,4 @@
-"""The figures' visual language: a colour and a mark per device, bare pictures with their facts beside them, files that repeat.
+"""The figures' visual language: a color and a mark per device, bare pictures with their facts beside them, files that repeat.
 
 Lengths are in inches. Vertical positions inside a panel are inches from its top, so that text never overlaps however
 many rows there are.
@@ -36,7 +36,7 @@ WIDTH = WIDE
 EDGE = 0.12
 FONT = 8.5
 # More points than this become one picture inside the SVG; it would be slow to show and large to send otherwise.
-MOST_VECTOR_POINTS = 1500
+MAX_VECTOR_POINTS = 1500
 # Marks that panels do not name themselves, and panels of rows, as `frame` and `rows` take them.
 Key = Sequence[tuple[Any, str, str]]
 Panels = list[tuple[str, list[Any]]]
@@ -68,10 +68,10 @@ def asked(devices: list[Device], table: pd.DataFrame, pair: dict[str, Any]) -> t
     return pairs.chosen(ranked, kinds, frameworks, **pair), [by_name[name] for name in ranked]
 
 
-def shorten(text: str, most: int) -> str:
-    """`text` in at most `most` characters, cut with an ellipsis."""
+def shorten(text: str, max_letters: int) -> str:
+    """`text` in at most `max_letters` characters, cut with an ellipsis."""
     text = clean(text)
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+    return text if len(text) <= max_letters else text[: max_letters - 1].rstrip() + "…"
 
 
 def text_width(text: str, size: float = FONT) -> float:
@@ -100,7 +100,7 @@ class Frame:
 class Heading:
     """What is said of a figure. The title states the finding, the subtitle what is the same all over.
 
-    notes: what a reader might get wrong. key: (colour, mark, text) for marks that the panels do not name themselves.
+    notes: what a reader might get wrong. key: (color, mark, text) for marks that the panels do not name themselves.
     """
 
     title: str
@@ -203,20 +203,20 @@ def rows(
 
     `groups` is [(panel title, configurations)], `names` maps a configuration to its row's name, `lanes` is the number
     of devices. `tight` leaves less room between rows. `values`: texts that Rows.write puts right of the panels, none of which may
-    be longer. `own_axes`: panels do not share their x axis, so each is labelled.
+    be longer. `own_axes`: panels do not share their x axis, so each is labeled.
     """
     lane = 0.17 if lanes < 5 else 0.15
     above = 0.19 if is_narrow() else 0.0
     row = above + lanes * lane + (0.02 if tight else 0.1)
     columns = 1 if is_narrow() else columns or (1 if len(groups) == 1 else 2)
-    longest = max([text_width(names[one]) for _, group in groups for one in group] or [1])
+    longest = max([text_width(names[configuration]) for _, group in groups for configuration in group] or [1])
     left = EDGE + (0 if is_narrow() else min(longest, 0.45 * WIDTH) + 0.12)
     beside = (
         min(max([text_width(text, FONT - 1) for text in values] or [0]) + 0.1, 0.42 * WIDTH / columns) if values else 0
     )
     # Panels side by side share the row names when these are the same.
-    rows_of = [[names[one] for one in group] for _, group in groups]
-    shared = all(one == rows_of[0] for one in rows_of)
+    rows_of = [[names[configuration] for configuration in group] for _, group in groups]
+    shared = all(row_names == rows_of[0] for row_names in rows_of)
     gap = 0.25 if shared else left
     width = (WIDTH - left - EDGE - gap * (columns - 1)) / columns - beside
     head = 0.24 if any(text for text, _ in groups) else 0.04
@@ -247,11 +247,11 @@ def _dress(axes, group, names, row, named, last):
         axes.axhspan(place * row, (place + 1) * row, color=BAND, linewidth=0, zorder=0)
     axes.set_yticks([] if is_narrow() else [(place + 0.5) * row for place in range(len(group))])
     if is_narrow():
-        for place, one in enumerate(group):
+        for place, configuration in enumerate(group):
             axes.text(
                 0.01,
                 place * row + 0.1,
-                shorten(names[one], int((WIDTH - 3 * EDGE) / text_width("x"))),
+                shorten(names[configuration], int((WIDTH - 3 * EDGE) / text_width("x"))),
                 transform=axes.get_yaxis_transform(),
                 va="center",
                 zorder=6,
@@ -259,7 +259,9 @@ def _dress(axes, group, names, row, named, last):
                 bbox={"facecolor": PAPER if place % 2 else BAND, "edgecolor": "none", "pad": 0.4},
             )
     else:
-        axes.set_yticklabels([shorten(names[one], _most_letters()) for one in group] if named else [])
+        axes.set_yticklabels(
+            [shorten(names[configuration], _max_letters()) for configuration in group] if named else []
+        )
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", length=0, labelbottom=last)
     axes.grid(axis="x", zorder=0)
@@ -267,7 +269,7 @@ def _dress(axes, group, names, row, named, last):
     axes.spines[:].set_visible(False)
 
 
-def _most_letters():
+def _max_letters():
     """Letters of a row's name that its margin has room for."""
     return int(0.45 * WIDTH / text_width("x"))
 
@@ -384,11 +386,11 @@ def plain_log_axis(axes: plt.Axes, which: str = "x") -> None:
     for steps in LOG_STEPS:
         ticks = [step * 10**power for power in range(-6, 12) for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        # Half of a label stands on either side of its tick; on this axis high ticks lie closer than low ones.
+        # Half of a label is on either side of its tick; on this axis high ticks lie closer than low ones.
         sizes = [text_width(f"{tick:,.10g}") + 0.1 if which == "x" else 0.2 for tick in ticks]
         places = [room * math.log(tick / low) / math.log(high / low) for tick in ticks]
         gaps = [after - before for before, after in zip(places, places[1:], strict=False)]
-        if all(gap >= (one + other) / 2 for gap, one, other in zip(gaps, sizes, sizes[1:], strict=False)):
+        if all(gap >= (size + other) / 2 for gap, size, other in zip(gaps, sizes, sizes[1:], strict=False)):
             break
     ticker = matplotlib.ticker
     axis.set_major_locator(ticker.FixedLocator(ticks))

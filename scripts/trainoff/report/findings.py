@@ -10,6 +10,7 @@ from trainoff.analyze import pairs
 from trainoff.analyze.cells import COUNTED_WORDS
 from trainoff.analyze.stats import EQUIVALENCE
 from trainoff.report.palette import Device
+from trainoff.report.words import UNSTABLE
 
 
 def trained_with(runs: pd.DataFrame) -> str:
@@ -28,22 +29,22 @@ def rates_by_device(rates: pd.DataFrame, devices: list[Device]) -> list[tuple[De
     """[(device, lowest rate, highest rate, number of configurations)] for devices with a rate."""
     result = []
     for device in devices:
-        own = rates.loc[rates["device"] == device.name, "images_per_second"].dropna()
-        if len(own):
-            result.append((device, own.min(), own.max(), len(own)))
+        throughputs = rates.loc[rates["device"] == device.name, "images_per_second"].dropna()
+        if len(throughputs):
+            result.append((device, throughputs.min(), throughputs.max(), len(throughputs)))
     return result
 
 
 def throughput_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the throughput figure."""
-    found = rates_by_device(rates, devices)
-    if not found:
+    ranges = rates_by_device(rates, devices)
+    if not ranges:
         return "No run gave a speed"
-    if len(found) <= 3:
-        parts = [f"{device.label} {numbers.span(low, high)}" for device, low, high, _ in found]
+    if len(ranges) <= 3:
+        parts = [f"{device.label} {numbers.span(low, high)}" for device, low, high, _ in ranges]
         return f"Images per second, slowest to fastest configuration: {numbers.listing(parts)}"
-    slowest = min(found, key=lambda one: one[1])
-    fastest = max(found, key=lambda one: one[2])
+    slowest = min(ranges, key=lambda row: row[1])
+    fastest = max(ranges, key=lambda row: row[2])
     return (
         f"From {numbers.significant(slowest[1])} images per second on {slowest[0].label} "
         f"to {numbers.significant(fastest[2])} on {fastest[0].label}"
@@ -54,13 +55,15 @@ def each_device_title(rates: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the panels of each device alone: which configuration it trains fastest."""
     best = {}
     for device in devices:
-        own = rates[rates["device"] == device.name].dropna(subset="images_per_second")
-        if len(own):
-            best[device.label] = naming.configuration_of(own.loc[own["images_per_second"].idxmax()])
+        measured = rates[rates["device"] == device.name].dropna(subset="images_per_second")
+        if len(measured):
+            best[device.label] = naming.configuration_of(measured.loc[measured["images_per_second"].idxmax()])
     if not best:
         return "No run gave a training speed"
     varying = naming.varying_axes(naming.all_configurations(rates))
-    names = {label: naming.label(one, varying) or "the one configuration" for label, one in best.items()}
+    names = {
+        label: naming.label(configuration, varying) or "the one configuration" for label, configuration in best.items()
+    }
     if len(set(names.values())) == 1:
         every = "Every device is" if len(names) > 1 else f"{next(iter(names))} is"
         return f"{every} fastest on {next(iter(names.values()))}"
@@ -72,8 +75,8 @@ def each_device_title(rates: pd.DataFrame, devices: list[Device]) -> str:
 def throughput_notes(runs: pd.DataFrame, rates: pd.DataFrame) -> list[str]:
     """What a reader of the throughput figure must know."""
     notes = [
-        "Full dot: median of the timed epochs, the device synchronized at both ends. Line: 95% interval. Faint dots: the epochs "
-        "themselves, of runs that ended well."
+        "Filled dot: median of the timed epochs, with the device synchronized at both ends of each. Line: 95% interval. Faint "
+        "dots: the epochs themselves, of runs that ended well."
     ]
     if (rates["images_per_second"].notna() & rates["ci_low"].isna()).any():
         notes.append("No line: a single epoch was counted, so its noise is unknown.")
@@ -91,7 +94,7 @@ def one_replicate_note(rates: pd.DataFrame) -> str:
         if single == len(measured)
         else f"{single} of {len(measured)} results are single runs"
     )
-    return f"{which}: how much runs differ is assumed from the kind of device, and the interval includes it."
+    return f"{which}, so run-to-run variation is assumed from the kind of device; the interval includes it."
 
 
 def unstable_note(rates: pd.DataFrame) -> str:
@@ -100,13 +103,11 @@ def unstable_note(rates: pd.DataFrame) -> str:
     unstable = int(measured["unstable"].fillna(False).astype(bool).sum())
     if not unstable:
         return ""
-    return (
-        f"{unstable} of {len(measured)} results are marked unstable: their speed varied by more than 10% within a run."
-    )
+    return f"{unstable} of {len(measured)} results are marked unstable: {UNSTABLE}."
 
 
 def parity_note(table: pd.DataFrame, what: str) -> str:
-    """Names how many rates or ratios are of a device that computes something else; "" when none is."""
+    """Says how many results or ratios are of a device that computes something else; "" when none is."""
     measured = table.dropna(subset="images_per_second")
     mismatched = int((measured["parity"] == "mismatch").sum())
     if not mismatched:
@@ -121,11 +122,11 @@ def ratio_title(overall: pd.DataFrame, baseline: Device, devices: list[Device]) 
     """The finding of the ratio figure. overall: the table, with all its subsets."""
     labels = {device.name: device.label for device in devices}
     against = pairs.against(overall[overall["subset"] == "all"], baseline.name).dropna(subset="ratio")
-    found = against.sort_values("ratio", ascending=False).to_dict("records")
-    if not found:
+    ratio_rows = against.sort_values("ratio", ascending=False).to_dict("records")
+    if not ratio_rows:
         return f"No configuration can be compared with {baseline.label}"
     parts = []
-    for row in found:
+    for row in ratio_rows:
         verdict = pairs.speed_of(overall, pairs.Pair(row["device"], baseline.name))
         winner, loser = ({**labels, baseline.name: baseline.label}[name] for name in (verdict.winner, verdict.loser))
         if verdict.parts and pairs.agree(verdict):
@@ -148,17 +149,19 @@ def ratio_notes(comparison: pd.DataFrame, overall: pd.DataFrame) -> list[str]:
     known = overall.dropna(subset="ratio")
     compared, total = known["configurations_compared"], known["configurations_total"].max()
     notes = [
-        "Lines: 95% intervals. Decided: corrected for the number of comparisons, as the method says.",
+        "Lines: 95% intervals. Decided: after correction for the number of comparisons (see the method).",
         f"Geometric mean: over {numbers.span(compared.min(), compared.max(), '{:,.0f}'.format)} of "
-        f"{numbers.count(int(total), 'configuration')}, as many as both devices ran."
+        f"{numbers.count(int(total), 'configuration')}, those that both devices ran."
         if len(known)
         else "",
     ]
-    single = ((comparison["replicates"] == 1) | (comparison["baseline_replicates"] == 1)) & comparison["ratio"].notna()
+    # A ratio that was measured in turns rests on no single run.
+    of_runs = comparison["ratio"].notna() & (comparison["source"] == "runs")
+    single = ((comparison["replicates"] == 1) | (comparison["baseline_replicates"] == 1)) & of_runs
     if single.any():
         notes.append(
-            f"{int(single.sum())} of {int(comparison['ratio'].notna().sum())} ratios are of a single run of a device: how "
-            "much runs differ is assumed from its kind."
+            f"{int(single.sum())} of {int(comparison['ratio'].notna().sum())} ratios rest on a single run of a "
+            "device, so run-to-run variation is assumed from the kind of device."
         )
     return [*notes, parity_note(comparison.dropna(subset="ratio"), "ratios")]
 
@@ -170,9 +173,9 @@ def last_layer_gains(rates: pd.DataFrame) -> pd.DataFrame:
     lowest and highest ratio that the two 95% intervals allow, which is wider than a 95% interval of the ratio.
     """
     axes = [axis for axis in naming.AXES if axis != "trainable"]
-    both = rates.assign(trainable=rates["trainable"].astype(bool))
-    whole = both[both["trainable"]].drop(columns="trainable")
-    last = both[~both["trainable"]].drop(columns="trainable")
+    rates = rates.assign(trainable=rates["trainable"].astype(bool))
+    whole = rates[rates["trainable"]].drop(columns="trainable")
+    last = rates[~rates["trainable"]].drop(columns="trainable")
     table = whole.merge(last, on=[*axes, "device"], suffixes=("_all", "_last"))
     table["gain"] = table["images_per_second_last"] / table["images_per_second_all"]
     table["gain_low"] = table["ci_low_last"] / table["ci_high_all"]
@@ -187,38 +190,39 @@ def last_layer_gains(rates: pd.DataFrame) -> pd.DataFrame:
 
 def last_layer_title(gains: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the last-layer figure."""
-    found = _range_by_device(gains, devices, "gain")
-    if not found:
-        return "No device has both: last layer and all weights"
-    if len(found) <= 2:
+    ranges = _range_by_device(gains, devices, "gain")
+    if not ranges:
+        return "No device was measured both ways: the last layer alone and all weights"
+    if len(ranges) <= 2:
         parts = [
-            f"{numbers.span(low, high, numbers.ratio)} as fast on {device.label}" for device, low, high, _ in found
+            f"{numbers.span(low, high, numbers.ratio)} as fast on {device.label}" for device, low, high, _ in ranges
         ]
         return f"Training only the last layer is {numbers.listing(parts)}"
-    least, *_, most = sorted(found, key=lambda one: one[3])
-    if _alike(least[3], most[3]):
-        gain = numbers.span(least[3], most[3], numbers.ratio)
-        return f"Training only the last layer is {gain} as fast on all {len(found)} devices"
+    lowest, *_, highest = sorted(ranges, key=lambda row: row[3])
+    if _alike(lowest[3], highest[3]):
+        gain = numbers.span(lowest[3], highest[3], numbers.ratio)
+        return f"Training only the last layer is {gain} as fast on all {len(ranges)} devices"
     return (
-        f"Training the last layer alone gains most on {most[0].label} (median {numbers.ratio(most[3])}) "
-        f"and least on {least[0].label} ({numbers.ratio(least[3])})"
+        f"Training the last layer alone gains most on {highest[0].label} (median {numbers.ratio(highest[3])}) "
+        f"and least on {lowest[0].label} ({numbers.ratio(lowest[3])})"
     )
 
 
 def learning_title(runs: pd.DataFrame, devices: list[Device], mismatched: Collection[str] = ()) -> str:
     """The finding of the learning curves: where validation accuracy ended, without the devices named in `mismatched`."""
     devices = [device for device in devices if device.name not in mismatched]
-    ended = runs.loc[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
-    found = _range_by_device(ended, devices, "final_val_accuracy")
-    if not found:
-        return "No run ended with a validation accuracy"
-    epochs = ended["epochs"]
+    finished = runs.loc[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
+    ranges = _range_by_device(finished, devices, "final_val_accuracy")
+    if not ranges:
+        return "No run has a final validation accuracy"
+    epochs = finished["epochs"]
     after = numbers.span(epochs.min(), epochs.max(), lambda value: f"{int(value)}")
-    if len(found) <= 2:
-        parts = [f"{numbers.span(low, high, numbers.percent)} on {device.label}" for device, low, high, _ in found]
-        return f"Validation accuracy after {after} epochs: {numbers.listing(parts)}"
-    span = numbers.span(ended["final_val_accuracy"].min(), ended["final_val_accuracy"].max(), numbers.percent)
-    return f"Validation accuracy after {after} epochs: {span} over {len(found)} devices"
+    after += " epoch" if after == "1" else " epochs"
+    if len(ranges) <= 2:
+        parts = [f"{numbers.span(low, high, numbers.percent)} on {device.label}" for device, low, high, _ in ranges]
+        return f"Validation accuracy after {after}: {numbers.listing(parts)}"
+    span = numbers.span(finished["final_val_accuracy"].min(), finished["final_val_accuracy"].max(), numbers.percent)
+    return f"Validation accuracy after {after}: {span} over {len(ranges)} devices"
 
 
 def learning_notes(runs: pd.DataFrame, many_replicates: bool, mismatched: Collection[str] = ()) -> list[str]:
@@ -237,8 +241,8 @@ def learning_notes(runs: pd.DataFrame, many_replicates: bool, mismatched: Collec
         notes.append("Line: median over replicates. Band: lowest to highest replicate.")
     if mismatched:
         notes.append(
-            f"{numbers.listing(mismatched)} does not train the same as the reference: the curves are shown, the accuracies "
-            "are not compared."
+            f"{numbers.listing(mismatched)} {'does' if len(mismatched) == 1 else 'do'} not train the same as the reference: "
+            "the curves are shown, but the accuracies are not compared."
         )
     return notes
 
@@ -246,23 +250,25 @@ def learning_notes(runs: pd.DataFrame, many_replicates: bool, mismatched: Collec
 def cold_start_title(runs: pd.DataFrame, devices: list[Device]) -> str:
     """The finding of the cold-start figure."""
     table = cold_starts(runs)
-    found = _range_by_device(table.dropna(subset="total"), devices, "total")
-    if not found:
-        return "No run got as far as its first step"
-    if len(found) <= 2:
-        parts = [f"{numbers.span(low, high, numbers.seconds)} on {device.label}" for device, low, high, _ in found]
+    ranges = _range_by_device(table.dropna(subset="total"), devices, "total")
+    if not ranges:
+        return "No run reached its first training step"
+    if len(ranges) <= 2:
+        parts = [f"{numbers.span(low, high, numbers.seconds)} on {device.label}" for device, low, high, _ in ranges]
         head = f"From start to the end of the first training step: {numbers.listing(parts)}"
     else:
-        least, *_, most = sorted(found, key=lambda one: one[3])
+        lowest, *_, highest = sorted(ranges, key=lambda row: row[3])
         head = (
-            f"Starting up takes longest on {most[0].label} (median {numbers.seconds(most[3])}) "
-            f"and shortest on {least[0].label} ({numbers.seconds(least[3])})"
+            f"Starting up takes longest on {highest[0].label} (median {numbers.seconds(highest[3])}) "
+            f"and shortest on {lowest[0].label} ({numbers.seconds(lowest[3])})"
         )
-        if _alike(least[3], most[3]):
-            head = f"Starting up takes {numbers.span(least[3], most[3], numbers.seconds)} on all {len(found)} devices"
+        if _alike(lowest[3], highest[3]):
+            head = (
+                f"Starting up takes {numbers.span(lowest[3], highest[3], numbers.seconds)} on all {len(ranges)} devices"
+            )
     whole = table.dropna(subset="total")
     share = (whole["first_step_seconds"] / whole["total"]).median()
-    return f"{head}; the first step is {numbers.percent(share)} of it"
+    return f"{head}; the first step accounts for {numbers.percent(share)}"
 
 
 def cold_starts(runs: pd.DataFrame) -> pd.DataFrame:
@@ -285,22 +291,22 @@ def matrix_title(runs: pd.DataFrame) -> str:
         if status != "ok" and status in counts
     ]
     if not failed:
-        return f"All {len(runs):,} runs ended well" if len(runs) > 1 else "The one run ended well"
+        return f"All {len(runs):,} runs ended well" if len(runs) > 1 else "The only run ended well"
     return f"{good:,} of {len(runs):,} runs ended well; {numbers.listing(failed)}"
 
 
-def _alike(least, most):
+def _alike(lowest, highest):
     """Whether two medians are so near that no title says which is larger."""
-    return most <= least * (1 + EQUIVALENCE)
+    return highest <= lowest * (1 + EQUIVALENCE)
 
 
 def _range_by_device(table, devices, column):
     """[(device, lowest, highest, median)] of a column, for devices that have a value."""
     result = []
     for device in devices:
-        own = table.loc[table["device"] == device.name, column].dropna()
-        if len(own):
-            result.append((device, own.min(), own.max(), own.median()))
+        values = table.loc[table["device"] == device.name, column].dropna()
+        if len(values):
+            result.append((device, values.min(), values.max(), values.median()))
     return result
 
 
@@ -316,26 +322,26 @@ def step_time_title(overhead: pd.DataFrame, crossings: pd.DataFrame, devices: li
         loser = row["baseline"] if row["wins"] == row["device"] else row["device"]
         return f"{labels[row['wins']]} is faster than {labels[loser]} from batch size {row['from_batch_size']} on"
     middle = overhead.groupby("device")[["overhead_seconds", "overhead_low"]].median()
-    told = {name: 1000 * row["overhead_seconds"] for name, row in middle.iterrows() if row["overhead_low"] > 0}
-    if not told:
-        return "The overhead of a step is too small to tell from noise"
-    parts = [f"{label} {told[name]:.2g} ms" for name, label in labels.items() if name in told]
-    hidden = [label for name, label in labels.items() if name not in told]
-    rest = f"; too small to tell on {numbers.listing(hidden[:3])}" if hidden else ""
+    overheads = {name: 1000 * row["overhead_seconds"] for name, row in middle.iterrows() if row["overhead_low"] > 0}
+    if not overheads:
+        return "The overhead of a step is too small to distinguish from noise"
+    parts = [f"{label} {overheads[name]:.2g} ms" for name, label in labels.items() if name in overheads]
+    hidden = [label for name, label in labels.items() if name not in overheads]
+    rest = f"; too small to distinguish from noise on {numbers.listing(hidden[:3])}" if hidden else ""
     return f"Overhead of a step: {numbers.listing(parts[:4])}{rest}"
 
 
 def to_accuracy_title(curves: dict[str, dict[str, list[float] | None]], devices: list[Device]) -> str:
     """The finding of accuracy against time: how soon each device got as far as the least accurate one did."""
-    own = {device.label: curves[device.name] for device in devices if device.name in curves}
-    goal = min(max(curve["accuracy"]) for curve in own.values())
+    by_label = {device.label: curves[device.name] for device in devices if device.name in curves}
+    goal = min(max(curve["accuracy"]) for curve in by_label.values())
     times = {
         label: next(
             seconds for seconds, accuracy in zip(curve["seconds"], curve["accuracy"], strict=True) if accuracy >= goal
         )
-        for label, curve in own.items()
+        for label, curve in by_label.items()
     }
-    ranked = sorted(times.items(), key=lambda one: one[1])
+    ranked = sorted(times.items(), key=lambda item: item[1])
     parts = [f"{label} in {numbers.seconds(seconds)}" for label, seconds in ranked[:3]]
     return f"{numbers.percent(goal)} validation accuracy: {numbers.listing(parts)}"
 
@@ -359,15 +365,18 @@ def readings_title(runs: dict[str, pd.DataFrame], devices: list[Device]) -> str:
     """The finding of the figure of readings. runs: {device: rows of one run's series}; devices: palette.Device with one."""
     parts = []
     for device in devices:
-        own = runs[device.name]
-        hottest = next((own[name].max() for name in ("gpu_celsius", "cpu_celsius") if own[name].notna().any()), None)
-        watts = next(
-            (own[name].mean() for name in ("gpu_watts", "soc_watts", "package_watts") if own[name].notna().any()), None
+        series = runs[device.name]
+        hottest = next(
+            (series[name].max() for name in ("gpu_celsius", "cpu_celsius") if series[name].notna().any()), None
         )
-        told = [] if hottest is None else [f"up to {hottest:.0f} °C"]
-        told += [] if watts is None else [f"{numbers.significant(watts)} W on average"]
-        if told:
-            parts.append(f"{device.label} {' and '.join(told)}")
+        watts = next(
+            (series[name].mean() for name in ("gpu_watts", "soc_watts", "package_watts") if series[name].notna().any()),
+            None,
+        )
+        facts = [] if hottest is None else [f"up to {hottest:.0f} °C"]
+        facts += [] if watts is None else [f"{numbers.significant(watts)} W on average"]
+        if facts:
+            parts.append(f"{device.label} {' and '.join(facts)}")
     if not parts:
         return "These machines report neither temperature nor power"
     return "; ".join(parts[:3]) if len(parts) <= 3 else f"Readings of {len(parts)} devices over their longest runs"

@@ -6,7 +6,7 @@ A figure is an entry here and scripts/plot_<name>.py, whose `draw` takes the ent
 from dataclasses import dataclass
 
 # More would make the page long.
-MOST_UNFOLDED = 5
+MAX_UNFOLDED = 5
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Figure:
     """heading: what it is about. caption: one sentence under it, the same for all results. category: for Snakemake's report.
 
     tables: names of results/tables, in what `draw` calls them. options: further arguments of `draw`: devices, and what
-    rules/plot.smk knows by name. main: the page unfolds the first MOST_UNFOLDED of these that tell anything. needs: what
+    rules/plot.smk knows by name. main: the page unfolds the first MAX_UNFOLDED of these that tell anything. needs: what
     there must be for it to tell anything, a key in trainoff.report.page.tells; "" always.
     """
 
@@ -39,7 +39,7 @@ FIGURES = {
     ),
     "to_accuracy": Figure(
         "Time, energy and cost to accuracy",
-        "Validation accuracy against what it took so far, cold start included; further left is better.",
+        "Validation accuracy against the time, energy and money spent so far, cold start included; further left is better.",
         "Learning",
         ("runs", "windows", "energy_windows"),
         ("assumptions",),
@@ -92,7 +92,7 @@ FIGURES = {
     ),
     "last_layer": Figure(
         "Last layer against all weights",
-        "How many times as fast the last layer alone trains.",
+        "How many times as fast the last layer alone trains as all weights.",
         "Speed",
         ("rates",),
     ),
@@ -148,14 +148,14 @@ FIGURES = {
     ),
     "estimates": Figure(
         "Estimated elsewhere",
-        "Filled marks are measured, hollow ones with dashed ranges estimated from published figures; no ratio joins the two.",
+        "Filled marks are measured, hollow ones with dashed ranges estimated from published figures; no ratio mixes the two.",
         "Context",
         ("estimates", "rates"),
         needs="estimates",
     ),
     "published": Figure(
         "Published by others",
-        "Other people's numbers beside these, for orientation; they enter no ratio.",
+        "Figures published by others, for orientation; no ratio uses them.",
         "Context",
         ("rates", "published"),
     ),

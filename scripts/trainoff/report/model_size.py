@@ -20,7 +20,7 @@ def ratios_by_size(runs: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFrame
 
 
 def means_by_model(points: pd.DataFrame) -> pd.DataFrame:
-    """One row per model of one device: geometric means of ratio and operations, over the settings that all models share."""
+    """One row per model of one device: geometric means of ratio and operations, over the configurations that all models share."""
     setting = [axis for axis in naming.AXES if axis != "model"]
     shared = points.groupby(setting)["model"].transform("nunique") == points["model"].nunique()
     logs = points[shared].assign(**{key: np.log(points.loc[shared, key]) for key in ("ratio", "flops_per_image")})
@@ -40,5 +40,5 @@ def title(points: pd.DataFrame, baseline: Device, devices: list[Device]) -> str:
                 f"{numbers.ratio(large['ratio'])} on {large['model']}"
             )
     if not parts:
-        return "Whether the gap widens with the model was not measured"
+        return "How the ratio changes with the model was not measured"
     return f"Speed relative to {baseline.label}: {numbers.listing(parts)}"

@@ -1,4 +1,4 @@
-"""What the report shows of several trainings at once: pack by pack, and the whole sweep packed."""
+"""What the report shows of several trainings at once: pack by pack, and all runs so."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ import pandas as pd
 from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.cells import status_text
+from trainoff.analyze.cost import JOULES_PER_KWH
 from trainoff.report.reasons import without_device
 
-# Columns of the makespan that the report shows where anything is known of them, each one at a time and packed.
+# Columns of the makespan that the report shows where a value is known, one at a time and several at once each.
 FURTHER = {"joules": "Energy", "rented": "Cost, rented", "owned": "Cost, owned"}
 
 
@@ -24,7 +25,7 @@ def in_words(packs: pd.DataFrame | None, spans: pd.DataFrame | None, labels: dic
     configurations = naming.all_configurations(packs)
     varying = naming.varying_axes(configurations)
     return {
-        "makespan_headings": [f"{FURTHER[what]}, alone and packed" for what in known],
+        "makespan_headings": [f"{FURTHER[what]}, one at a time and several at once" for what in known],
         "makespans": [
             row
             | {
@@ -49,7 +50,7 @@ def in_words(packs: pd.DataFrame | None, spans: pd.DataFrame | None, labels: dic
 
 
 def _further(row, what):
-    """One kind of figure of a sweep, one at a time and packed: "3.2 kJ, 2.9 kJ"."""
+    """One quantity of all runs, one at a time and several at once: "3.2 kJ, 2.9 kJ"."""
     values = row[f"one_at_a_time_{what}"], row[f"packed_{what}"]
     if what == "joules":
         return ", ".join(map(energy_text, values))
@@ -60,7 +61,9 @@ def energy_text(joules: float | None) -> str:
     """An amount of energy: 3.2 kJ, 1.4 kWh."""
     if not numbers.known(joules):
         return numbers.UNKNOWN
-    return f"{numbers.significant(joules / 1e3)} kJ" if joules < 3.6e6 else f"{numbers.significant(joules / 3.6e6)} kWh"
+    if joules < JOULES_PER_KWH:
+        return f"{numbers.significant(joules / 1e3)} kJ"
+    return f"{numbers.significant(joules / JOULES_PER_KWH)} kWh"
 
 
 def _memory_text(row):

@@ -21,6 +21,7 @@ from trainoff.analyze import cost, efficiency, pairs, parity, stats, sustained
 from trainoff.report import (
     alone,
     carried,
+    cures,
     economy,
     estimates,
     explore,
@@ -36,12 +37,12 @@ from trainoff.report import (
     verdict_words,
     words,
 )
-from trainoff.report.gallery import FIGURES, MOST_UNFOLDED
+from trainoff.report.gallery import FIGURES, MAX_UNFOLDED
 from trainoff.report.study import Study
 from trainoff.shapes import Values
 
 # With more, the page holds some rows spread over the grid; its script makes the rest from what is carried.
-MOST_ROWS = 200
+MAX_ROWS = 200
 SCRIPTS = (
     "base.js",
     "tables.js",
@@ -77,8 +78,8 @@ def render(study: Study, figures: dict[str, dict[str, Any]], folder: str | Path,
     runs = frames["runs"]
     configurations = naming.all_configurations(runs)
     shown_frames, note = excerpt(frames, configurations)
-    told = {name: card(name, figures[name]) for name in FIGURES if name in figures and tells(name, frames)}
-    unfolded = [name for name in told if FIGURES[name].main][:MOST_UNFOLDED]
+    cards = {name: card(name, figures[name]) for name in FIGURES if name in figures and tells(name, frames)}
+    unfolded = [name for name in cards if FIGURES[name].main][:MAX_UNFOLDED]
     trained = training.section(study, ranked)
     labels = {device.name: device.label for device in ranked}
     priced = labels | dict(frames["estimates"][["device", "label"]].itertuples(index=False))
@@ -89,8 +90,8 @@ def render(study: Study, figures: dict[str, dict[str, Any]], folder: str | Path,
         "script": markupsafe.Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "labels": labels,
-        "main_figures": [told[name] for name in unfolded],
-        "more_figures": [one for name, one in told.items() if name not in unfolded],
+        "main_figures": [cards[name] for name in unfolded],
+        "more_figures": [shown for name, shown in cards.items() if name not in unfolded],
         "training": trained,
         "more_lines": [*training.answer_line(trained, chosen, study.settings), *context["more_lines"]],
         "estimate_method": estimates.METHOD,
@@ -156,19 +157,22 @@ def answer(study: Study) -> dict[str, Any]:
     labels = {device.name: device.label for device in shown}
     currency = study.assumptions["currency"]
     if chosen:
-        found = pairs.verdicts(frames, chosen)
+        verdicts = pairs.verdicts(frames, chosen)
         rents = {name: facts["rental"] for name, facts in study.assumptions["devices"].items() if facts.get("rental")}
-        least_times = {name: economy.least_time(rent) for name, rent in rents.items()}
-        tiles = [verdict_words.verdict(one, labels, currency, least_times) for one in found.values()]
+        minimum_times = {name: economy.minimum_time(rent) for name, rent in rents.items()}
+        advice = cures.of_open_verdicts(runs, overall, chosen)
+        tiles = [
+            verdict_words.verdict(verdict, labels, currency, minimum_times, advice) for verdict in verdicts.values()
+        ]
         question = f"{labels[chosen.device]} or {labels[chosen.baseline]}?"
     else:
-        found, question = {}, f"{shown[0].label}: speed, energy, cost"
+        verdicts, question = {}, f"{shown[0].label}: speed, energy, cost"
         tiles = alone.tiles(shown[0], rates, costs, currency)
     return {
         "question": question,
         "summary": words.summary(runs, shown),
         "tiles": tiles,
-        "verdicts": found,
+        "verdicts": verdicts,
         "more_lines": [
             *turn_words.lines(overall, chosen),
             *turn_words.next_lines(frames.get("next")),
@@ -179,7 +183,9 @@ def answer(study: Study) -> dict[str, Any]:
             *words.equally_well(parity.Standing(frames.get("parity")), chosen, labels),
             *words.memory_lines(runs, shown),
         ],
-        "warnings": unusual.warnings(runs, rates, overall, shown, parity.Standing(frames.get("parity"))),
+        "warnings": unusual.warnings(
+            runs, rates, overall, shown, parity.Standing(frames.get("parity")), study.settings
+        ),
         "matrix": rows.matrix_rows(overall, ranked),
         "ranked": ranked,
         "by_name": by_name,
@@ -246,15 +252,15 @@ def excerpt(frames: dict[str, pd.DataFrame], configurations: list[Values]) -> tu
     A configuration keeps all its runs and ratios, so that every row means what it does on a small page.
     """
     longest = max(len(frames["runs"]), len(frames["rates"]))
-    if longest <= MOST_ROWS:
+    if longest <= MAX_ROWS:
         return frames, ""
-    kept = set(configurations[:: -(-longest // MOST_ROWS)])
+    selected = set(configurations[:: -(-longest // MAX_ROWS)])
 
     def cut(table):
         axes = [axis for axis in naming.AXES if axis in table]
         if not {"img_dim", "batch_size"} <= set(axes):
             return table
-        wanted = {tuple(one[naming.AXES.index(axis)] for axis in axes) for one in kept}
+        wanted = {tuple(values[naming.AXES.index(axis)] for axis in axes) for values in selected}
         chosen = [naming.configuration_of(row, axes) in wanted for row in table[axes].to_dict("records")]
         return table[chosen].reset_index(drop=True)
 
@@ -285,20 +291,20 @@ def data(study: Study, context: dict[str, Any], trained: dict[str, Any] | None) 
 
 
 def environment(parts: str | Path) -> jinja2.Environment:
-    """Jinja's, strict, with our filters; templates come from the folder `parts`."""
-    found = jinja2.Environment(
+    """Jinja's, strict, with the filters of the page; the templates are in the folder `parts`."""
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(parts),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {
+    templates.filters |= {
         name: getattr(numbers, name) for name in ("significant", "ratio", "percent", "seconds", "p_value")
     }
-    found.filters |= {"glue": glue, "code": code}
-    found.tests["known"] = numbers.known
-    return found
+    templates.filters |= {"glue": glue, "code": code}
+    templates.tests["known"] = numbers.known
+    return templates
 
 
 def glue(text: str) -> str:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-# Okabe & Ito's colours for colour-blind readers (jfly.uni-koeln.de/color), without yellow, which is lost on white.
+# Okabe & Ito's colors for color-blind readers (jfly.uni-koeln.de/color), without yellow, which is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C510A")
-# A second sign beside the colour, for grey print.
+# A second sign beside the color, for gray print.
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "p")
 
 INK, QUIET, FAINT, BAND, GRID = "#1b1f24", "#57606a", "#d0d7de", "#f4f6f8", "#e3e7eb"
-# Paper is white and turns dark with the page; what is written on a coloured cell stays white, so it has a name of its own.
+# Paper is white and turns dark with the page; what is written on a colored cell stays white, so it has a name of its own.
 PAPER, ON_COLOUR, PALE = "#ffffff", "#fefefe", "#e3eef6"
-# Status of a run: colour, mark and the word under the figure. Only "ok" is pale, so that failures stand out.
+# Status of a run: color, mark and the word under the figure. Only "ok" is pale, so that failures stand out.
 STATUSES = {
     "ok": ("#9cc3dd", "o", "ok"),
     "diverged": ("#b8860b", "v", "diverged"),
@@ -28,7 +28,7 @@ STATUSES = {
 
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
 
-# Colours of the devices of the catalogue that are compared most, so that they differ in every report.
+# Colors of the devices of the catalog that are compared most, so that they differ in every report.
 COLOUR_OF = {
     "cpu": 0,
     "cuda": 1,
@@ -55,7 +55,7 @@ class Device:
 
     @property
     def place(self) -> int:
-        """The number of its colour."""
+        """The number of its color."""
         return COLOURS.index(self.colour)
 
 
@@ -84,9 +84,9 @@ def devices_in(devices: list[dict[str, Any]], table: pd.DataFrame) -> list[Devic
 
 
 def _places(names):
-    """{name: number of its colour}: its own, or where another device of this report has that one, the next free one."""
+    """{name: number of its color}: its own, or where another device of this report has that one, the next free one."""
     taken, places = [], {}
-    # Names with a colour of their own first, so that no other takes it.
+    # Names with a color of their own first, so that no other takes it.
     for name in sorted(names, key=lambda name: (name not in COLOUR_OF, name)):
         if len(taken) == len(COLOURS):
             taken = []

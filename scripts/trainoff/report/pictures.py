@@ -9,7 +9,7 @@ from trainoff.report import palette
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
-# Colours of the files, which are for paper, and the page's names for them, which know light and dark.
+# Colors of the files, which are for paper, and the page's names for them, which know light and dark.
 COLOURS = {
     palette.INK: "--ink",
     palette.QUIET: "--quiet",
@@ -68,8 +68,8 @@ def _localise(element, name):
 
 
 def _themed(look):
-    """A style attribute with the page's colours and type for those of the file."""
-    look = re.sub(r"#[0-9a-fA-F]{6}\b", lambda found: _variable(found.group().lower()), look)
+    """A style attribute with the page's colors and type for those of the file."""
+    look = re.sub(r"#[0-9a-fA-F]{6}\b", lambda match: _variable(match.group().lower()), look)
     return look.replace(palette.FONTS, "var(--sans)")
 
 
@@ -87,4 +87,4 @@ def _remove_unused_ids(root, name):
 
 def _rounded(numbers_text):
     """A path or position with two decimals, a hundredth of a point."""
-    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}", numbers_text)
+    return re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match.group()):.2f}", numbers_text)

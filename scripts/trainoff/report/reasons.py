@@ -22,30 +22,30 @@ SENTENCES = {
     "own_script": "{devices}: timed in users' own scripts, which may not do the same work",
     "mismatch": "does not train the same as the reference ({checks})",
     "some_compared": "{compared} of {total} configurations can be compared",
-    "some_single": "{single} of {compared} are of a single run of a device",
+    "some_single": "{single} of {compared} rest on a single run of a device",
     "some_mismatch": "{mismatched} of {compared} are of a device that does not train the same as the reference",
-    "few_pairs": "too few pairs of slices count",
-    "unread": "Nothing measured it.",
+    "few_pairs": "too few usable pairs of slices",
+    "unread": "No energy reading was recorded.",
     "mixed_readings": "Its runs were measured in different ways: {readings}.",
-    "no_window": "The run ended before a window was timed.",
-    "no_window_times": "When its windows were timed was not recorded, so no wall meter can be laid over them.",
-    "meter_elsewhere": "The wall meter's file {file} does not cover the whole window.",
-    "meter_gap": "The wall meter's file {file} has a gap of {seconds:.1f} s in the window; the limit is {limit_seconds:g} s.",
-    "meter_sparse": "The wall meter's file {file} has {count} readings in a window of {seconds:.0f} s; at least {needed} are "
+    "no_window": "The run ended before an epoch was timed.",
+    "no_window_times": "The times of its epochs were not recorded, so the readings of a wall meter cannot be assigned to them.",
+    "meter_elsewhere": "The wall meter's file {file} does not cover the whole epoch.",
+    "meter_gap": "The wall meter's file {file} has a gap of {seconds:.1f} s in the epoch; the limit is {limit_seconds:g} s.",
+    "meter_sparse": "The wall meter's file {file} has {count} readings in an epoch of {seconds:.0f} s; at least {needed} are "
     "needed. Raise protocol.images_per_epoch, or read the meter more often.",
-    "meter_zero": "The wall meter's file {file} says 0 W during training: a fault of the meter, not a result.",
+    "meter_zero": "The wall meter's file {file} shows 0 W during training, which is a fault of the meter.",
     "no_energy": "{why}",
     "declared_energy": "its energy is declared, not measured",
     "other_scope": "the readings cover different parts: {scopes}",
     "no_speed": "no training speed",
-    "no_rent_price": "no price of rent",
-    "no_purchase_price": "no price of purchase",
-    "no_electricity_price": "no price of electricity",
+    "no_rent_price": "no rental price",
+    "no_purchase_price": "no purchase price",
+    "no_electricity_price": "no electricity price",
     "no_energy_reading": "no energy reading",
     "unknown_part": "the time of a training, its energy or a price is unknown",
     "longer_than_a_month": "one training takes longer than a month",
-    "rent_below_electricity": "the rent of a training is below the electricity of one that is owned",
-    "no_room": "that would take {trainings:,} trainings a month, and a month has room for {room:,}",
+    "rent_below_electricity": "renting for one training costs less than the electricity of training on the bought device",
+    "no_room": "that would take {trainings:,} trainings a month, but a month has time for {room:,}",
     "untrained_alone": "{missing} of {total} configurations did not train even alone",
     "reference_not_probed": "the reference was not probed",
     "probe_failed": "the probe of the {side} failed ({status}): {message}",
@@ -58,11 +58,11 @@ SENTENCES = {
     "no_common_accuracy": "the device and the reference share no configuration with a final accuracy",
     "too_few_replicates": "needs {needed} replicates on both sides",
     "other_accuracy": "{points:+.1f} ± {spread:.1f} points on one of {total} configurations",
-    "open_accuracy": "{points:+.1f} ± {spread:.1f} points: more replicates would tell",
-    "beyond_speed": "faster by orders than any device known",
-    "beyond_operations": "more operations per second than any device has",
-    "beyond_power": "a power that no device draws while it trains",
-    "below_energy": "less energy by orders than any device known",
+    "open_accuracy": "{points:+.1f} ± {spread:.1f} points: inconclusive until there are more replicates",
+    "beyond_speed": "orders of magnitude faster than any known device",
+    "beyond_operations": "more operations per second than any known device",
+    "beyond_power": "a power draw that no device has in training",
+    "below_energy": "orders of magnitude less energy than any known device",
     "longer_than_the_run": "epochs that take longer than the run",
 }
 # What must be equal for two rates to be of the same work (trainoff.analyze.obstacles.SAME_WORK).
@@ -78,25 +78,25 @@ WORK_WORDS = {
 
 def text(column: str | float | None, labels: dict[str, str]) -> str:
     """All reasons of a table's row in words: "CPU: no run of this configuration; …". labels: {device: label}."""
-    return "; ".join(sentence(one, labels) for one in reasons.decoded(column))
+    return "; ".join(sentence(reason, labels) for reason in reasons.decoded(column))
 
 
 def without_device(column: str | float | None, labels: dict[str, str] | None = None) -> str:
     """The same for a row that names its device: "no run of this configuration; …"."""
-    return "; ".join(_said(one, labels or {}) for one in reasons.decoded(column))
+    return "; ".join(_in_words(reason, labels or {}) for reason in reasons.decoded(column))
 
 
-def sentence(one: dict[str, Any], labels: dict[str, str]) -> str:
+def sentence(reason: dict[str, Any], labels: dict[str, str]) -> str:
     """One reason in words, after the device that it is about."""
-    about = f"{labels.get(one['device'], one['device'])}: " if "device" in one else ""
-    return about + _said(one, labels)
+    about = f"{labels.get(reason['device'], reason['device'])}: " if "device" in reason else ""
+    return about + _in_words(reason, labels)
 
 
-def _said(one, labels):
+def _in_words(reason, labels):
     def label(name):
         return labels.get(name, name)
 
-    said = dict(one)
+    fields = dict(reason)
     for key, change in {
         "devices": lambda names: numbers.listing([label(name) for name in names]),
         "counts": _counts,
@@ -105,18 +105,18 @@ def _said(one, labels):
         "what": lambda what: WORK_WORDS.get(what, what),
         "sides": lambda sides: ", ".join(f"{label(name)} {', '.join(values)}" for name, values in sides.items()),
         "readings": lambda readings: numbers.listing([_reading(*reading) for reading in readings]),
-        "why": lambda why: "; ".join(_said(one, labels) for one in why),
+        "why": lambda why: "; ".join(_in_words(part, labels) for part in why),
         "status": lambda status: STATUS_WORDS.get(status, status),
         "message": lambda message: message or "it holds no values",
         "shape": _shape,
         "expected": _shape,
     }.items():
-        if key in said:
-            said[key] = change(said[key])
-    if one["code"] == "other_scope":
-        parts = zip(one["devices"], one["scopes"], one["sources"], strict=True)
-        said["scopes"] = ", ".join(f"{label(name)} {_reading(scope, source)}" for name, scope, source in parts)
-    return SENTENCES[one["code"]].format(**said)
+        if key in fields:
+            fields[key] = change(fields[key])
+    if reason["code"] == "other_scope":
+        parts = zip(reason["devices"], reason["scopes"], reason["sources"], strict=True)
+        fields["scopes"] = ", ".join(f"{label(name)} {_reading(scope, source)}" for name, scope, source in parts)
+    return SENTENCES[reason["code"]].format(**fields)
 
 
 def _reading(scope, source):

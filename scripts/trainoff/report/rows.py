@@ -1,4 +1,4 @@
-"""Rows of the page's tables: values from the result tables, with the words and links that stand beside them."""
+"""Rows of the page's tables: values from the result tables, with their words and links."""
 
 import json
 import math
@@ -26,11 +26,11 @@ FURTHER_RATIOS = {
     "cost_ratio": "Cost, rented",
     "owned_cost_ratio": "Cost, bought",
 }
-# Failed runs that are told one by one with their last words.
-MOST_FAILURES = 100
+# Failed runs that are listed with the last lines of their logs.
+MAX_FAILURES = 100
 # Less swapped out and in during a run is housekeeping.
 SWAPPING_BYTES = 64 * 2**20
-# Steps of the shades by which speeds are told apart.
+# Shades of the speeds in a table.
 SHADES = 5
 # A ratio above these has the deepest shade.
 DEEP_RATIO, PALE_RATIO = 4.0, 1.5
@@ -90,14 +90,14 @@ def rate_rows(
     runs: pd.DataFrame, rates: pd.DataFrame, configurations: list[Values], devices: list[Device]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     """Training speed as a table: [(configuration in words, [cell per device])]; `heat` is the shade of a speed."""
-    found = cells.cells(runs, rates)
+    by_result = cells.cells(runs, rates)
     varying = naming.varying_axes(configurations)
     known = rates["images_per_second"].dropna()
     ends = (math.log(known.min()), math.log(known.max())) if len(known) else (0.0, 0.0)
     return [
         (
             naming.label(configuration, varying) or "the one configuration",
-            [_rate_cell(found.get((configuration, device.name)), ends) for device in devices],
+            [_rate_cell(by_result.get((configuration, device.name)), ends) for device in devices],
         )
         for configuration in configurations
     ]
@@ -131,9 +131,13 @@ def comparison_tables(
     order = {configuration: number for number, configuration in enumerate(configurations)}
     labels = {device.name: device.label for device in devices}
     by_name = {device.name: device for device in devices}
-    everyone = [pairs.Pair(one.name, other.name) for place, one in enumerate(devices) for other in devices[place + 1 :]]
+    everyone = [
+        pairs.Pair(device.name, other.name) for place, device in enumerate(devices) for other in devices[place + 1 :]
+    ]
     first = [chosen] if chosen else []
-    rest = [one for one in everyone if chosen is None or {one.device, one.baseline} != {chosen.device, chosen.baseline}]
+    rest = [
+        pair for pair in everyone if chosen is None or {pair.device, pair.baseline} != {chosen.device, chosen.baseline}
+    ]
     tables = []
     for pair in [*first, *rest]:
         rows = sorted(
@@ -171,22 +175,22 @@ def matrix_rows(overall: pd.DataFrame, devices: list[Device]) -> list[dict[str, 
 def _matrix_cell(overall, device, other):
     if device is other:
         return {"ratio": None, "text": "–", "hint": "", "look": "same"}
-    found = pairs.speed_of(overall, pairs.Pair(device.name, other.name))
-    if found.ratio is None:
+    verdict = pairs.speed_of(overall, pairs.Pair(device.name, other.name))
+    if verdict.ratio is None:
         return {"ratio": None, "text": "none", "hint": "no configuration can be compared", "look": "open"}
-    depth = 3 if found.ratio >= DEEP_RATIO else 2 if found.ratio >= PALE_RATIO else 1
-    settled = pairs.agree(found) if found.parts else found.won or found.lost
-    seen = [pairs.seen_from(device.name, part) for part in found.parts or (found,)]
-    where = [f" with {name}" for name in verdict_words.PARTS] if found.parts else [""]
+    depth = 3 if verdict.ratio >= DEEP_RATIO else 2 if verdict.ratio >= PALE_RATIO else 1
+    settled = pairs.agree(verdict) if verdict.parts else verdict.won or verdict.lost
+    seen = [pairs.seen_from(device.name, part) for part in verdict.parts or (verdict,)]
+    where = [f" with {name}" for name in verdict_words.PARTS] if verdict.parts else [""]
     intervals = [
         f"95% interval {numbers.ratio_interval(low, high)}{name}"
         for name, (_, low, high) in zip(where, seen, strict=True)
     ]
     return {
-        "ratio": pairs.seen_from(device.name, found)[0],
+        "ratio": pairs.seen_from(device.name, verdict)[0],
         "text": " / ".join(numbers.ratio(ratio) for ratio, *_ in seen),
-        "hint": f"{numbers.listing(intervals)}, {found.compared} of {found.total} configurations",
-        "look": f"{'up' if found.winner == device.name else 'down'}{depth}" if settled else "open",
+        "hint": f"{numbers.listing(intervals)}, {verdict.compared} of {verdict.total} configurations",
+        "look": f"{'up' if verdict.winner == device.name else 'down'}{depth}" if settled else "open",
     }
 
 
@@ -195,7 +199,7 @@ def _any_known(rows, column):
 
 
 def _shared_reason(rows):
-    """The reason that stands beside every verdict, taken out of the rows to be said once; "" when they differ."""
+    """The reason that every verdict has, taken out of the rows to be said once; "" when they differ."""
     judged = [row for row in rows if numbers.known(row["ratio"])]
     reasons = {row["reason_text"] for row in judged}
     if len(judged) < 2 or len(reasons) > 1:
@@ -299,7 +303,7 @@ def _run_name(run):
 
 def failure_rows(runs: pd.DataFrame, devices: list[Device]) -> list[dict[str, Any]]:
     """The runs that did not end well, with the last lines of their logs."""
-    rows = [row for row in run_rows(runs, devices) if row["status"] != "ok"][:MOST_FAILURES]
+    rows = [row for row in run_rows(runs, devices) if row["status"] != "ok"][:MAX_FAILURES]
     return [row | {"log_tail": log_tail(row["metrics_file"])} for row in rows]
 
 
@@ -326,8 +330,8 @@ def origin_rows(runs: pd.DataFrame) -> list[tuple[str, str]]:
     if set(counts.index) <= {"local"}:
         return []
     bundled = [f"bundle {origin} {counts[origin]}" for origin in sorted(set(counts.index) - {"local"})]
-    own = [f"this machine {counts['local']}"] if "local" in counts.index else []
-    return [("Runs from", numbers.listing([*own, *bundled]))]
+    here = [f"this machine {counts['local']}"] if "local" in counts.index else []
+    return [("Runs from", numbers.listing([*here, *bundled]))]
 
 
 def hash_rows(runs: pd.DataFrame) -> list[tuple[str, list[str]]]:

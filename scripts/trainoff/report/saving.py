@@ -56,9 +56,9 @@ def _reworded(drawn, tables):
 def _each(value, function):
     """`value` with every text in its lists and mappings replaced by function(text)."""
     if isinstance(value, dict):
-        return {key: _each(one, function) for key, one in value.items()}
+        return {key: _each(part, function) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_each(one, function) for one in value]
+        return [_each(part, function) for part in value]
     return function(value) if isinstance(value, str) else value
 
 

@@ -33,11 +33,11 @@ class Study:
 
 
 def read(
-    tables: Mapping[str, str | Path | list[str] | None], published: str | Path | None = None, **told: Any
+    tables: Mapping[str, str | Path | list[str] | None], published: str | Path | None = None, **fields: Any
 ) -> Study:
-    """The Study of the tables at these paths (Parquet). published: path of the catalog's figures. told: its other fields."""
+    """The Study of the tables at these paths (Parquet). published: path of the catalog's figures. fields: its other fields."""
     frames = {name: pd.read_parquet(path) for name, path in tables.items() if path}
     if "energy" in frames:
-        # What wall meters and declared powers say of a run stands in a table of its own.
+        # What wall meters and declared powers say of a run is in a table of its own.
         frames["runs"] = efficiency.with_energy(frames["runs"], frames["energy"])
-    return Study(frames, published=published and others.read(published), **told)
+    return Study(frames, published=published and others.read(published), **fields)

@@ -13,16 +13,16 @@ from trainoff.report import figures, palette
 from trainoff.shapes import Values
 
 # As many rows as a reader goes through, and a page holds.
-MOST_CONFIGURATIONS = 60
+MAX_CONFIGURATIONS = 60
 # An axis with more values is drawn in so many ranges.
-MOST_VALUES = 4
+MAX_VALUES = 4
 # Ends of the lines: four fifths of the configurations lie between.
 LOW, HIGH = 0.1, 0.9
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Configurations that share a value of an axis, or neighbouring values of one with many; without axis, all."""
+    """Configurations that share a value of an axis, or neighboring values of one with many; without axis, all."""
 
     axis: str | None
     values: tuple
@@ -34,7 +34,7 @@ class Group:
 
 
 def too_many(configurations: list[Values]) -> bool:
-    return len(configurations) > MOST_CONFIGURATIONS
+    return len(configurations) > MAX_CONFIGURATIONS
 
 
 def groups(configurations: list[Values], axes: Sequence[str] = naming.AXES) -> list[Group]:
@@ -42,8 +42,8 @@ def groups(configurations: list[Values], axes: Sequence[str] = naming.AXES) -> l
     result = [Group(None, (), f"all {len(configurations):,} configurations")]
     for axis in naming.varying_axes(configurations, axes):
         # Configurations come in reading order, so the values of an axis do too.
-        values = list(dict.fromkeys(one[axes.index(axis)] for one in configurations))
-        number = min(len(values), MOST_VALUES)
+        values = list(dict.fromkeys(configuration[axes.index(axis)] for configuration in configurations))
+        number = min(len(values), MAX_VALUES)
         ends = [len(values) * place // number for place in range(number + 1)]
         parts = [tuple(values[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
         result += [Group(axis, part, _name(axis, part)) for part in parts]
@@ -116,28 +116,28 @@ def draw_spreads(
         [(device.colour, device.mark, device.label) for device in devices],
         axes,
     )
-    found = {
-        (group, device): spread(own.loc[own["device"] == device.name, column], mean=bool(baseline))
+    spreads = {
+        (group, device): spread(part.loc[part["device"] == device.name, column], mean=bool(baseline))
         for group in rows
-        for own in [group.of(table)]
+        for part in [group.of(table)]
         for device in devices
     }
-    measured = [values for values in found.values() if values]
-    group_sizes = {group: max((found[group, device] or [0])[-1] for device in devices) for group in rows}
+    measured = [values for values in spreads.values() if values]
+    group_sizes = {group: max((spreads[group, device] or [0])[-1] for device in devices) for group in rows}
     if not measured:
-        return figures.quiet_panel(title, "The matrix of runs says why.")
+        return figures.quiet_panel(title, "The matrix of runs shows why.")
     panel, _ = page.panels[0]
     panel.set_xscale("log")
     ends = [end for middle, low, high, _ in measured for end in (middle, low, high)] + ([baseline] if baseline else [])
-    texts = {place: _text(values, group_sizes[place[0]], bool(baseline)) for place, values in found.items() if values}
-    labels = [(found[place][2], text) for place, text in texts.items()]
+    texts = {place: _text(values, group_sizes[place[0]], bool(baseline)) for place, values in spreads.items() if values}
+    labels = [(spreads[place][2], text) for place, text in texts.items()]
     panel.set_xlim(figures.limits(ends, labels, panel, logarithmic=True))
     figures.plain_log_axis(panel)
     if baseline:
         panel.axvline(baseline, color=palette.QUIET, linewidth=1, zorder=1)
     for place, group in enumerate(rows):
         for lane, device in enumerate(devices):
-            values = found[group, device]
+            values = spreads[group, device]
             if values is None:
                 figures.draw_missing(panel, page.y(place, lane), device, "nothing measured")
                 continue
@@ -146,9 +146,9 @@ def draw_spreads(
     return page.frame.figure
 
 
-def _text(values, most, is_ratio=False):
+def _text(values, total, is_ratio=False):
     """The middle in words; with the number of configurations behind it where another device has more, as it misleads then."""
     middle, _, _, number = values
     return (numbers.ratio if is_ratio else numbers.significant)(middle) + (
-        f" ({number:,} of {most:,})" if number < most else ""
+        f" ({number:,} of {total:,})" if number < total else ""
     )

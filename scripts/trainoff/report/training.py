@@ -34,8 +34,8 @@ def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
     if not configurations or not (asked or len(table) or any(prices.values())):
         return None
     lead = lead_configuration(configurations, frames["rates"])
-    own = _in_order(_of(frames["training_runs"], lead), devices)
-    facts = [fact for row in own for fact in _facts(row, prices[row["device"]])]
+    trainings = _in_order(_of(frames["training_runs"], lead), devices)
+    facts = [fact for row in trainings for fact in _facts(row, prices[row["device"]])]
     estimated = {row["device"]: row for row in _of(table, lead) if row["status"] == "estimated"}
     places = {device.name: device.place for device in devices}
     currency = assumptions["currency"]
@@ -62,22 +62,22 @@ def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
     }
 
 
-def answer_line(found: dict[str, Any] | None, pair: Pair | None, settings: dict[str, Any]) -> list[str]:
+def answer_line(trained: dict[str, Any] | None, pair: Pair | None, settings: dict[str, Any]) -> list[str]:
     """What the experiment's training takes and costs on both devices of a pairs.Pair, as a list of one sentence or none.
 
-    found: of `section`. Each device as it costs less.
+    trained: of `section`. Each device in the way that costs less.
     """
-    if not (found and pair and settings.get("training_run")):
+    if not (trained and pair and settings.get("training_run")):
         return []
     parts = []
     for name in (pair.device, pair.baseline):
-        own = [fact for fact in found["facts"]["rows"] if fact["name"] == name and fact["kind"] == "measured"]
-        if own:
-            fact = min(own, key=lambda fact: fact["cost"] or 0)
-            amount = f" and {economy.money(fact['cost'], found['facts']['currency'])}" if fact["way"] else ""
+        ways = [fact for fact in trained["facts"]["rows"] if fact["name"] == name and fact["kind"] == "measured"]
+        if ways:
+            fact = min(ways, key=lambda fact: fact["cost"] or 0)
+            amount = f" and {economy.money(fact['cost'], trained['facts']['currency'])}" if fact["way"] else ""
             way = f" ({fact['way']})" if fact["way"] else ""
             parts.append(f"{estimates.duration(fact['seconds'], 3)}{amount} on {fact['label']}{way}")
-    return [f"{found['what']} take {', and '.join(parts)}."] if parts else []
+    return [f"{trained['what']} take {', and '.join(parts)}."] if parts else []
 
 
 def lead_configuration(configurations: list[Values], rates: pd.DataFrame) -> Values:
@@ -91,14 +91,20 @@ def lead_configuration(configurations: list[Values], rates: pd.DataFrame) -> Val
 
 def sweep(
     runs: pd.DataFrame, windows: pd.DataFrame, energy_windows: pd.DataFrame, device: str
-) -> dict[str, float | None]:
-    """{"seconds", "joules"} of all runs of a device, cold starts included; joules None where a window has no reading."""
-    start = runs.loc[runs["device"] == device, list(START)].sum(axis=1).sum()
+) -> dict[str, float | bool | None]:
+    """{"seconds", "joules", "whole"} of all runs of a device, cold starts included.
+
+    joules: None where an epoch has no reading. whole: False where the seconds lack a part, as of a run that failed or whose cold
+    start is unknown.
+    """
+    trained = runs[runs["device"] == device]
+    starts = trained[list(START)]
     taken = windows.loc[windows["device"] == device, "seconds"].sum()
     drawn = energy_windows.loc[energy_windows["device"] == device, "energy_joules"]
     return {
-        "seconds": float(start + taken),
+        "seconds": float(starts.sum().sum() + taken),
         "joules": float(drawn.sum()) if len(drawn) and drawn.notna().all() else None,
+        "whole": bool(starts.notna().to_numpy().all() and (trained["status"] == "ok").all()),
     }
 
 
@@ -138,7 +144,7 @@ def _fact(row, way, price):
         "label": row["label"],
         "kind": row["kind"],
         "way": economy.WAY_WORDS.get(way),
-        "listed": price and price["listed"] + (economy.least_time(price) if rented else ""),
+        "listed": price and price["listed"] + (economy.minimum_time(price) if rented else ""),
         "images_per_second": row["images_per_second"],
         "seconds": row["seconds"],
         "seconds_range": [numbers.known_or_none(row[f"seconds_{end}"]) for end in ("low", "high")],
@@ -205,13 +211,13 @@ def break_even_line(bought: dict[str, Any], rented: dict[str, Any]) -> str:
     tail = ", by estimate" if by_estimate else ""
     stays = f"Renting {rented['label']} stays cheaper than buying {bought['label']}{tail}"
     if rent <= power:
-        return f"{stays}: the rent of a training is below the electricity of {bought['label']}."
+        return f"{stays}: renting for one training costs less than the electricity of training on {bought['label']}."
     trainings, room = math.ceil(bought["per_month"] / (rent - power)), cost.most_trainings(bought["seconds"])
-    told = estimates.rough(trainings) if by_estimate else f"{trainings:,}"
+    count = estimates.rough(trainings) if by_estimate else f"{trainings:,}"
     if trainings > room:
-        return f"{stays}: that would take {told} trainings a month, and {bought['label']} has time for {room:,}."
+        return f"{stays}: that would take {count} trainings a month, and {bought['label']} has time for {room:,}."
     return (
-        f"Buying {bought['label']} pays off above {told} such training{'' if trainings == 1 else 's'} a month, compared with "
+        f"Buying {bought['label']} pays off above {count} such training{'' if trainings == 1 else 's'} a month, compared with "
         f"renting {rented['label']}{tail}."
     )
 
@@ -228,9 +234,10 @@ def _sweep_line(frames, devices, prices, assumptions):
                 else cost.rented(taken["seconds"], price, whole=True)
             )
             if amount:
-                how = economy.WAY_WORDS[way] + (economy.least_time(price) if way == "rented" else "")
-                parts.append(f"{economy.money(amount, assumptions['currency'])} on {device.label} ({how})")
-    return [f"At these prices, this sweep cost {numbers.listing(parts)}."] if parts else []
+                how = economy.WAY_WORDS[way] + (economy.minimum_time(price) if way == "rented" else "")
+                bound = "" if taken["whole"] else "at least "
+                parts.append(f"{bound}{economy.money(amount, assumptions['currency'])} on {device.label} ({how})")
+    return [f"At these prices, the cold starts and epochs of all runs cost {numbers.listing(parts)}."] if parts else []
 
 
 def _missing(facts, devices, prices):

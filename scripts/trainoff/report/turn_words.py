@@ -16,16 +16,17 @@ def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
     if not rows or not rows[0]["from_turns"]:
         return []
     row = rows[0]
-    found = [
-        f"{int(row['from_turns'])} of {numbers.count(int(row['configurations_compared']), 'ratio')} of speed were measured in "
-        "turns: both trainings alive, alternating after a step or a few, so that what slows the machine down hits both."
+    in_turns, total = int(row["from_turns"]), numbers.count(int(row["configurations_compared"]), "speed ratio")
+    sentences = [
+        f"{in_turns} of {total} {'was' if in_turns == 1 else 'were'} measured in turns: both trainings run at once and alternate "
+        "every few steps or after each, so that what slows the machine down affects both."
     ]
     if numbers.known(row["more_minutes"]):
         minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
-        found.append(
-            f"About {minutes} of turns would decide what is undecided: raise `turns.minutes`, or `make decide`."
+        sentences.append(
+            f"About {minutes} of turns should settle the undecided ratios: raise `turns.minutes` or run `make decide`."
         )
-    return found
+    return sentences
 
 
 def next_lines(table: pd.DataFrame | None) -> list[str]:

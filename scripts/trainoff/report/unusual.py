@@ -1,46 +1,59 @@
 """Caveats of results: what is unusual about them, in a sentence each, and what to do about it."""
 
+from typing import Any
+
 import pandas as pd
 
 from trainoff import numbers
 from trainoff.analyze.noise import WAITING_GPU_PERCENT
 from trainoff.analyze.parity import Standing
+from trainoff.errors import one_line
+from trainoff.report import cures, words
 from trainoff.report.palette import Device
 from trainoff.report.reasons import without_device
 
+# Letters of a reason that a caveat repeats; the table of parity has all of it.
+MAX_REASON = 300
+
 
 def warnings(
-    runs: pd.DataFrame, rates: pd.DataFrame, overall: pd.DataFrame, devices: list[Device], standing: Standing
+    runs: pd.DataFrame,
+    rates: pd.DataFrame,
+    overall: pd.DataFrame,
+    devices: list[Device],
+    standing: Standing,
+    settings: dict[str, Any] | None = None,
 ) -> list[dict[str, str]]:
     """What is unusual about these results, each with what to do about it or "": [{"text", "cure"}].
 
-    What holds of every default experiment is no warning: it is said once where it matters. runs, rates, overall: the tables.
-    standing: parity.Standing.
+    What is true of every default experiment is no warning: it is said once where it matters. runs, rates, overall: the tables.
+    standing: parity.Standing. settings: keys of the experiment, as far as they are known.
     """
-    labels = {one.name: one.label for one in devices}
-    found = [
+    labels = {device.name: device.label for device in devices}
+    settings = settings or {}
+    caveats = [
         _own_scripts(runs, labels),
         _implausible(runs, labels),
         _failures(runs),
-        _single(rates, overall),
-        _unstable(rates),
-        _busy(runs),
+        _single(rates, overall, cures.replicates(runs)),
+        _unstable(rates, cures.epochs(runs, settings)),
+        _busy(runs, cures.quiet(settings)),
         _waiting(runs, labels),
-        *_parity(standing, labels, len(devices)),
+        *_parity(standing, labels),
         *_learning_rates(runs, labels),
-        _not_learning(runs, labels),
+        _not_learning(runs, labels, cures.divergence(settings)),
         _uneven(runs),
     ]
-    return [one for one in found if one]
+    return [caveat for caveat in caveats if caveat]
 
 
 def _own_scripts(runs, labels):
     """Nobody but their users can say whether such runs did the same work."""
-    own = runs[runs["own_script"].notna()]
-    if own.empty:
+    timed = runs[runs["own_script"].notna()]
+    if timed.empty:
         return None
-    names = list(dict.fromkeys(own["device"]))
-    works = numbers.listing(f'"{work}"' for work in dict.fromkeys(own["own_script"]))
+    names = list(dict.fromkeys(timed["device"]))
+    works = numbers.listing(f'"{work}"' for work in dict.fromkeys(timed["own_script"]))
     return {
         "text": f"{numbers.listing(labels.get(name, name) for name in names)} {'was' if len(names) == 1 else 'were'} timed in "
         f"users' own scripts ({works}), which may not do the same work; only runs with the same description are compared.",
@@ -54,8 +67,8 @@ def _implausible(runs, labels):
         return None
     names = numbers.listing(labels.get(name, name) for name in dict.fromkeys(doubted["device"]))
     return {
-        "text": f"{len(doubted)} of {numbers.count(len(runs), 'run')}, on {names}, cannot be as recorded and are marked "
-        f"implausible: {without_device(doubted['implausible'].iloc[0])}.",
+        "text": f"{len(doubted)} of {numbers.count(len(runs), 'run')}, on {names}, cannot be as recorded and "
+        f"{'is' if len(doubted) == 1 else 'are'} marked implausible: {without_device(doubted['implausible'].iloc[0])}.",
         "cure": "Import results only from people you trust.",
     }
 
@@ -70,8 +83,8 @@ def _failures(runs):
     }
 
 
-def _single(rates, overall):
-    """Single runs are unusual only where they leave the answer open: not where every ratio is of turns."""
+def _single(rates, overall, cure=""):
+    """Single runs are unusual only where they leave the answer open: not where all ratios were measured in turns."""
     compared = overall[(overall["subset"] == "all") & (overall["configurations_compared"] > 0)]
     if len(compared) and (compared["from_turns"] == compared["configurations_compared"]).all():
         return None
@@ -81,32 +94,26 @@ def _single(rates, overall):
         return None
     which = "Each result is" if single == len(measured) else f"{single} of {len(measured)} results are"
     plural = "a single run" if which.startswith("Each") else "single runs"
-    return {
-        "text": f"{which} {plural}, so run-to-run variation is assumed, not measured.",
-        "cure": "Set `replicates: 3`.",
-    }
+    return {"text": f"{which} {plural}, so run-to-run variation is assumed, not measured.", "cure": cure}
 
 
-def _unstable(rates):
+def _unstable(rates, cure):
     measured = rates.dropna(subset="images_per_second")
     unstable = int(measured["unstable"].fillna(False).astype(bool).sum())
     if not unstable:
         return None
-    return {
-        "text": f"{unstable} of {numbers.count(len(measured), 'result')} are unstable: the speed varied by more than 10% "
-        "within a run.",
-        "cure": "Set `protocol.epochs: 8`.",
-    }
+    total = numbers.count(len(measured), "result")
+    return {"text": f"{unstable} of {total} are unstable: {words.UNSTABLE}.", "cure": cure}
 
 
-def _busy(runs):
+def _busy(runs, cure):
     busy = int((runs["busy"].fillna(False).astype(bool) & (runs["status"] == "ok")).sum())
     if not busy:
         return None
     return {
         "text": f"{busy} of {numbers.count(len(runs), 'run')} ran while other programs used more than 10% of the machine; their "
         "speed may be too low.",
-        "cure": "Set `protocol.wait_for_quiet_minutes: 30`.",
+        "cure": cure,
     }
 
 
@@ -117,88 +124,85 @@ def _waiting(runs, labels):
     if waiting.empty:
         return None
     parts = []
-    for name, own in waiting.groupby("device", sort=False):
+    for name, group in waiting.groupby("device", sort=False):
         total = int((read["device"] == name).sum())
-        which = "" if len(own) == total else f" in {len(own)} of {numbers.count(total, 'run')}"
-        parts.append(f"{own['gpu_percent'].median():.0f}% of the time on {labels.get(name, name)}{which}")
+        which = "" if len(group) == total else f" in {len(group)} of {numbers.count(total, 'run')}"
+        parts.append(f"{group['gpu_percent'].median():.0f}% of the time on {labels.get(name, name)}{which}")
     return {
-        "text": f"The GPU computed {numbers.listing(parts)}, and waited for the processor otherwise: there the processor and the "
-        "framework set the speed, and a faster GPU would change little.",
+        "text": f"The GPU was busy only {numbers.listing(parts)}. The processor and the framework limit the speed there, so a "
+        "faster GPU would help little.",
         "cure": "Larger batches keep it busier: add some to `grid.batch_size`.",
     }
 
 
-def _parity(standing, labels, number):
-    if standing.table is None:
-        return []
+def _parity(standing, labels):
     mismatched = [labels.get(name, name) for name in standing.mismatched()]
-    open_ones = [labels.get(name, name) for name in standing.inconclusive()]
-    found = []
-    if mismatched:
-        found.append(
-            {
-                "text": f"{numbers.listing(mismatched)} {_does(mismatched)} not train the same as the reference: the speed may "
-                "be that of other work, and the accuracy is not compared.",
-                "cure": "Try another version of the framework or driver.",
-            }
+    caveats = []
+    if len(mismatched) == 1:
+        caveats.append(
+            f"{mismatched[0]} does not train the same as the reference: it may be fast because it computes something else, "
+            "and its accuracy is not compared."
         )
-    if open_ones:
-        found.append(
-            {
-                "text": f"Whether {numbers.listing(open_ones)} {_trains(open_ones)} the same as the reference is inconclusive.",
-                "cure": "Set `replicates: 3`.",
-            }
+    elif mismatched:
+        caveats.append(
+            f"{numbers.listing(mismatched)} do not train the same as the reference: they may be fast because they compute "
+            "something else, and their accuracies are not compared."
         )
-    return found
+    caveats = [{"text": text, "cure": "Try another version of the framework or driver."} for text in caveats]
+    for name in standing.inconclusive():
+        reason = _why_inconclusive(standing, name)
+        text = f"Whether {labels.get(name, name)} trains the same as the reference is inconclusive"
+        caveats.append({"text": f"{text}: {reason}." if reason else f"{text}.", "cure": ""})
+    return caveats
 
 
-def _does(names):
-    return "does" if len(names) == 1 else "do"
-
-
-def _trains(names):
-    return "trains" if len(names) == 1 else "train"
+def _why_inconclusive(standing, device):
+    """What kept the probes of a device from being compared. Final accuracies, which need replicates, decide nothing here."""
+    rows = [row for key, checks in standing.rows.items() if key[0] == device for row in checks]
+    probed = [row for row in rows if row["check"] != "final_accuracy" and row["verdict"] == "inconclusive"]
+    reasons = dict.fromkeys(filter(None, (without_device(row["reason"]) for row in probed)))
+    return one_line("; ".join(reasons), MAX_REASON).rstrip(".")
 
 
 def _learning_rates(runs, labels):
     again = runs[(runs["attempts"] > 1) & runs["converged"].eq(True)]
-    found = []
-    for name, own in again.groupby("device", sort=False):
-        pairs = own[["learning_rate_used", "learning_rate"]].drop_duplicates().sort_values("learning_rate")
+    caveats = []
+    for name, group in again.groupby("device", sort=False):
+        pairs = group[["learning_rate_used", "learning_rate"]].drop_duplicates().sort_values("learning_rate")
         rates = [f"{used:g} instead of {asked:g}" for used, asked in pairs.itertuples(index=False)]
         total = numbers.count(int((runs["device"] == name).sum()), "run")
-        found.append(
+        caveats.append(
             {
-                "text": f"{labels.get(name, name)} converged only at a lower learning rate in {len(own)} of {total}: "
+                "text": f"{labels.get(name, name)} converged only at a lower learning rate in {len(group)} of {total}: "
                 f"{numbers.listing(rates)}.",
                 "cure": "",
             }
         )
-    return found
+    return caveats
 
 
-def _not_learning(runs, labels):
+def _not_learning(runs, labels, cure):
     """Runs that ended well and did not learn, of those that train all weights: a last layer on random features rarely learns."""
-    ended = runs[(runs["status"] == "ok") & runs["converged"].notna() & runs["trainable"].astype(bool)]
-    lost = ended[~ended["converged"].astype(bool)]
-    if lost.empty:
+    finished = runs[(runs["status"] == "ok") & runs["converged"].notna() & runs["trainable"].astype(bool)]
+    failing = finished[~finished["converged"].astype(bool)]
+    if failing.empty:
         return None
-    by_device = lost.groupby("device", sort=False).size()
+    by_device = failing.groupby("device", sort=False).size()
     where = numbers.listing([f"{count} on {labels.get(name, name)}" for name, count in by_device.items()])
     return {
-        "text": f"{len(lost)} of {numbers.count(len(ended), 'run')} that train all weights did not learn ({where}): the loss "
-        "hardly fell or the accuracy stayed near chance. Their speed counts nevertheless.",
-        "cure": "Set `training.on_divergence: {reduce_learning_rate: 0.5, attempts: 2}`.",
+        "text": f"{len(failing)} of {numbers.count(len(finished), 'run')} that train all weights did not learn ({where}): the "
+        "loss hardly fell or the accuracy stayed near chance. Their speed counts all the same.",
+        "cure": cure,
     }
 
 
 def _uneven(runs):
     """Accuracies of uneven classes, which look good for a model that always predicts the largest one."""
-    own = runs.dropna(subset="final_val_balanced_accuracy")
-    if own.empty:
+    uneven = runs.dropna(subset="final_val_balanced_accuracy")
+    if uneven.empty:
         return None
-    balanced = own["final_val_balanced_accuracy"]
-    chance = own["chance_accuracy"].max()
+    balanced = uneven["final_val_balanced_accuracy"]
+    chance = uneven["chance_accuracy"].max()
     return {
         "text": f"Classes are uneven: always predicting the largest one is right for {numbers.percent(chance)} of the validation "
         f"images. Balanced accuracy, the mean over classes, is {numbers.span(balanced.min(), balanced.max(), numbers.percent)}.",

@@ -16,10 +16,9 @@ HEADINGS = {"speed": "Speed", "energy": "Energy", "money": "Money"}
 KIND_WORDS = {"measured": "measured", "estimated": "estimated from prices", "unknown": "unknown"}
 METER_CURE = "Give the file of a wall meter in `energy.wall_meters`, or watts in `energy.declared`."
 PRICE_CURE = "Add `{name}` to `money.prices`, as docs/energy.md shows."
-REPLICATE_CURE = "Set `replicates: 3` and start again; finished runs are kept."
 # Of a Verdict's parts.
 PARTS = ("all weights", "the last layer alone")
-# Of each quantity: the claim, the sentence where all weights and the last layer alone have one winner, and its half otherwise.
+# By quantity: the claim, the sentence where all weights and the last layer alone have the same winner, the clause otherwise.
 PHRASES_OF_PARTS = {
     "speed": (
         "{winner} is faster",
@@ -37,39 +36,47 @@ PHRASES_OF_PARTS = {
         "training on {loser}, {loser_way}, costs {ratio} as much as on {winner}, {winner_way}",
     ),
 }
-WALL_METER_CURE = "A wall meter covers every machine alike: give its file in `energy.wall_meters`."
+WALL_METER_CURE = "A wall meter measures every machine as a whole: give its file in `energy.wall_meters`."
 
 
 def verdict(
-    found: Verdict, labels: dict[str, str], currency: str, least_times: dict[str, str] | None = None
+    verdict: Verdict,
+    labels: dict[str, str],
+    currency: str,
+    minimum_times: dict[str, str] | None = None,
+    cures: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A tile of the page from an analyze.pairs.Verdict. least_times: {device: economy.least_time} of those with a price of rent.
+    """A tile of the page from an analyze.pairs.Verdict. minimum_times: {device: economy.minimum_time} of the rented devices.
+
+    cures: of trainoff.report.cures.of_open_verdicts, what would decide an undecided quantity.
 
     {"quantity", "heading", "value", "winner", "claim", "details": [str], "kind", "sentence", "cure"}; winner is the name of a
     device or None.
     """
-    if found.parts:
-        made = _of_parts(found, labels)
-        if found.quantity == "money":
-            made["details"] += _amounts(found, labels, currency, least_times or {})
-    elif found.quantity == "money":
-        made = _money(found, labels, currency, least_times or {})
+    if verdict.parts:
+        tile = _of_parts(verdict, labels)
+        if verdict.quantity == "money":
+            tile["details"] += _amounts(verdict, labels, currency, minimum_times or {})
+    elif verdict.quantity == "money":
+        tile = _money(verdict, labels, currency, minimum_times or {})
     else:
-        made = {"speed": _speed, "energy": _energy}[found.quantity](found, labels)
-    settled = found.outcome == "wins"
-    details = [_interval(found)] if found.ratio else []
-    if found.compared:
-        details.append(counted(found.compared, found.total))
+        tile = {"speed": _speed, "energy": _energy}[verdict.quantity](verdict, labels)
+    if verdict.outcome == "undecided" and not verdict.parts:
+        tile["cure"] = (cures or {}).get(verdict.quantity, "")
+    settled = verdict.outcome == "wins"
+    details = [_interval(verdict)] if verdict.ratio else []
+    if verdict.compared:
+        details.append(counted(verdict.compared, verdict.total))
     return {
-        "quantity": found.quantity,
-        "heading": HEADINGS[found.quantity],
-        "value": numbers.ratio(found.ratio) if found.ratio else "Unknown",
-        "winner": found.winner if settled else None,
+        "quantity": verdict.quantity,
+        "heading": HEADINGS[verdict.quantity],
+        "value": numbers.ratio(verdict.ratio) if verdict.ratio else "Unknown",
+        "winner": verdict.winner if settled else None,
         "settled": settled,
         "details": [text for text in details if text],
-        "kind": KIND_WORDS[found.kind],
+        "kind": KIND_WORDS[verdict.kind],
         "cure": "",
-    } | made
+    } | tile
 
 
 def counted(number: int, total: int) -> str:
@@ -79,12 +86,12 @@ def counted(number: int, total: int) -> str:
     return {1: "the one configuration", 2: "both configurations"}.get(total, f"all {total:,} configurations")
 
 
-def _interval(found):
-    return f"95% interval {ratio_interval(found.low, found.high)}" if found.low and found.high else ""
+def _interval(verdict):
+    return f"95% interval {ratio_interval(verdict.low, verdict.high)}" if verdict.low and verdict.high else ""
 
 
-def _range(found):
-    return _interval(found).replace("95% interval", "range")
+def _range(verdict):
+    return _interval(verdict).replace("95% interval", "range")
 
 
 def ratio_interval(low: float | None, high: float | None) -> str:
@@ -92,47 +99,49 @@ def ratio_interval(low: float | None, high: float | None) -> str:
     return numbers.ratio_interval(low, high).replace(" to ", "–")
 
 
-def _tail(found):
+def _tail(verdict):
     """What follows a ratio in a sentence: its interval and the configurations behind it."""
-    interval = f" ({_interval(found)})" if _interval(found) else ""
-    where = counted(found.compared, found.total)
-    return interval, where if found.compared == found.total else f"the {where} that can be compared"
+    interval = f" ({_interval(verdict)})" if _interval(verdict) else ""
+    where = counted(verdict.compared, verdict.total)
+    return interval, where if verdict.compared == verdict.total else f"the {where} that can be compared"
 
 
-def _speed(found, labels):
-    if found.outcome == "unknown":
+def _speed(verdict, labels):
+    if verdict.outcome == "unknown":
         reason = "No configuration has a speed on both devices"
         return {"claim": reason, "sentence": f"{reason}; the table of ratios says why.", "value": "Unknown"}
-    winner, loser = labels[found.winner], labels[found.loser]
-    interval, where = _tail(found)
-    if found.outcome == "wins":
+    winner, loser = labels[verdict.winner], labels[verdict.loser]
+    interval, where = _tail(verdict)
+    if verdict.outcome == "wins":
         judged = f", in {where}"
-        if found.won < found.compared:
-            judged = f" over {where}: faster in {found.won}"
-            judged += f", slower in {found.lost}" if found.lost else ""
-            rest = found.compared - found.won - found.lost
-            judged += f", undecided in {rest}" if rest else ""
-        sentence = f"{winner} is {numbers.ratio(found.ratio)} as fast as {loser}{interval}{judged}."
+        if verdict.won < verdict.compared:
+            counts = {"faster": verdict.won, "slower": verdict.lost}
+            # Equivalent or undecided.
+            counts["neither"] = verdict.compared - verdict.won - verdict.lost
+            judged = numbers.listing([f"{word} in {count}" for word, count in counts.items() if count])
+            judged = f" over {where}: {judged}"
+        sentence = f"{winner} is {numbers.ratio(verdict.ratio)} as fast as {loser}{interval}{judged}."
         return {"claim": f"{winner} is faster", "sentence": sentence}
-    if found.outcome == "equivalent":
+    if verdict.outcome == "equivalent":
         return {
             "claim": "Equally fast",
             "sentence": f"{winner} and {loser} are equally fast, within 5%, in {where}.",
         }
     claim = "No winner yet"
+    # The mean of all may be clear where no configuration is.
+    doubt = "but no single configuration shows it" if verdict.low and verdict.low > 1 else "which may be chance"
     return {
         "claim": claim,
-        "sentence": f"{claim}: {winner} measured {numbers.ratio(found.ratio)} as fast as {loser}{interval} over {where}, which "
-        "may be chance.",
-        "cure": REPLICATE_CURE,
+        "sentence": f"{claim}: {winner} was measured {numbers.ratio(verdict.ratio)} as fast as {loser}{interval} over {where}, "
+        f"{doubt}.",
     }
 
 
-def _of_parts(found, labels):
-    """All weights and the last layer alone differ too much for one ratio: both are said."""
-    claim, together, alone = PHRASES_OF_PARTS[found.quantity]
-    parts = dict(zip(PARTS, found.parts, strict=True))
-    interval = _range if found.quantity == "money" else _interval
+def _of_parts(verdict, labels):
+    """All weights and the last layer alone differ too much for a single ratio, so both are given."""
+    claim, together, alone = PHRASES_OF_PARTS[verdict.quantity]
+    parts = dict(zip(PARTS, verdict.parts, strict=True))
+    interval = _range if verdict.quantity == "money" else _interval
 
     def named(part):
         """Who wins and who loses, in the phrases' words."""
@@ -141,84 +150,83 @@ def _of_parts(found, labels):
         return {side: labels[name] for side, name in names.items()} | ways
 
     ratios = {name: f"{numbers.ratio(part.ratio)} with {name} ({interval(part)})" for name, part in parts.items()}
-    made = {"value": " / ".join(numbers.ratio(part.ratio) for part in parts.values())}
-    missing = [counted(found.compared, found.total)] if found.compared < found.total else []
+    tile = {"value": " / ".join(numbers.ratio(part.ratio) for part in parts.values())}
+    missing = [counted(verdict.compared, verdict.total)] if verdict.compared < verdict.total else []
     covers = ""
-    if found.quantity == "energy":
-        covers = f"; both readings cover {SCOPE_WORDS.get(found.facts[found.winner]['scope'], '')}"
-    if agree(found):
-        return made | {
-            "winner": found.winner,
+    if verdict.quantity == "energy":
+        covers = f"; both readings cover {SCOPE_WORDS.get(verdict.facts[verdict.winner]['scope'], '')}"
+    if agree(verdict):
+        return tile | {
+            "winner": verdict.winner,
             "settled": True,
-            "claim": claim.format(**named(found)),
+            "claim": claim.format(**named(verdict)),
             "details": [*ratios.values(), *missing],
-            "sentence": together.format(**named(found), ratios=numbers.listing(list(ratios.values())), covers=covers),
+            "sentence": together.format(**named(verdict), ratios=numbers.listing(list(ratios.values())), covers=covers),
         }
-    told = [
+    clauses = [
         f"with {name} {alone.format(**named(part), ratio=numbers.ratio(part.ratio))} ({interval(part)})"
         for name, part in parts.items()
     ]
-    return made | {
+    return tile | {
         "winner": None,
         "settled": False,
         "claim": "It depends on what is trained",
         "details": [*(f"{labels[part.winner]} {ratios[name]}" for name, part in parts.items()), *missing],
-        "sentence": f"It depends: {' and '.join(told)}{covers}.",
+        "sentence": f"It depends: {' and '.join(clauses)}{covers}.",
     }
 
 
-def _energy(found, labels):
-    if found.outcome == "estimated":
-        return _estimated_energy(found, labels)
-    if found.outcome != "unknown":
-        winner, loser = labels[found.winner], labels[found.loser]
-        interval, where = _tail(found)
-        about = SCOPE_WORDS.get(found.facts[found.winner]["scope"], "")
-        if found.outcome == "wins":
+def _energy(verdict, labels):
+    if verdict.outcome == "estimated":
+        return _estimated_energy(verdict, labels)
+    if verdict.outcome != "unknown":
+        winner, loser = labels[verdict.winner], labels[verdict.loser]
+        interval, where = _tail(verdict)
+        about = SCOPE_WORDS.get(verdict.facts[verdict.winner]["scope"], "")
+        if verdict.outcome == "wins":
             return {
                 "claim": f"{winner} needs less energy",
-                "sentence": f"{loser} needs {numbers.ratio(found.ratio)} as much energy per image as {winner}{interval}, in "
+                "sentence": f"{loser} needs {numbers.ratio(verdict.ratio)} as much energy per image as {winner}{interval}, in "
                 f"{where}; both readings cover {about}.",
             }
         return {
             "claim": "No winner yet",
             "sentence": f"Whether {winner} or {loser} needs less energy is undecided{interval}.",
-            "cure": REPLICATE_CURE,
         }
     readings = [
-        f"{labels[name]} {numbers.significant(1000 * one['joules_per_image'])} J per 1,000 images ({_covers(one)})"
-        for name, one in found.facts.items()
+        f"{labels[name]} {numbers.significant(1000 * facts['joules_per_image'])} J per 1,000 images ({_covers(facts)})"
+        for name, facts in verdict.facts.items()
     ]
-    codes = set(found.reasons.values())
+    codes = set(verdict.reasons.values())
     if codes == {"other_scope"}:
         return {
             "value": "Unknown",
             "claim": "Readings cover different parts",
             "details": readings,
-            "sentence": f"Energy cannot be compared, as the readings cover different parts: {'; '.join(readings)}.",
+            "sentence": f"Energy cannot be compared, because the readings cover different parts: {'; '.join(readings)}.",
             "cure": WALL_METER_CURE,
             "kind": "measured, not comparable",
         }
-    whose = [labels[name] for name, code in found.reasons.items() if code not in ("not_comparable",)]
+    whose = [labels[name] for name, code in verdict.reasons.items() if code not in ("not_comparable",)]
     claim = f"Not measured on {numbers.listing(whose)}" if whose else "Not measured on a common configuration"
-    reasons = [_energy_reason(code) for code in dict.fromkeys(found.reasons.values())]
+    reasons = [_energy_reason(code) for code in dict.fromkeys(verdict.reasons.values())]
     text = " ".join([f"Energy was {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
     return {"claim": claim, "details": readings, "sentence": text, "cure": METER_CURE if whose else ""}
 
 
-def _estimated_energy(found, labels):
+def _estimated_energy(verdict, labels):
     """A ratio of readings that cover different parts: an estimate, with the parts named."""
-    winner, loser = labels[found.winner], labels[found.loser]
-    in_part = found.facts[found.loser]["in_part"]
-    covers = {name: SCOPE_WORDS.get(one["covers"], one["covers"]) for name, one in found.facts.items()}
-    times = numbers.ratio(found.ratio)
+    winner, loser = labels[verdict.winner], labels[verdict.loser]
+    in_part = verdict.facts[verdict.loser]["in_part"]
+    covers = {name: SCOPE_WORDS.get(facts["covers"], facts["covers"]) for name, facts in verdict.facts.items()}
+    times = numbers.ratio(verdict.ratio)
     return {
         "value": f"{'≥' if in_part else '≈'} {times}",
         "claim": f"{winner} needs less energy, by an estimate",
         "details": [f"{labels[name]}: {text}" for name, text in covers.items()]
-        + [counted(found.compared, found.total)],
+        + [counted(verdict.compared, verdict.total)],
         "sentence": f"{loser} needs {'at least' if in_part else 'about'} {times} as much energy per image as {winner}. This is "
-        f"an estimate: the {loser} reading covers {covers[found.loser]}, the {winner} reading {covers[found.winner]}.",
+        f"an estimate: the {loser} reading covers {covers[verdict.loser]}, the {winner} reading {covers[verdict.winner]}.",
         "cure": WALL_METER_CURE,
         "kind": "estimated from readings of different parts",
     }
@@ -234,46 +242,45 @@ def _energy_reason(code):
     return known.get(code, without_device(code))
 
 
-def _covers(one):
-    words = SCOPE_WORDS.get(one["scope"], one["scope"])
-    return words if one["source"] in MEASURED else f"{words}, declared"
+def _covers(facts):
+    words = SCOPE_WORDS.get(facts["scope"], facts["scope"])
+    return words if facts["source"] in MEASURED else f"{words}, declared"
 
 
-def _money(found, labels, currency, least_times):
-    each = _amounts(found, labels, currency, least_times)
-    if found.outcome == "unknown":
-        names = [name for name, code in found.reasons.items() if code != "not_comparable"]
-        claim = no_cost({name: found.reasons[name] for name in names}, labels)
+def _money(verdict, labels, currency, minimum_times):
+    amounts = _amounts(verdict, labels, currency, minimum_times)
+    if verdict.outcome == "unknown":
+        names = [name for name, code in verdict.reasons.items() if code != "not_comparable"]
+        claim = no_cost({name: verdict.reasons[name] for name in names}, labels)
         cure = PRICE_CURE.format(name=names[0]) if names else ""
-        if "no_energy" in found.reasons.values():
+        if "no_energy" in verdict.reasons.values():
             cure = METER_CURE
-        return {"claim": claim, "details": each, "sentence": f"Cost is unknown: {claim}.", "cure": cure}
-    winner, loser = labels[found.winner], labels[found.loser]
-    interval, where = _tail(found)
-    if found.outcome == "wins":
+        return {"claim": claim, "details": amounts, "sentence": f"Cost is unknown: {claim}.", "cure": cure}
+    winner, loser = labels[verdict.winner], labels[verdict.loser]
+    interval, where = _tail(verdict)
+    if verdict.outcome == "wins":
         return {
             "claim": f"{winner} costs less",
-            "details": [*each, *([_range(found)] if _range(found) else [])],
-            "sentence": f"Training on {loser}, {_way(found, found.loser)}, costs {numbers.ratio(found.ratio)} as much as on "
-            f"{winner}, {_way(found, found.winner)}{interval.replace('95% interval', 'range')}, in {where}.",
+            "details": [*amounts, *([_range(verdict)] if _range(verdict) else [])],
+            "sentence": f"Training on {loser}, {_way(verdict, verdict.loser)}, costs {numbers.ratio(verdict.ratio)} as much as "
+            f"on {winner}, {_way(verdict, verdict.winner)}{interval.replace('95% interval', 'range')}, in {where}.",
         }
     return {
         "claim": "No clear winner",
-        "details": each,
+        "details": amounts,
         "sentence": f"Whether {winner} or {loser} costs less is undecided{interval.replace('95% interval', 'range')}.",
-        "cure": REPLICATE_CURE,
     }
 
 
-def _amounts(found, labels, currency, least_times):
+def _amounts(verdict, labels, currency, minimum_times):
     """What a million images cost on each device; two amounts where there are two parts."""
-    told = []
-    for name, one in found.facts.items():
-        costs = [1000 * part.facts[name]["per_1000_images"] for part in found.parts or (found,)]
-        least = least_times.get(name, "") if one["way"] == "rented" else ""
+    lines = []
+    for name, facts in verdict.facts.items():
+        costs = [1000 * part.facts[name]["per_1000_images"] for part in verdict.parts or (verdict,)]
+        minimum_time = minimum_times.get(name, "") if facts["way"] == "rented" else ""
         amounts = " / ".join(map(numbers.significant, costs))
-        told.append(f"{labels[name]} {WAY_WORDS[one['way']]}: {amounts} {currency} per million images{least}")
-    return told
+        lines.append(f"{labels[name]} {WAY_WORDS[facts['way']]}: {amounts} {currency} per million images{minimum_time}")
+    return lines
 
 
 def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
@@ -288,5 +295,5 @@ def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
     return numbers.listing(parts) or "no configuration has a cost on both devices"
 
 
-def _way(found, name):
-    return WAY_WORDS[found.facts[name]["way"]]
+def _way(verdict, name):
+    return WAY_WORDS[verdict.facts[name]["way"]]

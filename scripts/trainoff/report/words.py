@@ -9,6 +9,7 @@ from trainoff import numbers
 from trainoff.analyze.pairs import Pair
 from trainoff.analyze.parity import Standing
 from trainoff.report.palette import Device
+from trainoff.windows import DRIFT_LIMIT, SCATTER_LIMIT
 
 VERDICT_WORDS = {
     "faster": "faster",
@@ -17,6 +18,10 @@ VERDICT_WORDS = {
     "undecided": "undecided",
     "not_comparable": "not comparable",
 }
+# What "unstable" means, of results in the plural.
+UNSTABLE = (
+    f"their speed scattered by more than {SCATTER_LIMIT:.0%} or drifted by more than {DRIFT_LIMIT:.0%} within a run"
+)
 
 
 def summary(runs: pd.DataFrame, devices: list[Device]) -> str:
@@ -40,21 +45,25 @@ def sweep_lines(
     energy_windows: pd.DataFrame,
     pair: Pair | None,
     labels: dict[str, str],
-    sweep: Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame, str], dict[str, float | None]],
+    sweep: Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame, str], dict[str, float | bool | None]],
 ) -> list[str]:
     """How long all runs of this sweep took on both devices of the pair. sweep: trainoff.report.training.sweep."""
     if pair is None:
         return []
-    taken = {name: sweep(runs, windows, energy_windows, name)["seconds"] for name in (pair.device, pair.baseline)}
-    counts = {name: int((runs["device"] == name).sum()) for name in taken}
-    parts = [f"{numbers.seconds(taken[name])} on {labels[name]}" for name in taken if counts[name]]
-    if len(set(counts.values())) > 1:
-        parts = [f"{part} ({numbers.count(counts[name], 'run')})" for part, name in zip(parts, taken, strict=True)]
-    return [f"The whole sweep took {numbers.listing(parts)}, cold starts included."]
+    sweeps = {name: sweep(runs, windows, energy_windows, name) for name in (pair.device, pair.baseline)}
+    counts = {name: int((runs["device"] == name).sum()) for name in sweeps}
+    uneven = len(set(counts.values())) > 1
+    parts = [
+        f"{'' if taken['whole'] else 'at least '}{numbers.seconds(taken['seconds'])} on {labels[name]}"
+        + (f" ({numbers.count(counts[name], 'run')})" if uneven else "")
+        for name, taken in sweeps.items()
+        if counts[name]
+    ]
+    return [f"The cold starts and epochs of all runs took {numbers.listing(parts)}."]
 
 
 def memory_lines(runs: pd.DataFrame, devices: list[Device]) -> list[str]:
-    """The most memory that a run of each device took; [] where no record says it. devices: palette.Device."""
+    """The largest peak memory of a run on each device; [] where no record holds it. devices: palette.Device."""
     columns = ["peak_memory_bytes", "peak_device_memory_bytes"]
     peaks = [(device.label, *runs.loc[runs["device"] == device.name, columns].max()) for device in devices]
     parts = [f"{label} {peak_memory(*peak)}" for label, *peak in peaks if numbers.known(peak[0])]
@@ -82,17 +91,20 @@ def equally_well(standing: Standing, pair: Pair | None, labels: dict[str, str]) 
 
 
 def sustained(ratios: dict[str, tuple[float, int]], labels: dict[str, str]) -> str:
-    """What the last minute of long runs has left of the first. ratios: {device: (ratio, minutes)}; labels: of devices."""
-    named = sorted(((ratio, labels[device], minutes) for device, (ratio, minutes) in ratios.items()), reverse=True)
-    if len(named) > 3:
-        named = [named[0], named[-1]]
-    (_, first, minutes), *others = named
-    parts = [f"{first} trains at {numbers.percent(named[0][0])} of its first minute's speed"]
+    """What remains of the speed of the first minute in the last one of long runs.
+
+    ratios: {device: (ratio, minutes)}. labels: of devices.
+    """
+    ranked = sorted(((ratio, labels[device], minutes) for device, (ratio, minutes) in ratios.items()), reverse=True)
+    if len(ranked) > 3:
+        ranked = [ranked[0], ranked[-1]]
+    (ratio, first, minutes), *others = ranked
+    parts = [f"{first} runs at {numbers.percent(ratio)} of the speed of its first minute"]
     parts += [
         f"{label} at {numbers.percent(ratio)}{'' if other == minutes else f' (after {other})'}"
         for ratio, label, other in others
     ]
-    return f"After {minutes} minutes {numbers.listing(parts)}"
+    return f"After {minutes} minutes, {numbers.listing(parts)}"
 
 
 def sustained_lines(ratios: dict[str, tuple[float, int]], labels: dict[str, str]) -> list[str]:
@@ -111,11 +123,11 @@ def excerpt_note(shown: int, total: int, runs: int) -> str:
 def reproduce(runs: pd.DataFrame) -> list[str]:
     """Lines of a shell that repeat this experiment, with the versions it was measured with."""
 
-    def told(column):
+    def values(column):
         return numbers.listing(sorted({str(value) for value in runs[column].dropna()})) or "unknown"
 
     return [
-        f"# protocol {told('protocol_version')}, Keras {told('keras')}, "
+        f"# protocol {values('protocol_version')}, Keras {values('keras')}, "
         f"training code {numbers.listing(_short(runs['code_sha256']))}",
         "# on each machine, with the experiment below saved as experiment.yaml:",
         "make report CONFIG=experiment.yaml",

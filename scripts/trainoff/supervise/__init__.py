@@ -1,1 +1,1 @@
-"""How measured processes are started, watched and ended, and what the machine was doing meanwhile."""
+"""Starting, watching and ending measured processes, and what the machine was doing meanwhile."""

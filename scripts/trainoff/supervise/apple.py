@@ -1,6 +1,6 @@
-"""What a Mac with Apple silicon says of itself: the power of its chip, and the thermal pressure that macOS tells of. No sudo.
+"""Readings of a Mac with Apple silicon, without sudo: the power of its chip and the thermal pressure that macOS reports.
 
-Read from stand-ins for Apple's libraries only so far (tests/test_readings.py).
+So far tested only with stand-ins for Apple's libraries (tests/test_readings.py).
 """
 
 import contextlib
@@ -18,16 +18,16 @@ THERMAL_PRESSURE = b"com.apple.system.thermalpressurelevel"
 
 
 def sources() -> dict[str, Callable[[], float | None]]:
-    """{reading: function that reads it}, without what this system's libraries do not give."""
-    found = {}
-    for name, opened in (("soc_watts", _chip_power), ("thermal_pressure", _thermal_pressure)):
-        with contextlib.suppress(Exception):  # a library's own kinds of error; a reading is never a reason to end a run
-            found[name] = opened()
-    return found
+    """{reading: function that reads it}, for the readings that this system's libraries provide."""
+    readers = {}
+    for name, open_reader in (("soc_watts", _chip_power), ("thermal_pressure", _thermal_pressure)):
+        with contextlib.suppress(Exception):  # libraries raise errors of their own; a failed reading must not end a run
+            readers[name] = open_reader()
+    return readers
 
 
 class ChipPower:
-    """Mean watts of the chip since the last call, from Apple's own estimates (IOReport); None at the first."""
+    """Mean watts of the chip since the last call, from Apple's own estimates (IOReport); None at the first call."""
 
     def __init__(self, monitor):
         """monitor: zeus_apple_silicon's AppleEnergyMonitor."""
@@ -41,19 +41,19 @@ class ChipPower:
         if last is None or at <= last[0] or parts.keys() != last[1].keys():
             return None
         watts = (sum(parts.values()) - sum(last[1].values())) / (at - last[0])
-        # Counters that stand still or jump have measured nothing.
+        # Counters that stand still or jump are not measurements.
         return watts if 0 < watts < meters.MOST_WATTS else None
 
 
 class ThermalPressure:
-    """The level of thermal pressure: its place in series.THERMAL_LEVELS; None where the system tells none."""
+    """The level of thermal pressure as an index into series.THERMAL_LEVELS; None where the system reports none."""
 
     def __init__(self, library):
-        """library: macOS' system library. Raises OSError where it does not tell of the pressure."""
+        """library: macOS' system library. Raises OSError where it does not report thermal pressure."""
         self._library = library
         self._token = ctypes.c_int()
         if library.notify_register_check(THERMAL_PRESSURE, ctypes.byref(self._token)):
-            raise OSError("macOS does not tell of its thermal pressure")
+            raise OSError("macOS does not report its thermal pressure")
 
     def __call__(self):
         level = ctypes.c_uint64()
@@ -62,7 +62,7 @@ class ThermalPressure:
 
 
 def _chip_power():
-    # Only a Mac has it, with zeus[apple]; as zeus itself imports it.
+    # Installed on Macs only, with zeus[apple]; zeus itself imports it in the same way.
     return ChipPower(importlib.import_module("zeus_apple_silicon").AppleEnergyMonitor())
 
 

@@ -14,8 +14,8 @@ import psutil
 
 from trainoff.machine import usable
 
-# Other programs that take more than this share of all processors can slow a run by as much: it is flagged as busy.
-# A tenth, since most machines idle at one to three per cent.
+# Other programs that take more than this share of all processors can slow a run by as much: the run is flagged as busy.
+# A tenth, since most machines idle at 1 to 3%.
 BUSY_SHARE = 0.10
 # How long the load is watched before a run.
 SAMPLE_SECONDS = 1.0
@@ -23,7 +23,7 @@ SAMPLE_SECONDS = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """Counters and gauges at one moment; None where the system does not tell.
+    """Counters and gauges at one moment; None where the system does not report them.
 
     clock_seconds: monotonic time. busy_seconds: processor time of everything on the machine. own_seconds: processor time
     of this process and of its children that have ended. stolen_seconds: time the hypervisor gave to other machines.
@@ -59,7 +59,7 @@ def read() -> Reading:
 
 
 def other_cores(before: Reading, after: Reading) -> float | None:
-    """How many processors other programs and other virtual machines kept busy on average between two readings."""
+    """The mean number of processors that other programs and virtual machines kept busy between two readings."""
     seconds = after.clock_seconds - before.clock_seconds
     if seconds <= 0:
         return None
@@ -75,16 +75,16 @@ def is_busy(*loads: float | None) -> bool:
 
 def wait_for_quiet(
     limit_seconds: float,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     since: Reading | None = None,
     sample: Callable[[], float | None] | None = None,
     sleep: Callable[[float], Any] = time.sleep,
 ) -> tuple[float | None, float]:
-    """Watches the load of other programs, and waits while it is high, at most `limit_seconds`.
+    """Watches the load of other programs and waits while it is high, for at most `limit_seconds`.
 
-    Returns (processors busy with other things at the end, seconds waited beyond the first look). say: takes a line of
-    text for the person who waits. since: a Reading that the first look may begin with, so that it goes on while this process
-    does other things. sample, sleep: how to look and wait (for tests).
+    Returns (processors busy with other things at the end, seconds waited beyond the first sample). notify: called with one line
+    of text for the user. since: an earlier Reading at which the first sample starts, so that this process can do other work
+    meanwhile. sample, sleep: how to sample and wait (for tests).
     """
     sample = sample or _sample
     started = time.monotonic()
@@ -92,7 +92,7 @@ def wait_for_quiet(
     waited = 0.0
     while is_busy(load) and waited < limit_seconds:
         if waited == 0.0:
-            say(
+            notify(
                 f"waiting for other programs, which keep {load:.1f} processors busy (at most {limit_seconds / 60:.0f} min)"
             )
         sleep(min(5.0, limit_seconds))
@@ -138,7 +138,7 @@ def temperature() -> float | None:
 
 
 def clock() -> float | None:
-    """The processors' clock in MHz, where the system measures it."""
+    """The processors' clock in MHz; None where the system does not measure it."""
     try:
         frequency = psutil.cpu_freq()
     except (OSError, NotImplementedError, RuntimeError):

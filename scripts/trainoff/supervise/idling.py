@@ -1,7 +1,7 @@
-"""The power of a device while nothing is trained, measured once per processor or GPU and session, in a process of its own.
+"""The idle power of a device, measured once per processor or GPU and session, in a separate process.
 
-A session is the time since the machine was started, twelve hours at most. Run as `python -m trainoff.supervise.idling ACCELERATOR
-SECONDS OUTPUT` where the device alone is visible; it writes {"watts", "reason", "source", "scope"} as JSON to OUTPUT.
+A session lasts until the machine restarts, and at most twelve hours. Run as `python -m trainoff.supervise.idling ACCELERATOR
+SECONDS OUTPUT` with only that device visible; it writes {"watts", "reason", "source", "scope"} as JSON to OUTPUT.
 """
 
 import contextlib
@@ -27,20 +27,20 @@ from trainoff.supervise import supervise
 
 SCRIPTS = Path(__file__).parents[2]
 SESSION_SECONDS = 12 * 3600
-# The middle one of three readings: one that something disturbed does no harm.
+# The median of three readings, so that one disturbed reading does no harm.
 READINGS = 3
-# A device that has just worked needs a moment to slow down.
+# A device that has just been busy needs a moment to become idle.
 SETTLE_SECONDS = 3.0
-STOPPED = "The idle power is not known: the process that measured it was stopped meanwhile, or the machine was."
+STOPPED = "Idle power is unknown: the measuring process or the machine was suspended during the reading."
 
 
 def of_session(
-    folder: str | Path, device: Device, seconds: float, log: str | Path, say: Callable[[str], None]
+    folder: str | Path, device: Device, seconds: float, log: str | Path, notify: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The idle power of a device in this session, as {"watts", "reason", "source", "scope"}; measured unless known.
+    """The idle power of a device in this session, as {"watts", "reason", "source", "scope"}; measured unless already known.
 
-    folder: where the sessions of this results folder are noted. device: as params.run has it. seconds: how long to
-    measure; 0 = not at all. log: path for the output of the measuring process. say: takes a line for the person who waits.
+    folder: where the sessions of this results folder are noted. device: as in params.run. seconds: how long to measure;
+    0 = not at all. log: path for the output of the measuring process. notify: called with one line of text for the user.
     """
     try:
         devices.require(device["accelerator"], device["index"])
@@ -53,17 +53,17 @@ def of_session(
     noted = _read(path)
     if noted is not None:
         return noted
-    say(f"measuring the idle power for {device['name']} for {seconds:.0f} s, once in this session")
-    found = _measure(device, seconds, log)
-    if found.get("reason") == STOPPED:  # says nothing of the rest of the session
-        return found
-    write_text(path, json.dumps({"boot": psutil.boot_time(), "measured": time.time(), "found": found}) + "\n")
-    return found
+    notify(f"measuring the idle power of {device['name']} for {seconds:.0f} s, once in this session")
+    idle = _measure(device, seconds, log)
+    if idle.get("reason") == STOPPED:  # worth another try later in the session
+        return idle
+    write_text(path, json.dumps({"boot": psutil.boot_time(), "measured": time.time(), "found": idle}) + "\n")
+    return idle
 
 
-def watts_of(found: dict[str, Any], source: str | None, scope: str | None) -> float | None:
-    """Idle watts that may be taken off a reading of that source and scope; None where there are none."""
-    return found["watts"] if (found["source"], found["scope"]) == (source, scope) else None
+def watts_of(idle: dict[str, Any], source: str | None, scope: str | None) -> float | None:
+    """Idle watts to subtract from a reading of that source and scope; None where there are none."""
+    return idle["watts"] if (idle["source"], idle["scope"]) == (source, scope) else None
 
 
 def measure(
@@ -72,7 +72,7 @@ def measure(
     sleep: Callable[[float], Any] = time.sleep,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Reads the meter of an idle device for about `seconds` in all; see `of_session`. sleep, clock: for tests."""
+    """Reads the meter of an idle device for about `seconds` in total; see `of_session`. sleep, clock: for tests."""
     meter = meters.open_meter(accelerator)
     if meter.kind is None:
         return _unknown(meter.reason)
@@ -108,14 +108,14 @@ def _measure(device, seconds, log):
             return _unknown(STOPPED)
         with contextlib.suppress(OSError, ValueError):
             return json.loads(output.read_text())
-    return _unknown("The process that measures the idle machine ended before it was done; the log says more.")
+    return _unknown("The process that measures idle power ended early; see the log.")
 
 
 def _read(path):
-    """What an earlier run of this session found; None when there was none."""
+    """The result of an earlier run in this session; None when there was none."""
     try:
         noted = json.loads(path.read_text())
-        # The time of the start is computed from the clock, which may be set meanwhile.
+        # The boot time is computed from the clock, which may have been adjusted meanwhile.
         same_start = abs(noted["boot"] - psutil.boot_time()) < 60
         return noted["found"] if same_start and 0 <= time.time() - noted["measured"] < SESSION_SECONDS else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -123,9 +123,9 @@ def _read(path):
 
 
 def _machine_and_gpu(device):
-    """A short name for this machine and the device's GPU, if it has one, that tells neither: nodes of a cluster share a folder.
+    """A short hash of this machine's name and the device's GPU, if any: the nodes of a cluster share a folder.
 
-    Whatever frameworks train on a GPU, idle it is the same.
+    The framework is not part of it: the idle power of a GPU is the same for all.
     """
     gpu = devices.environment(device).get("CUDA_VISIBLE_DEVICES", "")
     return hashlib.sha256(f"{platform.node()} {gpu}".encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""A job that starts measured processes: what its rule tells it, how an earlier start of it ended, the record that it writes."""
+"""A job that starts measured processes: its rule's inputs and settings, how an earlier start of it ended, its record."""
 
 import contextlib
 import json
@@ -17,24 +17,24 @@ from trainoff.workflow.script import logged
 
 @dataclass(frozen=True)
 class Job:
-    """What a script is told that starts processes to measure them; see `of_rule`."""
+    """The settings of a script that starts processes and measures them; see `of_rule`."""
 
-    # Path of the record to write. Its folder also holds what a later start of the job needs to know.
+    # Path of the record to write. Its folder also holds the notes for a later start of the job.
     record: Path
     # Path for the output of the processes.
     log: Path
-    # For which each of them may run.
+    # Time limit of each process.
     timeout_minutes: float
-    # Called with one line of text for the person who waits.
+    # Called with one line of text for the user.
     say: Callable[[str], None]
-    # Paths of the prepared images and weights by name, as trainoff.measure.protocol.train takes them, and what is recorded
-    # beside them; both empty for a job that makes up what it trains on.
+    # Paths of the prepared images and weights by name, as trainoff.measure.protocol.train takes them, and the facts recorded
+    # beside them; both empty for a job that generates its own data.
     files: dict[str, str] = field(default_factory=dict)
     facts: dict = field(default_factory=dict)
     # Which start of the job this is, from 1, and the last lines of the log of the one before.
     start: int = 1
     earlier_log: list[str] = field(default_factory=list)
-    # Where `say` writes; None where nobody looks on.
+    # Where `say` writes; None without a terminal.
     terminal: TextIO | None = None
 
     @property
@@ -48,18 +48,18 @@ class Job:
     def ended(self) -> Outcome | None:
         """The Outcome of a process whose SLURM job ended for good before this start; None where there is work to do.
 
-        To be asked once: the note of the earlier job is used up.
+        Call it once: it deletes the note of the earlier job.
         """
-        ended = slurm.ended(self.folder, self.start)
-        return ended and recovered(self.folder / slurm.JOURNAL, *ended, self.earlier_log)
+        result = slurm.ended(self.folder, self.start)
+        return result and recovered(self.folder / slurm.JOURNAL, *result, self.earlier_log)
 
     def launch(self, module: str, run: Run) -> Outcome:
-        """The Outcome of `python -m module` for the run, whose journal a later start finds should SLURM end this one."""
+        """The Outcome of `python -m module` for the run. If SLURM ends this start, a later one finds its journal."""
         journal = slurm.begin(self.folder)
         return launch(module, run, self.files, self.log, self.timeout_minutes, self.say, journal)
 
     def write(self, record: Any) -> None:
-        """Writes the record (JSON values, finite numbers), whole or not at all."""
+        """Writes the record (JSON values, finite numbers) atomically."""
         write_json(self.record, record)
 
     def say_failure(self, status: str, message: str | None) -> None:
@@ -68,11 +68,11 @@ class Job:
 
 @contextlib.contextmanager
 def of_rule(snakemake: Any, record: str | Path, before: Callable[[], Any] = lambda: None) -> Iterator[Job]:
-    """Yields the Job of a rule; for the one call in the `if __name__ == "__main__":` block of a script.
+    """Yields the Job of a rule; for the single call in the `if __name__ == "__main__":` block of a script.
 
-    snakemake: what Snakemake gives the script, with the input image_facts and weight_facts where there are any. record: the
-    output to write. Everything the block prints goes to the rule's log, which is read before it is overwritten.
-    before: called between the two. Errors end the script, as trainoff.workflow.script.logged says.
+    snakemake: the object that Snakemake gives the script, with the inputs image_facts and weight_facts where there are any.
+    record: the output to write. Everything the block prints goes to the rule's log, which is read before it is overwritten.
+    before: called between the two. Errors end the script; see trainoff.workflow.script.logged.
     """
     log = snakemake.log[0]
     earlier_log = supervise.tail(log)
@@ -92,7 +92,7 @@ def of_rule(snakemake: Any, record: str | Path, before: Callable[[], Any] = lamb
 
 
 def _merged(paths):
-    """What several JSON files of facts hold, in one dict."""
+    """The contents of several JSON files of facts, in one dict."""
     facts = {}
     for path in paths:
         facts |= json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""One device's work in a supervised child process: how it is started, what it reports, how it ended."""
+"""One device's work in a supervised child process: its start, its reports, its end."""
 
 import contextlib
 import errno
@@ -23,17 +23,17 @@ SCRIPTS = Path(__file__).parents[2]
 
 
 class Journal:
-    """What the child has reported so far; passes each event on to `say` in words."""
+    """What the child has reported so far; passes each event on to `notify` in words."""
 
-    def __init__(self, path, say, img_dim=None):
+    def __init__(self, path, notify, img_dim=None):
         self.path = path
-        self.say = say
+        self.notify = notify
         self.img_dim = img_dim
         self.events = []
         self.offset = 0
 
     def follow(self) -> None:
-        """Takes in the lines that the child has finished since the last call."""
+        """Reads the lines that the child has completed since the last call."""
         with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
             file.seek(self.offset)
             while (line := file.readline()).endswith(b"\n"):
@@ -42,17 +42,17 @@ class Journal:
                 self.events.append(event)
                 words = progress.event_words(event, self.img_dim)
                 if words:
-                    self.say(words)
+                    self.notify(words)
 
     def last(self, name: str) -> dict[str, Any]:
         """The latest event of that name, or {}."""
         return next((event for event in reversed(self.events) if event["event"] == name), {})
 
-    def mark(self, found: list[stops.Stop]) -> None:
-        """Takes the time in which the child did not run out of what it has reported. found: Stops in order of time.
+    def mark(self, suspensions: list[stops.Stop]) -> None:
+        """Removes the time in which the child did not run from its reports. suspensions: Stops in order of time.
 
-        A window in which it was stopped gets `suspended_seconds` and does not count (its warm_up is true); of other durations
-        that hold a stop nothing is known (None).
+        A window in which it was stopped gets `suspended_seconds` and does not count (its warm_up is true); other durations
+        that include a stop become None.
         """
         before = None
         for event in self.events:
@@ -60,25 +60,29 @@ class Journal:
             if at is None or event["event"] == "pause":
                 continue
             if event["event"] == "window":
-                _mark_window(event["window"], at, found)
-            elif before is not None and event.get("seconds") is not None and stops.seconds_within(found, before, at):
+                _mark_window(event["window"], at, suspensions)
+            elif (
+                before is not None
+                and event.get("seconds") is not None
+                and stops.seconds_within(suspensions, before, at)
+            ):
                 event["seconds"] = None
             before = at
 
     def add_readings(self, taken: Readings) -> None:
-        """Gives every window `readings`: mean and maximum of what the machine said of itself while it lasted."""
+        """Gives every window `readings`: mean and maximum of the machine's readings during the window."""
         for window, start, end in self._on_the_clock():
-            if found := taken.between(start, end):
-                window["readings"] = found
+            if readings := taken.between(start, end):
+                window["readings"] = readings
 
     def _on_the_clock(self):
         """[(window, start, end on the monotonic clock)]"""
-        found = []
+        times = []
         for event in self.events:
             if event["event"] == "window" and "at" in event:
-                ended = event["at"] - event["window"]["validation_seconds"]
-                found.append((event["window"], ended - event["window"]["seconds"], ended))
-        return found
+                end = event["at"] - event["window"]["validation_seconds"]
+                times.append((event["window"], end - event["window"]["seconds"], end))
+        return times
 
     @property
     def epochs(self) -> list[tuple[int, float, float]]:
@@ -91,18 +95,18 @@ class Journal:
 
     @property
     def outcome(self) -> tuple[str, str | None] | None:
-        """(status, message) as the child itself states it, or None if it ended without a word."""
+        """(status, message) as the child itself reports it, or None if it ended without a report."""
         if self.last("done"):
             return "ok", None
         failed = self.last("failed")
         return (failed["status"], failed["message"]) if failed else None
 
 
-def _mark_window(window, at, found):
+def _mark_window(window, at, suspensions):
     """at: when it was reported, right after its validation."""
-    ended = at - window["validation_seconds"]
-    window["validation_seconds"] = max(0.0, window["validation_seconds"] - stops.seconds_within(found, ended, at))
-    stopped = stops.seconds_within(found, ended - window["seconds"], ended)
+    end = at - window["validation_seconds"]
+    window["validation_seconds"] = max(0.0, window["validation_seconds"] - stops.seconds_within(suspensions, end, at))
+    stopped = stops.seconds_within(suspensions, end - window["seconds"], end)
     if stopped:
         window["suspended_seconds"] = round(stopped, 3)
         window["warm_up"] = True
@@ -110,18 +114,18 @@ def _mark_window(window, at, found):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a child: all that it reported, and how it ended (a `status` of the metrics record)."""
+    """The result of a child process: everything it reported, and how it ended (a `status` of the metrics record)."""
 
     journal: Journal
-    # supervise.Ending; None when no child was started, because the device is not there.
+    # supervise.Ending; None when no child was started because the device is missing.
     ending: supervise.Ending | None
     status: str
     message: str | None
     # Last lines of its output.
     log_tail: list[str]
-    # For how long it did not run because it, or the machine, was stopped; None when no child was started.
+    # How long it did not run because it or the machine was suspended; None when no child was started.
     suspended_seconds: float | None = None
-    # What the machine said of itself meanwhile; None when no child was started.
+    # Readings of the machine meanwhile; None when no child was started.
     readings: Readings | None = None
 
     @property
@@ -138,16 +142,16 @@ class Outcome:
 
 
 def threads_of(device: Device) -> int | None:
-    """`threads` of a device's entry; where it names none, what a quota or SLURM leaves, None where that is all.
+    """`threads` of a device's entry, or else the limit that a quota or SLURM sets; None where there is no limit.
 
-    Frameworks see which processors they may run on, but not for how much of the time.
+    Frameworks see which processors they may run on, but not a quota on processor time.
     """
     usual, left = len(usable.allowed_processors()), devices.usable_threads()
     return device["threads"] or (left if left < usual else None)
 
 
 def says_no_speed(outcome: Outcome) -> bool:
-    """Whether a training ended well, but was stopped in every epoch that would have counted."""
+    """Whether a training succeeded but was stopped in every epoch that would have counted."""
     windows = outcome.journal.windows
     stopped = any("suspended_seconds" in window for window in windows)
     return outcome.status == "ok" and stopped and all(window["warm_up"] for window in windows)
@@ -159,18 +163,17 @@ def launch(
     files: Files,
     log: str | Path,
     timeout_minutes: float,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     journal: str | Path | None = None,
 ) -> Outcome:
-    """Runs `python -m module` for the device that `run` names, to its end, whatever that is; returns the Outcome.
+    """Runs `python -m module` for the device that `run` names until it ends, in whatever way; returns the Outcome.
 
-    module: one that ends in trainoff.measure.child.main. run, files: what the child is told. log: path for its output.
-    say: called with one line of text for the person who waits. journal: where to keep what the child reports, None for
-    nowhere.
+    module: calls trainoff.measure.child.main. run, files: passed to the child. log: path for its output. notify: called with
+    one line of text for the user. journal: where to keep the child's reports; None = in a temporary folder.
     """
     own_code.require_unchanged(run.get("architecture", {}))
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
-        journal = Journal(journal or Path(folder) / "journal.jsonl", say, run.get("img_dim"))
+        journal = Journal(journal or Path(folder) / "journal.jsonl", notify, run.get("img_dim"))
         try:
             devices.require(run["device"]["accelerator"], run["device"]["index"])
             software.require(run["device"], run["precision"])
@@ -195,44 +198,44 @@ def launch(
                 environment=environment,
                 watch=journal.follow,
             )
-    found = stops.found(ending.looks, [event for event in journal.events if event["event"] == "pause"])
-    journal.mark(found)
+    suspensions = stops.of_child(ending.looks, [event for event in journal.events if event["event"] == "pause"])
+    journal.mark(suspensions)
     journal.add_readings(taken)
-    # As one text: a secret may have several lines.
+    # As one text: a secret may span several lines.
     log_tail = scrub("\n".join(supervise.tail(log))).splitlines()
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
     if status in ("crashed", "error", "out_of_memory"):
         _require_disks(Path(log).parent, ending, "\n".join([*log_tail, message]))
-    stopped = sum(stop.seconds for stop in found)
-    return Outcome(journal, ending, status, message and scrub(message), log_tail, stopped, taken)
+    suspended_seconds = sum(stop.seconds for stop in suspensions)
+    return Outcome(journal, ending, status, message and scrub(message), log_tail, suspended_seconds, taken)
 
 
 def _require_disks(results, ending, words):
     """Raises DiskFault where a child ended because a disk could not be written to.
 
-    results: a folder on the disk of the results. words: what the child said at its end.
+    results: a folder on the disk of the results. words: the child's last output.
     """
-    told = disks.words_in(words) or (ending.exit_code == child.DISK_FAULT and os.strerror(errno.ENOSPC))
+    reported = disks.words_in(words) or (ending.exit_code == child.DISK_FAULT and os.strerror(errno.ENOSPC))
     for name, folder in disks.places(results).items():
-        # A home folder that cannot be written to is usual on clusters, and alone no reason for a training to end.
-        if (found := disks.fault_of(folder)) and (told or folder != Path.home()):
-            raise disks.DiskFault(found, name)
-    if told:
-        raise disks.DiskFault(told)
+        # A read-only home folder is common on clusters and by itself does not end a training.
+        if (fault := disks.fault_of(folder)) and (reported or folder != Path.home()):
+            raise disks.DiskFault(fault, name)
+    if reported:
+        raise disks.DiskFault(reported)
 
 
 def recovered(journal: str | Path, status: str, message: str | None, log_tail: list[str]) -> Outcome:
-    """The Outcome of a child that ended with its supervisor, from the journal that it kept at the path `journal`."""
-    kept = Journal(journal, say=lambda words: None)
-    kept.follow()
-    return Outcome(kept, None, status, message, log_tail)
+    """The Outcome of a child that ended together with its supervisor, from its journal at the path `journal`."""
+    earlier = Journal(journal, notify=lambda words: None)
+    earlier.follow()
+    return Outcome(earlier, None, status, message, log_tail)
 
 
 def device_facts(device: Device, imported: dict[str, Any]) -> dict[str, Any]:
     """The `device` part of a record. device: what the run says; imported: the child's event of that name, or {}."""
     try:
         facts = devices.describe(device["accelerator"], device["index"])
-    except LookupError:  # the device is not there: nothing is known of it
+    except LookupError:  # the device is missing: nothing is known about it
         facts = {"name": None, "memory_bytes": None, "cores": None, "driver": None}
     threads = device["threads"] or devices.usable_threads() if device["accelerator"] == "cpu" else None
     return facts | {
@@ -250,5 +253,5 @@ def software_facts(imported: dict[str, Any]) -> dict[str, str | None]:
 
 
 def host_facts() -> dict[str, Any]:
-    """The `host` part of a record: the machine, and the variables of whoever started this that trainings did not get."""
+    """The `host` part of a record: the machine, and the user's variables that were not passed on to trainings."""
     return devices.describe_host() | {"variables_left_out": variables.left_out(os.environ)}

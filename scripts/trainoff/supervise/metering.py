@@ -1,6 +1,6 @@
-"""The energy of a device over the time that something else takes, read in a process of its own that sees that device alone.
+"""The energy of a device while something else runs, read in a separate process that sees only that device.
 
-Run as `python -m trainoff.supervise.metering ACCELERATOR`: it says "ready" in a line, reads the counter until its standard input
+Run as `python -m trainoff.supervise.metering ACCELERATOR`: it writes the line "ready", reads the counter until its standard input
 ends, and then writes {"joules", "reason", "source", "scope"} as JSON.
 """
 
@@ -23,8 +23,8 @@ SCRIPTS = Path(__file__).parents[2]
 
 @contextlib.contextmanager
 def metered(device: Device) -> Iterator[dict[str, Any]]:
-    """Yields a dict that holds, after the block, the energy that the device of a run drew meanwhile: see above."""
-    found = {
+    """Yields a dict that holds, after the block, the energy that the device of a run consumed meanwhile: see above."""
+    energy = {
         "joules": None,
         "reason": "The process that reads the energy counter failed.",
         "source": None,
@@ -38,17 +38,17 @@ def metered(device: Device) -> Iterator[dict[str, Any]]:
     )
     try:
         process.stdout.readline()
-        yield found
+        yield energy
         answer, _ = process.communicate()
         with contextlib.suppress(ValueError):
-            found |= json.loads(answer)
+            energy |= json.loads(answer)
     finally:
         process.kill()
         process.wait()
 
 
 def main(accelerator: str, until: Callable[[], Any], output: TextIO) -> None:
-    """Reads the meter until `until()` returns and writes what it says to the stream `output`."""
+    """Reads the meter until `until()` returns and writes the result to the stream `output`."""
     meter = meters.open_meter(accelerator)
     meter.start()
     started = time.perf_counter()
@@ -59,7 +59,7 @@ def main(accelerator: str, until: Callable[[], Any], output: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    # A counter's library may write to standard output; what is read there must be ours alone.
+    # A counter's library may write to standard output, where the parent expects only our own lines.
     _output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     main(sys.argv[1], sys.stdin.read, _output)

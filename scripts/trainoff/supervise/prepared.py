@@ -1,4 +1,4 @@
-"""The prepared images and weights that a training reads, before it does."""
+"""Checks the prepared images and weights before a training reads them."""
 
 import os
 from pathlib import Path
@@ -17,9 +17,10 @@ def prepared_files(image_facts: str | Path, weight_facts: str | Path) -> Files:
 
 
 def check_prepared(files: Files, facts: dict[str, Any]) -> None:
-    """Raises UserError when a prepared file differs from what was written, since a run must not train on damaged data.
+    """Raises UserError when a prepared file has changed since it was written: a run must not train on damaged data.
 
-    files: paths by name; facts: what is recorded beside them. Reading them also brings them into memory before the clock.
+    files: paths by name; facts: recorded beside them. Reading the files also loads them into the page cache before the clock
+    starts.
     """
     images = [path for name, path in files.items() if name != "weights"]
     for rule, paths, expected in (
@@ -28,12 +29,12 @@ def check_prepared(files: Files, facts: dict[str, Any]) -> None:
     ):
         missing = [path for path in paths if not Path(path).is_file()]
         if missing or sha256_of_all(paths) != expected:
-            what = (
-                f"lacks {Path(missing[0]).name}, which {rule} wrote there"
+            problem = (
+                f"{Path(missing[0]).name}, which {rule} wrote, is missing"
                 if missing
-                else f"holds other data than {rule} wrote there"
+                else f"its data differ from what {rule} wrote"
             )
             raise UserError(
-                f"{os.path.relpath(Path(paths[0]).parent)} {what}. Start once with --forcerun {rule} to make it again; finished "
-                "runs are kept."
+                f"{os.path.relpath(Path(paths[0]).parent)}: {problem}. Start once with --forcerun {rule} to prepare it again; "
+                "finished runs are kept."
             )

@@ -1,4 +1,4 @@
-"""What the person who waits is told: which run of how many, how fast it goes, how long it will take.
+"""Progress lines for the user: which run of how many, how fast it trains, how long the rest will take.
 
 Durations are differences of the monotonic clock, which nobody can set.
 """
@@ -18,9 +18,9 @@ from trainoff.shapes import Record, Run
 
 
 def write_plan(path: str | Path, metrics: Collection[str | Path]) -> None:
-    """Notes which runs a sweep is about to do, so that each can say where it stands. metrics: their paths.
+    """Notes which runs a sweep is about to do, so that each can report its place among them. metrics: their paths.
 
-    Records that are to be replaced may still be there.
+    Records that will be replaced may still be there.
     """
     before = {path: stamp for path in map(str, metrics) if (stamp := _stamp(path))}
     plan = {"started": time.monotonic(), "boot": _boot(), "metrics": sorted(map(str, metrics)), "before": before}
@@ -28,7 +28,7 @@ def write_plan(path: str | Path, metrics: Collection[str | Path]) -> None:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Whether a log record of Snakemake tells more than that it started the next job, which the job says itself."""
+    """Whether a log record of Snakemake is more than a notice that the next job started, which the job prints itself."""
     return not record.getMessage().startswith(("Select jobs to execute", "Execute "))
 
 
@@ -40,11 +40,11 @@ def describe(run: Run) -> str:
 
 
 class Passing(str):
-    """Words of the moment: a terminal shows them until the next ones come, a log does without."""
+    """A transient message: a terminal shows it until the next one, a log omits it."""
 
 
 def event_words(event: dict[str, Any], img_dim: int | None = None) -> Passing | None:
-    """What to say of an event of trainoff.measure.child; None for nothing. img_dim: of the run, 0 where samples are no images."""
+    """The message for an event of trainoff.measure.child; None for none. img_dim: of the run, 0 where samples are not images."""
     if event["event"] == "first_step":
         return Passing(f"started, first step took {event['seconds']:.0f} s")
     if event["event"] == "window":
@@ -59,7 +59,7 @@ def event_words(event: dict[str, Any], img_dim: int | None = None) -> Passing | 
 
 
 def failure_words(status: str, message: str | None) -> str:
-    """How something ended that did not end well: "timed out: The run took longer than …"."""
+    """How a failed run ended: "timed out: The run took longer than …"."""
     return f"{status.replace('_', ' ')}: {message}"
 
 
@@ -74,10 +74,10 @@ def outcome_words(record: Record) -> str:
 
 
 def follow(metrics: Collection[str | Path], terminal: TextIO, seconds: float = 5.0) -> None:
-    """Tells of runs that end elsewhere, such as on the nodes of a cluster, as their records appear: one line each.
+    """Reports runs that end elsewhere, such as on the nodes of a cluster, as their records appear: one line each.
 
-    metrics: paths of the planned runs' records. terminal: stream to write to. Returns when all are there; meant for a thread
-    of its own. seconds: between two looks.
+    metrics: paths of the planned runs' records. terminal: stream to write to. Returns once all are there, so it is meant for a
+    separate thread. seconds: polling interval.
     """
     started, open_runs, total = time.monotonic(), list(metrics), len(metrics)
     while open_runs:
@@ -87,7 +87,7 @@ def follow(metrics: Collection[str | Path], terminal: TextIO, seconds: float = 5
                 record = json.loads(Path(path).read_text(encoding="utf-8"))
                 words = f"{describe(record['run'])}: {outcome_words(record)}"
             except (OSError, ValueError, KeyError, TypeError):
-                continue  # not whole yet on this side of a shared disk
+                continue  # not complete yet on this side of a shared disk
             open_runs.remove(path)
             done = total - len(open_runs)
             left = (time.monotonic() - started) / done * len(open_runs)
@@ -96,7 +96,7 @@ def follow(metrics: Collection[str | Path], terminal: TextIO, seconds: float = 5
 
 
 class Progress:
-    """Lines about one run: on a terminal with one line that keeps changing, elsewhere only how it began and ended."""
+    """Lines about one run: with a live line on a terminal, elsewhere only its start and end."""
 
     def __init__(self, plan_file, metrics, terminal):
         self.terminal = terminal
@@ -117,7 +117,7 @@ class Progress:
         self.epochs_done += words.startswith("epoch")
         if self.live:
             line = f"      {words}; {self.finished} of {self.planned} runs done{self._outlook(time.monotonic())}"
-            # One column is left free, so that no terminal breaks the line.
+            # One column stays free, so that no terminal wraps the line.
             self.terminal.write(f"{CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
             self.terminal.flush()
 
@@ -157,13 +157,13 @@ def _standing(plan_file, metrics):
         return 0, 1, now
     before = plan.get("before", {})
     finished = sum(_stamp(path) not in (None, before.get(path)) for path in plan["metrics"])
-    # Of another machine's clock, that of the one that planned, nothing follows here.
+    # The clock of another machine, where the sweep was planned, cannot be compared with the one here.
     started = min(plan["started"], now) if plan.get("boot", _boot()) == _boot() else now
     return finished, len(plan["metrics"]), started
 
 
 def _stamp(path):
-    """Tells a file from another one of that name, whatever the clock says; None where there is none."""
+    """Identifies one version of the file at a path, independent of the clock; None where there is no file."""
     try:
         stat = Path(path).stat()
     except OSError:
@@ -172,7 +172,7 @@ def _stamp(path):
 
 
 def _boot():
-    """Tells this start of this machine from others, since a monotonic clock is good for one only; "" where it is not told."""
+    """The ID of this boot of this machine, since a monotonic clock is valid for one boot only; "" where it is unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

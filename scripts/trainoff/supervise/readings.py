@@ -1,8 +1,8 @@
-"""What the machine said of itself once a second while a training ran, read by the process that watches it, never inside it.
+"""Readings of the machine, taken once a second while a training runs, by the supervising process and never inside the training.
 
-Of the host: clock, temperature, load, memory, swap, battery, power of the processor packages. Of an NVIDIA GPU: utilization,
-clocks, temperature, power and its limit, memory, and whether it slowed itself down. Of an Apple chip: power and thermal pressure.
-What a machine does not tell is left out.
+Host: clock, temperature, load, memory, swap, battery, power of the processor packages. NVIDIA GPU: utilization, clocks,
+temperature, power and its limit, memory, and throttling. Apple chip: power and thermal pressure. Readings that a machine does
+not provide are left out.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ from trainoff.shapes import Reading
 from trainoff.supervise import apple, conditions
 
 INTERVAL_SECONDS = 1.0
-# Reasons for lower clocks that are no choice of the user's: power cap, hardware, thermal and power-brake slowdown.
+# Reasons for lower clocks that the user did not choose: power cap, hardware, thermal and power-brake slowdown.
 # https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html
 THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 
 
 class Readings:
-    """Readings taken in a thread as long as the block lasts.
+    """Readings taken in a thread for the duration of the block.
 
-    names: what was read, units in the names. samples: (time on the monotonic clock, values in the order of the names, None where
-    one could not be read).
+    names: of the readings, with units. samples: (time on the monotonic clock, values in the order of the names, None where
+    a value could not be read).
     """
 
     def __init__(self, device):
-        """device: as params.run has it."""
+        """device: as in params.run."""
         self._sources = {
             **_host(),
             **_package(meters.RAPL_FOLDER),
@@ -62,7 +62,7 @@ class Readings:
                 return
 
     def between(self, start: float, end: float) -> dict[str, Reading]:
-        """{name: {"mean", "maximum"}} of the samples between two times on the monotonic clock, without what is unknown."""
+        """{name: {"mean", "maximum"}} of the known samples between two times on the monotonic clock."""
         rows = [values for at, values in self.samples if start <= at <= end]
         columns = {name: [row[place] for row in rows] for place, name in enumerate(self.names)}
         known = {name: [value for value in values if value is not None] for name, values in columns.items()}
@@ -73,16 +73,16 @@ class Readings:
         }
 
     def write(self, path: str | Path, epochs: Sequence[tuple[int, float, float]] = ()) -> None:
-        """Writes the series to `path` (CSV, gzip): seconds since the first sample, the epoch on the clock, and the readings.
+        """Writes the series to `path` (CSV, gzip): seconds since the first sample, the current epoch, and the readings.
 
-        epochs: (number, start, end) of each on the monotonic clock; between them stands no epoch.
+        epochs: (number, start, end) of each on the monotonic clock; samples between epochs have none.
         """
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        kept = [
+        known = [
             place for place in range(len(self.names)) if any(values[place] is not None for _, values in self.samples)
         ]
-        table.writerow(["seconds", "epoch", *(self.names[place] for place in kept)])
+        table.writerow(["seconds", "epoch", *(self.names[place] for place in known)])
         first = self.samples[0][0] if self.samples else 0.0
         for at, values in self.samples:
             epoch = next((number for number, start, end in epochs if start <= at <= end), "")
@@ -90,7 +90,7 @@ class Readings:
                 [
                     f"{at - first:.1f}",
                     epoch,
-                    *("" if values[place] is None else f"{values[place]:.6g}" for place in kept),
+                    *("" if values[place] is None else f"{values[place]:.6g}" for place in known),
                 ]
             )
         with whole(path) as temporary, gzip.GzipFile(temporary, "wb", mtime=0) as file:
@@ -98,10 +98,10 @@ class Readings:
 
 
 def _value(read):
-    """What a source says now; None where it does not."""
+    """The current value of a source; None where there is none."""
     try:
         value = read()
-    except Exception:  # a driver's own kinds of error; a reading is never a reason to end a run
+    except Exception:  # drivers raise errors of their own; a failed reading must not end a run
         return None
     return None if value is None else float(value)
 
@@ -119,10 +119,10 @@ def _host():
 
 
 class PackagePower:
-    """Mean watts of all processor packages since the last call, from the counters of Linux' RAPL; None at the first."""
+    """Mean watts of all processor packages since the last call, from the counters of Linux' RAPL; None at the first call."""
 
     def __init__(self, zones):
-        """zones: folders of packages, as meters.package_zones gives them."""
+        """zones: folders of packages, from meters.package_zones."""
         self._zones = zones
         self._last = None
 
@@ -133,12 +133,12 @@ class PackagePower:
         if last is None or at <= last[0]:
             return None
         drawn = [now - before for now, before in zip(joules, last[1], strict=True)]
-        # A counter begins again at 0 once it has reached its range.
+        # A counter wraps to 0 at the end of its range.
         drawn = [
             value if value >= 0 else value + self._range(zone) for value, zone in zip(drawn, self._zones, strict=True)
         ]
         watts = sum(drawn) / (at - last[0])
-        # A counter that stands still, as of some virtual machines, has measured nothing.
+        # A counter that stands still, as in some virtual machines, is not a measurement.
         return watts if min(drawn) > 0 and watts < meters.MOST_WATTS else None
 
     @staticmethod
@@ -147,7 +147,7 @@ class PackagePower:
 
 
 def _package(folder):
-    """The same for the power of the processor packages; {} where nobody counts it or their counters may not be read."""
+    """The same for the power of the processor packages; {} where there are no counters or they may not be read."""
     with contextlib.suppress(OSError):
         zones = meters.package_zones(folder)
         if zones and all((zone / "energy_uj").read_text() for zone in zones):
@@ -156,7 +156,7 @@ def _package(folder):
 
 
 def _gpu(index):
-    """The same for the NVIDIA GPU of that index; {} where its driver's library is not there or fails."""
+    """The same for the NVIDIA GPU of that index; {} where its driver's library is missing or fails."""
     with contextlib.suppress(Exception):
         import pynvml as nvml
 

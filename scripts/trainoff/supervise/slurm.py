@@ -1,7 +1,7 @@
-"""SLURM: what a device's job asks for, what became of a job that did not come back, jobs that nobody waits for any more.
+"""SLURM: the resources of a device's job, the end of a job that did not report back, and abandoned jobs.
 
-A training that SLURM itself ends (time, memory) cannot write its record. So it leaves notes beside it, and the job that
-Snakemake starts in its place finds them, asks SLURM how the first one ended, and writes the record without training.
+A training that SLURM itself ends (time, memory) cannot write its record. It therefore leaves notes beside it; the job that
+Snakemake starts in its place reads them, asks SLURM how the first one ended, and writes the record without training.
 """
 
 import os
@@ -14,19 +14,21 @@ from trainoff.errors import one_line
 from trainoff.shapes import Entry
 from trainoff.supervise import supervise
 
-# Beside a run's metrics while it runs as a SLURM job: the job's number, and what the training has reported.
+# Beside a run's metrics while it runs as a SLURM job: the job's number, and the training's reports so far.
 NOTE = ".slurm-job"
 JOURNAL = ".journal.jsonl"
-# A job is started three times at most (`retries` in profiles/slurm). What ends like this would end so again.
+# A job is started three times at most (`retries` in profiles/slurm).
 ATTEMPTS = 3
-# Where the executor keeps what jobs write, below the project folder; and what SLURM writes there before it kills.
+# Folder of the jobs' logs below the project folder.
 LOGS = ".snakemake/slurm_logs"
-# Refusals that waiting does not change; a node that is down today is none.
+# Permanent refusals; a node that is down today is not one.
 FOR_GOOD = re.compile(
     r"[^\n]*(invalid (partition|account|generic resource|gres|feature|qos)|node configuration is not available)[^\n]*",
     re.IGNORECASE,
 )
+# SLURM writes this to a job's log before it kills the job.
 KILLED_FOR_MEMORY = re.compile(r"slurmstepd.*(exceeded.* memory limit|oom.kill)", re.IGNORECASE)
+# States in which the same job would end again.
 OUTCOMES = {
     "TIMEOUT": (
         "timed_out",
@@ -35,15 +37,15 @@ OUTCOMES = {
     "DEADLINE": ("timed_out", "SLURM ended the job at its deadline."),
     "OUT_OF_MEMORY": (
         "out_of_memory",
-        "SLURM ended the job because it took more memory than it had asked for (slurm.memory_mb of the device).",
+        "SLURM ended the job because it used more memory than it had requested (slurm.memory_mb of the device).",
     ),
 }
 
 
 def request(device: Entry, minutes: int) -> dict[str, Any]:
-    """{Snakemake resource: value} that a job on `device` asks SLURM for; None where it asks for nothing.
+    """{Snakemake resource: value} that a job on `device` requests from SLURM; None where it requests nothing.
 
-    device: an entry with or without `slurm`. minutes: time limit where the entry names none.
+    device: an entry with or without `slurm`. minutes: the time limit where the entry names none.
     """
     wanted = device.get("slurm") or {}
     return {
@@ -51,19 +53,19 @@ def request(device: Entry, minutes: int) -> dict[str, Any]:
         "slurm_account": wanted.get("account"),
         "gres": wanted.get("gres"),
         "constraint": wanted.get("constraint"),
-        # 0: the plugin asks for none.
+        # 0: the plugin requests none.
         "mem_mb": wanted.get("memory_mb", 0),
         "runtime": wanted.get("minutes", minutes),
-        # Below zero: SLURM is not told, and a node taken whole gives all its processors.
+        # Below zero: nothing is requested, and an exclusive node gives all its processors.
         "cpus_per_task": wanted.get("cpus", -1),
         "slurm_extra": None if wanted.get("exclusive") is False else "--exclusive",
     }
 
 
 def refusal(device: str, wanted: dict[str, Any]) -> str | None:
-    """One sentence where SLURM refuses such jobs whenever they come, None where it takes them or cannot be asked.
+    """One sentence where SLURM always refuses such jobs; None where it accepts them or cannot be asked.
 
-    device: name of the device; wanted: what `request` gives. SLURM is asked without submitting anything.
+    device: name of the device; wanted: from `request`. Nothing is submitted.
     """
     options = {
         "--partition": wanted["slurm_partition"],
@@ -90,7 +92,7 @@ def refusal(device: str, wanted: dict[str, Any]) -> str | None:
 
 
 def begin(folder: str | Path) -> Path | None:
-    """Notes in a run's folder that this SLURM job does it; returns where to keep the journal, None outside of SLURM."""
+    """Notes in a run's folder that this SLURM job trains it; returns the path of the journal, None outside of SLURM."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return None
@@ -102,10 +104,10 @@ def begin(folder: str | Path) -> Path | None:
 
 
 def ended(folder: str | Path, attempt: int) -> tuple[str, str] | None:
-    """(status, message) of a run that an earlier SLURM job had begun and SLURM ended for good; None for a run to be done.
+    """(status, message) of a run that an earlier SLURM job began and SLURM ended for good; None for a run still to be done.
 
-    attempt: which start of this run it is, from 1. A job that was cancelled, or whose node failed, is done again, until
-    at the last attempt its end is the result. The note is used up.
+    attempt: which start of this run it is, from 1. A job that was canceled, or whose node failed, is repeated; at the last
+    attempt its end is the result. Deletes the note.
     """
     note = Path(folder, NOTE)
     try:
@@ -120,7 +122,7 @@ def ended(folder: str | Path, attempt: int) -> tuple[str, str] | None:
         return OUTCOMES[state]
     if attempt >= ATTEMPTS and state != "COMPLETED":
         words = f"as {state}" if state else "and SLURM no longer knows how"
-        return "crashed", f"SLURM job {job} ended {words} before the run was recorded, as those before it."
+        return "crashed", f"SLURM job {job} ended {words} before the run was recorded, like the jobs before it."
     return None
 
 
@@ -130,23 +132,23 @@ def state_of(job: str) -> str | None:
         (["sacct", "--jobs", job, "--allocations", "--noheader", "--parsable2", "--format=State"], r"\s*([A-Z_]+)"),
         (["scontrol", "--oneliner", "show", "job", job], r".*\bJobState=([A-Z_]+)"),
     ):
-        found = re.match(pattern, _output(command))
-        if found:
+        match = re.match(pattern, _output(command))
+        if match:
             break
-    state = found[1] if found else None
-    # Where SLURM watches memory by itself, without control groups, only the step is killed and the job just fails.
+    state = match[1] if match else None
+    # Where SLURM itself watches memory, without control groups, it kills only the step and the job is reported as failed.
     return "OUT_OF_MEMORY" if state in (None, "FAILED") and _killed_for_memory(job) else state
 
 
 def _killed_for_memory(job):
-    """Whether SLURM says so in the log of the job."""
+    """Whether the job's log says that SLURM killed it for its memory."""
     return any(KILLED_FOR_MEMORY.search("\n".join(supervise.tail(path))) for path in Path(LOGS).rglob(f"{job}.log"))
 
 
 def cancel_abandoned(folder: str | Path) -> int:
     """Cancels the jobs that an earlier, killed Snakemake left in the queue for the project `folder`; returns how many.
 
-    Nobody would take in their results, and this start does the same runs. The folder is locked, so none is in use.
+    Nobody would collect their results, and this start does the same runs. The folder is locked, so no other start needs them.
     """
     jobs = []
     for line in _output(["squeue", "--me", "--noheader", "--format=%i|%Z|%k"]).splitlines():
@@ -159,7 +161,7 @@ def cancel_abandoned(folder: str | Path) -> int:
 
 
 def _output(command):
-    """Standard output of a SLURM command; "" where it is not there, fails or does not answer."""
+    """Standard output of a SLURM command; "" where it is missing, fails or does not answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

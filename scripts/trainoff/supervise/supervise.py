@@ -1,4 +1,4 @@
-"""A child process that may do its worst: how it is started, watched, ended, and what is known of its end."""
+"""Starts, watches and ends a child process that may fail in any way, and reports how it ended."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ from trainoff.errors import UserError
 from trainoff.measure.memory import words_of_exhaustion
 from trainoff.supervise import stops
 
-# How often the child is looked at. Coarse enough to cost the training nothing.
+# Polling interval: long enough to cost the training nothing.
 POLL_SECONDS = 0.2
 
 # Environment variable with the process number of the Snakemake that a job works for.
@@ -30,10 +30,10 @@ class Ending:
 
     signal: name of the signal that ended it, such as "SIGSEGV", or None.
     exit_code: its exit code, or None if a signal ended it.
-    timed_out: it ran longer than it might and was ended for that.
-    killed_for_memory: the system's out-of-memory killer was at work while it ran.
-    left_stopped: it was stopped by a signal for longer than it might run, and was ended for that.
-    looks: what was seen of it meanwhile, for trainoff.supervise.stops.
+    timed_out: it was ended because it exceeded its time limit.
+    killed_for_memory: it was killed while the system's out-of-memory killer was active.
+    left_stopped: it was ended because a signal had stopped it for longer than its time limit.
+    looks: the supervisor's observations, for trainoff.supervise.stops.
     """
 
     signal: str | None
@@ -45,18 +45,18 @@ class Ending:
 
 
 class ControllerGone(UserError):
-    """Whoever started this job was killed: nobody waits for its result, and the next start will do it again."""
+    """The process that started this job was killed: nobody waits for its result, and the next start repeats it."""
 
 
 def name_controller() -> None:
-    """To be called by Snakemake, which the jobs that it starts work for: they must not go on without it."""
+    """Called by Snakemake's process, so that its jobs end when it is killed."""
     os.environ[CONTROLLER] = str(os.getpid())
 
 
 def controller() -> psutil.Process | None:
-    """The process that this one works for: the Snakemake that named itself, else the nearest ancestor that is not a shell.
+    """The process that this one works for: the Snakemake that named itself, or else the nearest ancestor that is not a shell.
 
-    None where there is none. Raises ControllerGone when the one that named itself is gone.
+    None where there is none. Raises ControllerGone when the named process is gone.
     """
     named = os.environ.get(CONTROLLER, "")
     if named.isdecimal():
@@ -72,7 +72,7 @@ def controller() -> psutil.Process | None:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether a process has ended, be it that nobody has taken note of its end yet."""
+    """Whether a process has ended, zombies included."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -84,13 +84,13 @@ def is_gone(process: psutil.Process) -> bool:
 def run_child(
     command: list[str], log: BinaryIO, timeout_seconds: float, environment: dict[str, str], watch: Callable[[], Any]
 ) -> Ending:
-    """Runs `command` to its end, whatever that is, and returns the Ending.
+    """Runs `command` until it ends, in whatever way, and returns the Ending.
 
-    log: open file that takes its standard output and error. environment: its environment variables. timeout_seconds: for
-    which it may run; the time in which it, this process or the machine is stopped does not count.
+    log: open file for its standard output and error. environment: its environment variables. timeout_seconds: its time limit;
+    time in which it, this process or the machine is stopped does not count.
     watch: called without arguments every POLL_SECONDS. Raises ControllerGone when the controller is killed.
-    The child leads its own process group; none of it outlives this call. Should this process be killed, the child
-    reads the end of its standard input and must end itself.
+    The child leads its own process group; none of it outlives this call. If this process is killed, the child sees the end of
+    its standard input and must end itself.
     """
     works_for = controller()
     kills_before = _memory_kills()
@@ -129,7 +129,7 @@ def run_child(
 
 
 def status_of(ending: Ending, log_tail: list[str]) -> tuple[str, str]:
-    """(status, message) of a child that ended without saying why itself.
+    """(status, message) of a child that ended without reporting why.
 
     log_tail: the last lines of its output.
     """
@@ -147,7 +147,7 @@ def status_of(ending: Ending, log_tail: list[str]) -> tuple[str, str]:
         return "out_of_memory", f"The training process ended after it wrote “{words}”."
     if ending.signal:
         return "crashed", f"The training process was ended by {ending.signal}{_MEANING.get(ending.signal, '')}."
-    return "crashed", f"The training process ended with exit code {ending.exit_code} before it was done."
+    return "crashed", f"The training process ended early with exit code {ending.exit_code}."
 
 
 _MEANING = {
@@ -172,7 +172,7 @@ def tail(path: str | Path, lines: int = 40, line_length: int = 500) -> list[str]
 
 
 def _memory_kills():
-    """Processes that Linux' out-of-memory killer has ended since boot; 0 where that is not counted."""
+    """The number of processes that Linux' out-of-memory killer has ended since boot; 0 where it is not counted."""
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

@@ -1,4 +1,4 @@
-"""Two live trainings of one configuration that take turns: sessions of fresh processes, slices in random order, faults."""
+"""Two live trainings of one configuration that take turns: sessions of fresh processes, slices in random order, failures."""
 
 import contextlib
 import json
@@ -24,23 +24,23 @@ from trainoff.shapes import Files, Run
 from trainoff.supervise import stops
 from trainoff.supervise.launch import launch
 
-# Sessions that there are whatever they show, unless a training fails, and pairs of the first, which shows how noisy pairs are.
+# The minimum number of sessions, unless a training fails, and the pairs of the first, which shows how noisy pairs are.
 MIN_SESSIONS, FIRST_PAIRS = 2, 6
-# Pairs of any other session, and of one whose share of the time is over: all together still give an interval.
+# Pairs of any other session, and of a session whose share of the time is over: enough in total for an interval.
 MIN_PAIRS = math.ceil(duel.MIN_PAIRS / MIN_SESSIONS)
-# A slice that takes so many times as long as it should, and longer than so many seconds, is taken for a hang.
+# A slice that takes this many times its expected time, and more than this many seconds, counts as a hang.
 HANG_FACTOR, HANG_SECONDS = 20, 60.0
-# What a second model may need beyond the first, as it need not be of the same framework.
+# How much more memory than the first model the second may need: it may use another framework.
 MEMORY_MARGIN = 1.5
-# Share of a processor that a training takes while it waits, above which it does not wait but spins.
+# A training that uses more than this share of a processor while it waits is spinning.
 SPINNING = 0.1
-# Apple's GPUs slow down after a moment without work: slices there follow one that is not counted.
+# Apple's GPUs slow down after a moment without work: each slice there follows one that is not counted.
 NEEDS_LEAD_IN = {"metal"}
 POLL_SECONDS = 0.2
 
 
 class Failed(Exception):
-    """A session cannot go on. side: whose training it was; status: of the record."""
+    """A session cannot continue. side: whose training failed; status: of the record."""
 
     def __init__(self, side, status, message):
         super().__init__(message)
@@ -52,7 +52,7 @@ class Pairing:
     """Two trainings of one configuration, and how they take turns.
 
     runs: {"device", "baseline"}: as scripts/train.py takes them, with classes. files: paths by name. logs: {side: path}.
-    settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: of random order.
+    settings: slice_seconds, minutes, equivalence. timeout_minutes: for the start of a training. generator: for random order.
     """
 
     runs: dict[str, Run]
@@ -72,13 +72,13 @@ class Side:
 
     def __init__(self, name, pairing, folder):
         self.name, self.run = name, pairing.runs[name]
-        # The start has a limit of its own in launch; what is beyond it here is a fault of ours, not of the machine.
+        # The limit of the whole process: protocol.timeout_minutes for its start, plus the time for all turns.
         minutes = pairing.timeout_minutes + pairing.settings["minutes"]
         turns = {"slice_seconds": pairing.settings["slice_seconds"]}
         paths = {pipe: str(Path(folder, f"{name}-{pipe}")) for pipe in ("orders", "answers")}
         for path in paths.values():
             os.mkfifo(path)
-        # Open for both, so that neither opening nor writing ever waits for the other end.
+        # Opened for reading and writing, so that neither opening nor writing waits for the other end.
         self._orders, self._answers = (os.open(path, os.O_RDWR) for path in paths.values())
         self._unread = b""
         self._pid = None
@@ -86,10 +86,10 @@ class Side:
 
         def supervise():
             try:
-                own = self.run | {"turns": turns | paths}
+                run = self.run | {"turns": turns | paths}
                 log = pairing.logs[name]
-                self.outcome = launch(turning.__name__, own, pairing.files, log, minutes, say=lambda words: None)
-            except BaseException as error:  # of the thread; raised in `close`
+                self.outcome = launch(turning.__name__, run, pairing.files, log, minutes, notify=lambda words: None)
+            except BaseException as error:  # raised in `close`
                 self.error = error
 
         self.thread = threading.Thread(target=supervise)
@@ -99,8 +99,8 @@ class Side:
         self._pid = self._answer(math.inf)["pid"]
 
     def prepare(self, steps: int | None) -> None:
-        """Lets it train a slice that is not counted, of so many steps; None: it times its steps first, while the other waits."""
-        # How long a step takes is not known yet, so nothing ends this but the limit of the whole process.
+        """Trains one uncounted slice of this many steps; None: it times its steps first, while the other side waits."""
+        # The time of a step is not known yet, so only the limit of the whole process ends this.
         self.steps = self._order("calibrate" if steps is None else f"steps {steps}", math.inf)["steps"]
         self.slice_seconds = self._order("lead_in", math.inf)["seconds"]
 
@@ -118,7 +118,7 @@ class Side:
         deadline = time.monotonic() + seconds
         while b"\n" not in self._unread:
             if not self.thread.is_alive():
-                raise Failed(self.name, "crashed", "The training ended before it was told to.")
+                raise Failed(self.name, "crashed", "The training ended early.")
             if time.monotonic() > deadline:
                 self.kill()
                 raise Failed(self.name, "timed_out", f"It did not finish a slice within {seconds:.0f} s and was ended.")
@@ -128,14 +128,14 @@ class Side:
         return json.loads(line)
 
     def memory_bytes(self) -> int:
-        """What the training's processes take now; 0 where that cannot be told."""
+        """The resident memory of the training's processes; 0 where it is unknown."""
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self._pid)
-            return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+            main = psutil.Process(self._pid)
+            return sum(process.memory_info().rss for process in [main, *main.children(recursive=True)])
         return 0
 
     def kill(self) -> None:
-        """Ends the training, if it has said which process it is."""
+        """Ends the training, if it has reported its process ID."""
         if self._pid is not None and self.thread.is_alive():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
@@ -154,74 +154,73 @@ class Side:
             raise self.error
 
     def slices(self) -> list[dict[str, Any]]:
-        """Its slices that are not lead-ins, each with the seconds in which it was stopped."""
-        journal = self.outcome.journal
-        pauses = [event for event in journal.events if event["event"] == "pause"]
-        found = stops.found(self.outcome.ending.looks, pauses) if self.outcome.ending else []
+        """Its slices that are not lead-ins, each with the seconds for which it was stopped."""
+        events, ending = self.outcome.journal.events, self.outcome.ending
+        pauses = [event for event in events if event["event"] == "pause"]
+        suspensions = stops.of_child(ending.looks, pauses) if ending else []
+
+        def suspended_seconds(event):
+            return stops.seconds_within(suspensions, event["at"] - event["slice"]["seconds"], event["at"])
+
         return [
-            event["slice"]
-            | {
-                "suspended_seconds": round(
-                    stops.seconds_within(found, event["at"] - event["slice"]["seconds"], event["at"]), 3
-                )
-            }
-            for event in journal.events
+            event["slice"] | {"suspended_seconds": round(suspended_seconds(event), 3)}
+            for event in events
             if event["event"] == "slice" and not event["slice"]["lead_in"]
         ]
 
     def facts(self) -> dict[str, Any]:
-        """What the record holds of it besides slices."""
+        """The part of the record about this side, apart from its slices."""
         journal = self.outcome.journal
-        waits = [event["slice"] for event in journal.events if event["event"] == "slice"]
-        waited = sum(one["waited_seconds"] for one in waits)
-        share = sum(one["waited_cpu_seconds"] for one in waits) / waited if waited else None
+        slices = [event["slice"] for event in journal.events if event["event"] == "slice"]
+        waited = sum(row["waited_seconds"] for row in slices)
+        waiting_cores = sum(row["waited_cpu_seconds"] for row in slices) / waited if waited else None
         return {
             "status": self.failure.status if self.failure else self.outcome.status,
             "failure": self.outcome.failure,
-            # Taken out and kept once, by scripts/take_turns.py.
+            # Moved to the record's identity by scripts/take_turns.py.
             "software": journal.last("imported").get("software", {}),
             "import_seconds": journal.last("imported").get("seconds"),
             "build_seconds": journal.last("built").get("seconds"),
             "first_step_seconds": journal.last("first_step").get("seconds"),
             "steps_per_slice": journal.last("ready").get("steps"),
-            "waiting_cores": share,
-            "spinning": None if share is None else share > SPINNING,
+            "waiting_cores": waiting_cores,
+            "spinning": None if waiting_cores is None else waiting_cores > SPINNING,
         }
 
 
-def take_turns(pairing: Pairing, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """[session]: all that was measured, each as the record holds it, until the difference is decided or time is up.
+def take_turns(pairing: Pairing, notify: Callable[[str], None]) -> list[dict[str, Any]]:
+    """All sessions, each as in the record, until the difference is decided or the time is up.
 
-    Only more fresh processes average out what such processes differ by, so the verdict is checked after each session.
+    Only fresh processes average out the differences between processes, so the verdict is checked after each session.
     """
     began = last = time.monotonic()
-    found = []
-    for one in sessions(pairing):
-        found.append(one)
-        standing = duel.stand_of(found, pairing.frameworks, pairing.settings["equivalence"])
-        say(f"session {len(found)}: {len(one['pairs'])} pairs of slices{_words(standing)}")
+    done = []
+    for session in sessions(pairing):
+        done.append(session)
+        standing = duel.stand_of(done, pairing.frameworks, pairing.settings["equivalence"])
+        notify(f"session {len(done)}: {len(session['pairs'])} pairs of slices{_words(standing)}")
         now = time.monotonic()
         late = now + (now - last) - began > 60 * pairing.settings["minutes"]
-        if len(found) >= MIN_SESSIONS and (late or standing.settled):
+        if len(done) >= MIN_SESSIONS and (late or standing.settled):
             break
         last = now
-    return found
+    return done
 
 
 def sessions(pairing: Pairing) -> Iterator[dict[str, Any]]:
-    """Sessions as `take_turns` has them, without end, or until one fails. Each is as long as `best_pairs` says."""
-    found = []
+    """Endless sessions as in the record, until one fails. `best_pairs` decides the length of each."""
+    done = []
     while True:
-        found.append(_session(pairing, found))
-        yield found[-1]
-        if found[-1]["status"] != "ok":
+        done.append(_session(pairing, done))
+        yield done[-1]
+        if done[-1]["status"] != "ok":
             return
 
 
 def _session(pairing, earlier):
-    """earlier: the sessions before this one, of which the first found how many steps a slice has."""
-    steps = {side: facts["steps_per_slice"] for one in earlier[:1] for side, facts in one["sides"].items()}
-    known = [duel.logs_of(one) for one in earlier]
+    """earlier: the sessions before this one; the first determined the number of steps per slice."""
+    steps = {side: facts["steps_per_slice"] for session in earlier[:1] for side, facts in session["sides"].items()}
+    known = [duel.logs_of(session) for session in earlier]
     spread = duel.session_spread(*pairing.frameworks)
     sides, order, failure = {}, [], None
     began = time.monotonic()
@@ -265,27 +264,27 @@ def _session(pairing, earlier):
 
 
 def best_pairs(sessions: Sequence[Sequence[float]], start_seconds: float, seconds: float, spread: float) -> int:
-    """Pairs that the last of these sessions should have, by the seconds that its start and its pairs so far took.
+    """The best number of pairs for the last of these sessions, given the seconds that its start and its pairs so far took.
 
-    sessions: log ratios of pairs. spread: what sessions differ by, as duel.session_spread says.
+    sessions: log ratios of pairs. spread: between sessions, from duel.session_spread.
     """
-    least = FIRST_PAIRS if len(sessions) == 1 else MIN_PAIRS
+    minimum = FIRST_PAIRS if len(sessions) == 1 else MIN_PAIRS
     done = len(sessions[-1])
-    if done < least:
-        return least
-    return max(least, windows.best_length(start_seconds, seconds / done, duel.noise_of_sessions(sessions), spread))
+    if done < minimum:
+        return minimum
+    return max(minimum, windows.best_length(start_seconds, seconds / done, duel.noise_of_sessions(sessions), spread))
 
 
 def _record(sides, order, failure):
-    """A session as the record holds it."""
+    """A session as in the record."""
     if failure is not None and failure.side in sides:
         sides[failure.side].failure = failure
-    own = {name: side.slices() for name, side in sides.items()}
+    slices = {name: side.slices() for name, side in sides.items()}
     pairs = [
         {
             "first": first,
-            "counted": not any(own[name][place]["suspended_seconds"] for name in duel.SIDES),
-            **{name: own[name][place] for name in duel.SIDES},
+            "counted": not any(slices[name][place]["suspended_seconds"] for name in duel.SIDES),
+            **{name: slices[name][place] for name in duel.SIDES},
         }
         for place, first in enumerate(order)
     ]
@@ -293,7 +292,7 @@ def _record(sides, order, failure):
     if failure is not None:
         culprit = failure.side
         outcome = sides[culprit].outcome if culprit in sides else None
-        # What the training itself says of its end, where it does.
+        # The training's own report of its end, where there is one.
         known = outcome is not None and outcome.status != "ok" and failure.status == "crashed"
         status = outcome.status if known else failure.status
         message = outcome.message if known else str(failure)
@@ -308,12 +307,12 @@ def _record(sides, order, failure):
 
 def _check_memory(side):
     """Raises Failed where a second model like the first would not fit."""
-    taken, left = side.memory_bytes(), usable.available_memory_bytes()
-    if taken * MEMORY_MARGIN > left:
+    used, free = side.memory_bytes(), usable.available_memory_bytes()
+    if used * MEMORY_MARGIN > free:
         raise Failed(
             "baseline",
             "out_of_memory",
-            f"One training takes {taken / 1e9:.1f} GB and {left / 1e9:.1f} GB are left: two do not fit. They were not started "
+            f"One training uses {used / 1e9:.1f} GB and {free / 1e9:.1f} GB are free, so two do not fit. They were not started "
             "together.",
         )
 

@@ -1,1 +1,1 @@
-"""What the Snakefile and the scripts share: what is finished, digests of code, Snakemake's own metadata."""
+"""Shared by the Snakefile and the scripts: which runs are finished, digests of code, Snakemake's own metadata."""

@@ -1,4 +1,4 @@
-"""What a start says of the runs in a results folder before it begins."""
+"""Messages about the runs in a results folder before a start begins."""
 
 import json
 from collections import Counter
@@ -12,20 +12,20 @@ from trainoff.workflow import validity
 
 
 def shared_folder(results: str | Path, config: Experiment, verdicts: Iterable[validity.Verdict]) -> str | None:
-    """A sentence where a start would train runs of another experiment again that uses the same folder; else None."""
+    """A sentence if a start would retrain runs of another experiment in the same folder; else None."""
     note = _experiment_of(results)
     here = {"title": config["title"], "dataset": config["dataset"]["name"]}
     if not note or not any(verdict.change for verdict in verdicts) or note == here:
         return None
     return (
         f"{results}/ holds runs of another experiment ({one_line(note.get('title'), most=80)}, {note.get('dataset')}). To keep "
-        "both, give this one a folder of its own: pathvars: {results: results/my-experiment}. Records that are replaced move to "
+        "both, give this one its own folder: pathvars: {results: results/my-experiment}. Replaced records move to "
         f"{results}/superseded."
     )
 
 
 def note_experiment(results: str | Path, config: Experiment) -> None:
-    """Notes whose results a folder holds, for shared_folder."""
+    """Notes which experiment's results a folder holds, for shared_folder."""
     here = {"title": config["title"], "dataset": config["dataset"]["name"]}
     if _experiment_of(results) != here:
         write_text(Path(results, "runs", ".experiment.json"), json.dumps(here) + "\n")
@@ -40,7 +40,7 @@ def _experiment_of(results):
 
 
 def plan_lines(verdicts: Collection[validity.Verdict]) -> list[str]:
-    """What to tell before a start, a line each: how many finished runs are trained again and why. verdicts: Verdicts."""
+    """Lines to print before a start: how many finished runs are trained again, and why."""
     counts = Counter(str(verdict.change) for verdict in verdicts if verdict.change)
     lines = [
         f"{number} finished run{'s' if number > 1 else ''} will be trained again: {change}"
@@ -50,6 +50,6 @@ def plan_lines(verdicts: Collection[validity.Verdict]) -> list[str]:
     if old:
         lines.append(
             f"{old} finished run{'s' if old > 1 else ''} kept from an earlier version, whose records do not hold "
-            f"{' and '.join(validity.NOT_HELD)}: that much was not compared. To train them again: snakemake --forcerun train"
+            f"{' and '.join(validity.NOT_HELD)}, so these were not compared. To train them again: snakemake --forcerun train"
         )
     return lines

@@ -1,6 +1,6 @@
-"""Which of our modules a script imports, and a digest of what they mean.
+"""Which of our modules a script imports, and a digest of their meaning.
 
-The digest is of syntax trees without comments, docstrings and types, so that only a change of meaning makes a result out of date.
+The digest covers syntax trees without comments, docstrings and types, so that only a change of meaning invalidates a result.
 """
 
 import ast
@@ -18,10 +18,10 @@ from trainoff.experiment.syntax import meaning
 from trainoff.files import Notes
 
 PACKAGE = "trainoff"
-# What runs between the readings of the clock or decides what is trained. A change of meaning in
-# one of these trains every run again, a change anywhere else trains none.
+# The code that runs while the clock runs or that decides what is trained. A change of meaning in one of these modules retrains
+# every run, a change anywhere else retrains none.
 MEASURED = ("protocol", "batches", "models", "meters")
-# Which versions of a measured module measure the same: {module: {digest: "new" or the digest of the version it equals}}.
+# Versions of measured modules that measure the same: {module: {digest: "new" or the digest of the equal version}}.
 SAME_CODE = Path(__file__).parents[1] / "measure" / "same_code.yaml"
 
 
@@ -30,43 +30,43 @@ def own_modules(
 ) -> list[str]:
     """Paths of all modules of the package that `script` imports, directly or through others, sorted.
 
-    Reads the code without running it. Imports inside functions count too. root: the folder that holds the package, if it
-    is not the script's. names_in: gives the names that the file at a path imports; without it, they are parsed.
+    Reads the code without running it. Imports inside functions count too. root: the package's parent folder, if it is not the
+    script's. names_in: returns the names that the file at a path imports; parses the file if not given.
     """
     root = Path(script).parent if root is None else root
     names_in = names_in or (lambda path: imported_names(Path(path).read_bytes()))
-    found, todo = set(), [str(script)]
+    paths, todo = set(), [str(script)]
     while todo:
         for name in names_in(todo.pop()):
             for path in _files_of(root, name):
-                if path not in found:
-                    found.add(path)
+                if path not in paths:
+                    paths.add(path)
                     todo.append(path)
-    return sorted(found)
+    return sorted(paths)
 
 
 def measured_modules(scripts: str | Path, backend: str, more: Iterable[str] = ()) -> list[Path]:
-    """Paths of the modules that a training on `backend` is measured with.
+    """Paths of the modules that measure a training on `backend`.
 
     scripts: the folder of the scripts. more: names of further modules that run in the same process.
     """
-    room = Path(scripts) / PACKAGE / "measure"
-    return [room / f"{name}.py" for name in (*MEASURED, *more, "backends/__init__", f"backends/{backend}")]
+    folder = Path(scripts) / PACKAGE / "measure"
+    return [folder / f"{name}.py" for name in (*MEASURED, *more, "backends/__init__", f"backends/{backend}")]
 
 
 class Digests(Notes):
-    """Digests and imports of code, noted by content, since parsing all modules takes most of a second."""
+    """Digests and imports of code, cached by content, since parsing all modules takes most of a second."""
 
     def of_script(self, script: str | Path) -> str:
         """SHA-256 of the meaning of a script and of all modules of the package that it imports."""
         return self.of_files([script, *own_modules(script, names_in=lambda path: self._of(path)["imports"])])
 
     def of_files(self, paths: Iterable[str | Path]) -> str:
-        """SHA-256 of the meaning of Python files, whatever their order and folder."""
+        """SHA-256 of the meaning of Python files, independent of their order and location."""
         return _digest({"/".join(os.fspath(path).split(os.sep)[-2:]): self.of_file(path) for path in paths})
 
     def of_measured(self, paths: Iterable[str | Path]) -> str:
-        """SHA-256 of measured modules: of each, the first version that measures the same (SAME_CODE), wherever it lies."""
+        """SHA-256 of measured modules, each represented by the first version that measures the same (SAME_CODE)."""
         same = _same_code()
         named = {}
         for path in map(Path, paths):
@@ -101,7 +101,7 @@ def _same_code():
     return yaml.safe_load(SAME_CODE.read_text(encoding="utf-8"))
 
 
-# An import of the package, wherever it stands in a file; the names may be in brackets over several lines.
+# An import of the package anywhere in a file; the names may be in parentheses over several lines.
 _IMPORT = re.compile(rf"^[ \t]*((?:import|from)[ ]+{PACKAGE}\b[^\n(#]*(?:\([^)]*\))?)", re.MULTILINE)
 
 
@@ -118,6 +118,6 @@ def imported_names(source: bytes) -> list[str]:
 
 @functools.cache
 def _files_of(root, name):
-    """Paths of the files that a dotted name stands for: a module, a package, or none for what a module holds."""
+    """Paths of the files that a dotted name refers to: a module, a package, or none for a name inside a module."""
     stem = os.path.join(root, *name.split("."))
     return [path for path in (f"{stem}.py", os.path.join(stem, "__init__.py")) if os.path.isfile(path)]

@@ -1,4 +1,4 @@
-"""What jobs must not see of the person who starts them, and where they must work nevertheless."""
+"""Shields jobs from packages in the user's home, and makes them work in folders with special characters."""
 
 import os
 import shlex
@@ -10,19 +10,19 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 
 def shut_out_user_packages(snakemake_file: str) -> None:
-    """Hides what was installed with `pip install --user` from all processes that this one starts, pip's and conda's included.
+    """Hides packages installed with `pip install --user` from all processes that this one starts, including pip and conda.
 
-    snakemake_file: where Snakemake itself was imported from; if it was installed so, nothing is hidden, or it could start
-    no job.
+    snakemake_file: where Snakemake itself was imported from; if it was installed in this way, nothing is hidden, since no job
+    could start otherwise.
     """
     if not os.path.realpath(snakemake_file).startswith(os.path.realpath(site.getusersitepackages()) + os.sep):
         os.environ["PYTHONNOUSERSITE"] = "1"
 
 
 def quote_python() -> None:
-    """Lets jobs start where the path of the folder, and so of its Python, has spaces.
+    """Lets jobs start if the path of the folder, and so of its Python, has spaces.
 
-    Snakemake 9 writes that path into shell commands as it is. A path without special characters stays as it is.
+    Snakemake 9 writes that path into shell commands without quotes. A path without special characters stays the same.
     """
     _change(PythonScript, "_execute_cmd", _with_quoted_python)
     for executor in (local.Executor, RemoteExecutor):
@@ -38,7 +38,7 @@ def _with_quoted_python(method):
 
 
 def _change(owner, name, change):
-    """Once per process, however many workflows are read in it."""
+    """Applies the change once per process, however many workflows are read in it."""
     method = getattr(owner, name)
     if not hasattr(method, "quotes_python"):
         changed = change(method)

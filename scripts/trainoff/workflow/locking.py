@@ -1,20 +1,20 @@
 """Snakemake's lock on a folder, after a kill.
 
-Snakemake locks a folder with plain files, which outlive a process that was killed: the next start would refuse to work
-and ask for --unlock. The operating system's own lock tells whether the owner still lives.
+Snakemake locks a folder with plain files, which outlive a killed process: the next start would refuse to work and ask for
+--unlock. A lock of the operating system shows whether the owner is still alive.
 """
 
 import contextlib
 import fcntl
 from pathlib import Path
 
-_held = []  # open as long as this process lives; the system lets go of the lock when it ends, however it ends
+_held = []  # open as long as this process lives; the system releases the lock when it ends in any way
 
 
 def release_if_abandoned(folder: str | Path) -> bool:
-    """Removes Snakemake's lock files from `folder` (a .snakemake) when no process that called this is alive there.
+    """Removes Snakemake's lock files from `folder` (a .snakemake) if no other process that called this is alive.
 
-    Returns whether that is so.
+    Returns whether this process is alone there.
     """
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
@@ -23,7 +23,7 @@ def release_if_abandoned(folder: str | Path) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         alone = True
-    except OSError:  # somebody is at work here (or the file system has no such locks): Snakemake's lock decides
+    except OSError:  # another process is at work here, or the file system has no such locks: Snakemake's lock decides
         alone = False
     else:
         for lock in folder.glob("locks/*.lock"):

@@ -1,7 +1,7 @@
-"""What Snakemake knows of the files that it made (params, inputs, their checksums), kept beside these files as well.
+"""A copy of Snakemake's metadata about its output files (params, inputs, their checksums), stored beside these files.
 
-Snakemake keeps it in .snakemake, which a clone lacks and which people delete to get rid of a stuck lock. Without it, a changed
-title or price would go unnoticed and leave a wrong page. Trainings need none of this: their records speak for themselves.
+Snakemake keeps it in .snakemake, which a clone lacks and which people delete to remove a stuck lock. Without it, a changed title
+or price would go unnoticed and leave a wrong page. Trainings do not need it: their records identify themselves.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ NOT_KEPT = {"train", "take_turns", "fetch_dataset", "fetch_weights"}
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Whether a log record of Snakemake is more than that it knows nothing of finished trainings, which it need not."""
+    """Whether a log record of Snakemake is more than a notice that it has no metadata of finished trainings, which is normal."""
     return "missing provenance/metadata" not in (text := record.getMessage()) or not text.rstrip().endswith(
         ("train", "turns")
     )
 
 
 def compare_without_pandas(persistence: Any) -> None:
-    """Makes Snakemake compare params without pandas, which it would import to see whether one is a table; none of ours is.
+    """Makes Snakemake compare params without pandas, which it would import to check for tables; none of our params is one.
 
-    Importing it takes a fifth of a start. Snakemake asks once whether pandas is there, and goes without where it is not.
+    The import takes a fifth of a start. Snakemake checks once whether pandas is installed and works without it.
     """
     if "pandas" not in sys.modules:
         sys.modules["pandas"] = None
@@ -42,8 +42,8 @@ def compare_without_pandas(persistence: Any) -> None:
 
 
 def _kept_of(record):
-    """What is kept of a record of Snakemake's; None of none."""
-    # The environments' text and code would be larger than all else, and nothing asks for them.
+    """The part of a Snakemake metadata record to keep; None without a record."""
+    # The text of environments and code would be larger than everything else, and nothing uses it.
     return None if record is None else dict(record.items()) | {"conda_env": None, "code": None}
 
 
@@ -52,17 +52,17 @@ def _is_kept(rule):
 
 
 class Metadata:
-    """Snakemake's metadata of one results folder. path: where it is kept. workflow: Snakemake's, while a Snakefile is read."""
+    """Snakemake's metadata of one results folder. path: of the copy. workflow: Snakemake's, while a Snakefile is read."""
 
     def __init__(self, path, workflow):
         self._path = Path(path)
         self._workflow = workflow
         self._restored = False
-        # Of this workflow alone, also where another one imports it.
+        # The rules of this workflow only, even if another one imports it.
         self._rules = workflow.modifier.rules
 
     def restore(self) -> None:
-        """Gives Snakemake what is kept; files of unknown making it is told to make again. Does so once, while it plans."""
+        """Gives Snakemake the copied metadata, and makes it recreate files without any. Does so once, during planning."""
         if self._restored or not self._workflow.is_main_process:
             return
         self._restored = True
@@ -84,7 +84,7 @@ class Metadata:
                 forced.add(path)
 
     def forget(self, path: str | Path) -> None:
-        """Makes Snakemake believe in the file `path` whatever it knows of its making, or of a start that was killed."""
+        """Makes Snakemake accept the file `path`, whatever its metadata say of it or of a killed start."""
         if not self._workflow.is_main_process:
             return
         from snakemake.io import IOFile
@@ -92,14 +92,14 @@ class Metadata:
         self._workflow.persistence.cleanup_metadata(IOFile(path))
 
     def drop(self, jobs: Iterable[Any]) -> None:
-        """Forgets what is kept of the outputs of jobs that are about to run."""
+        """Deletes the copied metadata of the outputs of jobs that are about to run."""
         gone = {str(path) for job in jobs for path in job.output}
         known = self._read()
         if gone & known.keys():
             self._write({path: record for path, record in known.items() if path not in gone})
 
     def keep(self, jobs: Iterable[Any]) -> None:
-        """Keeps what Snakemake knows of the outputs of jobs, where it knows anything."""
+        """Copies Snakemake's metadata about the outputs of jobs, where there are any."""
         known = self._read()
         before = dict(known)
         for job in jobs:
@@ -113,7 +113,7 @@ class Metadata:
             self._write(known)
 
     def _outputs(self):
-        """Paths that exist of all rules' outputs."""
+        """Existing outputs of all rules, as paths."""
         for rule in filter(_is_kept, self._rules):
             for pattern in map(str, rule.output):
                 yield from glob.iglob(re.sub(r"\{[^{}]+\}", "*", pattern))
@@ -126,6 +126,6 @@ class Metadata:
         return known if isinstance(known, dict) else {}
 
     def _write(self, known):
-        # A folder that cannot be written to keeps nothing, and then more is made again than need be.
+        # If the folder cannot be written to, nothing is kept, and later starts recreate more files than necessary.
         with contextlib.suppress(OSError):
             write_text(self._path, json.dumps(known))

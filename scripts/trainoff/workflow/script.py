@@ -1,4 +1,4 @@
-"""The edge between a rule and its script."""
+"""The interface between a rule and its script."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from trainoff.privacy import scrub_file
 
 
 class Terminal(io.TextIOWrapper):
-    """A stream to a terminal to which nothing unprintable gets through but ends of lines and, first of all, CLEAR."""
+    """A stream to a terminal that passes no unprintable characters except line ends and a leading CLEAR."""
 
     def write(self, text: str) -> int:
         clear = CLEAR if text.startswith(CLEAR) else ""
@@ -24,10 +24,10 @@ class Terminal(io.TextIOWrapper):
 
 @contextlib.contextmanager
 def logged(log: str | Path, before: Callable[[], Any] = lambda: None) -> Iterator[Terminal]:
-    """Sends everything the block prints, its child processes included, to the file `log`; yields the terminal's stream.
+    """Sends everything that the block and its child processes print to the file `log`; yields the terminal's stream.
 
-    Use it around the one call in a script's `if __name__ == "__main__":` block. An exception ends the script with exit
-    code 1 and one sentence on the terminal; the traceback of anything but a UserError goes to the log.
+    Use it around the single call in a script's `if __name__ == "__main__":` block. An exception ends the script with exit
+    code 1 and one sentence on the terminal; the traceback of any error except a UserError goes to the log.
     before: called before the log is overwritten.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -44,10 +44,10 @@ def logged(log: str | Path, before: Callable[[], Any] = lambda: None) -> Iterato
         begun = True
         yield terminal
     except KeyboardInterrupt:
-        print("\nStopped. The next start goes on with what is not finished.\n", file=terminal)
+        print("\nStopped. The next start continues with the unfinished runs.\n", file=terminal)
         sys.exit(130)
     except Exception as error:
-        # The log may be what cannot be written: a full disk must not hide its own sentence.
+        # The log itself may be impossible to write: a full disk must not hide the message about it.
         with contextlib.suppress(OSError):
             if begun and not isinstance(error, UserError):
                 traceback.print_exc()
@@ -67,13 +67,13 @@ def logged(log: str | Path, before: Callable[[], Any] = lambda: None) -> Iterato
 
 
 def _empty(stream):
-    """Writes what a stream still holds; what a full disk does not take is dropped, or it would reach the terminal later."""
+    """Flushes a stream; output that a full disk rejects is dropped, or it would reach the terminal later."""
     try:
         stream.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)
         stream.flush()
 
 
@@ -84,5 +84,7 @@ def _sentence(error, log):
         return str(disks.DiskFault(words, disks.place_of(error, Path(log).parent)))
     if isinstance(error, OSError):
         where = f": {one_line(error.filename)}" if error.filename else ""
-        return f"{error.strerror or error}{where}. Nothing finished is lost: correct it and start again. Details: {log}"
+        return (
+            f"{error.strerror or error}{where}. Finished runs are kept: fix the problem and start again. Details: {log}"
+        )
     return f"{type(error).__name__}: {one_line(error, 1000)}. This is a bug in trainoff; details: {log}"

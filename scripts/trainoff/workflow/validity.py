@@ -1,7 +1,7 @@
-"""Is a finished run still the run that is wanted? A record answers by itself: it holds everything that identifies its run.
+"""Whether a finished run is still the run that is wanted. Its record decides, since it holds everything that identifies its run.
 
-Neither file times nor Snakemake's own metadata are asked, so the answer is the same in a clone, on another disk, with conda
-and without. See docs/method.md, What reruns.
+File times and Snakemake's own metadata do not matter, so the answer is the same in a clone, on another disk, with conda and
+without. See docs/method.md, What reruns.
 """
 
 import hashlib
@@ -18,21 +18,21 @@ from trainoff.experiment import networks, plan
 from trainoff.machine.packages import installed_version
 from trainoff.privacy import without_folders
 
-# What trains, by backend; of a Python package only the version counts, not which build of it.
+# The packages that train, by backend; only their versions count, not their builds.
 PACKAGES = {
     "tensorflow": ["tensorflow", "keras"],
     "torch": ["torch", "keras"],
     "jax": ["jax", "jaxlib", "keras"],
 }
 EXTRA_PACKAGES = {("tensorflow", "metal"): ["tensorflow-metal"], ("jax", "cuda"): ["jax-cuda12-plugin"]}
-# Marked at every reading of a record, so that a change trains nothing again.
+# Marked whenever a record is read, so that a change retrains nothing.
 NOT_COMPARED = {"warm_up_epochs"}
-# What identifies a run and not its slices in turns.
+# Identifies a run, but not the slices of turns.
 NOT_OF_TURNS = {"epochs", "measure_minutes", "images_per_epoch", "warm_up_epochs", "timeout_minutes", "on_divergence"}
-# What a run that ended so depends on as well.
+# Keys that matter only for a run that ended in this way.
 ONLY_IF_NOT_CONVERGED = "on_divergence"
 ONLY_IF_TIMED_OUT = "timeout_minutes"
-# What records without an identity say nothing of.
+# Missing from records without an identity.
 NOT_HELD = ["the measured code", "the hash of the prepared weights"]
 # Statuses of `--config retry=failed`.
 FAILED = ["crashed", "out_of_memory", "timed_out", "diverged", "unavailable", "error"]
@@ -40,7 +40,7 @@ FAILED = ["crashed", "out_of_memory", "timed_out", "diverged", "unavailable", "e
 
 @dataclass(frozen=True)
 class Change:
-    """One thing in which a record is not the run that is wanted. before, after: in words, "" where there are none."""
+    """One difference between a record and the run that is wanted. before, after: in words, or ""."""
 
     key: str
     before: str = ""
@@ -56,8 +56,8 @@ class Change:
 class Verdict:
     """What a start does with one run. finished: whether its record is the run that is wanted.
 
-    change: why a record is replaced; None where there is no record, or where it is finished. old: whether the record is
-    from before records held an identity, so that less of it could be compared.
+    change: why a record is replaced; None without a record, or for a finished run. old: whether the record is from an earlier
+    version without an identity, so that less of it could be compared.
     """
 
     finished: bool
@@ -66,24 +66,24 @@ class Verdict:
 
 
 def packages_of(device: shapes.Device | shapes.Entry) -> list[str]:
-    """Names of the packages that train on a device (an entry with backend and accelerator)."""
+    """The names of the packages that train on a device (an entry with backend and accelerator)."""
     backend, accelerator = device["backend"], device["accelerator"]
     return PACKAGES[backend] + EXTRA_PACKAGES.get((backend, accelerator), [])
 
 
 def installed_versions(device: shapes.Device | shapes.Entry) -> dict[str, str | None]:
-    """{package: version} of what trains on the device in this Python; None for what is not installed."""
+    """{package: version} of the packages in this Python that train on the device; None for those that are not installed."""
     return {name: installed_version(name) for name in packages_of(device)}
 
 
 def pinned_versions(device: shapes.Device | shapes.Entry, environment: str) -> dict[str, str | None]:
-    """{package: version} of what trains on the device, as a conda environment file pins it. environment: its text."""
+    """{package: version} of the packages that train on the device, as pinned by a conda environment file, whose text is given."""
     pins = dict(re.findall(r"^\s*- ([A-Za-z0-9_-]+)(?:\[[\w,-]+\])?==([^\s;]+)", environment, re.MULTILINE))
     return {name: pins.get(name) for name in packages_of(device)}
 
 
 def versions_or_recorded(versions: dict[str, str | None], path: str | Path) -> dict[str, str | None]:
-    """The versions. A package that is not installed cannot compute anything now: its version is that in the record at `path`."""
+    """The versions; for a package that is not installed, and so cannot compute anything now, that in the record at `path`."""
     try:
         recorded = {} if all(versions.values()) else json.loads(Path(path).read_bytes())["software"]
         return {name: version or recorded.get(name) for name, version in versions.items()}
@@ -96,14 +96,14 @@ def identity(
 ) -> dict[str, Any]:
     """Everything that identifies a run besides its axes, replicate and seed: a flat dict of JSON values.
 
-    run: what Snakemake passes as params.run (`run_of` in rules/finished.smk). config: the experiment. data: hashes of the
-    user's own files and of what is prepared, as far as they are known. versions: of the packages that train.
+    run: Snakemake's params.run (`run_of` in rules/finished.smk). config: the experiment. data: hashes of the user's own files and
+    of prepared files, where known. versions: of the packages that train.
     """
     device = run["device"]
     return {
         **{key: device[key] for key in ("backend", "accelerator", "index", "threads")},
         **networks.identity(run["architecture"]),
-        # Paths in variables are of this machine: what they name is told, not where it is.
+        # Paths in variables belong to this machine: file names are kept, folders are not.
         **{key: without_folders(run[key]) for key in plan.settings(config) if key in run},
         "deterministic": run.get("deterministic", False),
         **{key: run[key] for key in ("epochs", "images_per_epoch", "warm_up_epochs")},
@@ -119,13 +119,13 @@ def identity(
 
 
 def of_record(identity: dict[str, Any], facts: dict[str, Any], software: dict[str, str | None]) -> dict[str, Any]:
-    """The identity as a record holds it. facts: of what was prepared; software: {package: version} as the training saw it."""
-    seen = {name: software.get(name) or version for name, version in identity["software"].items()}
+    """The identity as in a record. facts: about the prepared files; software: {package: version} reported by the training."""
+    versions = {name: software.get(name) or version for name, version in identity["software"].items()}
     return {
         **identity,
         "images_sha256": facts["images_sha256"],
         "prepared_sha256": facts["prepared_sha256"],
-        "software": seen,
+        "software": versions,
     }
 
 
@@ -135,7 +135,7 @@ def kind_of_weights(weights: str) -> str:
 
 
 def settings_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The settings that a record was trained with, {name: value}; None for a record from before it held them."""
+    """The settings of a record's training, {name: value}; None for a record of an earlier version without them."""
     held = record.get("identity")
     if held is None:
         return None
@@ -145,7 +145,7 @@ def settings_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def judge(path: str | Path, run: shapes.Run, wanted: dict[str, Any], retry: Collection[str] = ()) -> Verdict:
-    """The Verdict on the record at `path`. run, wanted: as `identity` takes and gives them. retry: statuses to run again."""
+    """The Verdict on the record at `path`. run: as for `identity`; wanted: the result of it. retry: statuses to run again."""
     try:
         with open(path, "rb") as file:
             record = json.loads(file.read())
@@ -166,8 +166,8 @@ def judge_turns(
 ) -> Verdict:
     """The Verdict on the record of turns at `path`.
 
-    sides: {"device", "baseline"}: what takes turns, each an entry of a device and its axes. wanted: {side: identity}. settings:
-    the key turns of the experiment. More minutes and other slices take turns again only where it was left undecided.
+    sides: {"device", "baseline"}: the trainings that take turns, each a device entry and its axes. wanted: {side: identity}.
+    settings: the key turns of the experiment. More minutes or other slices measure again only if the verdict was undecided.
     """
     try:
         record = json.loads(Path(path).read_bytes())
@@ -193,17 +193,17 @@ def _first_change_of_turns(record, sides, wanted, settings):
         change = _first_change_of_identity(held, identity)
         if change:
             return change
-    taken = record["turns"]
+    earlier = record["turns"]
     if record["status"] == "ok" and record["standing"]["verdict"] == "undecided":
-        if not _same(taken["slice_seconds"], settings["slice_seconds"]):
-            return Change("turns.slice_seconds", _words(taken["slice_seconds"]), _words(settings["slice_seconds"]))
-        if settings["minutes"] > taken["minutes"]:
-            return Change("turns.minutes", _words(taken["minutes"]), _words(settings["minutes"]))
+        if not _same(earlier["slice_seconds"], settings["slice_seconds"]):
+            return Change("turns.slice_seconds", _words(earlier["slice_seconds"]), _words(settings["slice_seconds"]))
+        if settings["minutes"] > earlier["minutes"]:
+            return Change("turns.minutes", _words(earlier["minutes"]), _words(settings["minutes"]))
     return None
 
 
 def first_change(record: Mapping[str, Any], run: shapes.Run, wanted: dict[str, Any]) -> Change | None:
-    """The first Change between a record and the run that is wanted, None where they are the same."""
+    """The first Change between a record and the run that is wanted, None if they are the same."""
     try:
         trained = axes.complete(record["run"], records.identity_in(record))
         named = {key: run["device"]["name"] if key == "device" else run[key] for key in trained}
@@ -243,22 +243,22 @@ def _first_change_of_identity(record, wanted):
 
 def _changed_version(held, wanted):
     for name, version in wanted.items():
-        # What is not installed here can train nothing again.
+        # A package that is not installed here cannot retrain anything.
         if version is not None and _public(held.get(name)) != _public(version):
             return Change(name, held.get(name) or "not installed", version)
     return None
 
 
 def _first_change_of_old(record, run, wanted):
-    """As first_change for a record without identity: by the hash of its settings, and what else it holds."""
+    """The same as first_change for a record without an identity, by the hash of its settings and its other keys."""
     windows, provenance = record["windows"], record["provenance"]
     if record["status"] == "ok" and len(windows) != run["epochs"]:
         return Change("epochs", _words(len(windows)), _words(run["epochs"]))
     if windows and windows[0]["images"] != run["images_per_epoch"]:
         return Change("images_per_epoch", _words(windows[0]["images"]), _words(run["images_per_epoch"]))
     warm_up = sum(window["warm_up"] for window in windows) or run["warm_up_epochs"]
-    alike = [run | {"warm_up_epochs": warm_up, "on_divergence": way} for way in (run["on_divergence"], None)]
-    if provenance["config_sha256"] not in {old_config_sha256(one, 10) for one in alike}:
+    candidates = [run | {"warm_up_epochs": warm_up, "on_divergence": value} for value in (run["on_divergence"], None)]
+    if provenance["config_sha256"] not in {old_config_sha256(candidate, 10) for candidate in candidates}:
         return Change("settings of which the record holds only a hash")
     for key in ("dataset", "images_sha256", "weights"):
         if key in wanted and key in provenance and not _same(provenance[key], wanted[key]):
@@ -269,16 +269,16 @@ def _first_change_of_old(record, run, wanted):
 
 
 def old_config_sha256(run: shapes.Run, classes: int) -> str:
-    """What records hold as provenance.config_sha256: a hash of all that the training was told."""
-    told = axes.without_later(run) | {"classes": classes}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    """The value of provenance.config_sha256 in records: a hash of all settings of the training."""
+    settings = axes.without_later(run) | {"classes": classes}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 class Prepared:
-    """Hashes of prepared images and weights, as far as they are there and are what the experiment asks for.
+    """Hashes of prepared images and weights that exist and that fit the experiment.
 
-    results: folder. images_from, weights_from: what they have to be made of, as the facts beside them say it; the latter by
-    model.
+    results: folder. images_from, weights_from: the sources that they must be made from, as in the facts beside them; the latter
+    by model.
     """
 
     def __init__(self, results, images_from, weights_from):
@@ -288,7 +288,7 @@ class Prepared:
         self._known = {}
 
     def hashes(self, model: str, img_dim: int) -> dict[str, str]:
-        """{"images_sha256": …, "prepared_sha256": …} of one configuration, without those that are not known."""
+        """{"images_sha256": …, "prepared_sha256": …} of one configuration, without unknown hashes."""
         if (model, img_dim) not in self._known:
             images, weights = f"images/img_dim~{img_dim}", f"weights/model~{model}/img_dim~{img_dim}"
             self._known[model, img_dim] = {
@@ -306,10 +306,10 @@ class Prepared:
 
 
 def requirement(wanted: dict[str, Any]) -> Callable[[int, str, shapes.Record], None]:
-    """A function of a run's record and its path and place in the sweep, which makes it ready for tables.
+    """A function of a run's place in the sweep, path and record, which prepares the record for tables.
 
-    It raises UserError with file and key for a record that is not the run that is wanted, marks warm-up epochs as the
-    experiment has it now, and adds the run's settings, in words. wanted: as WANTED in rules/finished.smk.
+    It raises UserError with file and key for a record that is not the run that is wanted, marks warm-up epochs according to the
+    current experiment, and adds the run's settings in words. wanted: WANTED of rules/finished.smk.
     """
     config, networks, identities = wanted["config"], wanted["networks"], wanted["identities"]
     runs = plan.runs(config, wanted["devices"])
@@ -321,46 +321,47 @@ def requirement(wanted: dict[str, Any]) -> Callable[[int, str, shapes.Record], N
         change = first_change(record, plan.training(run, config, networks), known)
         if change:
             raise UserError(
-                f"{path}: is not the run that is wanted: {change}. No table is made of it; start again, and it is trained again."
+                f"{path}: is not the run that is wanted: {change}. No tables were made. Start again to retrain it."
             )
         mark_warm_up(record, config["protocol"]["warm_up_epochs"])
-        # A record of an earlier version holds a hash of its settings alone, which fits those of the experiment.
+        # A record of an earlier version holds only a hash of its settings, which is equal to that of the experiment's.
         here = settings_of({"identity": known})
         settings = settings_of(record) or here
-        # Of a run that converged it is no setting: nothing came of it.
+        # It has no effect on a run that converged.
         record["settings"] = words_of_settings(settings | {ONLY_IF_NOT_CONVERGED: here[ONLY_IF_NOT_CONVERGED]})
 
     return ready
 
 
 def mark_warm_up(record: shapes.Record, epochs: int) -> None:
-    """Marks the first windows of a record as warm-up, as many as `epochs`, and computes speed and energy from the others again.
+    """Marks the first `epochs` windows of a record as warm-up, and computes speed and energy again from the others.
 
-    One in which the training was stopped stays marked: it does not count either.
+    Windows in which the training was stopped stay marked: they do not count either.
     """
-    for listed in [record["windows"], *(one["windows"] for one in record["training"]["attempts"] if "windows" in one)]:
+    attempts = [attempt["windows"] for attempt in record["training"]["attempts"] if "windows" in attempt]
+    for listed in [record["windows"], *attempts]:
         for window in listed:
             window["warm_up"] = window["epoch"] <= epochs or "suspended_seconds" in window
     if "identity" in record:
         record["identity"] = record["identity"] | {"warm_up_epochs": epochs}
     record["throughput"] = windows.summarise(record["windows"])
     if record["energy"]:
-        found = record["energy"]
+        before = record["energy"]
         record["energy"], record["energy_reason"] = energy.summarise(
-            record["windows"], found["source"], found["scope"], found["idle_watts"]
+            record["windows"], before["source"], before["scope"], before["idle_watts"]
         )
 
 
 def words_of_settings(settings: dict[str, Any]) -> str:
-    """Settings as "dropout=0.4 epochs=4 …": runs that differ in it are other work.
+    """Settings as "dropout=0.4 epochs=4 …": runs whose settings differ did different work.
 
-    Those of later versions stand there only where they are asked for: records and bundles from before do not name them.
+    Settings of later versions are included only if they are not at their default: earlier records and bundles lack them.
     """
     later, is_axis = plan.LATER_SETTINGS, axes.names()
     settings = {
         key: value
         for key, value in settings.items()
-        # What was a setting before it was an axis is told by the run.
+        # A former setting that is an axis now is part of the run.
         if key not in is_axis and (key not in later or value != later[key])
     }
     words = (json.dumps(value, sort_keys=True, separators=(",", ":")) for value in settings.values())
