@@ -190,11 +190,14 @@ PREPARED = [
 ] + [path.replace("facts.json", "weights.npz") for path in FACTS_OF_WEIGHTS]
 
 
+# Statuses of records that are measured again.
+RETRY = config.get("retry") or []
+RETRY = validity.FAILED if RETRY == "failed" else RETRY
+
+
 def judge_runs():
     """{path of its record: Verdict} of all runs that have one, at the start of a sweep."""
     prepared = validity.Prepared(RESULTS, IMAGES_FROM, WEIGHTS_FROM)
-    retry = config.get("retry") or []
-    retry = validity.FAILED if retry == "failed" else retry
     verdicts = {}
     for path, run in zip(METRICS, RUNS):
         keeping.restore_kept(path, ALONE)
@@ -204,7 +207,7 @@ def judge_runs():
             path,
             plan.training(run, config, ARCHITECTURES),
             wanted | prepared.hashes(run["model"], run["img_dim"]),
-            retry,
+            RETRY,
         )
     return verdicts
 
@@ -333,8 +336,25 @@ def judge_turns():
         }
         path = f"{folder}/turns.json"
         keeping.move_to_later_path(path)
-        verdicts[path] = validity.judge_turns(path, sides, wanted, config["turns"])
-    return verdicts
+        verdicts[path] = validity.judge_turns(path, sides, wanted, RETRY)
+    return verdicts | judge_undecided(
+        [path for path, verdict in verdicts.items() if verdict.finished]
+    )
+
+
+def judge_undecided(finished):
+    """{path: Verdict} of finished turns that the table leaves undecided and that may now take longer, or have other slices."""
+    longer = {path: validity.longer_turns(path, config["turns"]) for path in finished}
+    if not any(longer.values()):
+        return {}
+    # Imported here, since it takes a second. All finished turns, since they are judged together.
+    from trainoff.analyze import turns
+
+    return {
+        path: validity.Verdict(False, longer[path])
+        for path in turns.undecided(finished, config["turns"]["equivalence"])
+        if longer[path]
+    }
 
 
 TURNS_VERDICTS = judge_turns() if workflow.is_main_process else {}

@@ -65,7 +65,7 @@ def run(program: Path) -> None:
         subprocess.run([program], check=True)
     except PermissionError:
         raise Refusal(
-            f"{program.parents[1]} is on a file system that does not run programs (noexec, or cloud storage). {ELSEWHERE}"
+            f"{program.parents[1]} is on a file system where no program runs (noexec, or cloud storage). {ELSEWHERE}"
         ) from None
 
 
@@ -88,7 +88,7 @@ def check_disk(
                 else "Free some space, or move the project to another disk."
             )
             raise Refusal(
-                f"{place} has {free:.1f} GB free, but the installation needs about {gigabytes:.1f} GB. {advice}"
+                f"{place} has {free:.1f} GB free, but the installation takes about {gigabytes:.1f} GB. {advice}"
             )
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from trainoff.analyze import efficiency, noise, overall, parity, stats, tables
 from trainoff.analyze import turns as turning
-from trainoff.analyze.obstacles import caveats, obstacles
+from trainoff.analyze.obstacles import caveats, obstacles, turns_caveats
 from trainoff.analyze.results import Result, Results, either, gather
 from trainoff.configurations import AXES
 from trainoff.shapes import Values
@@ -49,7 +49,8 @@ COMPARISON_COLUMNS = [
     "p_different_adjusted",
     "verdict",
     "source",
-    "more_minutes",
+    "equivalence",
+    "decisive_minutes",
     "reason",
     "replicates",
     "baseline_replicates",
@@ -68,6 +69,16 @@ BEST_COLUMNS = [
     *WORK,
     *(f"{side}{axis}" for side in ("", "baseline_") for axis in SETTING),
     *(column for column in COMPARISON_COLUMNS if column not in AXES),
+]
+# What a row takes over from the table of turns.
+FROM_TURNS = [
+    "p_value",
+    "p_value_adjusted",
+    "p_different",
+    "p_different_adjusted",
+    "equivalence",
+    "verdict",
+    "decisive_minutes",
 ]
 Row = dict[str, Any]
 
@@ -172,8 +183,8 @@ def _ratios(results, configurations, device, baseline):
 
 
 def _turns(table):
-    """{(configuration, device, baseline): row} of the table of turns, for rows with a ratio."""
-    rows = [] if table is None else table.dropna(subset="ratio").to_dict("records")
+    """{(configuration, device, baseline): row} of the table of turns."""
+    rows = [] if table is None else table.to_dict("records")
     return {(tuple(row[axis] for axis in AXES), row["device"], row["baseline"]): row for row in rows}
 
 
@@ -215,23 +226,22 @@ def compare_results(
     """The row of a configuration and pair without the configuration's keys, with its stats.Ratio as "found".
 
     "found_energy" is the Ratio of the energy. sides: (Result, name) of the device and of the baseline. ratio: of their runs, None
-    if one has none. turns: the row of the table of turns for this pair; its ratio and verdict are then used, since drift affects
-    both devices alike.
+    if one has none. turns: the row of the table of turns for this pair; if it has a ratio, that and its verdict are used, since
+    drift affects both devices alike.
 
-    `judge` adds verdicts and corrected p-values, which depend on all rows.
+    `judge` adds verdicts and corrected p-values of runs, which depend on all rows.
     """
     rates = [side.rate for side, _ in sides]
     hindrances = obstacles(sides)
-    valid_ratio = turning.as_ratio(turns) if turns else None if hindrances else ratio
+    by_turns = turns is not None and not pd.isna(turns["ratio"])
+    valid_ratio = turning.as_ratio(turns) if by_turns else None if hindrances else ratio
     low, high = valid_ratio.interval if valid_ratio else (math.nan, math.nan)
-    if turns:
-        # The interval of the turns themselves, which need not be symmetric.
-        low, high = turns["ci_low"], turns["ci_high"]
     economy = (
         _economy(sides, valid_ratio, assumptions)
         if valid_ratio and not hindrances
         else _no_economy("; ".join(hindrances))
     )
+    remarks = hindrances or ([] if by_turns else caveats(sides))
     return {
         "device": sides[0][1],
         "baseline": sides[1][1],
@@ -240,23 +250,25 @@ def compare_results(
         "ratio": valid_ratio.ratio if valid_ratio else math.nan,
         "ci_low": low,
         "ci_high": high,
-        "p_value": valid_ratio.p_value if valid_ratio and not turns else math.nan,
+        "p_value": valid_ratio.p_value if valid_ratio else math.nan,
         "p_value_adjusted": math.nan,
-        "p_different": valid_ratio.p_different() if valid_ratio and not turns else math.nan,
+        "p_different": valid_ratio.p_different() if valid_ratio else math.nan,
         "p_different_adjusted": math.nan,
-        "verdict": turns["verdict"] if turns else "not_comparable",
-        "source": "turns" if turns else "runs" if valid_ratio else None,
-        "more_minutes": turns["more_minutes"] if turns else math.nan,
-        "reason": "; ".join(hindrances or ([] if turns else caveats(sides))),
+        "verdict": "not_comparable",
+        "source": "turns" if by_turns else "runs" if valid_ratio else None,
+        "equivalence": stats.EQUIVALENCE if valid_ratio else math.nan,
+        "decisive_minutes": math.nan,
+        "reason": "; ".join([*remarks, *(turns_caveats(turns) if turns else [])]),
         "replicates": len(rates[0].runs) if rates[0] else 0,
         "baseline_replicates": len(rates[1].runs) if rates[1] else 0,
         "spread_source": rates[0].spread_source if rates[0] else None,
         "baseline_spread_source": rates[1].spread_source if rates[1] else None,
         # Turns do not use the runs, so it does not matter whether these were unstable.
-        "unstable": None if turns else either(side.flag("unstable") for side, _ in sides),
-        "busy": either([turns["busy"]] if turns else (side.flag("busy") for side, _ in sides)),
+        "unstable": None if by_turns else either(side.flag("unstable") for side, _ in sides),
+        "busy": either([turns["busy"]] if by_turns else (side.flag("busy") for side, _ in sides)),
         "found": valid_ratio,
         **economy,
+        **({column: turns[column] for column in FROM_TURNS} if by_turns else {}),
     }
 
 
@@ -281,7 +293,7 @@ def _no_economy(reasons):
 
 
 def judge(rows: list[Row]) -> None:
-    """Fills in the corrected p-values and verdicts of all comparable rows, corrected together."""
+    """Fills in the corrected p-values and verdicts of all rows that compare runs, corrected together."""
     comparable = [row for row in rows if row["found"] and row["source"] == "runs"]
     judged = stats.judge([row["found"] for row in comparable])
     for row, (adjusted, different, verdict) in zip(comparable, judged, strict=True):

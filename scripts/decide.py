@@ -21,11 +21,10 @@ from trainoff.files import write_text
 HEAD = "# Written by make decide: its additions to the experiment. Delete this file to undo them; the runs stay.\n"
 
 
-def decide(results: str | Path, minutes: float, turns_minutes: float) -> str:
+def decide(results: str | Path, minutes: float) -> str:
     """Writes decide.yaml in the folder `results` if something helps; returns a message.
 
-    minutes: how long the measuring may take. turns_minutes: `turns.minutes` of the experiment. Raises UserError if there are no
-    tables yet.
+    minutes: how long the measuring may take. Raises UserError if there are no tables yet.
     """
     file = Path(results, "decide.yaml")
     earlier = experiment_file.read(file) if file.exists() else {}
@@ -35,8 +34,7 @@ def decide(results: str | Path, minutes: float, turns_minutes: float) -> str:
         raise UserError(
             f"{error.filename}: there is no such table. Run the experiment first: make report, with the same CONFIG."
         ) from None
-    so_far = max(turns_minutes, (earlier.get("turns") or {}).get("minutes", 0))
-    decision = ahead.decide(undecided, runs, so_far, minutes)
+    decision = ahead.decide(undecided, runs, minutes)
     if decision.added:
         added = earlier | decision.added
         added["more_replicates"] = merged(earlier, decision.added)
@@ -70,15 +68,8 @@ def words(decision: ahead.Decision, minutes: float) -> str:
     )
 
 
-def main(minutes: float, configs: list[str]) -> None:
-    turns_minutes = 0
-    for path in configs:
-        turns_minutes = (experiment_file.read(path).get("turns") or {}).get("minutes", turns_minutes)
-    print(decide(results_of(configs), minutes, turns_minutes))
-
-
 if __name__ == "__main__":
     try:
-        main(float(sys.argv[1]), sys.argv[2:])
+        print(decide(results_of(sys.argv[2:]), float(sys.argv[1])))
     except (UserError, ValueError) as error:
         sys.exit(f"decide: {error}")

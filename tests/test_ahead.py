@@ -45,37 +45,37 @@ def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
     known = table.dropna(subset="more_replicates").sort_values("minutes")
     assert len(known) > 1
     budget = float(known["minutes"].iloc[:2].sum()) + 0.001
-    decision = ahead.decide(table, runs, 4, budget)
+    decision = ahead.decide(table, runs, budget)
     assert decision.decided == 2 and decision.open == len(table) and decision.minutes <= budget
     assert set(decision.added) == {"more_replicates"}
     first = decision.added["more_replicates"][0]
     assert first["replicates"] == 1 + known["more_replicates"].iloc[0] and first["devices"] == ["cpu", "laptop"]
-    nothing = ahead.decide(table, runs, 4, 0)
+    nothing = ahead.decide(table, runs, 0)
     assert nothing.added == {} and nothing.cheapest == pytest.approx(known["minutes"].min())
 
     # From the tables on disk to the file that the next start takes in.
     (tmp_path / "tables").mkdir()
     for name, frame in (("next", table), ("runs", runs)):
         frame.to_parquet(tmp_path / f"tables/{name}.parquet")
-    message = decide.decide(tmp_path, budget, 4)
+    message = decide.decide(tmp_path, budget)
     assert f"decide 2 of {len(table)} undecided pairs" in message
     written = yaml.safe_load((tmp_path / "decide.yaml").read_text())
     assert written == decision.added
-    decide.decide(tmp_path, budget, 4)
+    decide.decide(tmp_path, budget)
     assert yaml.safe_load((tmp_path / "decide.yaml").read_text()) == written, "the same again adds nothing"
-    assert "make decide MINUTES=" in decide.decide(tmp_path, 0, 4)
+    assert "make decide MINUTES=" in decide.decide(tmp_path, 0)
 
 
 def test_further_minutes_of_turns_are_paid_for_wherever_they_are_open():
     runs, _, compared = frames(1)
     comparison = (
-        compared["comparison"].head(3).assign(verdict="undecided", source="turns", more_minutes=[1.5, 6.0, None])
+        compared["comparison"].head(3).assign(verdict="undecided", source="turns", decisive_minutes=[6.0, 10.0, None])
     )
     table = ahead.table(comparison, compared["rates"], runs)
-    assert ahead.decide(table, runs, 4, 17).added == {}
-    decision = ahead.decide(table, runs, 4, 18)
+    assert ahead.decide(table, runs, 17).added == {}
+    decision = ahead.decide(table, runs, 18)
     assert decision.added == {"turns": {"minutes": 6}} and (decision.minutes, decision.decided) == (18, 1)
-    assert ahead.decide(table, runs, 4, 30).added == {"turns": {"minutes": 10}}
+    assert ahead.decide(table, runs, 30).added == {"turns": {"minutes": 10}}
 
 
 def test_nothing_open_proposes_nothing():
@@ -87,7 +87,7 @@ def test_nothing_open_proposes_nothing():
 
 def test_turns_that_are_open_name_minutes():
     runs, _, compared = frames(1)
-    comparison = compared["comparison"].head(1).assign(verdict="undecided", source="turns", more_minutes=7.0)
+    comparison = compared["comparison"].head(1).assign(verdict="undecided", source="turns", decisive_minutes=7.0)
     row = ahead.table(comparison, compared["rates"], runs).iloc[0]
     assert row["minutes"] == 7 and pd.isna(row["more_replicates"])
 

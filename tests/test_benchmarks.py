@@ -62,8 +62,8 @@ def test_a_jobs_cost_leaves_out_the_training():
             },
         }
 
-    found = train_job.costs([record("00:02.000", "00:15.750"), record("00:16.500", "00:29.750")], sweep_seconds=30)
-    assert found == {"script": [1.0, 0.5], "between": [0.75], "job": 1.5, "sweep": 2.25}
+    result = train_job.costs([record("00:02.000", "00:15.750"), record("00:16.500", "00:29.750")], sweep_seconds=30)
+    assert result == {"script": [1.0, 0.5], "between": [0.75], "job": 1.5, "sweep": 2.25}
 
 
 def test_false_alarms_are_counted_at_the_size_of_the_experiments():
@@ -74,9 +74,9 @@ def test_false_alarms_are_counted_at_the_size_of_the_experiments():
 def test_experiments_are_drawn_from_real_sessions():
     sessions = [{"log_ratios": [0.01] * 10, "seconds": 30.0}, {"log_ratios": [0.02] * 10, "seconds": 30.0}]
     drawn = turns.recorded({"framework": "tensorflow", "sessions": sessions})
-    found = turns.measure(drawn, 5, 20)
-    assert found[1.0]["faster"] == found[1.0]["slower"] == 0 and found[1.1]["faster"] == 1
-    assert 2 <= found[1.1]["median_sessions"] <= 10 and found[1.1]["median_minutes"] <= 5
+    result = turns.measure(drawn, 5, 20)
+    assert result[1.0]["faster"] == result[1.0]["slower"] == 0 and result[1.1]["faster"] == 1
+    assert 2 <= result[1.1]["median_sessions"] <= 10 and result[1.1]["median_minutes"] <= 5
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_data_of_ones_own_is_prepared_and_trained_in_turns_with_the_archive(in_f
 
     monkeypatch.setattr(sys, "argv", ["own_data.py", "--images", "700", "--photos", "20", "--minutes", "0"])
     own_data.main()  # its exit status depends on what else this machine does
-    found = json.loads((in_folder / "results/benchmarks/own_data.json").read_text())
-    assert {name: facts["images"] for name, facts in found["prepared"].items()} == {"images": 700, "photos": 20}
-    assert all(facts["seconds"] > 0 and facts["idle_cores"] >= 0 for facts in found["prepared"].values())
-    assert len(found["training"]["ratio"]["pairs"]) >= harness.MIN_PAIRS and found["training"]["ratio"]["median"] > 0
+    result = json.loads((in_folder / "results/benchmarks/own_data.json").read_text())
+    assert {name: facts["images"] for name, facts in result["prepared"].items()} == {"images": 700, "photos": 20}
+    assert all(facts["seconds"] > 0 and facts["idle_cores"] >= 0 for facts in result["prepared"].values())
+    assert len(result["training"]["ratio"]["pairs"]) >= harness.MIN_PAIRS and result["training"]["ratio"]["median"] > 0

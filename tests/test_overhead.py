@@ -35,8 +35,8 @@ def test_overhead_and_slope_come_back():
 
 
 def test_the_device_with_more_overhead_wins_from_where_the_lines_cross():
-    both = pd.concat([rates("cpu", 0.01, 0.004), rates("gpu", 0.1, 0.001)])
-    (row,) = overhead.crossings(overhead.table(both), [("cpu", "gpu")]).to_dict("records")
+    merged = pd.concat([rates("cpu", 0.01, 0.004), rates("gpu", 0.1, 0.001)])
+    (row,) = overhead.crossings(overhead.table(merged), [("cpu", "gpu")]).to_dict("records")
     assert (row["wins"], row["from_batch_size"]) == ("gpu", 31)
     alike = pd.concat([rates("cpu", 0.01, 0.004), rates("gpu", 0.01, 0.004)])
     assert overhead.crossings(overhead.table(alike), [("cpu", "gpu")]).empty
@@ -50,6 +50,6 @@ def test_the_heading_tells_no_overhead_that_could_be_none():
     title = findings.step_time_title(fitted, none, devices)
     assert title == "Overhead of a step: CPU 30 ms; too small to tell on GPU"
     assert "noise" in findings.step_time_title(fitted[fitted["device"] == "gpu"], none, devices[1:])
-    both = overhead.table(pd.concat([rates("cpu", 0.01, 0.004), rates("gpu", 0.1, 0.001)]))
-    title = findings.step_time_title(both, overhead.crossings(both, [("cpu", "gpu")]), devices)
+    merged = overhead.table(pd.concat([rates("cpu", 0.01, 0.004), rates("gpu", 0.1, 0.001)]))
+    title = findings.step_time_title(merged, overhead.crossings(merged, [("cpu", "gpu")]), devices)
     assert title == "GPU is faster than CPU from batch size 31 on"

@@ -52,15 +52,15 @@ def outputs(logits, **changes):
 
 
 def test_rounding_is_the_same():
-    found = outputs(network(relu, "float32"))
-    assert found.verdict == "match"
-    assert 0 < found.measured < 1e-4
+    finding = outputs(network(relu, "float32"))
+    assert finding.verdict == "match"
+    assert 0 < finding.measured < 1e-4
 
 
 def test_a_wrong_activation_is_a_mismatch():
-    found = outputs(network(lambda values: np.where(values > 0, values, 0.1 * values)))
-    assert found.verdict == "mismatch"
-    assert found.measured > 0.5
+    finding = outputs(network(lambda values: np.where(values > 0, values, 0.1 * values)))
+    assert finding.verdict == "mismatch"
+    assert finding.measured > 0.5
 
 
 @pytest.mark.parametrize("precision, accelerator", [("float32", "cpu"), ("float32", "cuda"), ("mixed_float16", "cuda")])
@@ -73,20 +73,20 @@ def test_one_wrong_logit_is_a_mismatch(precision, accelerator):
 def test_what_is_no_number_is_a_mismatch():
     logits = probe()["logits"]
     logits[0][0] = None
-    found = outputs(logits)
-    assert found.verdict == "mismatch" and math.isinf(found.measured)
-    assert said(found) == "1 of 320 values are not finite"
-    found = parity.compare_losses(probe("cuda", losses=[3.2, 2.2, None, None, None]), probe())
-    assert found.verdict == "mismatch" and "3 of 5" in said(found)
+    finding = outputs(logits)
+    assert finding.verdict == "mismatch" and math.isinf(finding.measured)
+    assert sentence(finding) == "1 of 320 values are not finite"
+    finding = parity.compare_losses(probe("cuda", losses=[3.2, 2.2, None, None, None]), probe())
+    assert finding.verdict == "mismatch" and "3 of 5" in sentence(finding)
 
 
-def said(finding):
+def sentence(finding):
     return without_device(finding.reason)
 
 
 def test_other_shapes_depart():
-    found = outputs(network(relu)[:, :9])
-    assert found.verdict == "mismatch" and said(found) == "values of shape 32 × 9, the reference has 32 × 10"
+    finding = outputs(network(relu)[:, :9])
+    assert finding.verdict == "mismatch" and sentence(finding) == "values of shape 32 × 9, the reference has 32 × 10"
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_first_losses(losses, verdict):
     ],
 )
 def test_what_cannot_be_compared_is_inconclusive(own, reference, words):
-    found = parity.compare_outputs(own, reference)
-    assert found.verdict == "inconclusive"
-    assert words in said(found)
+    finding = parity.compare_outputs(own, reference)
+    assert finding.verdict == "inconclusive"
+    assert words in sentence(finding)
 
 
 CELL = ("mobilenetv2",)
@@ -144,15 +144,15 @@ def accuracies(*values):
     ],
 )
 def test_final_accuracy(device, reference, verdict, words):
-    found = parity.compare_accuracies(accuracies(*device), accuracies(*reference))
-    assert found.verdict == verdict
-    assert words in said(found) and bool(words) == bool(found.reason)
+    finding = parity.compare_accuracies(accuracies(*device), accuracies(*reference))
+    assert finding.verdict == verdict
+    assert words in sentence(finding) and bool(words) == bool(finding.reason)
 
 
 def test_a_fault_on_one_configuration_is_not_averaged_away():
     good = {(number,): np.asarray([0.9, 0.901, 0.899]) for number in range(8)}
-    found = parity.compare_accuracies({**good, (5,): np.asarray([0.85, 0.851, 0.85])}, good)
-    assert found.verdict == "mismatch" and "one of 8" in said(found)
+    finding = parity.compare_accuracies({**good, (5,): np.asarray([0.85, 0.851, 0.85])}, good)
+    assert finding.verdict == "mismatch" and "one of 8" in sentence(finding)
 
 
 def test_equal_devices_are_seldom_said_to_depart():
@@ -175,8 +175,8 @@ def test_the_reference_is_the_cpu_on_tensorflow():
 
     def probed(devices):
         reference = plan.reference(devices, CATALOG)
-        found = plan.probes(config, devices, reference)
-        return reference["name"], [(one["device"]["name"], one["precision"]) for one in found]
+        probes = plan.probes(config, devices, reference)
+        return reference["name"], [(each["device"]["name"], each["precision"]) for each in probes]
 
     assert probed([cpu]) == ("cpu", [])
     assert probed([gpu]) == ("cpu", [("cuda", "mixed_float16"), ("cpu", "float32")])

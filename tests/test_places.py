@@ -160,9 +160,7 @@ def test_make_refuses_before_it_installs(place, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
-@pytest.mark.parametrize(
-    "option, words", [("noexec", "does not run programs"), ("ro", "cannot be written to (Read-only")]
-)
+@pytest.mark.parametrize("option, words", [("noexec", "no program runs"), ("ro", "cannot be written to (Read-only")])
 def test_a_mount_that_cannot_hold_an_environment_is_refused(option, words, tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", tmp_path], capture_output=True)
     if mounted.returncode:

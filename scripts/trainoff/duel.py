@@ -33,7 +33,7 @@ BOUND = 1.3
 _MAD = 1.4826
 # Assumed spread between fresh processes of the same training, before any is measured: a standard deviation of the logarithm of
 # their speed. On a virtual CPU, sessions of a framework against itself differed beyond their noise by 4 % with TensorFlow, 5 %
-# with JAX and 19 % with PyTorch, to which both sides contribute (docs/measurements/2026-11-28-equal-turns*.json).
+# with JAX and 14 to 19 % with PyTorch, to which both sides contribute (docs/measurements/2026-11-28-equal-turns*.json).
 PROCESS_SPREAD = 0.028
 PROCESS_SPREADS = {"torch": 0.15}
 # How many sessions this assumption weighs as much as.
@@ -170,10 +170,8 @@ def location(values: np.ndarray, scale: float) -> float:
     return middle
 
 
-def more_sessions(standing: Standing, equivalence: float) -> int | None:
-    """About how many more sessions would decide an undecided Standing; None for one that is decided or has no interval."""
-    if standing.verdict != "undecided" or standing.low is None:
-        return None
+def more_sessions(standing: Standing, equivalence: float) -> int:
+    """About how many more sessions would decide an undecided Standing that has an interval; at least 1."""
     middle = abs(math.log(standing.ratio))
     half = (math.log(standing.high) - math.log(standing.low)) / 2
     # The interval must shrink until it excludes 1 or until it lies within the margin, whichever takes less.

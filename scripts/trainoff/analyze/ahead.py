@@ -15,6 +15,8 @@ COLUMNS = [*AXES, "device", "baseline", "source", "more_replicates", "minutes", 
 EPOCH_COLUMNS = [*AXES, "device", "start_seconds", "epoch_seconds", "epoch_spread", "run_spread", "best_epochs"]
 # More replicates than this are not proposed: such a pair is not decided by patience.
 MAX_REPLICATES = 10
+# The maximum of `turns.minutes` (schemas/config.schema.yaml).
+MAX_TURNS_MINUTES = 1440
 # Maximum number of entries that a decision adds to an experiment, whose file has limits (trainoff.bounds).
 MAX_ENTRIES = 500
 # Standard errors between an estimate and 1 (APART) or the margin of equivalence (WITHIN) that make a verdict likely: the 95 %
@@ -25,20 +27,25 @@ APART, WITHIN = 2.2, 1.9
 def table(comparison: pd.DataFrame, rates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per pair and configuration that is undecided: what would decide it, judged by the numbers so far.
 
-    expected: the verdict that is then likely. more_replicates: of both devices, None for turns and where not even
-    MAX_REPLICATES would suffice; minutes: what that takes, or the additional minutes of turns.
+    expected: the verdict that is then likely. more_replicates: beyond those of the device with more of them, for both; None for
+    turns and where not even MAX_REPLICATES would suffice. minutes: what that takes; for turns, which start anew, what they take.
     """
     spreads = {_key(row, row["device"]): row for row in rates.to_dict("records")}
     seconds = _run_seconds(runs)
     rows = []
     for row in comparison[comparison["verdict"] == "undecided"].to_dict("records"):
-        proposal = {"more_replicates": None, "minutes": row.get("more_minutes", math.nan), "expected": None}
+        proposal = {"more_replicates": None, "minutes": row["decisive_minutes"], "expected": None}
         if row["source"] == "runs":
             sides = [_key(row, row[side]) for side in ("device", "baseline")]
-            more, expected = _more(math.log(row["ratio"]), [spreads[side] for side in sides])
+            results = [spreads[side] for side in sides]
+            more, expected = _more(math.log(row["ratio"]), results)
             if more is not None:
-                each = [seconds.get(side, math.nan) for side in sides]
-                proposal = {"more_replicates": more, "minutes": more * sum(each) / 60, "expected": expected}
+                total = _replicates(results) + more
+                each = [
+                    (total - result["replicates"]) * seconds.get(side, math.nan)
+                    for result, side in zip(results, sides, strict=True)
+                ]
+                proposal = {"more_replicates": more, "minutes": sum(each) / 60, "expected": expected}
         rows.append({**row, **proposal})
     result = pd.DataFrame(rows, columns=COLUMNS)
     return result.astype({"more_replicates": "Int64"})
@@ -73,24 +80,15 @@ class Decision:
     cheapest: float | None
 
 
-def decide(undecided: pd.DataFrame, runs: pd.DataFrame, turns_minutes: float, budget: float) -> Decision:
+def decide(undecided: pd.DataFrame, runs: pd.DataFrame, budget: float) -> Decision:
     """The Decision that decides most undecided pairs within `budget` minutes.
 
-    undecided: of `table`; runs: the table; turns_minutes: the minutes of turns per pair and configuration so far.
-
-    Replicates: the cheapest pairs first. Turns: `turns.minutes` holds for all pairs, so a higher value costs time for every pair
-    that turns left undecided.
+    undecided: of `table`; runs: the table. Replicates: the cheapest pairs first. Turns: see `turns_choices`.
     """
     replicates = undecided.dropna(subset=["more_replicates", "minutes"]).sort_values("minutes", kind="stable")
     chosen = replicates[replicates["minutes"].cumsum() <= budget].head(MAX_ENTRIES)
     spent = float(chosen["minutes"].sum())
-    turns = undecided[(undecided["source"] == "turns") & undecided["minutes"].notna()].sort_values(
-        "minutes", kind="stable"
-    )
-    choices = []
-    for count, more in enumerate(turns["minutes"], start=1):
-        whole = math.ceil(turns_minutes + more)
-        choices.append((count, whole, float(whole * len(undecided[undecided["source"] == "turns"]))))
+    choices = turns_choices(undecided)
     fitting = [choice for choice in choices if choice[2] <= budget - spent]
     added = {}
     if len(chosen):
@@ -100,6 +98,16 @@ def decide(undecided: pd.DataFrame, runs: pd.DataFrame, turns_minutes: float, bu
         added["turns"] = {"minutes": whole}
     costs = [*replicates["minutes"], *(choice[2] for choice in choices)]
     return Decision(added, spent + minutes, len(chosen) + count, len(undecided), min(map(float, costs), default=None))
+
+
+def turns_choices(undecided: pd.DataFrame) -> list[tuple[int, int, float]]:
+    """[(pairs decided, `turns.minutes` that this takes, minutes of measuring)], from the cheapest on. undecided: of `table`.
+
+    `turns.minutes` holds for all pairs, so a higher value costs time for every pair that turns left undecided.
+    """
+    turns = undecided[undecided["source"] == "turns"]
+    minutes = sorted(turns.loc[turns["minutes"] <= MAX_TURNS_MINUTES, "minutes"])
+    return [(count, int(each), float(each * len(turns))) for count, each in enumerate(minutes, start=1)]
 
 
 def _entry(row, runs):
@@ -150,15 +158,21 @@ def _key(row, device):
 
 
 def _more(middle, sides):
-    """(further replicates on both sides, expected verdict), (None, None) if MAX_REPLICATES do not suffice."""
+    """(further replicates, expected verdict), (None, None) if MAX_REPLICATES do not suffice. sides: rows of `rates`."""
     margin = math.log1p(stats.EQUIVALENCE)
     for more in range(1, MAX_REPLICATES + 1):
-        error = math.sqrt(sum(side["run_spread"] ** 2 / (side["replicates"] + more) for side in sides))
+        total = _replicates(sides) + more
+        error = math.sqrt(sum(side["run_spread"] ** 2 / total for side in sides))
         if abs(middle) + WITHIN * error < margin:
             return more, "equivalent"
         if abs(middle) > APART * error:
             return more, "faster" if middle > 0 else "slower"
     return None, None
+
+
+def _replicates(sides):
+    """Of the side with more of them: further replicates bring both to the same number."""
+    return max(side["replicates"] for side in sides)
 
 
 def _run_seconds(runs):

@@ -4,6 +4,7 @@ A side is a Result with the name of its device.
 """
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -92,6 +93,15 @@ def caveats(sides: list[Side]) -> list[str]:
     if len({run["code_sha256"] for run in used if not pd.isna(run["code_sha256"])}) > 1:
         reasons.append(reason("other_code"))
     return reasons
+
+
+def turns_caveats(turns: dict[str, Any]) -> list[str]:
+    """The same about turns. turns: a row of the table of turns."""
+    if turns["status"] != "ok":
+        return [reason("turns_failed", status=turns["status"])]
+    if pd.isna(turns["ratio"]):
+        return [turns["reason"]]
+    return [reason("spinning", cores=round(float(turns["waiting_cores"]), 1))] if turns["spinning"] else []
 
 
 def overall_reason(compared: int, total: int, single: int, mismatched: int) -> str:

@@ -22,7 +22,7 @@ COLUMNS = [
     *VERDICTS,
     "one_replicate",
     "from_turns",
-    "more_minutes",
+    "equivalence",
     "mismatched",
     "reason",
     *efficiency.OVERALL_COLUMNS,
@@ -61,7 +61,7 @@ def table(rows: list[dict[str, Any]], pairs: list[tuple[str, str]], best: list[d
                 **{verdict: sum(row["verdict"] == verdict for row in pair_rows) for verdict in VERDICTS},
                 "one_replicate": single,
                 "from_turns": sum(row["source"] == "turns" for row in compared),
-                "more_minutes": _total(row["more_minutes"] for row in compared),
+                "equivalence": max((row["equivalence"] for row in compared), default=math.nan),
                 "mismatched": mismatched,
                 "reason": overall_reason(len(compared), len(pair_rows), single, mismatched),
                 **efficiency.overall_columns(pair_rows),
@@ -76,9 +76,3 @@ def _by_pair(rows):
     for row in rows:
         by_pair.setdefault((row["device"], row["baseline"]), []).append(row)
     return by_pair
-
-
-def _total(values):
-    """Sum of the known values, NaN of none."""
-    known = [value for value in values if not pd.isna(value)]
-    return math.fsum(known) if known else math.nan

@@ -30,6 +30,8 @@ FIELDS = {
     "some_single": ("single", "compared"),
     "some_mismatch": ("mismatched", "compared"),
     "few_pairs": (),
+    "turns_failed": ("status",),
+    "spinning": ("cores",),
     # Energy.
     "unread": (),
     "mixed_readings": ("readings",),

@@ -16,7 +16,7 @@ LEVEL = 0.05
 EQUIVALENCE = 0.05
 
 
-def _t(degrees):
+def student_t(degrees: float) -> float:
     """Two-sided quantile of Student's t, from scipy.special, since scipy.stats takes a hundred times as long per number."""
     return float(special.stdtrit(degrees, 1 - LEVEL / 2))
 
@@ -34,7 +34,8 @@ METHOD = (
     "A device is faster or slower if its corrected p-value is below 5%, and then its 95% interval excludes 1; otherwise, unless "
     "equivalent, it is undecided. "
     "Devices of one machine that take turns are judged by the mean over sessions of fresh processes, each summarized by Huber's "
-    "mean of the logarithms of the ratios of neighboring slices, with a Student's t interval; such rows have no p-value. "
+    "mean of the logarithms of the ratios of neighboring slices, with a Student's t interval. Their p-values are corrected "
+    "together too, apart from those of runs. "
     "The mean over configurations is geometric; its interval treats the uncertainty of a device's spread as common to all of "
     "them, covers the measurement noise on these configurations and says nothing about others."
 )
@@ -143,7 +144,7 @@ def ratio(device: Rate, baseline: Rate) -> Ratio:
 
 def interval(middle: float, variance: float, degrees: float) -> tuple[float, float]:
     """95 % interval (low, high) around `middle`, from the variance of its logarithm."""
-    spread = math.exp(_t(degrees) * math.sqrt(variance)) if variance else 1.0
+    spread = math.exp(student_t(degrees) * math.sqrt(variance)) if variance else 1.0
     return middle / spread, middle * spread
 
 

@@ -26,6 +26,12 @@ COLUMNS = [
     "ratio",
     "ci_low",
     "ci_high",
+    "degrees",
+    "p_value",
+    "p_value_adjusted",
+    "p_different",
+    "p_different_adjusted",
+    "equivalence",
     "verdict",
     "pairs",
     "suspended_pairs",
@@ -33,15 +39,12 @@ COLUMNS = [
     "lowest_session",
     "highest_session",
     "minutes",
-    "more_minutes",
+    "decisive_minutes",
     "slice_seconds",
     "waiting_cores",
     "spinning",
     "busy",
 ]
-# Two-sided 95 % quantile of the normal distribution, and degrees of freedom, to turn an interval into a variance.
-Z = 1.96
-DEGREES = 1000.0
 
 
 @functools.cache
@@ -66,7 +69,8 @@ def table(turns: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
     """The table, with the columns COLUMNS. turns: records of turns. equivalence: 0.05 for ±5 %.
 
     The spread between fresh processes is estimated from all configurations of two devices together, since the few sessions of a
-    single configuration hardly show it. Sessions on a busy machine count for their own configuration only.
+    single configuration hardly show it. Sessions on a busy machine count for their own configuration only. The verdicts are
+    corrected for the number of rows, as those of runs are.
     """
     scatters = [(record, _shared_scatter(record)) for record in turns]
     of_pair = {}
@@ -77,18 +81,41 @@ def table(turns: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
         _row(record, equivalence, of_pair[record["device"], record["baseline"]] - scatter)
         for record, scatter in scatters
     ]
+    judged = [row for row in rows if "ratio" in row]
+    ratios = list(map(as_ratio, judged))
+    for row, ratio, (adjusted, different, verdict) in zip(
+        judged, ratios, stats.judge(ratios, equivalence), strict=True
+    ):
+        row |= {
+            "p_value": ratio.p_value,
+            "p_value_adjusted": adjusted,
+            "p_different": ratio.p_different(equivalence),
+            "p_different_adjusted": different,
+            "verdict": verdict,
+        }
+        if verdict != "undecided":
+            row["decisive_minutes"] = math.nan
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def as_ratio(row: dict[str, Any]) -> stats.Ratio:
-    """The stats.Ratio equivalent to a row with a ratio, so that turns and runs can be treated alike."""
-    half = max(math.log(row["ci_high"] / row["ratio"]), math.log(row["ratio"] / row["ci_low"]))
-    return stats.Ratio(row["ratio"], (half / Z) ** 2, DEGREES)
+    """The stats.Ratio of a row with a ratio, so that turns and runs can be treated alike."""
+    half = math.log(row["ci_high"] / row["ci_low"]) / 2
+    return stats.Ratio(row["ratio"], (half / stats.student_t(row["degrees"])) ** 2, row["degrees"])
+
+
+def undecided(paths: Iterable[str | Path], equivalence: float) -> list[str | Path]:
+    """Those `paths` of records of turns whose row in the table of all of them is undecided."""
+    paths = list(paths)
+    verdicts = table(map(read, paths), equivalence)["verdict"]
+    return [path for path, verdict in zip(paths, verdicts, strict=True) if verdict == "undecided"]
 
 
 def _shared_scatter(record):
-    busy = record["conditions"].get("busy")
-    return duel.Scatter() if busy else duel.scatter(map(duel.logs_of, record["sessions"]))
+    if record["conditions"].get("busy"):
+        return duel.Scatter()
+    # The last slices before a training fails show the failure.
+    return duel.scatter(duel.logs_of(session) for session in record["sessions"] if session["status"] == "ok")
 
 
 def _row(record, equivalence, elsewhere):
@@ -116,13 +143,15 @@ def _row(record, equivalence, elsewhere):
     standing = duel.stand_of(sessions, frameworks, equivalence, elsewhere)
     if standing.low is None:
         return row | {"reason": reasons.reason("few_pairs")}
-    more = duel.more_sessions(standing, equivalence)
+    more_minutes = duel.more_sessions(standing, equivalence) * record["seconds"] / len(sessions) / 60
     return row | {
         "ratio": standing.ratio,
         "ci_low": standing.low,
         "ci_high": standing.high,
-        "verdict": standing.verdict,
+        "degrees": standing.degrees,
+        "equivalence": equivalence,
         "lowest_session": min(standing.sessions),
         "highest_session": max(standing.sessions),
-        "more_minutes": math.nan if more is None else more * record["seconds"] / len(sessions) / 60,
+        # Turns with more minutes start anew.
+        "decisive_minutes": math.ceil(record["turns"]["minutes"] + more_minutes),
     }

@@ -17,26 +17,29 @@ def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
         return []
     row = rows[0]
     in_turns, total = int(row["from_turns"]), numbers.count(int(row["configurations_compared"]), "speed ratio")
-    sentences = [
+    return [
         f"{in_turns} of {total} {'was' if in_turns == 1 else 'were'} measured in turns: both trainings run at once and alternate "
         "every few steps or after each, so that what slows the machine down affects both."
     ]
-    if numbers.known(row["more_minutes"]):
-        minutes = numbers.count(max(1, round(row["more_minutes"])), "more minute")
-        sentences.append(
-            f"About {minutes} of turns should settle the undecided ratios: raise `turns.minutes` or run `make decide`."
-        )
-    return sentences
 
 
 def next_lines(table: pd.DataFrame | None) -> list[str]:
-    """What would help most, in one line. table: `next`, None where there is none."""
-    best = None if table is None else ahead.best(table)
-    if best is None:
+    """What would help most: replicates in one line, turns in another. table: `next`, None where there is none."""
+    if table is None:
         return []
-    more, configurations, minutes, decided, undecided = best
-    return [
-        f"{numbers.count(more, 'more replicate')} of {numbers.count(configurations, 'configuration')} (about "
-        f"{numbers.count(max(1, round(minutes)), 'minute')}) would decide {decided} of {numbers.count(undecided, 'open pair')}: "
-        f"`make decide MINUTES={math.ceil(minutes)}`."
-    ]
+    sentences = []
+    if best := ahead.best(table):
+        more, configurations, minutes, decided, undecided = best
+        sentences.append(
+            f"{numbers.count(more, 'more replicate')} of {numbers.count(configurations, 'configuration')} (about "
+            f"{numbers.count(max(1, round(minutes)), 'minute')}) would decide {decided} of "
+            f"{numbers.count(undecided, 'undecided pair')}: `make decide MINUTES={math.ceil(minutes)}`."
+        )
+    if choices := ahead.turns_choices(table):
+        decided, each, minutes = choices[-1]
+        open_pairs = numbers.count(int((table["source"] == "turns").sum()), "undecided ratio")
+        sentences.append(
+            f"Turns of {each} minutes each would decide {decided} of {open_pairs} measured in turns: "
+            f"`make decide MINUTES={math.ceil(minutes)}`."
+        )
+    return sentences

@@ -155,19 +155,23 @@ def judge(path: str | Path, run: shapes.Run, wanted: dict[str, Any], retry: Coll
         return Verdict(False, Change("a record that cannot be read"))
     if not isinstance(record, dict):
         return Verdict(False, Change("a record that cannot be read"))
-    change = first_change(record, run, wanted)
-    if change is None and record.get("status") in retry:
-        change = Change(f"{record['status'].replace('_', ' ')}, to be retried")
+    change = first_change(record, run, wanted) or _retried(record, retry)
     return Verdict(change is None, change, old=not isinstance(record.get("identity"), dict))
 
 
+def _retried(record, retry):
+    if record.get("status") not in retry:
+        return None
+    return Change(f"{record['status'].replace('_', ' ')}, to be retried")
+
+
 def judge_turns(
-    path: str | Path, sides: dict[str, shapes.Run], wanted: dict[str, dict[str, Any]], settings: dict[str, Any]
+    path: str | Path, sides: dict[str, shapes.Run], wanted: dict[str, dict[str, Any]], retry: Collection[str] = ()
 ) -> Verdict:
-    """The Verdict on the record of turns at `path`.
+    """The Verdict on the record of turns at `path`, however undecided they are (see `longer_turns`).
 
     sides: {"device", "baseline"}: the trainings that take turns, each a device entry and its axes. wanted: {side: identity}.
-    settings: the key turns of the experiment. More minutes or other slices measure again only if the verdict was undecided.
+    retry: statuses to take turns again.
     """
     try:
         record = json.loads(Path(path).read_bytes())
@@ -176,13 +180,29 @@ def judge_turns(
     except (OSError, ValueError, RecursionError):
         return Verdict(False, Change("turns that cannot be read"))
     try:
-        change = _first_change_of_turns(record, sides, wanted, settings)
+        change = _first_change_of_turns(record, sides, wanted) or _retried(record, retry)
     except (KeyError, TypeError, AttributeError, IndexError):
         change = Change("a record that is not one of trainoff's")
     return Verdict(change is None, change)
 
 
-def _first_change_of_turns(record, sides, wanted, settings):
+def longer_turns(path: str | Path, settings: dict[str, Any]) -> Change | None:
+    """What would be measured otherwise if the turns at `path`, which ended well, were taken again: more minutes or other slices.
+
+    settings: the key turns of the experiment. None where nothing would, or where a training failed.
+    """
+    record = json.loads(Path(path).read_bytes())
+    earlier = record["turns"]
+    if record["status"] != "ok":
+        return None
+    if not _same(earlier["slice_seconds"], settings["slice_seconds"]):
+        return Change("turns.slice_seconds", _words(earlier["slice_seconds"]), _words(settings["slice_seconds"]))
+    if settings["minutes"] > earlier["minutes"]:
+        return Change("turns.minutes", _words(earlier["minutes"]), _words(settings["minutes"]))
+    return None
+
+
+def _first_change_of_turns(record, sides, wanted):
     for key, held in axes.complete(record["run"], records.identity_in(record)).items():
         if not _same(held, sides["device"][key]):
             return Change(key, _words(held), _words(sides["device"][key]))
@@ -193,12 +213,6 @@ def _first_change_of_turns(record, sides, wanted, settings):
         change = _first_change_of_identity(held, identity)
         if change:
             return change
-    earlier = record["turns"]
-    if record["status"] == "ok" and record["standing"]["verdict"] == "undecided":
-        if not _same(earlier["slice_seconds"], settings["slice_seconds"]):
-            return Change("turns.slice_seconds", _words(earlier["slice_seconds"]), _words(settings["slice_seconds"]))
-        if settings["minutes"] > earlier["minutes"]:
-            return Change("turns.minutes", _words(earlier["minutes"]), _words(settings["minutes"]))
     return None
 
 
