@@ -195,6 +195,16 @@ def before_planning():
     if IS_MAIN and workflow.is_main_process:
         compare_without_pandas(workflow.persistence)
     METADATA.restore()
+    number_gpus()
+
+
+@functools.cache
+def number_gpus():
+    """Keeps the GPUs of this start's jobs apart by their identity, not by their place in nvidia-smi's list."""
+    if workflow.is_main_process:
+        # There is no executor where no job runs, as for --report.
+        executor = getattr(workflow.executor_plugin, "name", None)
+        choosing.number_gpus(DEVICES, CHOICE, jobs_run_here=executor == "local")
 
 
 def metrics_of_all_runs(wildcards):

@@ -57,7 +57,7 @@ onstart:
             *(
                 CHOICE.lines
                 or (
-                    choosing.foreseen(DEVICES)
+                    choosing.foreseen(DEVICES, RESULTS)
                     if workflow.executor_plugin.name == "local"
                     else []
                 )

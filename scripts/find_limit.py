@@ -21,14 +21,14 @@ def limit(job: Job, run: Run) -> dict[str, Any]:
     imported = {}
 
     def attempt(value):
-        before = conditions.read().swapped_bytes
+        before = conditions.swapped_bytes()
         # Not job.launch: a trial that SLURM ends together with the job is not the job's result.
         outcome = launch(
             limiting.__name__, run | {run["axis"]: value}, job.files, job.log, job.timeout_minutes, lambda words: None
         )
         imported.update(outcome.journal.last("imported"))
         trained = outcome.journal.last("trained")
-        swapped = max(0, conditions.read().swapped_bytes - before)
+        swapped = conditions.swapped_between(before, conditions.swapped_bytes())
         status, message = judged(outcome.status, outcome.message, swapped)
         job.say(f"{run['device']['name']}, {run['model']}: {run['axis']} {value}: {status}")
         return {
@@ -50,7 +50,7 @@ def limit(job: Job, run: Run) -> dict[str, Any]:
     return record
 
 
-def judged(status: str, message: str | None, swapped_bytes: int) -> tuple[str, str | None]:
+def judged(status: str, message: str | None, swapped_bytes: int | None) -> tuple[str, str | None]:
     """(status, message) of a trial: a training that swaps is beyond the limit, since it is many times slower."""
     if status == "ok" and records.is_swapping(swapped_bytes):
         return "swapped", f"It trained, but swapped {swapped_bytes / 1e9:.1f} GB between memory and disk."

@@ -1,8 +1,6 @@
 """Trains several runs of one configuration at once on one device and records their total speed."""
 
 import dataclasses
-import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -12,8 +10,9 @@ from typing import Any
 import psutil
 
 from trainoff import records, units
+from trainoff.machine import devices, nvidia
 from trainoff.measure import packed
-from trainoff.shapes import Device, Files, Run
+from trainoff.shapes import Files, Run
 from trainoff.supervise import metering, slurm
 from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import Journal, Outcome, device_facts, launch
@@ -110,7 +109,8 @@ def together(
 ) -> tuple[list[Outcome], dict[str, int | None]]:
     """Starts the trainings, lets them continue when all are ready or have ended, and waits for their ends.
 
-    Returns their Outcomes in order, and {"memory_bytes", "device_memory_bytes"}, the maximum of their total.
+    Returns their Outcomes in order, and {"memory_bytes", "device_memory_bytes"}, the maximum of their total; the second is None
+    where the device shares the machine's memory or it is unknown.
     """
     outcomes, errors = [None] * at_once, []
     with tempfile.TemporaryDirectory(prefix="trainoff-pack-") as folder:
@@ -126,7 +126,7 @@ def together(
         for thread in threads:
             thread.start()
         memory, looked = {"memory_bytes": None, "device_memory_bytes": None}, 0.0
-        go = Path(folder, packed.GO)
+        go, gpu = Path(folder, packed.GO), devices.gpu_uuid(run["device"])
         while any(thread.is_alive() for thread in threads):
             waited_for = [
                 place
@@ -137,8 +137,10 @@ def together(
                 go.touch()
             if time.monotonic() - looked > MEMORY_SECONDS:
                 looked = time.monotonic()
-                now = {"memory_bytes": memory_of_children(), "device_memory_bytes": device_memory(run["device"])}
+                now = {"memory_bytes": memory_of_children(), "device_memory_bytes": nvidia.memory_used(gpu)}
                 memory = {key: max(filter(None, (memory[key], now[key])), default=None) for key in memory}
+                # A tool that does not answer is not asked again: the trainings wait for this loop.
+                gpu = gpu if now["device_memory_bytes"] else ""
             time.sleep(POLL_SECONDS)
     if errors:
         raise errors[0]
@@ -163,19 +165,6 @@ def memory_of_children() -> int | None:
         except psutil.Error:
             continue
     return total or None
-
-
-def device_memory(device: Device) -> int | None:
-    """Memory in use on the device in bytes; None where the device shares the machine's memory or it is unknown."""
-    program = shutil.which("nvidia-smi") if device["accelerator"] == "cuda" else None
-    if program is None:
-        return None
-    query = [program, "--query-gpu=memory.used", "--format=csv,noheader,nounits", f"--id={device['index']}"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=60).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return int(answer) * 2**20 if answer.isdigit() else None
 
 
 def multi_process_service(accelerator: str) -> bool | None:

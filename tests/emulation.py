@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import lock_parts  # noqa: E402
 from trainoff.experiment import plan  # noqa: E402
-from trainoff.machine import choosing, gpu_support, inventory, nvidia  # noqa: E402
+from trainoff.machine import choosing, gpu_support, inventory, numbering, nvidia  # noqa: E402
 
 MACHINES = yaml.safe_load((ROOT / "tests/machines.yaml").read_text(encoding="utf-8"))
 CATALOG = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
@@ -71,9 +71,12 @@ def emulate(told, folder, patch):
     for program in ("cat", "sh"):
         (programs / program).symlink_to(f"/bin/{program}")
     patch.setenv("PATH", str(programs))
-    patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if "visible" in told:
-        patch.setenv("CUDA_VISIBLE_DEVICES", told["visible"])
+    variables = told.get("variables", {}) | ({"CUDA_VISIBLE_DEVICES": told["visible"]} if "visible" in told else {})
+    of_containers = [name for container in inventory.CONTAINERS for name in container.variables]
+    for name in ("CUDA_VISIBLE_DEVICES", numbering.PASSED_ON, *of_containers):
+        patch.delenv(name, raising=False)
+    for name, value in variables.items():
+        patch.setenv(name, value)
     return folder
 
 

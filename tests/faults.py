@@ -282,14 +282,16 @@ def control_group():
     raise NotHere("needs Linux' control groups")
 
 
-# Stands in for NVIDIA's program: lists a GPU as long as the file `gpu` lies beside it.
+# Stands in for NVIDIA's program: lists the first of two GPUs as long as the file `gpu` lies beside it.
 NVIDIA_SMI = """#!/bin/sh
 if [ -e "$(dirname "$0")/gpu" ]; then
-    echo "Simulated GPU, 16384, 555.42, 8.0"
+    echo "GPU-first, Simulated GPU, 16384, 555.42, 8.0, [N/A], 0"
 else
-    echo "Unable to determine the device handle for GPU0: GPU is lost." >&2
-    exit 15
+    echo "Unable to determine the device handle for GPU 0000:01:00.0: Unknown Error"
+    code=15
 fi
+echo "GPU-second, Another GPU, 16384, 555.42, 8.0, [N/A], 1"
+exit ${code:-0}
 """
 
 
@@ -306,8 +308,12 @@ def lost_gpu(folder):
     wait_for(lambda: "cuda · small" in said(folder), "a run on the GPU")
     (programs / "gpu").unlink()
     expect(sweep.wait(DEADLINE_SECONDS) == 0, "the sweep stopped")
-    found = {status_of(path) for path in (folder / "results/runs/cuda").rglob("metrics.json")}
+    records = [json.loads(path.read_text()) for path in (folder / "results/runs/cuda").rglob("metrics.json")]
+    found = {record["status"] for record in records}
     expect(found == {"unavailable"}, f"recorded as {found}")
+    messages = [record["failure"]["message"] for record in records]
+    expect(any("was there when the sweep started" in message for message in messages), f"the reason is {messages}")
+    expect(all(record["device"]["name"] != "Another GPU" for record in records), "trained on the other GPU")
     shutil.rmtree(folder / "results/runs/cuda")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT))
     return "its runs were recorded as unavailable, all others went on"

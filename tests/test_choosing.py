@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import re
+import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +18,9 @@ import check_place
 import lock_parts
 from trainoff.errors import UserError
 from trainoff.experiment import plan
-from trainoff.machine import choosing, devices, disks, gpu_support, inventory, nvidia
+from trainoff.machine import choosing, devices, disks, gpu_support, inventory, numbering, nvidia, sensors
 from trainoff.measure.backends import torch as torch_backend
+from trainoff.supervise import launch
 
 ROOT = Path(__file__).parents[1]
 GB = 2**30
@@ -88,6 +91,10 @@ def test_a_device_that_is_not_there_is_unavailable_for_the_reason_that_auto_give
         assert f"CUDA_VISIBLE_DEVICES={told['visible']!r} leaves 0 of the {len(found.cards)}" in sentence
     elif set(told.get("pci", [])) <= {"AMD", "Intel"} and "pci" in told:
         assert "does not support yet" in sentence and "driver" not in sentence
+    elif found.cards:
+        assert "A100-SXM4-40GB is set to be divided (MIG), but has no slices yet" in sentence
+    elif "pci" in told:
+        assert any(words in sentence for words in told["says"])
 
 
 def test_a_job_takes_what_its_start_chose_though_the_driver_fails_meanwhile(emulated, monkeypatch, tmp_path):
@@ -101,6 +108,45 @@ def test_a_job_takes_what_its_start_chose_though_the_driver_fails_meanwhile(emul
 
 A100, RTX_4090 = "NVIDIA A100-SXM4-40GB", "NVIDIA GeForce RTX 4090"
 BESIDE = "RTX 4090 beside a GT 1030 that comes first"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_gpu_that_drops_out_gives_its_runs_to_no_other(named, emulated, monkeypatch):
+    told = emulation.MACHINES[BESIDE]
+    root = emulated(told)
+    choice, entries, _ = emulation.choice_of(root)
+    if named:
+        choice, entries = choosing.NONE, [devices_of("cuda") | {"index": index} for index in (0, 1)]
+    slow, fast = sorted(
+        (entry for entry in entries if entry["accelerator"] == "cuda"), key=lambda entry: entry["index"]
+    )
+    monkeypatch.setenv(numbering.PASSED_ON, "")
+    choosing.number_gpus(entries, choice, jobs_run_here=True)
+    (root / "cards").write_text(told["smi"][1] + "\n")
+    with pytest.raises(
+        devices.DeviceUnavailable, match="GT 1030 .index 0. was there when the sweep started, and is missing"
+    ):
+        devices.require("cuda", slow["index"])
+    assert devices.gpu_uuid(slow) == "" == devices.environment(slow)["CUDA_VISIBLE_DEVICES"]
+    assert launch.device_facts({"threads": None} | slow, {})["name"] is None
+    devices.require("cuda", fast["index"])
+    assert devices.environment(fast)["CUDA_VISIBLE_DEVICES"] == "GPU-rtx4090"
+    assert launch.device_facts({"threads": None} | fast, {})["name"] == RTX_4090
+    # Jobs on other machines count the GPUs there.
+    choosing.number_gpus(entries, choice, jobs_run_here=False)
+    assert devices.gpu_uuid(slow) == "GPU-rtx4090"
+
+
+def test_a_start_says_that_a_named_device_has_runs_on_another_gpu(emulated, tmp_path):
+    path = tmp_path / "runs/cuda/model~m/replicate~1/metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"device": {"name": A100, "memory_bytes": 40 * GB}}))
+    for row, extra in (("V100", 1), ("A100", 0)):
+        emulated(emulation.MACHINES[row])
+        _, *others = choosing.foreseen([devices_of("cuda")], tmp_path)
+        assert len(others) == extra and all(
+            f"cuda: it has runs on {A100}. To keep the GPUs apart" in line for line in others
+        )
 
 
 @pytest.mark.parametrize(
@@ -193,17 +239,17 @@ def test_nothing_is_installed_for_a_gpu_that_a_named_framework_does_not_serve(em
     assert "cuda: there is no TensorFlow for NVIDIA GPUs on this processor" in said.err
 
 
-def test_a_start_says_which_gpu_a_named_device_is_and_what_will_be_unavailable(emulated):
+def test_a_start_says_which_gpu_a_named_device_is_and_what_will_be_unavailable(emulated, tmp_path):
     named = [devices_of(name) for name in ("cpu", "cuda", "cuda-torch")]
     emulated(emulation.MACHINES["V100"])
-    tensorflow, torch = choosing.foreseen(named)
+    tensorflow, torch = choosing.foreseen(named, tmp_path)
     assert tensorflow == "Tesla V100-SXM2-16GB (16 GB, compute capability 7.0, driver 550.54.15) → cuda"
     assert torch.endswith(
         "→ cuda-torch: unavailable, PyTorch 2.13.0 has no kernels for compute capability 7.0 (7.5 to 12.0)"
     )
     emulated(emulation.MACHINES["RTX 3080, driver updated and not restarted"])
-    assert all("version mismatch" in line for line in choosing.foreseen(named))
-    assert choosing.foreseen(named[:1]) == ()
+    assert all("version mismatch" in line for line in choosing.foreseen(named, tmp_path))
+    assert choosing.foreseen(named[:1], tmp_path) == ()
 
 
 def test_make_names_the_parts_and_says_what_it_found(emulated, monkeypatch, capsys):
@@ -234,8 +280,8 @@ def test_a_full_disk_ends_make_in_a_sentence_where_snakemake_would_end_in_a_trac
 def test_a_laptop_records_that_it_ran_on_battery(emulated, monkeypatch):
     (told,) = [told for told in emulation.MACHINES.values() if told.get("battery")]
     emulated(told)
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: SimpleNamespace(power_plugged=False), raising=False)
-    assert devices.power_source() == "battery"
+    monkeypatch.setattr(sensors, "power_source", lambda: "battery")
+    assert devices.describe_host()["power_source"] == "battery"
 
 
 def test_the_page_shows_the_table_that_is_tested():
@@ -279,3 +325,22 @@ def test_a_tool_that_never_answers_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(nvidia, "SECONDS", 0.2)
     assert "it did not answer within" in nvidia.listing().failure
+
+
+def test_a_tool_that_not_even_a_kill_ends_is_left_behind(tmp_path, monkeypatch):
+    """A process that is stuck in the driver takes no signal; here its kill does nothing."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(nvidia, "SECONDS", 0.2)
+    kill, stuck = subprocess.Popen.kill, []
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: stuck.append(process))
+    started = time.monotonic()
+    failure = nvidia.listing().failure
+    seconds = time.monotonic() - started
+    (process,) = stuck
+    assert process.poll() is None, "still there"
+    kill(process)
+    assert seconds < 30 and "it did not answer within 0.2 s”. The driver hangs" in failure
+    process.wait(30)

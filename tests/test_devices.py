@@ -102,12 +102,12 @@ def test_what_does_not_go_together_is_said_in_one_sentence_with_the_fix(found, w
     ],
 )
 def test_gpus_are_those_that_the_environment_leaves(visible, names):
-    cards = [gpu | {"slices": None} for gpu in GPUS]
+    cards = [gpu | {"number": place, "slices": None} for place, gpu in enumerate(GPUS)]
     assert [gpu["name"] for gpu in nvidia.allowed(cards, visible)] == names
 
 
 def test_a_gpu_is_named_to_the_framework_by_what_no_order_can_change(monkeypatch):
-    monkeypatch.setattr(devices, "nvidia_gpus", lambda: GPUS)
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: dict(enumerate(GPUS)))
     assert devices.environment(device("torch", "cuda", 1))["CUDA_VISIBLE_DEVICES"] == "GPU-bb22"
     assert devices.environment(device("torch", "cuda"))["KERAS_TORCH_DEVICE"] == "cuda"
     assert devices.environment(device("jax", "cuda"))["JAX_PLATFORMS"] == "cuda"

@@ -30,6 +30,11 @@ def test_the_edge_is_found_in_few_trials(number, edge):
     assert len({trial["value"] for trial in found["tried"]}) == len(found["tried"])
 
 
+def test_a_trial_whose_swapping_is_unknown_is_judged_by_its_end():
+    assert find_limit.judged("ok", None, None) == ("ok", None)
+    assert find_limit.judged("ok", None, 10**9)[0] == "swapped"
+
+
 def test_a_table_says_where_and_why():
     edge = {"value": 196, "status": "crashed", "message": "ended by SIGSEGV"}
     run = {"device": "metal", "model": "mobilenetv2", "axis": "img_dim", "batch_size": 32, "img_dim": 0}

@@ -119,14 +119,28 @@ def test_zeus_is_not_imported_where_no_counter_can_be():
 
 @pytest.fixture
 def nvml(monkeypatch):
-    """Two GPUs whose counters stand in `millijoules`; what zeus asks the driver's library is answered here."""
+    """Three GPUs, one of them lost, with counters in `millijoules`; what zeus asks the driver's library is answered here."""
     library = zeus.device.gpu.nvidia.pynvml
-    found = types.SimpleNamespace(millijoules=[10_000_000, 77_000_000], architecture=9, superchip=0)
+    found = types.SimpleNamespace(millijoules=[10_000_000, None, 77_000_000], architecture=9, superchip=0)
+    numbers = {"GPU-a": 0, "GPU-b": 2}
+
+    def handle(number):
+        if number not in numbers.values():
+            raise library.NVMLError(library.NVML_ERROR_GPU_IS_LOST)
+        return number
+
+    def handle_of(uuid):
+        if uuid not in numbers:
+            raise library.NVMLError(library.NVML_ERROR_NOT_FOUND)
+        return numbers[uuid]
+
     answers = {
         "nvmlInit": lambda: None,
         "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetCount": lambda: 2,
-        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetCount": lambda: 3,
+        "nvmlDeviceGetHandleByIndex": handle,
+        "nvmlDeviceGetHandleByUUID": handle_of,
+        "nvmlDeviceGetIndex": lambda handle: handle,
         "nvmlDeviceGetC2cModeInfoV": lambda handle: types.SimpleNamespace(isC2cEnabled=found.superchip),
         "nvmlDeviceGetName": lambda handle: "Example GPU",
         "nvmlDeviceGetArchitecture": lambda handle: found.architecture,
@@ -134,7 +148,7 @@ def nvml(monkeypatch):
     }
     for name, answer in answers.items():
         monkeypatch.setattr(library, name, answer)
-    # The first is divided: its slices are no GPUs that the driver's library counts.
+    # The lost one is missing here. The first is divided: its slices are no GPUs that the driver's library counts.
     cards = ({"uuid": "GPU-a", "slices": [{"uuid": "MIG-c"}, {"uuid": "MIG-d"}]}, {"uuid": "GPU-b", "slices": None})
     monkeypatch.setattr(nvidia, "listing", lambda: nvidia.Listing(cards))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
@@ -146,7 +160,7 @@ def test_nvml_reads_the_gpu_that_trains(nvml):
     meter = meters.open_meter("cuda")
     assert meters.facts(meter) == {"source": "nvml", "scope": "gpu"}
     meter.start()
-    nvml.millijoules = [10_900_000, 79_500_000]
+    nvml.millijoules = [10_900_000, None, 79_500_000]
     assert meter.stop(10.0) == (pytest.approx(2500), None)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-b"
     forget()
@@ -160,7 +174,7 @@ def test_a_counter_that_stands_still_is_a_fault_and_a_short_window_says_so(nvml)
     joules, reason = meter.stop(10.0)
     assert joules is None and "read 0 J of the gpu" in reason and "fault" in reason
     meter.start()
-    nvml.millijoules[1] += 500_000
+    nvml.millijoules[2] += 500_000
     joules, reason = meter.stop(2.0)
     assert joules is None and "60 updates take 6 s" in reason and "images_per_epoch" in reason
 
@@ -283,7 +297,7 @@ def test_idle_power_is_measured_once_in_a_session(monkeypatch, tmp_path):
     monkeypatch.setattr(meters, "absent", lambda accelerator: None)
     monkeypatch.setattr(devices, "require", lambda accelerator, index: None)
     monkeypatch.setattr(idling, "_measure", lambda *arguments: measured.append(arguments) or {"watts": 20.0})
-    monkeypatch.setattr(devices, "nvidia_gpus", lambda: [{"uuid": "GPU-a"}, {"uuid": "GPU-b"}])
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: {0: {"uuid": "GPU-a"}, 1: {"uuid": "GPU-b"}})
 
     def ask(seconds=21, index=0, name="cuda", backend="tensorflow"):
         device = {"name": name, "backend": backend, "accelerator": "cuda", "index": index, "threads": None}

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import emulation
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,3 +186,30 @@ def test_a_stream_of_unknown_length_needs_the_number_of_samples(tmp_path):
     _, (record,) = imported(tmp_path / "there", tmp_path)
     assert [window["images"] for window in record["windows"]] == [24] and record["windows"][0]["warm_up"]
     assert pd.isna(record["windows"][0]["accuracy"])
+
+
+def test_a_gpu_is_known_by_the_name_that_its_framework_gives(tmp_path, monkeypatch):
+    """CUDA calls the fastest GPU 0 unless it is told otherwise; nvidia-smi calls this one 1."""
+    from trainoff.measure.backends import tensorflow as backend
+
+    emulation.emulate(
+        emulation.MACHINES["RTX 4090 beside a GT 1030 that comes first"], tmp_path / "machine", monkeypatch
+    )
+    monkeypatch.setattr(backend, "placement", lambda model: {"gpu"})
+    for number, name in enumerate(("NVIDIA GeForce RTX 4090", "another GPU")):
+        facts = {"name": name, "compute_capability": "8.9"}
+        monkeypatch.setattr(backend, "describe", lambda accelerator, facts=facts: facts)
+        fit(tmp_path / f"timings{number}", epochs=2)
+        _, (record,) = imported(tmp_path / str(number), tmp_path / f"timings{number}")
+        known = {key: record["device"][key] for key in ("name", "memory_bytes", "driver")}
+        memory, driver = (24564 * 2**20, "560.35.03") if name.endswith("4090") else (None, None)
+        assert known == {"name": name, "memory_bytes": memory, "driver": driver}
+
+
+def test_a_device_that_is_not_supported_ends_the_training_before_its_first_step(tmp_path, monkeypatch):
+    from trainoff.measure.backends import tensorflow as backend
+
+    monkeypatch.setattr(backend, "placement", lambda model: {"xpu"})
+    with pytest.raises(UserError, match="the model is on xpu. Expected the CPU, an NVIDIA GPU or an Apple GPU"):
+        fit(tmp_path)
+    assert not any(tmp_path.iterdir())

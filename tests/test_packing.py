@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import time
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ import compare_concurrency as packing_script
 import train_together
 from trainoff.analyze import packing
 from trainoff.errors import UserError
+from trainoff.machine import devices, nvidia
 from trainoff.measure import packed
 from trainoff.report import packs
 from trainoff.supervise import metering
@@ -47,6 +49,20 @@ def test_a_training_that_ends_early_holds_nobody_back(monkeypatch):
     outcomes, _ = train_together.together({"seed": 5, "device": {"accelerator": "cpu"}}, 3, {}, [None] * 3, 1)
     assert sorted(ended) == [0, 1, 2] and ended[0] == 0
     assert outcomes == [5, 6, 7]
+
+
+@pytest.mark.parametrize("uuid, read", [("GPU-b", 22_222 * 2**20), ("MIG-c", None)])
+def test_the_memory_of_a_pack_is_that_of_its_own_gpu(uuid, read, tmp_path, monkeypatch):
+    """In a folder that is not on the PATH, as in WSL. Of a slice, the tool knows only what its whole card uses."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\ncase "$*" in *memory.used*--id=GPU-b*) echo 22222 ;; *) echo 111 ;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(nvidia, "WSL_FOLDER", tmp_path)
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: {0: {"uuid": uuid}})
+    monkeypatch.setattr(train_together, "launch", lambda *arguments: time.sleep(1.5))
+    monkeypatch.setattr(train_together, "MEMORY_SECONDS", 0.1)
+    _, memory = train_together.together({"seed": 5, "device": {"accelerator": "cuda", "index": 0}}, 1, {}, [None], 1)
+    assert memory["device_memory_bytes"] == read
 
 
 def test_the_wait_comes_after_the_last_warm_up():

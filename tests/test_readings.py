@@ -4,6 +4,8 @@ import csv
 import gzip
 import json
 import sys
+import threading
+import time
 import types
 
 import pytest
@@ -75,6 +77,37 @@ def test_a_gpu_is_read_and_what_it_does_not_tell_is_left_out(driver, tmp_path, m
     assert not [name for name in taken(CUDA).names if name.startswith("gpu")], "a driver that fails"
 
 
+def test_throttling_is_read_on_drivers_that_know_only_the_old_function(driver):
+    """NVIDIA's package has the new function with every driver; with one before version 535, calling it fails."""
+    driver.nvmlDeviceGetCurrentClocksEventReasons = driver.nvmlDeviceGetPowerUsage
+    driver.nvmlDeviceGetCurrentClocksThrottleReasons = lambda gpu: 0x40
+    assert taken(CUDA).between(0, float("inf"))["gpu_throttled"]["mean"] == 1
+    driver.nvmlDeviceGetCurrentClocksThrottleReasons = driver.nvmlDeviceGetPowerUsage
+    assert "gpu_throttled" not in taken(CUDA).between(0, float("inf"))
+
+
+def test_a_reading_that_never_returns_does_not_hold_a_finished_training(driver, monkeypatch):
+    monkeypatch.setattr(readings, "PATIENCE_SECONDS", 0.2)
+    hangs, returns = threading.Event(), threading.Event()
+
+    def never(gpu):
+        if hangs.is_set():
+            returns.wait(60)
+
+    driver.nvmlDeviceGetPowerUsage = never
+    started = time.monotonic()
+    with readings.Readings(CUDA) as found:
+        while len(found.samples) < 3:
+            pass
+        hangs.set()
+        time.sleep(0.05)
+    assert time.monotonic() - started < 30
+    samples = len(found.samples)
+    returns.set()
+    found._thread.join()
+    assert len(found.samples) == samples >= 3, "what returns later is no part of them"
+
+
 def test_an_epoch_holds_what_was_read_while_it_lasted():
     found = readings.Readings(CPU)
     place = found.names.index("load_cores")
@@ -113,6 +146,12 @@ def test_the_series_is_small_and_reads_as_it_was_taken(tmp_path):
         ({"readings": {"thermal_pressure": {"mean": 0.9, "maximum": 1.0}}}, None),
         ({"conditions": {"swapped_bytes_during": 10**9}}, "swapping"),
         ({"host": {"power_source": "battery"}}, "on battery"),
+        ({"readings": {"on_battery": {"mean": 0.1, "maximum": 1.0}}, "host": {"power_source": "mains"}}, "on battery"),
+        ({"readings": {"on_battery": {"mean": 0.0, "maximum": 0.0}}, "host": {"power_source": "mains"}}, None),
+        ({"conditions": {"power_mode": "lowpowermode 1"}}, "low-power mode"),
+        ({"conditions": {"power_mode": "low-power"}}, "low-power mode"),
+        ({"conditions": {"power_mode": "powersave"}}, None),
+        ({"conditions": {"power_mode": "powermode 0"}}, None),
         ({"conditions": {"suspended_seconds": 8.2}}, "stopped for 8 s, not counted"),
     ],
 )
@@ -191,11 +230,11 @@ def mac(monkeypatch):
 def test_an_apple_chip_is_read_whatever_device_trains(mac, monkeypatch):
     monkeypatch.setattr(readings, "INTERVAL_SECONDS", 0.01)
     with readings.Readings(CPU) as found:
-        while len(found.samples) < 3:
+        known = {}
+        while "soc_watts" not in known or not known["thermal_pressure"]["maximum"]:
             mac.millijoules["gpu_mj"] += 0.01
-        mac.pressure = 2
-        while not (known := found.between(0, float("inf")))["thermal_pressure"]["maximum"]:
-            pass
+            known = found.between(0, float("inf"))
+            mac.pressure = 2 if known else 0
     assert known["thermal_pressure"]["maximum"] == series.HEAVY and known["soc_watts"]["maximum"] > 0
 
 

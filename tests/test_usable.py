@@ -190,6 +190,16 @@ def test_threads_follow_a_quota_and_are_left_to_the_framework_without_one(monkey
     assert launch.device_facts(device, {})["threads"] == 1
 
 
+@pytest.mark.parametrize(
+    "text, numbers", [("0-3", [0, 1, 2, 3]), ("0,2-3,8", [0, 2, 3, 8]), ("5", [5]), ("", []), (None, [])]
+)
+def test_processors_that_are_switched_off_are_left_out(text, numbers, tmp_path):
+    if text is not None:
+        (tmp_path / "sys/devices/system/cpu").mkdir(parents=True)
+        (tmp_path / "sys/devices/system/cpu/online").write_text(f"{text}\n")
+    assert usable.online_processors(tmp_path) == numbers
+
+
 def test_what_looks_at_free_memory_looks_at_the_groups(monkeypatch):
     monkeypatch.setattr(usable, "available_memory_bytes", lambda: 1_000_000)
     assert conditions.read().memory_available_bytes == 1_000_000

@@ -27,12 +27,22 @@ COLD_START = ("import_seconds", "build_seconds", "first_step_seconds")
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 # A system always moves some unused pages to disk; a training that does not fit in memory moves gigabytes.
 SWAP_LIMIT_BYTES = 256 * 2**20
+# A platform profile of Linux, and the two names under which Macs report the mode.
+LOW_POWER_MODES = ("low-power", "lowpowermode 1", "powermode 1")
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "metrics.schema.json"
 
 
 def is_swapping(swapped_bytes: int | None) -> bool | None:
     """Whether this number of bytes moved between memory and disk means that memory ran short; None where it is unknown."""
     return None if swapped_bytes is None else swapped_bytes > SWAP_LIMIT_BYTES
+
+
+def is_low_power(power_mode: str | None) -> bool | None:
+    """Whether a power mode (conditions.power_mode of a record) saves power at the cost of speed; None where it is unknown.
+
+    Linux' frequency governor "powersave" is not one: with most drivers of today it is the default and reaches full speed.
+    """
+    return None if power_mode is None else power_mode in LOW_POWER_MODES
 
 
 @functools.cache

@@ -30,6 +30,12 @@ def throttled(windows: list[Window]) -> bool | None:
     return sum(shares) > THROTTLED_SHARE * len(shares) or max(levels, default=0) >= series.HEAVY
 
 
+def was_on_battery(windows: list[Window]) -> bool:
+    """Whether any reading in a counted epoch said that the machine ran on its battery."""
+    counted = [window.get("readings", {}) for window in windows if not window["warm_up"]]
+    return any(readings["on_battery"]["maximum"] > 0 for readings in counted if "on_battery" in readings)
+
+
 def _mean(windows, name):
     """Mean of a reading over the time of the counted epochs; None if most of them have no such reading."""
     counted = [window for window in windows if not window["warm_up"]]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainoff.errors import one_line
-from trainoff.machine import gpu_support, inventory
+from trainoff.machine import gpu_support, inventory, numbering
 from trainoff.machine.gpu_support import NAMES, obstacle
 from trainoff.machine.nvidia import is_slice, numbers
 from trainoff.shapes import Entry
@@ -45,10 +45,11 @@ class Pick:
 
 @dataclass(frozen=True)
 class Choice:
-    """picks: the devices that train. lines: for the user, one per device of the machine."""
+    """picks: the devices that train. lines: for the user, one per device of the machine. gpus: its usable NVIDIA GPUs."""
 
     picks: tuple
     lines: tuple
+    gpus: tuple = ()
 
 
 NONE = Choice((), ())
@@ -78,7 +79,7 @@ def choose(
         f"{vendor} graphics → left out: not supported yet ({'ROCm' if vendor == 'AMD' else 'oneAPI'})"
         for vendor in machine.others
     ]
-    return Choice(tuple(picks), tuple(lines))
+    return Choice(tuple(picks), tuple(lines), tuple(machine.gpus))
 
 
 def entries(choice: Choice, catalog: dict[str, dict[str, Any]]) -> list[str | Entry]:
@@ -114,15 +115,17 @@ def _apple(machine):
 
 def measured_gpus(results: str | Path) -> dict[str, tuple[str, int | None]]:
     """{device: (name, memory in bytes) of its GPU} for the runs on NVIDIA GPUs in the folder `results`."""
-    gpus = {}
-    for folder in Path(results, "runs").glob("cuda*"):
-        for path in itertools.islice(folder.rglob("metrics.json"), MAX_RECORDS_SEARCHED):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                facts = json.loads(path.read_text(encoding="utf-8"))["device"]
-                if facts["name"]:
-                    gpus[folder.name] = facts["name"], facts["memory_bytes"]
-                    break
-    return gpus
+    first = {folder.name: next(_gpus_of_runs(folder), None) for folder in Path(results, "runs").glob("cuda*")}
+    return {device: gpu for device, gpu in first.items() if gpu}
+
+
+def _gpus_of_runs(folder):
+    """Yields (name, memory in bytes) of the GPU for some records of a device, whose folder is given."""
+    for path in itertools.islice(folder.rglob("metrics.json"), MAX_RECORDS_SEARCHED):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            facts = json.loads(path.read_text(encoding="utf-8"))["device"]
+            if facts["name"]:
+                yield facts["name"], facts["memory_bytes"]
 
 
 def _nvidia(machine, builds, measured):
@@ -254,8 +257,11 @@ def unserved(entries: list[Entry], gpus: list[dict[str, Any]], builds: list[gpu_
     return reasons
 
 
-def foreseen(entries: list[Entry]) -> tuple[str, ...]:
-    """One line per NVIDIA device of an experiment that names its devices: its GPU, or why its runs will be unavailable."""
+def foreseen(entries: list[Entry], results: str | Path) -> tuple[str, ...]:
+    """One line per NVIDIA device of an experiment that names its devices: its GPU, or why its runs will be unavailable.
+
+    Another line follows if the device has runs on another GPU in the folder `results`.
+    """
     if all(entry["accelerator"] != "cuda" for entry in entries):
         return ()
     machine = inventory.read()
@@ -267,7 +273,29 @@ def foreseen(entries: list[Entry]) -> tuple[str, ...]:
             name, index = entry["name"], entry["index"]
             line = f"{_words(gpus[index])} → {name}" if index < len(gpus) else f"{name}: {inventory.unusable(machine)}"
             lines.append(f"{line}: unavailable, {why[name]}" if name in why else line)
+            if index < len(gpus):
+                lines += _mixed(name, gpus[index], Path(results, "runs", name))
     return tuple(lines)
+
+
+def _mixed(name, gpu, folder):
+    """[a line on runs of a device on other GPUs than `gpu`], if there are some. folder: of its runs."""
+    others = sorted({one_line(other, 80) for other, _ in _gpus_of_runs(folder)} - {one_line(gpu["name"], 80)})
+    if not others:
+        return []
+    return [
+        f"{name}: it has runs on {' and '.join(others)}. To keep the GPUs apart, give this one an entry with another name"
+    ]
+
+
+def number_gpus(entries: list[Entry], choice: Choice, jobs_run_here: bool) -> None:
+    """Makes each index stand for the same GPU in all jobs of this start.
+
+    entries: the devices of the experiment. choice: of `devices: auto`, else NONE. jobs_run_here: False if they run on other
+    machines, which have other GPUs.
+    """
+    uses_gpus = jobs_run_here and any(entry["accelerator"] == "cuda" for entry in entries)
+    numbering.pass_on((choice.gpus or inventory.read().gpus) if uses_gpus else ())
 
 
 def of(machine: inventory.Machine, results: str | Path) -> Choice:

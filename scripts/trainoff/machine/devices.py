@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 
 from trainoff.errors import UserError
-from trainoff.machine import inventory, nvidia, usable
+from trainoff.machine import inventory, numbering, nvidia, sensors, usable
 from trainoff.shapes import Device
 
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"]
@@ -22,12 +22,20 @@ def is_apple_silicon() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
-def nvidia_gpus() -> list[dict[str, Any]]:
-    """One dict per NVIDIA GPU or slice that this process may use: uuid, name, memory_bytes, driver, compute_capability.
+def nvidia_gpus() -> dict[int, dict[str, Any]]:
+    """{index: GPU} of the NVIDIA GPUs and slices that this process may use, each with uuid, name, memory_bytes, driver and
+    compute_capability.
 
-    In the driver's order, or, where CUDA_VISIBLE_DEVICES is set, those that it names, in its order.
+    Counted when the sweep started, in the driver's order or, where CUDA_VISIBLE_DEVICES is set, in its order.
     """
-    return nvidia.allowed(nvidia.listing().cards, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return numbering.by_index(nvidia.allowed(nvidia.listing().cards, os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+def gpu_uuid(device: Device) -> str:
+    """UUID of the NVIDIA GPU or slice of an entry; "" for other devices and for a GPU that is missing."""
+    if device["accelerator"] != "cuda":
+        return ""
+    return nvidia_gpus().get(device["index"], {"uuid": ""})["uuid"]
 
 
 def environment(device: Device) -> dict[str, str]:
@@ -38,13 +46,10 @@ def environment(device: Device) -> dict[str, str]:
     backend, accelerator = device["backend"], device["accelerator"]
     threads = str(device["threads"] or usable_threads())
     variables = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "1", **dict.fromkeys(THREAD_VARIABLES, threads)}
+    # Without its GPU, a process must not see the others.
+    variables["CUDA_VISIBLE_DEVICES"] = gpu_uuid(device)
     if accelerator == "cuda":
-        gpus = nvidia_gpus()
         variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        if device["index"] < len(gpus):
-            variables["CUDA_VISIBLE_DEVICES"] = gpus[device["index"]]["uuid"]
-    else:
-        variables["CUDA_VISIBLE_DEVICES"] = ""
     if backend == "torch":
         variables["KERAS_TORCH_DEVICE"] = "mps" if accelerator == "metal" else accelerator
     if backend == "jax":
@@ -57,17 +62,28 @@ def environment(device: Device) -> dict[str, str]:
 def require(accelerator: str, index: int) -> None:
     """Raises DeviceUnavailable when this machine clearly lacks the device, before a framework is imported for it."""
     if accelerator == "cuda":
-        count = len(nvidia_gpus())
-        if index >= count:
-            raise DeviceUnavailable(
-                f"This machine has {count} usable NVIDIA GPU(s), and the device has index {index}. "
-                f"{inventory.unusable(inventory.read())}"
-            )
+        machine = inventory.read()
+        gpus = numbering.by_index(machine.gpus)
+        if index not in gpus:
+            raise DeviceUnavailable(_missing(machine, gpus, index))
     if accelerator == "metal" and not is_apple_silicon():
         raise DeviceUnavailable(
             f"An Apple GPU needs a Mac with Apple silicon; this is {platform.system()} on {platform.machine()}. "
             "Remove the device from `devices:`."
         )
+
+
+def _missing(machine, gpus, index):
+    """Why there is no GPU of that index, with the fix. gpus: the present ones by index."""
+    name = numbering.name_at_start(index)
+    if name is None:
+        return (
+            f"This machine has {len(gpus)} usable NVIDIA GPU(s), and the device has index {index}. "
+            f"{inventory.unusable(machine)}"
+        )
+    return f"{name} (index {index}) was there when the sweep started, and is missing now. " + (
+        machine.failure or "If it dropped out, the kernel log says why: restart the machine, and start the sweep again."
+    )
 
 
 def usable_threads() -> int:
@@ -95,6 +111,18 @@ def describe(accelerator: str, index: int) -> dict[str, Any]:
     }
 
 
+def describe_named(name: str | None) -> dict[str, Any]:
+    """The same for the NVIDIA GPU that a framework calls `name`, of whatever index: a fact in which GPUs of that name differ is
+    None. None: for a framework that does not say it.
+    """
+    gpus = [gpu for gpu in nvidia.allowed(nvidia.listing().cards, None) if name in (None, gpu["name"])]
+    facts = {"name": name, "cores": None}
+    for key in ("name", "memory_bytes", "driver", "compute_capability"):
+        values = {gpu[key] for gpu in gpus}
+        facts[key] = values.pop() if len(values) == 1 else facts.get(key)
+    return facts
+
+
 def describe_host() -> dict[str, Any]:
     """The `host` part of a metrics record: the machine and its usable part, without a user name or host name."""
     return {
@@ -104,7 +132,7 @@ def describe_host() -> dict[str, Any]:
         "logical_processors": psutil.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         **usable.facts(),
-        "power_source": power_source(),
+        "power_source": sensors.power_source(),
         "virtual": is_virtual(),
     }
 
@@ -120,14 +148,6 @@ def is_virtual() -> bool | None:
     except OSError:
         return None
     return None if flags is None else "hypervisor" in flags
-
-
-def power_source() -> str | None:
-    """ "mains" or "battery"; None where it is unknown, as on most desktops and servers."""
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    if battery is None or battery.power_plugged is None:
-        return None
-    return "mains" if battery.power_plugged else "battery"
 
 
 def cpu_name() -> str | None:

@@ -17,7 +17,48 @@ VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 DISPLAY_CLASS = "0x03"
 NO_TOOL = "This machine has an NVIDIA GPU, but no nvidia-smi. "
 INSTALL_DRIVER = "Install NVIDIA's driver."
-INSTALL_TOOLKIT = "In a container, start it with the NVIDIA Container Toolkit (docker run --gpus all)."
+
+
+@dataclass(frozen=True)
+class Container:
+    """A kind of container. advice: how it gets a GPU. marks: files that it has. variables: environment variables that it sets.
+
+    group: a word in the names of its control groups.
+    """
+
+    advice: str
+    marks: tuple
+    variables: tuple = ()
+    group: str | None = None
+
+    def is_around(self, environ: Mapping[str, str], root: Path) -> bool:
+        """Whether this process runs in such a container."""
+        if environ.keys() & {*self.variables} or any((root / mark).exists() for mark in self.marks):
+            return True
+        try:
+            return self.group is not None and self.group in (root / "proc/1/cgroup").read_text()
+        except OSError:
+            return False
+
+
+# The innermost first.
+CONTAINERS = (
+    Container(
+        "In an Apptainer or Singularity container, start it with --nv (apptainer exec --nv).",
+        marks=(".singularity.d",),
+        variables=("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"),
+    ),
+    Container(
+        "In a Kubernetes pod, request the GPU in its specification (resources: {limits: {nvidia.com/gpu: 1}}).",
+        marks=("var/run/secrets/kubernetes.io",),
+        variables=("KUBERNETES_SERVICE_HOST",),
+        group="kubepods",  # with control groups of version 1
+    ),
+    Container(
+        "In a container, start it with the NVIDIA Container Toolkit (docker run --gpus all).",
+        marks=(".dockerenv", "run/.containerenv"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +99,7 @@ def read(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Mac
     failure = listing.failure
     jetson = (root / "etc/nv_tegra_release").exists()
     if not failure and not listing.cards and "NVIDIA" in vendors and nvidia.tool() is None:
-        failure = NO_TOOL + (INSTALL_TOOLKIT if is_container(root) else INSTALL_DRIVER)
+        failure = NO_TOOL + _advice(environ, root)
     return Machine(
         system,
         processor,
@@ -70,20 +111,22 @@ def read(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Mac
     )
 
 
-def is_container(root: Path = Path("/")) -> bool:
-    """Whether this runs in a Docker, Podman or Kubernetes container, judged by the usual marker files."""
-    if any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")):
-        return True
-    try:
-        return "kubepods" in (root / "proc/1/cgroup").read_text()
-    except OSError:
-        return False
+def _advice(environ, root):
+    """How to make the GPU usable where nvidia-smi is missing."""
+    around = (container.advice for container in CONTAINERS if container.is_around(environ, root))
+    return next(around, INSTALL_DRIVER)
 
 
 def unusable(machine: Machine) -> str:
     """One sentence on why this machine has no usable NVIDIA GPU, with the fix."""
     if machine.failure:
         return machine.failure
+    undivided = [card["name"] for card in machine.cards if card["slices"] == []]
+    if undivided and (machine.visible is None or len(undivided) == len(machine.cards)):
+        return (
+            f"{undivided[0]} is set to be divided (MIG), but has no slices yet. Create some (nvidia-smi mig -cgi … -C), turn MIG "
+            "off (nvidia-smi -mig 0), or remove the device from `devices:`."
+        )
     if machine.cards and machine.visible is not None:
         return (
             f"CUDA_VISIBLE_DEVICES={machine.visible!r} leaves {len(machine.gpus)} of the {len(machine.cards)} GPU(s) that "
@@ -94,6 +137,8 @@ def unusable(machine: Machine) -> str:
             f"This machine has {' and '.join(machine.others)} graphics, which trainoff does not support yet (ROCm, oneAPI), and "
             "no NVIDIA GPU. Remove the device from `devices:`."
         )
+    if machine.cards:
+        return "Indices count from 0. Change `index` of the device, or remove the device from `devices:`."
     return (
         "nvidia-smi must list the GPU: install the NVIDIA driver if this machine has such a GPU, or remove the device from "
         "`devices:`."

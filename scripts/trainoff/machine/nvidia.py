@@ -8,6 +8,7 @@ import csv
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 # Where WSL has the tool; this folder is missing from the PATH of many shells there.
 WSL_FOLDER = Path("/usr/lib/wsl/lib")
 # Columns, the oldest first: a driver that does not know one refuses the whole query.
-COLUMNS = ["uuid", "name", "memory.total", "driver_version", "compute_cap", "mig.mode.current"]
+COLUMNS = ["uuid", "name", "memory.total", "driver_version", "compute_cap", "mig.mode.current", "index"]
 OLDEST_COLUMNS = 4
 SECONDS = 60
 SLICE = re.compile(r"^\s+MIG (?P<profile>\S+)\s+Device\s+\d+: \(UUID: (?P<uuid>MIG-[^)\s]+)\)")
@@ -46,6 +47,7 @@ ADVICE = [
         "unable to determine the device handle",
         "A GPU stopped responding (see the kernel log): restart the machine.",
     ),
+    ("it did not answer", "The driver hangs (see the kernel log): restart the machine."),
     (
         "no devices were found",
         "The driver runs but finds no GPU: in a container or a cluster job, request one (docker run --gpus all, --gres=gpu:1); "
@@ -57,8 +59,8 @@ OTHER_ADVICE = "Run nvidia-smi yourself: trainoff can use the GPU as soon as nvi
 
 @dataclass(frozen=True)
 class Listing:
-    """cards: one dict per GPU in the tool's order, with uuid, name, memory_bytes, driver, compute_capability (None where unknown)
-    and slices: None, or for a GPU with MIG enabled a list of such dicts.
+    """cards: one dict per GPU in the tool's order, with uuid, name, memory_bytes, driver, compute_capability (None if unknown),
+    number (by which the tool counts it) and slices: None, or for a GPU with MIG enabled a list of such dicts.
 
     failure: one sentence with the tool's words and advice, if the tool is installed and fails; else None.
     """
@@ -83,7 +85,8 @@ def listing() -> Listing:
             break
     # Skips lines of text: with a warning, such as about a corrupted infoROM, the tool lists GPUs and still exits with an error.
     rows = csv.reader(words.splitlines(), skipinitialspace=True)
-    cards = [_card(row) for row in rows if len(row) >= OLDEST_COLUMNS and " " not in row[0]]
+    rows = [row for row in rows if len(row) >= OLDEST_COLUMNS and " " not in row[0]]
+    cards = [_card(place, row) for place, row in enumerate(rows)]
     if not cards:
         return Listing((), failure_sentence(words, in_wsl=WSL_FOLDER.is_dir()))
     if any(card["slices"] is not None for card in cards):
@@ -144,12 +147,24 @@ def allowed(cards: Sequence[dict[str, Any]], visible: str | None) -> list[dict[s
         if name.startswith("MIG-"):
             fits = [unit for card in cards for unit in card["slices"] or [] if unit["uuid"].startswith(name)]
         else:
-            named = [card for place, card in enumerate(cards) if name and _is_named(card, place, name)]
+            named = [card for card in cards if name and _is_named(card, name)]
             fits = [unit for card in named for unit in _units(card)[:1]]
         if len(fits) != 1 or fits[0] in chosen:
             break
         chosen += fits
     return chosen
+
+
+def memory_used(uuid: str) -> int | None:
+    """Memory in use on the GPU of that UUID in bytes; None where it is unknown, as for a MIG slice: the tool knows its card's.
+
+    uuid: "" for no GPU.
+    """
+    program = tool()
+    if program is None or not uuid or is_slice(uuid):
+        return None
+    answer = _ask(program, "--query-gpu=memory.used", "--format=csv,noheader,nounits", f"--id={uuid}").strip()
+    return int(answer) * 2**20 if answer.isdigit() else None
 
 
 def is_slice(uuid: str) -> bool:
@@ -162,8 +177,8 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)
 
 
-def _is_named(card, place, name):
-    return name == str(place) or (not name.isdigit() and card["uuid"].startswith(name))
+def _is_named(card, name):
+    return name == str(card["number"]) or (not name.isdigit() and card["uuid"].startswith(name))
 
 
 def _units(card):
@@ -173,15 +188,36 @@ def _units(card):
 def _ask(program, *arguments):
     """The program's output, or how it failed."""
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, errors="replace", timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        return f"it did not answer within {SECONDS:g} s"
+        process = subprocess.Popen(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
     except OSError as error:
         return str(error.strerror)
-    return done.stdout if done.returncode == 0 else f"{done.stdout}{done.stderr}"
+    try:
+        output, errors = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"it did not answer within {SECONDS:g} s"
+    finally:
+        if process.returncode is None:
+            _abandon(process)
+    return output if process.returncode == 0 else f"{output}{errors}"
 
 
-def _card(row):
+def _abandon(process):
+    """Kills a process without waiting for its end: if it is stuck in the driver, it ends only with the machine."""
+    process.kill()
+    for pipe in (process.stdout, process.stderr):
+        pipe.close()
+    # Collects the process if it ends after all.
+    threading.Thread(target=process.wait, daemon=True).start()
+
+
+def _card(place, row):
     values = dict(zip(COLUMNS, map(str.strip, row), strict=False))
     mebibytes, capability = values["memory.total"], values.get("compute_cap", "")
     return {
@@ -190,6 +226,8 @@ def _card(row):
         "memory_bytes": int(mebibytes) * 2**20 if mebibytes.isdigit() else None,
         "driver": values["driver_version"],
         "compute_capability": capability if numbers(capability) else None,
+        # A GPU that is lost is missing from the rows, but counts.
+        "number": int(values["index"]) if values.get("index", "").isdigit() else place,
         "slices": [] if values.get("mig.mode.current") == "Enabled" else None,
     }
 

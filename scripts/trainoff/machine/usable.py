@@ -33,6 +33,17 @@ def allowed_processors() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+def online_processors(root: str | Path = "/") -> list[int]:
+    """The numbers of the logical processors that are switched on, ascending; [] where they are unknown.
+
+    They have gaps where some are switched off, such as the second threads of cores.
+    """
+    ends = [
+        part.partition("-") for part in (_text(Path(root, "sys/devices/system/cpu/online")) or "").split(",") if part
+    ]
+    return [number for first, _, last in ends for number in range(int(first), int(last or first) + 1)]
+
+
 def processor_quota(root: str | Path = "/") -> float | None:
     """The processor quota of this process's control groups, such as 1.5 processors; None for no limit."""
     quotas = [_quota_v2(folder) for folder in _folders_v2(root)]

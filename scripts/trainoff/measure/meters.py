@@ -200,15 +200,23 @@ def _visible_by_number():
     visible = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     try:
         if visible is not None:
-            uuids = [card["uuid"] for card in nvidia.listing().cards]
-            if visible not in uuids:
-                raise LookupError(f"the driver lists no GPU {visible}")
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(uuids.index(visible))
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(_number_of(visible))
         yield
     finally:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         if visible is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+
+def _number_of(uuid):
+    """The driver's number of a GPU. It is not the place in nvidia-smi's list, which leaves out a GPU that is lost."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        return pynvml.nvmlDeviceGetIndex(pynvml.nvmlDeviceGetHandleByUUID(uuid))
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _rapl_meter():

@@ -51,6 +51,7 @@ class Timer(keras.callbacks.Callback):
             )
         self._samples = self.samples_per_epoch or steps * self.batch_size
         self._backend = backends.load(framework)
+        self._accelerator = _accelerator_of(self._backend.placement(self.model))
         self._learning_rate = _number(self.model.optimizer.learning_rate)
         self._windows = []
         self._begun = _now()
@@ -116,15 +117,11 @@ class Timer(keras.callbacks.Callback):
 
     def _facts(self):
         """The device: {"name", "label", "device", "memory"}."""
-        framework = keras.backend.backend()
-        accelerator = "cpu"
-        if self._backend.placement(self.model) != {"cpu"}:
-            accelerator = "metal" if devices.is_apple_silicon() else "cuda"
-        try:
-            chip = devices.describe(accelerator, 0)
-        except LookupError:
-            chip = dict.fromkeys(("name", "memory_bytes", "cores", "driver"))
-        device = chip | {"backend": framework, "accelerator": accelerator} | self._backend.describe(accelerator)
+        framework, accelerator = keras.backend.backend(), self._accelerator
+        facts = self._backend.describe(accelerator)
+        # CUDA counts the fastest GPU first and nvidia-smi does not, so the name is all that identifies it.
+        chip = devices.describe_named(facts.get("name")) if accelerator == "cuda" else devices.describe(accelerator, 0)
+        device = chip | {"backend": framework, "accelerator": accelerator} | facts
         return {
             "name": self.named["device"] or f"own-{accelerator}",
             "label": one_line(self.named["label"] or device["name"] or accelerator, packing.LONGEST_LABEL),
@@ -134,6 +131,20 @@ class Timer(keras.callbacks.Callback):
                 "peak_device_bytes": self._backend.peak_memory(self.model),
             },
         }
+
+
+def _accelerator_of(placement):
+    """The accelerator for a result of a backend's placement; raises UserError where trainoff has none."""
+    kinds = {kind.lower() for kind in placement} - {"cpu"}
+    others = kinds - {"gpu", "metal"}
+    if others:
+        raise UserError(
+            f"Timer: the model is on {' and '.join(sorted(others))}. Expected the CPU, an NVIDIA GPU or an Apple GPU: trainoff "
+            "does not support other devices yet. Train on one of these, or without the Timer."
+        )
+    if not kinds:
+        return "cpu"
+    return "metal" if devices.is_apple_silicon() else "cuda"
 
 
 def _layers_with_weights(model):

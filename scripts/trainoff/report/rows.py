@@ -284,6 +284,8 @@ def _flags(run):
         flags.append("swapping")
     if run["power_source"] == "battery":
         flags.append("on battery")
+    if numbers.known(run["low_power"]) and run["low_power"]:
+        flags.append("low-power mode")
     if numbers.known(run["suspended_seconds"]) and run["suspended_seconds"] > 0:
         flags.append(f"stopped for {run['suspended_seconds']:.0f} s, not counted")
     if run["attempts"] > 1:

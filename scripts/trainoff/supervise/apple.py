@@ -3,13 +3,13 @@
 So far tested only with stand-ins for Apple's libraries (tests/test_readings.py).
 """
 
-import contextlib
 import ctypes
 import importlib
 import time
 from collections.abc import Callable
 
 from trainoff import series
+from trainoff.machine import sensors
 from trainoff.measure import meters
 
 SYSTEM_LIBRARY = "/usr/lib/libSystem.dylib"
@@ -19,11 +19,11 @@ THERMAL_PRESSURE = b"com.apple.system.thermalpressurelevel"
 
 def sources() -> dict[str, Callable[[], float | None]]:
     """{reading: function that reads it}, for the readings that this system's libraries provide."""
-    readers = {}
-    for name, open_reader in (("soc_watts", _chip_power), ("thermal_pressure", _thermal_pressure)):
-        with contextlib.suppress(Exception):  # libraries raise errors of their own; a failed reading must not end a run
-            readers[name] = open_reader()
-    return readers
+    readers = {
+        "soc_watts": sensors.try_read(_chip_power),
+        "thermal_pressure": sensors.try_read(_thermal_pressure),
+    }
+    return {name: read for name, read in readers.items() if read is not None}
 
 
 class ChipPower:

@@ -127,8 +127,7 @@ def _machine_and_gpu(device):
 
     The framework is not part of it: the idle power of a GPU is the same for all.
     """
-    gpu = devices.environment(device).get("CUDA_VISIBLE_DEVICES", "")
-    return hashlib.sha256(f"{platform.node()} {gpu}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{platform.node()} {devices.gpu_uuid(device)}".encode()).hexdigest()[:8]
 
 
 def _unknown(reason):

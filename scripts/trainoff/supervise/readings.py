@@ -17,12 +17,14 @@ from pathlib import Path
 import psutil
 
 from trainoff.files import whole
-from trainoff.machine import devices
+from trainoff.machine import devices, sensors
 from trainoff.measure import meters
 from trainoff.shapes import Reading
 from trainoff.supervise import apple, conditions
 
 INTERVAL_SECONDS = 1.0
+# How long a finished training waits for a reading that does not return, as calls of a driver that hangs.
+PATIENCE_SECONDS = 5.0
 # Reasons for lower clocks that the user did not choose: power cap, hardware, thermal and power-brake slowdown.
 # https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html
 THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
@@ -53,11 +55,14 @@ class Readings:
 
     def __exit__(self, *_):
         self._done.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_SECONDS)
+        # A copy, to which a reading that returns only now does not add.
+        self.samples = self.samples[:]
 
     def _read_on(self):
+        samples = self.samples
         while True:
-            self.samples.append((time.monotonic(), tuple(map(_value, self._sources.values()))))
+            samples.append((time.monotonic(), tuple(map(_value, self._sources.values()))))
             if self._done.wait(INTERVAL_SECONDS):
                 return
 
@@ -98,12 +103,8 @@ class Readings:
 
 
 def _value(read):
-    """The current value of a source; None where there is none."""
-    try:
-        value = read()
-    except Exception:  # drivers raise errors of their own; a failed reading must not end a run
-        return None
-    return None if value is None else float(value)
+    """The current value of a source; None where there is none, which is no number either."""
+    return sensors.try_read(lambda: float(read()))
 
 
 def _host():
@@ -114,7 +115,7 @@ def _host():
         "load_cores": lambda: psutil.getloadavg()[0],
         "memory_used_bytes": lambda: psutil.virtual_memory().used,
         "swap_used_bytes": lambda: psutil.swap_memory().used,
-        "on_battery": lambda: {"battery": 1.0, "mains": 0.0}.get(devices.power_source()),
+        "on_battery": lambda: {"battery": 1.0, "mains": 0.0}.get(sensors.power_source()),
     }
 
 
@@ -162,8 +163,6 @@ def _gpu(index):
 
         nvml.nvmlInit()
         gpu = nvml.nvmlDeviceGetHandleByUUID(devices.nvidia_gpus()[index]["uuid"])
-        reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-        reasons = reasons or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
         return {
             "gpu_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
             "gpu_mhz": lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
@@ -172,6 +171,17 @@ def _gpu(index):
             "gpu_watts": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
             "gpu_watts_limit": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000,
             "gpu_memory_used_bytes": lambda: nvml.nvmlDeviceGetMemoryInfo(gpu).used,
-            "gpu_throttled": lambda: bool(reasons(gpu) & THROTTLED),
+            "gpu_throttled": lambda: bool(_clock_reasons(nvml, gpu) & THROTTLED),
         }
     return {}
+
+
+def _clock_reasons(nvml, gpu):
+    """Why the GPU's clocks are low, as bits. Drivers before version 535 know only the function's old name.
+
+    NVIDIA's Python package has both names with every driver: only a call shows whether the driver has the function.
+    """
+    try:
+        return nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)
+    except Exception:
+        return nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)

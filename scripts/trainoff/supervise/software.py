@@ -28,8 +28,7 @@ def require(device: Device, precision: str) -> None:
 
     device: an entry's name, backend, accelerator and index; precision: a value of the axis.
     """
-    gpus = devices.nvidia_gpus() if device["accelerator"] == "cuda" else []
-    gpu = gpus[device["index"]] if device["index"] < len(gpus) else None
+    gpu = devices.nvidia_gpus().get(device["index"]) if device["accelerator"] == "cuda" else None
     own_list = gpu_support.own_list_of_tensorflow() if device["backend"] == "tensorflow" else None
     problem = find_problem(device, precision, installed_version, _requirements, gpu, own_list, platform.machine())
     if problem:
