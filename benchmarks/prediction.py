@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from trainoff.analyze import anchors, networks, prediction, published  # noqa: E402
+from trainoff.analyze import anchors, layer_counts, prediction, published  # noqa: E402
 
 # What is left out together: observations with equal values in these columns.
 SCHEMES = {
@@ -37,7 +37,7 @@ SCHEMES = {
 def catalog():
     """(observations of the catalog, timings for the law, hardware)."""
     hardware = yaml.safe_load((ROOT / "catalog/hardware.yaml").read_text(encoding="utf-8"))
-    counts = networks.read(ROOT / "catalog/counts.csv")
+    counts = layer_counts.read(ROOT / "catalog/counts.csv")
     table, _ = anchors.published(published.read(ROOT / "catalog/published.csv"), hardware, counts)
     return table, prediction.as_observations(pd.read_csv(ROOT / "catalog/timm-training.csv")), hardware
 

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 
 import harness  # noqa: E402
 
-from trainoff import duel, files, records  # noqa: E402
+from trainoff import files, records, turn_statistics  # noqa: E402
 from trainoff.machine import devices  # noqa: E402
 from trainoff.supervise import conditions, turning  # noqa: E402
 
@@ -44,8 +44,8 @@ def main():
     os.environ |= devices.environment(run["device"])
     FOLDER.mkdir(parents=True, exist_ok=True)
     paths = harness.in_new_process(str(FOLDER / "prepare.log"), harness.prepare, run, FOLDER / str(run["img_dim"]))
-    logs = {side: str(FOLDER / f"{side}.log") for side in duel.SIDES}
-    sides = dict.fromkeys(duel.SIDES, run)
+    logs = {side: str(FOLDER / f"{side}.log") for side in turn_statistics.SIDES}
+    sides = dict.fromkeys(turn_statistics.SIDES, run)
     pairing = turning.Pairing(sides, paths, logs, SETTINGS, TIMEOUT_MINUTES, random.Random())
     known = math.log(STEPS / (STEPS + arguments.more_steps))
     sessions, before, began = [], conditions.read(), time.monotonic()
@@ -60,12 +60,12 @@ def main():
                 "other_cores": conditions.other_cores(before, conditions.read()),
                 "status": session["status"],
                 "message": session["message"],
-                "log_ratios": [round(value + credit, 5) for value in duel.logs_of(session)],
+                "log_ratios": [round(value + credit, 5) for value in turn_statistics.logs_of(session)],
                 "waiting_cores": [side["waiting_cores"] for side in session["sides"].values()],
             }
         )
         before, began = conditions.read(), time.monotonic()
-        scatter = duel.scatter(entry["log_ratios"] for entry in sessions[bool(arguments.more_steps) :])
+        scatter = turn_statistics.scatter(entry["log_ratios"] for entry in sessions[bool(arguments.more_steps) :])
         results = {
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": devices.describe_host(),

@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from trainoff import duel, files  # noqa: E402
+from trainoff import files, turn_statistics  # noqa: E402
 from trainoff.supervise import turning  # noqa: E402
 
 SEED = 1
@@ -81,20 +81,20 @@ def recorded(recording: dict[str, Any]) -> Sessions:
         side = generator.choice([-1, 1]) if ratio == 1 else 1
         return side * (values - math.log(ratio)), seconds + (alone if first else 0.0)
 
-    known = duel.session_spread(recording["framework"], recording["framework"])
+    known = turn_statistics.session_spread(recording["framework"], recording["framework"])
     return Sessions(draw, known, DIFFERENCES if ratio == 1 else (ratio,))
 
 
 def experiment(
     sessions: Sessions, minutes: float, ratio: float, generator: np.random.Generator
-) -> tuple[duel.Standing, float]:
+) -> tuple[turn_statistics.Standing, float]:
     """(Standing, minutes taken) of one experiment, ended as trainoff.supervise.turning ends it."""
     done, spent = [], 0.0
     while True:
         values, seconds = sessions.draw(generator, not done)
         done.append(math.log(ratio) + values)
         spent += seconds
-        standing = duel.stand(done, EQUIVALENCE, sessions.known)
+        standing = turn_statistics.stand(done, EQUIVALENCE, sessions.known)
         late = spent + seconds > 60 * minutes
         if len(done) >= turning.MIN_SESSIONS and (late or standing.settled):
             return standing, spent / 60
@@ -126,7 +126,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="per configuration and pair, starts included")
     parser.add_argument("--output", default="results/benchmarks/turns.json")
     arguments = parser.parse_args()
-    same, torch = duel.session_spread("tensorflow", "tensorflow"), duel.session_spread("tensorflow", "torch")
+    same, torch = (
+        turn_statistics.session_spread("tensorflow", "tensorflow"),
+        turn_statistics.session_spread("tensorflow", "torch"),
+    )
     kinds = {f"simulated, {name} ({noise:.0%})": simulated(noise, same, same) for name, noise in SIMULATED.items()}
     kinds["simulated, quiet, TensorFlow against PyTorch"] = simulated(SIMULATED["quiet"], torch, torch)
     for path in arguments.measured:

@@ -1,4 +1,4 @@
-# One rule per figure of scripts/trainoff/report/gallery.py: tables in; a wide and a narrow SVG, a PNG and the facts out.
+# One rule per figure of scripts/trainoff/report/figure_table.py: tables in; a wide and a narrow SVG, a PNG and the facts out.
 
 FIGURE_DEVICES = [
     {

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from trainoff.analyze import networks
+from trainoff.analyze import layer_counts
 from trainoff.files import whole
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "catalog/counts.csv"
-# Other sizes follow from these (trainoff.analyze.networks), since counts grow with the number of pixels.
+# Other sizes follow from these (trainoff.analyze.layer_counts), since counts grow with the number of pixels.
 SIZES = (96, 224)
 
 
@@ -68,7 +68,7 @@ def main() -> None:
             print(*rows[-1], flush=True)
     rows.sort(key=lambda row: (row[0], int(row[1])))
     with whole(TARGET) as path, open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([networks.COLUMNS, *rows])
+        csv.writer(file, lineterminator="\n").writerows([layer_counts.COLUMNS, *rows])
 
 
 if __name__ == "__main__":

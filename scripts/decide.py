@@ -13,7 +13,7 @@ import yaml
 
 from find_report import results_of
 from trainoff import numbers
-from trainoff.analyze import ahead
+from trainoff.analyze import next_measurements
 from trainoff.errors import UserError
 from trainoff.experiment import experiment_file
 from trainoff.files import write_text
@@ -34,7 +34,7 @@ def decide(results: str | Path, minutes: float) -> str:
         raise UserError(
             f"{error.filename}: there is no such table. Run the experiment first: make report, with the same CONFIG."
         ) from None
-    decision = ahead.decide(undecided, runs, minutes)
+    decision = next_measurements.decide(undecided, runs, minutes)
     if decision.added:
         added = earlier | decision.added
         added["more_replicates"] = merged(earlier, decision.added)
@@ -50,14 +50,14 @@ def merged(earlier: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any
     return list(entries.values())
 
 
-def words(decision: ahead.Decision, minutes: float) -> str:
+def words(decision: next_measurements.Decision, minutes: float) -> str:
     """A Decision in one or two sentences."""
     if not decision.open:
         return "Every pair is decided; nothing to add."
     if not decision.added:
         pairs = "the undecided pair" if decision.open == 1 else f"any of the {decision.open:,} undecided pairs"
         if decision.cheapest is None:
-            return f"{ahead.MAX_REPLICATES} more replicates would not decide {pairs}."
+            return f"{next_measurements.MAX_REPLICATES} more replicates would not decide {pairs}."
         return (
             f"{minutes:g} min is not enough to decide {pairs}. "
             f"Try: make decide MINUTES={max(1, round(decision.cheapest + 0.5))}"

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from trainoff.analyze import estimates, networks, prediction, published, tables
+from trainoff.analyze import estimates, layer_counts, prediction, published, tables
 from trainoff.workflow.script import logged
 
 
@@ -34,7 +34,7 @@ def main(
         runs,
         wanted,
         hardware,
-        networks.read(catalog["counts"]),
+        layer_counts.read(catalog["counts"]),
         published.read(catalog["published"]),
         prediction.as_observations(pd.read_csv(catalog["timings"])),
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainoff.analyze import ahead, tables
+from trainoff.analyze import next_measurements, tables
 from trainoff.workflow.script import logged
 
 
@@ -13,8 +13,8 @@ def main(
 ) -> None:
     """Writes both tables to outputs, {"next" | "epochs": (csv path, parquet path)}, of tables at the paths given (parquet)."""
     comparison, rates, runs, windows = map(pd.read_parquet, (comparison, rates, runs, windows))
-    tables.write(ahead.table(comparison, rates, runs), *outputs["next"])
-    tables.write(ahead.epochs(rates, runs, windows), *outputs["epochs"])
+    tables.write(next_measurements.table(comparison, rates, runs), *outputs["next"])
+    tables.write(next_measurements.epochs(rates, runs, windows), *outputs["epochs"])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import random
 import time
 from typing import Any
 
-from trainoff import duel, records
+from trainoff import records, turn_statistics
 from trainoff.shapes import Run
 from trainoff.supervise import conditions, progress, turning
 from trainoff.supervise.job import Job, of_rule
@@ -31,13 +31,13 @@ def turns(
     job.say(f"turns of {names['device']} and {names['baseline']}: {progress.describe(runs['device'])}")
     load, waited = conditions.wait_for_quiet(60 * quiet_minutes, job.say, conditions.read())
     before, started = conditions.read(), time.monotonic()
-    logs = {side: str(job.folder / f"{side}.log") for side in duel.SIDES}
+    logs = {side: str(job.folder / f"{side}.log") for side in turn_statistics.SIDES}
     # A fixed seed, so that the order of the turns can be reproduced.
     generator = random.Random(runs["device"]["seed"])
     pairing = turning.Pairing(runs, job.files, logs, settings, job.timeout_minutes, generator)
     sessions = turning.take_turns(pairing, job.say)
     seconds = time.monotonic() - started
-    standing = duel.stand_of(sessions, pairing.frameworks, settings["equivalence"])
+    standing = turn_statistics.stand_of(sessions, pairing.frameworks, settings["equivalence"])
     failed = sessions[-1]["status"] != "ok"
     imported = {side: sessions[-1]["sides"].get(side, {}).pop("software", {}) for side in runs}
     for session in sessions:

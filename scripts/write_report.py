@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainoff.files import write_text
 from trainoff.report import page, study
-from trainoff.report.gallery import FIGURES
+from trainoff.report.figure_table import FIGURES
 from trainoff.workflow.script import logged
 
 

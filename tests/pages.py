@@ -21,7 +21,7 @@ from trainoff.analyze import cost, parity
 from trainoff.analyze import readings as table_of_readings
 from trainoff.analyze.tables import write as write_table
 from trainoff.report import saving, study
-from trainoff.report.gallery import FIGURES
+from trainoff.report.figure_table import FIGURES
 
 ROOT = Path(__file__).parents[1]
 CATALOG = {

@@ -16,7 +16,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from trainoff.report import gallery  # noqa: E402
+from trainoff.report import figure_table  # noqa: E402
 
 # Real training of the real model, as little of it as shows everything.
 TINY = {
@@ -122,7 +122,7 @@ def metrics_files(folder):
 
 def plots_of():
     """Names of the rules of figures that every sweep makes."""
-    return [f"plot_{name}" for name in gallery.FIGURES if name != "model_size"]
+    return [f"plot_{name}" for name in figure_table.FIGURES if name != "model_size"]
 
 
 def mark_incomplete(folder, path):

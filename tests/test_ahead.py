@@ -7,7 +7,7 @@ import yaml
 
 import compare_devices
 import decide
-from trainoff.analyze import ahead, noise, tables
+from trainoff.analyze import next_measurements, noise, tables
 from trainoff.report import turn_words
 
 QUIET = {"unknown": noise.Kind("unknown", 0.02, 1.5)}
@@ -27,13 +27,13 @@ def frames(replicates, names=("cpu", "laptop"), noise=0.015):
 
 def test_open_pairs_say_how_many_replicates_would_decide_them():
     runs, _, compared = frames(1)
-    table = ahead.table(compared["comparison"], compared["rates"], runs)
+    table = next_measurements.table(compared["comparison"], compared["rates"], runs)
     undecided = compared["comparison"]["verdict"] == "undecided"
-    assert len(table) == undecided.sum() > 0 and list(table) == ahead.COLUMNS
+    assert len(table) == undecided.sum() > 0 and list(table) == next_measurements.COLUMNS
     known = table.dropna(subset="more_replicates")
-    assert len(known) and known["more_replicates"].between(1, ahead.MAX_REPLICATES).all()
+    assert len(known) and known["more_replicates"].between(1, next_measurements.MAX_REPLICATES).all()
     assert known["expected"].isin(["faster", "slower", "equivalent"]).all() and (known["minutes"] > 0).all()
-    more, configurations, minutes, decided, open_pairs = ahead.best(table)
+    more, configurations, minutes, decided, open_pairs = next_measurements.best(table)
     assert 1 <= decided <= open_pairs == len(table) and minutes > 0 and configurations <= 8 and more >= 1
     (line,) = turn_words.next_lines(table)
     assert line.startswith(f"{more} more replicate") and f"would decide {decided} of" in line
@@ -41,16 +41,16 @@ def test_open_pairs_say_how_many_replicates_would_decide_them():
 
 def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
     runs, _, compared = frames(1)
-    table = ahead.table(compared["comparison"], compared["rates"], runs)
+    table = next_measurements.table(compared["comparison"], compared["rates"], runs)
     known = table.dropna(subset="more_replicates").sort_values("minutes")
     assert len(known) > 1
     budget = float(known["minutes"].iloc[:2].sum()) + 0.001
-    decision = ahead.decide(table, runs, budget)
+    decision = next_measurements.decide(table, runs, budget)
     assert decision.decided == 2 and decision.open == len(table) and decision.minutes <= budget
     assert set(decision.added) == {"more_replicates"}
     first = decision.added["more_replicates"][0]
     assert first["replicates"] == 1 + known["more_replicates"].iloc[0] and first["devices"] == ["cpu", "laptop"]
-    nothing = ahead.decide(table, runs, 0)
+    nothing = next_measurements.decide(table, runs, 0)
     assert nothing.added == {} and nothing.cheapest == pytest.approx(known["minutes"].min())
 
     # From the tables on disk to the file that the next start takes in.
@@ -71,31 +71,31 @@ def test_further_minutes_of_turns_are_paid_for_wherever_they_are_open():
     comparison = (
         compared["comparison"].head(3).assign(verdict="undecided", source="turns", decisive_minutes=[6.0, 10.0, None])
     )
-    table = ahead.table(comparison, compared["rates"], runs)
-    assert ahead.decide(table, runs, 17).added == {}
-    decision = ahead.decide(table, runs, 18)
+    table = next_measurements.table(comparison, compared["rates"], runs)
+    assert next_measurements.decide(table, runs, 17).added == {}
+    decision = next_measurements.decide(table, runs, 18)
     assert decision.added == {"turns": {"minutes": 6}} and (decision.minutes, decision.decided) == (18, 1)
-    assert ahead.decide(table, runs, 30).added == {"turns": {"minutes": 10}}
+    assert next_measurements.decide(table, runs, 30).added == {"turns": {"minutes": 10}}
 
 
 def test_nothing_open_proposes_nothing():
     runs, _, compared = frames(3, ("cpu", "cuda"))
-    table = ahead.table(compared["comparison"], compared["rates"], runs)
-    assert table.empty and ahead.best(table) is None and turn_words.next_lines(table) == []
+    table = next_measurements.table(compared["comparison"], compared["rates"], runs)
+    assert table.empty and next_measurements.best(table) is None and turn_words.next_lines(table) == []
     assert turn_words.next_lines(None) == []
 
 
 def test_turns_that_are_open_name_minutes():
     runs, _, compared = frames(1)
     comparison = compared["comparison"].head(1).assign(verdict="undecided", source="turns", decisive_minutes=7.0)
-    row = ahead.table(comparison, compared["rates"], runs).iloc[0]
+    row = next_measurements.table(comparison, compared["rates"], runs).iloc[0]
     assert row["minutes"] == 7 and pd.isna(row["more_replicates"])
 
 
 def test_epochs_per_process_follow_costs_and_spreads():
     runs, windows, compared = frames(3)
-    table = ahead.epochs(compared["rates"], runs, windows)
-    assert list(table) == ahead.EPOCH_COLUMNS and len(table) == 16
+    table = next_measurements.epochs(compared["rates"], runs, windows)
+    assert list(table) == next_measurements.EPOCH_COLUMNS and len(table) == 16
     row = table.iloc[0]
     wanted = (row["start_seconds"] / row["epoch_seconds"]) ** 0.5 * row["epoch_spread"] / row["run_spread"]
     assert row["best_epochs"] == pytest.approx(wanted, abs=1)

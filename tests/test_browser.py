@@ -16,7 +16,7 @@ from pages import HOSTILE, MAIN, PAGES, page
 from playwright.sync_api import expect, sync_playwright
 from take_pictures import chromium
 
-from trainoff.report.carried import frame
+from trainoff.report.embedded_tables import frame
 
 pytestmark = pytest.mark.slow
 

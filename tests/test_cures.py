@@ -9,7 +9,7 @@ import synthetic
 from trainoff import windows
 from trainoff.analyze import parity, reasons, tables
 from trainoff.analyze.pairs import Pair, Verdict
-from trainoff.report import cures, estimates, findings, palette, training, unusual, verdict_words, words
+from trainoff.report import caveats, cures, estimates, findings, palette, training, verdict_words, words
 
 PAIR = Pair("cuda", "cpu")
 
@@ -71,7 +71,7 @@ def test_unstable_is_said_with_the_limits_that_are_tested():
         assert windows.is_unstable(rates), "scatters, drifts"
     assert f"{windows.SCATTER_LIMIT:.0%}" in words.UNSTABLE and f"{windows.DRIFT_LIMIT:.0%}" in words.UNSTABLE
     rates = pd.DataFrame({"images_per_second": [80.0, 90.0], "unstable": [True, None]})
-    assert words.UNSTABLE in findings.unstable_note(rates) and words.UNSTABLE in unusual._unstable(rates, "")["text"]
+    assert words.UNSTABLE in findings.unstable_note(rates) and words.UNSTABLE in caveats._unstable(rates, "")["text"]
 
 
 def test_a_probe_that_failed_says_why_and_asks_for_no_replicates():
@@ -80,7 +80,7 @@ def test_a_probe_that_failed_says_why_and_asks_for_no_replicates():
     rows = [setting | {"check": check, "reason": failed} for check in ("outputs", "first_losses")]
     rows.append(setting | {"check": "final_accuracy", "reason": reasons.reason("too_few_replicates", needed=3)})
     table = pd.DataFrame(rows).assign(measured=math.nan, tolerance=0.02, verdict="inconclusive")
-    (caveat,) = unusual._parity(parity.Standing(table), {"cuda": "NVIDIA GPU"})
+    (caveat,) = caveats._parity(parity.Standing(table), {"cuda": "NVIDIA GPU"})
     assert caveat["text"] == (
         "Whether NVIDIA GPU trains the same as the reference is inconclusive: the probe of the device failed (crashed): SIGSEGV."
     )

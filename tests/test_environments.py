@@ -19,7 +19,7 @@ from test_train import learnt
 import pin_environments
 from trainoff.exchange import bundles
 from trainoff.machine import devices
-from trainoff.report import gallery
+from trainoff.report import figure_table
 from trainoff.workflow import keeping
 from trainoff.workflow.imports import own_modules
 
@@ -46,7 +46,7 @@ def scripts_of_rules():
                 assert conda, f"{path.name}: rule {name} has a script but no environment"
                 found.append((name, ROOT / script[1], {conda[1]} if conda[1] else set(TRAINING)))
     # The rules of figures are made in a loop.
-    figures = [(f"plot_{name}", ROOT / f"scripts/plot_{name}.py", {"analysis"}) for name in gallery.FIGURES]
+    figures = [(f"plot_{name}", ROOT / f"scripts/plot_{name}.py", {"analysis"}) for name in figure_table.FIGURES]
     return found + figures
 
 

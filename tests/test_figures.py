@@ -11,7 +11,7 @@ from pages import draw
 
 from trainoff import configurations, numbers
 from trainoff.report import findings, palette
-from trainoff.report.gallery import FIGURES
+from trainoff.report.figure_table import FIGURES
 
 
 def words(files):

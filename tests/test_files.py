@@ -18,7 +18,7 @@ from trainoff.workflow.imports import own_modules
 
 ROOT = Path(__file__).parents[1]
 # Modules that say what a device is.
-DEVICES = ["devices", "inventory", "numbering", "nvidia", "usable"]
+DEVICES = ["devices", "inventory", "numbering", "nvidia", "sensors", "usable"]
 
 
 def test_a_finished_write_is_whole_and_readable_by_others_and_leaves_nothing_else(tmp_path):

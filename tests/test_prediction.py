@@ -11,7 +11,7 @@ import yaml
 
 import plot_estimates
 from trainoff import configurations, numbers
-from trainoff.analyze import anchors, cost, estimates, hardware, networks, prediction, published, tables
+from trainoff.analyze import anchors, cost, estimates, hardware, layer_counts, prediction, published, tables
 from trainoff.errors import UserError
 from trainoff.report import estimates as words
 from trainoff.report import page, palette, training
@@ -25,7 +25,7 @@ def sheets():
 
 @pytest.fixture(scope="module")
 def counts():
-    return networks.read(pages.CATALOG["counts"])
+    return layer_counts.read(pages.CATALOG["counts"])
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +99,10 @@ def test_counts_grow_with_the_pixels_and_follow_known_networks(counts):
 
 
 def test_memory_tells_what_does_not_fit(counts):
-    least, usual = networks.memory_gb(counts.work("resnet50", 224), 128, "float32", trainable=True)
+    least, usual = layer_counts.memory_gb(counts.work("resnet50", 224), 128, "float32", trainable=True)
     assert least < 21 < usual * 1.3, "an M1 Max was seen to take 21 GB"
-    half = networks.memory_gb(counts.work("resnet50", 224), 128, "mixed_float16", trainable=True)
-    frozen = networks.memory_gb(counts.work("resnet50", 224), 128, "float32", trainable=False)
+    half = layer_counts.memory_gb(counts.work("resnet50", 224), 128, "mixed_float16", trainable=True)
+    frozen = layer_counts.memory_gb(counts.work("resnet50", 224), 128, "float32", trainable=False)
     assert half[1] < usual and frozen[1] < 0.3 * usual
 
 

@@ -21,7 +21,7 @@ from trainoff.analyze import readings as table_of_readings
 from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, tracking
-from trainoff.report import rows, unusual
+from trainoff.report import caveats, rows
 from trainoff.supervise import apple, readings
 from trainoff.supervise.launch import Journal
 
@@ -371,8 +371,8 @@ def test_a_gpu_that_waits_for_the_processor_is_a_caveat():
         window["readings"] = {"gpu_percent": {"mean": 70.0, "maximum": 99.0}}
     runs = tables.run_table([(str(place), record) for place, record in enumerate(records)])
     labels = {"busy": "Busy", "idle": "Idle", "silent": "Silent"}
-    text = unusual._waiting(runs, labels)["text"]
+    text = caveats._waiting(runs, labels)["text"]
     assert (
         "busy only 70% of the time on Busy in 1 of 8 runs and 8% of the time on Idle." in text and "Silent" not in text
     )
-    assert unusual._waiting(runs[runs["device"] == "silent"], labels) is None
+    assert caveats._waiting(runs[runs["device"] == "silent"], labels) is None

@@ -12,10 +12,10 @@ import synthetic
 from pages import ASKED, HOSTILE, ROOT, page
 
 from trainoff import numbers
-from trainoff.report import rows, unusual
-from trainoff.report.carried import column, frame, plain
-from trainoff.report.carried import values as restored
-from trainoff.report.gallery import FIGURES
+from trainoff.report import caveats, rows
+from trainoff.report.embedded_tables import column, frame, plain
+from trainoff.report.embedded_tables import values as restored
+from trainoff.report.figure_table import FIGURES
 
 
 class Outline(HTMLParser):
@@ -340,7 +340,7 @@ def test_the_page_says_which_device_needed_which_learning_rate():
     rates = [("cpu", 1, True, 5e-4), ("metal", 2, True, 2.5e-4), ("metal", 3, False, 1.25e-4)]
     columns = ["device", "attempts", "converged", "learning_rate_used"]
     runs = pd.DataFrame(rates, columns=columns).assign(learning_rate=5e-4)
-    (caveat,) = unusual._learning_rates(runs, {"metal": "Apple GPU"})
+    (caveat,) = caveats._learning_rates(runs, {"metal": "Apple GPU"})
     assert (
         caveat["text"] == "Apple GPU converged only at a lower learning rate in 1 of 2 runs: 0.00025 instead of 0.0005."
     )

@@ -19,19 +19,19 @@ import yaml
 from project import ROOT
 
 import compare_devices
-from trainoff import duel, windows
-from trainoff.analyze import ahead, obstacles, reasons, turns
+from trainoff import turn_statistics, windows
+from trainoff.analyze import next_measurements, obstacles, reasons, turns
 from trainoff.experiment import plan
 from trainoff.measure import turning as measure_turning
 from trainoff.records import RUN_KEYS
+from trainoff.report import caveats, turn_words
 from trainoff.report import reasons as sentences
-from trainoff.report import turn_words, unusual
 from trainoff.supervise import turning
 from trainoff.workflow import validity
 
 # Of TensorFlow against itself, and against PyTorch, whose processes differ.
-SPREAD = duel.session_spread("tensorflow", "tensorflow")
-WIDE = duel.session_spread("tensorflow", "torch")
+SPREAD = turn_statistics.session_spread("tensorflow", "tensorflow")
+WIDE = turn_statistics.session_spread("tensorflow", "torch")
 
 
 def experiments(ratio, noise=0.09, apart=SPREAD, known=SPREAD, number=150):
@@ -72,9 +72,9 @@ def test_10_percent_are_found_with_the_noise_of_a_quiet_virtual_machine():
 def test_single_slices_that_are_far_off_change_little():
     draw = np.random.default_rng(6)
     values = math.log(1.2) + draw.normal(0, 0.03, 60)
-    before = duel.stand([values[:30], values[30:]], 0.05, SPREAD)
+    before = turn_statistics.stand([values[:30], values[30:]], 0.05, SPREAD)
     values[::15] += 1.5
-    after = duel.stand([values[:30], values[30:]], 0.05, SPREAD)
+    after = turn_statistics.stand([values[:30], values[30:]], 0.05, SPREAD)
     assert before.verdict == after.verdict == "faster"
     assert after.ratio == pytest.approx(before.ratio, rel=0.02)
 
@@ -82,29 +82,31 @@ def test_single_slices_that_are_far_off_change_little():
 def test_sessions_that_disagree_widen_the_interval():
     draw = np.random.default_rng(7)
     values = draw.normal(0.12, 0.03, 60)
-    alike = duel.stand([values[:30], values[30:]], 0.05, SPREAD)
-    apart = duel.stand([values[:30] - 0.2, values[30:] + 0.2], 0.05, SPREAD)
+    alike = turn_statistics.stand([values[:30], values[30:]], 0.05, SPREAD)
+    apart = turn_statistics.stand([values[:30] - 0.2, values[30:] + 0.2], 0.05, SPREAD)
     assert alike.verdict == "faster" and apart.verdict == "undecided"
 
 
 def test_a_difference_ends_the_turns_early_only_beyond_doubt():
     draw = np.random.default_rng(9)
-    found = [duel.stand([draw.normal(middle, 0.03, 10) for _ in range(4)], 0.05, SPREAD) for middle in (0.07, 0.5)]
+    found = [
+        turn_statistics.stand([draw.normal(middle, 0.03, 10) for _ in range(4)], 0.05, SPREAD) for middle in (0.07, 0.5)
+    ]
     assert [one.verdict for one in found] == ["faster", "faster"] and [one.settled for one in found] == [False, True]
 
 
 def test_few_pairs_say_nothing_and_identical_ones_are_no_error():
-    assert duel.stand([], 0.05, SPREAD).verdict == "undecided"
-    few = duel.stand([[0.5] * 5], 0.05, SPREAD)
+    assert turn_statistics.stand([], 0.05, SPREAD).verdict == "undecided"
+    few = turn_statistics.stand([[0.5] * 5], 0.05, SPREAD)
     assert (few.ratio, few.low, few.pairs) == (None, None, 5)
-    same = duel.stand([[0.5] * 20, [0.5] * 20], 0.05, SPREAD)
+    same = turn_statistics.stand([[0.5] * 20, [0.5] * 20], 0.05, SPREAD)
     assert same.verdict == "faster" and same.ratio == pytest.approx(math.exp(0.5))
 
 
 def test_what_is_undecided_says_how_many_more_sessions_would_decide():
     draw = np.random.default_rng(8)
-    standing = duel.stand([draw.normal(0.04, 0.1, 10), draw.normal(0.04, 0.1, 10)], 0.05, SPREAD)
-    assert standing.verdict == "undecided" and 1 <= duel.more_sessions(standing, 0.05) < 50
+    standing = turn_statistics.stand([draw.normal(0.04, 0.1, 10), draw.normal(0.04, 0.1, 10)], 0.05, SPREAD)
+    assert standing.verdict == "undecided" and 1 <= turn_statistics.more_sessions(standing, 0.05) < 50
 
 
 def test_sessions_are_longer_where_starts_are_and_where_slices_scatter_more():
@@ -169,7 +171,7 @@ def files(tmp_path_factory):
 def take_turns(files, tmp_path, meddle=None, runs=None, minutes=None):
     """Sessions of two real trainings. meddle: called with the ids of their processes, in a thread, once both train."""
     minutes = minutes or (1.0 if meddle else 0.01)
-    runs = runs or {side: RUN | {"device": entries(side)[0]} for side in duel.SIDES}
+    runs = runs or {side: RUN | {"device": entries(side)[0]} for side in turn_statistics.SIDES}
     settings = {"minutes": minutes, "slice_seconds": 0.3, "equivalence": 0.05}
 
     def watch():
@@ -179,7 +181,7 @@ def take_turns(files, tmp_path, meddle=None, runs=None, minutes=None):
 
     if meddle:
         threading.Thread(target=watch, daemon=True).start()
-    logs = {side: str(tmp_path / f"{side}.log") for side in duel.SIDES}
+    logs = {side: str(tmp_path / f"{side}.log") for side in turn_statistics.SIDES}
     return turning.take_turns(
         turning.Pairing(runs, files, logs, settings, 5, random.Random(0)), notify=lambda words: None
     )
@@ -196,7 +198,7 @@ def test_two_real_trainings_take_turns(files, tmp_path):
     sessions = take_turns(files, tmp_path)
     assert [session["status"] for session in sessions] == ["ok", "ok"], "the time was up before"
     assert [len(session["pairs"]) for session in sessions] == [turning.MIN_PAIRS] * 2
-    assert duel.stand(map(duel.logs_of, sessions), 0.05, SPREAD).low is not None
+    assert turn_statistics.stand(map(turn_statistics.logs_of, sessions), 0.05, SPREAD).low is not None
     lengths = [{name: side["steps_per_slice"] for name, side in session["sides"].items()} for session in sessions]
     assert lengths[0] == lengths[1], "found once"
     assert len({pair["first"] for session in sessions for pair in session["pairs"]}) == 2
@@ -228,12 +230,12 @@ def test_a_slice_is_whole_steps_and_a_slow_training_is_timed_in_two(step, wanted
 
 def test_a_training_that_is_killed_ends_the_turns_and_is_named(files, tmp_path):
     session = take_turns(files, tmp_path, lambda children: children[0].send_signal(signal.SIGSEGV), minutes=3)[-1]
-    assert session["status"] == "crashed" and session["failed"] in duel.SIDES
+    assert session["status"] == "crashed" and session["failed"] in turn_statistics.SIDES
     assert not [child for child in psutil.Process().children() if "turning" in " ".join(child.cmdline())]
 
 
 def test_a_device_that_is_not_there_ends_the_turns(files, tmp_path):
-    runs = {side: RUN | {"device": entries(side)[0]} for side in duel.SIDES}
+    runs = {side: RUN | {"device": entries(side)[0]} for side in turn_statistics.SIDES}
     runs["baseline"]["device"]["accelerator"] = "cuda"
     (session,) = take_turns(files, tmp_path, runs=runs)
     assert (session["status"], session["failed"], session["pairs"]) == ("unavailable", "baseline", [])
@@ -241,7 +243,7 @@ def test_a_device_that_is_not_there_ends_the_turns(files, tmp_path):
 
 def slices(ratio, number, generator):
     for _ in range(number):
-        first = generator.choice(duel.SIDES)
+        first = generator.choice(turn_statistics.SIDES)
         one = {
             "images": 320,
             "suspended_seconds": 0.0,
@@ -355,7 +357,7 @@ def test_the_page_says_what_would_decide_turns():
     assert "Turns of 12 minutes each would decide 2 of 3 undecided ratios" in line and "MINUTES=36`" in line
     schema = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())["properties"]["turns"]
     (longest,) = [part["properties"]["minutes"]["maximum"] for part in schema["anyOf"] if "properties" in part]
-    assert longest == ahead.MAX_TURNS_MINUTES, "more would be refused at the next start"
+    assert longest == next_measurements.MAX_TURNS_MINUTES, "more would be refused at the next start"
 
 
 def test_the_table_of_turns_decides_the_comparison():
@@ -382,7 +384,7 @@ def test_single_runs_are_a_caveat_only_where_a_ratio_rests_on_them():
     rates = pd.DataFrame({"images_per_second": [80.0, 90.0], "one_replicate": True})
     for compared, from_turns, caveat in ((8, 8, False), (8, 7, True), (0, 0, True)):
         row = {"subset": "all", "configurations_compared": compared, "from_turns": from_turns}
-        assert bool(unusual._single(rates, pd.DataFrame([row]))) == caveat
+        assert bool(caveats._single(rates, pd.DataFrame([row]))) == caveat
 
 
 def test_turns_that_failed_have_a_row_and_no_ratio():
@@ -415,7 +417,7 @@ def test_turns_are_finished_until_something_that_identifies_them_changes(tmp_pat
     path = tmp_path / "turns.json"
     path.write_text(json.dumps(record()))
     own = record()
-    sides = {side: own["run"] | {"device": {"name": own[side]}} for side in duel.SIDES}
+    sides = {side: own["run"] | {"device": {"name": own[side]}} for side in turn_statistics.SIDES}
 
     def judged(wanted=own["identity"], retry=()):
         return validity.judge_turns(path, sides, wanted, retry)
@@ -441,7 +443,7 @@ def test_turns_that_the_table_leaves_undecided_are_taken_again_with_more_minutes
     assert change(minutes=8) == "turns.minutes 4 → 8" and change(slice_seconds=3) == "turns.slice_seconds 1.75 → 3"
     assert change() is change(minutes=2) is change("crashed", minutes=8) is None
     decided = record(1.1)
-    decided["standing"] = dataclasses.asdict(duel.stand_of(decided["sessions"], ["tensorflow"] * 2, 0.05))
+    decided["standing"] = dataclasses.asdict(turn_statistics.stand_of(decided["sessions"], ["tensorflow"] * 2, 0.05))
     path.write_text(json.dumps(decided))
     assert turns.undecided([path], 0.05) == []
     generator = random.Random(2)

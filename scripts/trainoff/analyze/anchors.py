@@ -10,7 +10,7 @@ import pandas as pd
 
 from trainoff import numbers
 from trainoff.analyze import hardware as hardware_facts
-from trainoff.analyze.networks import Counts, Work
+from trainoff.analyze.layer_counts import Counts, Work
 from trainoff.analyze.noise import WAITING_GPU_PERCENT
 from trainoff.configurations import AXES
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from trainoff import numbers
-from trainoff.analyze import anchors, cost, networks, tables
+from trainoff.analyze import anchors, cost, layer_counts, tables
 from trainoff.analyze.prediction import Predictor
 from trainoff.configurations import AXES, all_configurations
 
@@ -68,7 +68,7 @@ def estimate(
     runs: pd.DataFrame,
     wanted: list[str],
     hardware: dict[str, dict[str, Any]],
-    counts: networks.Counts,
+    counts: layer_counts.Counts,
     published: pd.DataFrame,
     timings: pd.DataFrame,
 ) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def _query(row, sheet):
 
 def _memory(row, work):
     minimum, usual = (
-        networks.memory_gb(work, row["batch_size"], row["precision"], row["trainable"]) if work else (None, None)
+        layer_counts.memory_gb(work, row["batch_size"], row["precision"], row["trainable"]) if work else (None, None)
     )
     return {"memory_gb": usual, "memory_gb_least": minimum}
 

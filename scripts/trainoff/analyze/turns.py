@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pandas as pd
 
-from trainoff import duel, records
+from trainoff import records, turn_statistics
 from trainoff.analyze import reasons, stats
 from trainoff.configurations import AXES
 from trainoff.errors import UserError, one_line
@@ -76,7 +76,7 @@ def table(turns: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
     of_pair = {}
     for record, scatter in scatters:
         pair = record["device"], record["baseline"]
-        of_pair[pair] = of_pair.get(pair, duel.Scatter()) + scatter
+        of_pair[pair] = of_pair.get(pair, turn_statistics.Scatter()) + scatter
     rows = [
         _row(record, equivalence, of_pair[record["device"], record["baseline"]] - scatter)
         for record, scatter in scatters
@@ -113,9 +113,11 @@ def undecided(paths: Iterable[str | Path], equivalence: float) -> list[str | Pat
 
 def _shared_scatter(record):
     if record["conditions"].get("busy"):
-        return duel.Scatter()
+        return turn_statistics.Scatter()
     # The last slices before a training fails show the failure.
-    return duel.scatter(duel.logs_of(session) for session in record["sessions"] if session["status"] == "ok")
+    return turn_statistics.scatter(
+        turn_statistics.logs_of(session) for session in record["sessions"] if session["status"] == "ok"
+    )
 
 
 def _row(record, equivalence, elsewhere):
@@ -139,11 +141,11 @@ def _row(record, equivalence, elsewhere):
     }
     if record["status"] != "ok":
         return row
-    frameworks = [record["identity"][side].get("backend") for side in duel.SIDES]
-    standing = duel.stand_of(sessions, frameworks, equivalence, elsewhere)
+    frameworks = [record["identity"][side].get("backend") for side in turn_statistics.SIDES]
+    standing = turn_statistics.stand_of(sessions, frameworks, equivalence, elsewhere)
     if standing.low is None:
         return row | {"reason": reasons.reason("few_pairs")}
-    more_minutes = duel.more_sessions(standing, equivalence) * record["seconds"] / len(sessions) / 60
+    more_minutes = turn_statistics.more_sessions(standing, equivalence) * record["seconds"] / len(sessions) / 60
     return row | {
         "ratio": standing.ratio,
         "ci_low": standing.low,

@@ -14,7 +14,7 @@ import numpy as np
 from trainoff.errors import UserError, one_line
 from trainoff.machine import devices, gpu_support
 from trainoff.measure import backends, memory
-from trainoff.own_script import packing
+from trainoff.own_script import bundling
 
 
 class Timer(keras.callbacks.Callback):
@@ -31,9 +31,9 @@ class Timer(keras.callbacks.Callback):
         self, folder, *, work, batch_size, samples_per_epoch=None, device=None, label=None, model=None, warm_up_epochs=1
     ):
         super().__init__()
-        packing.check_words(work, batch_size, samples_per_epoch, device, label, model, warm_up_epochs)
+        bundling.check_words(work, batch_size, samples_per_epoch, device, label, model, warm_up_epochs)
         self.folder = folder
-        self.work = one_line(work, packing.LONGEST_WORK)
+        self.work = one_line(work, bundling.LONGEST_WORK)
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch
         self.named = {"device": device, "label": label, "model": model}
@@ -82,14 +82,14 @@ class Timer(keras.callbacks.Callback):
                 "val_accuracy": _finite(logs.get(f"val_{accuracy}")),
                 "started_at": self._started_at,
                 "energy_joules": None,
-                "energy_reason": packing.NO_ENERGY,
+                "energy_reason": bundling.NO_ENERGY,
             }
         )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if not self._windows:
             return
-        path = packing.write(self.folder, self.work, self._run(), self._facts(), self._windows, (self._begun, _now()))
+        path = bundling.write(self.folder, self.work, self._run(), self._facts(), self._windows, (self._begun, _now()))
         print(f"trainoff: {path}: {len(self._windows)} epochs. List its folder under imports in an experiment.")
 
     def _stop(self):
@@ -105,14 +105,14 @@ class Timer(keras.callbacks.Callback):
         shape = getattr(self.model, "input_shape", None)
         square = isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2] and shape[1]
         return {
-            "model": packing.plain_name(self.named["model"] or self.model.name, "_"),
+            "model": bundling.plain_name(self.named["model"] or self.model.name, "_"),
             "batch_size": self.batch_size,
             "img_dim": shape[1] if square else 0,
             "trainable": sum(layer.trainable for layer in _layers_with_weights(self.model)) > 1,
             "precision": self.model.dtype_policy.name,
             "xla": keras.backend.backend() == "jax" or self.model.jit_compile is True,
             "learning_rate": self._learning_rate,
-            "optimizer": packing.plain_name(type(optimizer).__name__, "_"),
+            "optimizer": bundling.plain_name(type(optimizer).__name__, "_"),
         }
 
     def _facts(self):
@@ -124,7 +124,7 @@ class Timer(keras.callbacks.Callback):
         device = chip | {"backend": framework, "accelerator": accelerator} | facts
         return {
             "name": self.named["device"] or f"own-{accelerator}",
-            "label": one_line(self.named["label"] or device["name"] or accelerator, packing.LONGEST_LABEL),
+            "label": one_line(self.named["label"] or device["name"] or accelerator, bundling.LONGEST_LABEL),
             "device": device,
             "memory": {
                 "peak_bytes": memory.peak_of_process(),

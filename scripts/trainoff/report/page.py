@@ -19,13 +19,14 @@ from trainoff import configurations as naming
 from trainoff import numbers, records, units
 from trainoff.analyze import cost, efficiency, pairs, parity, stats, sustained
 from trainoff.report import (
-    alone,
-    carried,
+    caveats,
     cures,
     economy,
+    embedded_tables,
     estimates,
     explore,
     findings,
+    one_device,
     packs,
     palette,
     pictures,
@@ -33,11 +34,10 @@ from trainoff.report import (
     summaries,
     training,
     turn_words,
-    unusual,
     verdict_words,
     words,
 )
-from trainoff.report.gallery import FIGURES, MAX_UNFOLDED
+from trainoff.report.figure_table import FIGURES, MAX_UNFOLDED
 from trainoff.report.study import Study
 from trainoff.shapes import Values
 
@@ -127,8 +127,8 @@ def render(study: Study, figures: dict[str, dict[str, Any]], folder: str | Path,
             allow_unicode=True,
             width=110,
         ),
-        "data": carried.embedded(data(study, context, trained)),
-        "view": carried.embedded(explore.view(runs, frames["rates"], ranked, frames["costs"])),
+        "data": embedded_tables.embedded(data(study, context, trained)),
+        "view": embedded_tables.embedded(explore.view(runs, frames["rates"], ranked, frames["costs"])),
     }
     context["contents"] = contents(context)
     return units.worded(environment(parts).get_template("page.html.j2").render(context), runs["img_dim"])
@@ -167,7 +167,7 @@ def answer(study: Study) -> dict[str, Any]:
         question = f"{labels[chosen.device]} or {labels[chosen.baseline]}?"
     else:
         verdicts, question = {}, f"{shown[0].label}: speed, energy, cost"
-        tiles = alone.tiles(shown[0], rates, costs, currency)
+        tiles = one_device.tiles(shown[0], rates, costs, currency)
     return {
         "question": question,
         "summary": words.summary(runs, shown),
@@ -183,7 +183,7 @@ def answer(study: Study) -> dict[str, Any]:
             *words.equally_well(parity.Standing(frames.get("parity")), chosen, labels),
             *words.memory_lines(runs, shown),
         ],
-        "warnings": unusual.warnings(
+        "warnings": caveats.warnings(
             runs, rates, overall, shown, parity.Standing(frames.get("parity")), study.settings
         ),
         "matrix": rows.matrix_rows(overall, ranked),
@@ -286,7 +286,9 @@ def data(study: Study, context: dict[str, Any], trained: dict[str, Any] | None) 
         },
         "hashes": {column: sorted(runs[column].dropna().unique().tolist()) for column in rows.HASHES},
         "method": stats.METHOD,
-        "tables": carried.tables({name: table for name, table in study.frames.items() if name not in NOT_CARRIED}),
+        "tables": embedded_tables.tables(
+            {name: table for name, table in study.frames.items() if name not in NOT_CARRIED}
+        ),
     }
 
 

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from trainoff import numbers
-from trainoff.analyze import ahead, pairs
+from trainoff.analyze import next_measurements, pairs
 
 
 def lines(overall: pd.DataFrame, chosen: pairs.Pair | None) -> list[str]:
@@ -28,14 +28,14 @@ def next_lines(table: pd.DataFrame | None) -> list[str]:
     if table is None:
         return []
     sentences = []
-    if best := ahead.best(table):
+    if best := next_measurements.best(table):
         more, configurations, minutes, decided, undecided = best
         sentences.append(
             f"{numbers.count(more, 'more replicate')} of {numbers.count(configurations, 'configuration')} (about "
             f"{numbers.count(max(1, round(minutes)), 'minute')}) would decide {decided} of "
             f"{numbers.count(undecided, 'undecided pair')}: `make decide MINUTES={math.ceil(minutes)}`."
         )
-    if choices := ahead.turns_choices(table):
+    if choices := next_measurements.turns_choices(table):
         decided, each, minutes = choices[-1]
         open_pairs = numbers.count(int((table["source"] == "turns").sum()), "undecided ratio")
         sentences.append(

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from trainoff import duel, windows
+from trainoff import turn_statistics, windows
 from trainoff.machine import usable
 from trainoff.measure import turning
 from trainoff.shapes import Files, Run
@@ -27,7 +27,7 @@ from trainoff.supervise.launch import launch
 # The minimum number of sessions, unless a training fails, and the pairs of the first, which shows how noisy pairs are.
 MIN_SESSIONS, FIRST_PAIRS = 2, 6
 # Pairs of any other session, and of a session whose share of the time is over: enough in total for an interval.
-MIN_PAIRS = math.ceil(duel.MIN_PAIRS / MIN_SESSIONS)
+MIN_PAIRS = math.ceil(turn_statistics.MIN_PAIRS / MIN_SESSIONS)
 # A slice that takes this many times its expected time, and more than this many seconds, counts as a hang.
 HANG_FACTOR, HANG_SECONDS = 20, 60.0
 # How much more memory than the first model the second may need: it may use another framework.
@@ -64,7 +64,7 @@ class Pairing:
 
     @property
     def frameworks(self) -> list[str]:
-        return [self.runs[side]["device"]["backend"] for side in duel.SIDES]
+        return [self.runs[side]["device"]["backend"] for side in turn_statistics.SIDES]
 
 
 class Side:
@@ -197,7 +197,7 @@ def take_turns(pairing: Pairing, notify: Callable[[str], None]) -> list[dict[str
     done = []
     for session in sessions(pairing):
         done.append(session)
-        standing = duel.stand_of(done, pairing.frameworks, pairing.settings["equivalence"])
+        standing = turn_statistics.stand_of(done, pairing.frameworks, pairing.settings["equivalence"])
         notify(f"session {len(done)}: {len(session['pairs'])} pairs of slices{_words(standing)}")
         now = time.monotonic()
         late = now + (now - last) - began > 60 * pairing.settings["minutes"]
@@ -220,8 +220,8 @@ def sessions(pairing: Pairing) -> Iterator[dict[str, Any]]:
 def _session(pairing, earlier):
     """earlier: the sessions before this one; the first determined the number of steps per slice."""
     steps = {side: facts["steps_per_slice"] for session in earlier[:1] for side, facts in session["sides"].items()}
-    known = [duel.logs_of(session) for session in earlier]
-    spread = duel.session_spread(*pairing.frameworks)
+    known = [turn_statistics.logs_of(session) for session in earlier]
+    spread = turn_statistics.session_spread(*pairing.frameworks)
     sides, order, failure = {}, [], None
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="trainoff-turns-") as folder:
@@ -244,10 +244,15 @@ def _session(pairing, earlier):
                 return MIN_PAIRS if late else best_pairs([*known, values], ready - began, now - ready, spread)
 
             while len(values) < wanted():
-                names = list(duel.SIDES) if pairing.generator.random() < 0.5 else list(reversed(duel.SIDES))
+                names = (
+                    list(turn_statistics.SIDES)
+                    if pairing.generator.random() < 0.5
+                    else list(reversed(turn_statistics.SIDES))
+                )
                 seconds = {name: sides[name].take_turn() for name in names}
                 rates = {
-                    name: sides[name].steps * pairing.runs[name]["batch_size"] / seconds[name] for name in duel.SIDES
+                    name: sides[name].steps * pairing.runs[name]["batch_size"] / seconds[name]
+                    for name in turn_statistics.SIDES
                 }
                 values.append(math.log(rates["device"] / rates["baseline"]))
                 order.append(names[0])
@@ -266,13 +271,15 @@ def _session(pairing, earlier):
 def best_pairs(sessions: Sequence[Sequence[float]], start_seconds: float, seconds: float, spread: float) -> int:
     """The best number of pairs for the last of these sessions, given the seconds that its start and its pairs so far took.
 
-    sessions: log ratios of pairs. spread: between sessions, from duel.session_spread.
+    sessions: log ratios of pairs. spread: between sessions, from turn_statistics.session_spread.
     """
     minimum = FIRST_PAIRS if len(sessions) == 1 else MIN_PAIRS
     done = len(sessions[-1])
     if done < minimum:
         return minimum
-    return max(minimum, windows.best_length(start_seconds, seconds / done, duel.noise_of_sessions(sessions), spread))
+    return max(
+        minimum, windows.best_length(start_seconds, seconds / done, turn_statistics.noise_of_sessions(sessions), spread)
+    )
 
 
 def _record(sides, order, failure):
@@ -283,8 +290,8 @@ def _record(sides, order, failure):
     pairs = [
         {
             "first": first,
-            "counted": not any(slices[name][place]["suspended_seconds"] for name in duel.SIDES),
-            **{name: slices[name][place] for name in duel.SIDES},
+            "counted": not any(slices[name][place]["suspended_seconds"] for name in turn_statistics.SIDES),
+            **{name: slices[name][place] for name in turn_statistics.SIDES},
         }
         for place, first in enumerate(order)
     ]

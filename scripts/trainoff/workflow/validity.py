@@ -146,23 +146,7 @@ def settings_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def judge(path: str | Path, run: shapes.Run, wanted: dict[str, Any], retry: Collection[str] = ()) -> Verdict:
     """The Verdict on the record at `path`. run: as for `identity`; wanted: the result of it. retry: statuses to run again."""
-    try:
-        with open(path, "rb") as file:
-            record = json.loads(file.read())
-    except FileNotFoundError:
-        return Verdict(False)
-    except (OSError, ValueError, RecursionError):
-        return Verdict(False, Change("a record that cannot be read"))
-    if not isinstance(record, dict):
-        return Verdict(False, Change("a record that cannot be read"))
-    change = first_change(record, run, wanted) or _retried(record, retry)
-    return Verdict(change is None, change, old=not isinstance(record.get("identity"), dict))
-
-
-def _retried(record, retry):
-    if record.get("status") not in retry:
-        return None
-    return Change(f"{record['status'].replace('_', ' ')}, to be retried")
+    return _judge(path, lambda record: first_change(record, run, wanted), retry)
 
 
 def judge_turns(
@@ -171,19 +155,26 @@ def judge_turns(
     """The Verdict on the record of turns at `path`, however undecided they are (see `longer_turns`).
 
     sides: {"device", "baseline"}: the trainings that take turns, each a device entry and its axes. wanted: {side: identity}.
-    retry: statuses to take turns again.
     """
+    return _judge(path, lambda record: _first_change_of_turns(record, sides, wanted), retry)
+
+
+def _judge(path, change_of, retry):
     try:
         record = json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         return Verdict(False)
     except (OSError, ValueError, RecursionError):
-        return Verdict(False, Change("turns that cannot be read"))
+        record = None
+    if not isinstance(record, dict):
+        return Verdict(False, Change("a record that cannot be read"))
     try:
-        change = _first_change_of_turns(record, sides, wanted) or _retried(record, retry)
+        change = change_of(record)
     except (KeyError, TypeError, AttributeError, IndexError):
         change = Change("a record that is not one of trainoff's")
-    return Verdict(change is None, change)
+    if change is None and record.get("status") in retry:
+        change = Change(f"{record['status'].replace('_', ' ')}, to be retried")
+    return Verdict(change is None, change, old=not isinstance(record.get("identity"), dict))
 
 
 def longer_turns(path: str | Path, settings: dict[str, Any]) -> Change | None:
@@ -193,13 +184,10 @@ def longer_turns(path: str | Path, settings: dict[str, Any]) -> Change | None:
     """
     record = json.loads(Path(path).read_bytes())
     earlier = record["turns"]
-    if record["status"] != "ok":
+    changed = "slice_seconds" if not _same(earlier["slice_seconds"], settings["slice_seconds"]) else "minutes"
+    if record["status"] != "ok" or (changed == "minutes" and settings["minutes"] <= earlier["minutes"]):
         return None
-    if not _same(earlier["slice_seconds"], settings["slice_seconds"]):
-        return Change("turns.slice_seconds", _words(earlier["slice_seconds"]), _words(settings["slice_seconds"]))
-    if settings["minutes"] > earlier["minutes"]:
-        return Change("turns.minutes", _words(earlier["minutes"]), _words(settings["minutes"]))
-    return None
+    return Change(f"turns.{changed}", _words(earlier[changed]), _words(settings[changed]))
 
 
 def _first_change_of_turns(record, sides, wanted):
@@ -408,6 +396,5 @@ def _title(key):
 
 
 def _words(value):
-    if isinstance(value, str):
-        return one_line(value, most=12) if re.fullmatch("[0-9a-f]{64}", value) else one_line(value, most=60)
-    return one_line(json.dumps(value, sort_keys=True), most=60)
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return one_line(text, most=12 if re.fullmatch("[0-9a-f]{64}", text) else 60)
