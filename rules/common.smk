@@ -136,7 +136,7 @@ try:
     checks.check_counts(config["images"], DATA.classes, EXPERIMENT_FILES)
     config = plan.fitted(config)
     config["grid"] = axes.default_grid() | config["grid"]
-    networks.check_catalogue(
+    networks.check_catalog(
         [name for name in config["grid"]["model"] if name in MODELS], MODELS
     )
     MODELS = networks.of_experiment(config, MODELS)

@@ -58,7 +58,7 @@ def apply(
     for run in runs.to_dict("records"):
         key = tuple(run[name] for name in records.RUN_KEYS)
         readings, source, scope, idle = _readings(run, by_run.get(key, []), meters.get(run["device"]), declared)
-        summary, reason = energy.summarise(readings, source, scope, idle)
+        summary, reason = energy.summarize(readings, source, scope, idle)
         if summary is None and run["status"] != "ok" and not readings:
             reason = reasons.reason("no_window")
         elif reason not in {reading["energy_reason"] for reading in readings}:

@@ -34,7 +34,7 @@ def draw(title: str, answer: dict[str, Any]) -> plt.Figure:
     _write(figure, 0.05, 0.74, answer["question"], 20, 75, lines=1)
     for place, tile in enumerate(answer["tiles"]):
         left, width = 0.05 + place * 0.305, 0.29
-        color = answer["by_name"][tile["winner"]].colour if tile["winner"] else palette.FAINT
+        color = answer["by_name"][tile["winner"]].color if tile["winner"] else palette.FAINT
         axes = figure.add_axes((left, 0.16, width, 0.5))
         axes.set(xticks=[], yticks=[], facecolor="white")
         for side in axes.spines.values():

@@ -11,9 +11,11 @@ from trainoff.workflow.script import logged
 
 def main(rates: str | Path, devices: list[str], outputs: tables.Outputs) -> None:
     """Writes the tables "overhead" and "crossings" of the table of rates (parquet). devices: names in order."""
-    fitted = overhead.table(pd.read_parquet(rates))
+    measured = pd.read_parquet(rates)
+    fitted = overhead.table(measured)
+    crossings = overhead.crossings(fitted, list(itertools.combinations(devices, 2)), measured)
     tables.write(fitted, *outputs["overhead"])
-    tables.write(overhead.crossings(fitted, list(itertools.combinations(devices, 2))), *outputs["crossings"])
+    tables.write(crossings, *outputs["crossings"])
 
 
 if __name__ == "__main__":

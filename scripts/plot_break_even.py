@@ -40,11 +40,11 @@ def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[di
             ],
             [
                 *(
-                    (shown[row["owned_device"]].colour, "-", f"{shown[row['owned_device']].label} bought")
+                    (shown[row["owned_device"]].color, "-", f"{shown[row['owned_device']].label} bought")
                     for row in _once(known, "owned")
                 ),
                 *(
-                    (shown[row["rented_device"]].colour, "--", f"{shown[row['rented_device']].label} rented")
+                    (shown[row["rented_device"]].color, "--", f"{shown[row['rented_device']].label} rented")
                     for row in _once(known, "rented")
                 ),
                 (palette.INK, "o", "buying begins to be cheaper"),
@@ -62,11 +62,11 @@ def draw(break_even: pd.DataFrame, assumptions: dict[str, Any], devices: list[di
     for row in _once(known, "owned"):
         x = _counts(row["owned_seconds_per_training"])
         y = [row["owned_per_month"] + count * row["electricity_per_training"] for count in x]
-        axes.plot(x, y, "-", color=shown[row["owned_device"]].colour, linewidth=1.8, zorder=3)
+        axes.plot(x, y, "-", color=shown[row["owned_device"]].color, linewidth=1.8, zorder=3)
     for row in _once(known, "rented"):
         x = _counts(row["rented_seconds_per_training"])
         y = [max(count * row["rented_per_training"], row["minimum_rent"]) for count in x]
-        axes.plot(x, y, "--", color=shown[row["rented_device"]].colour, linewidth=1.8, zorder=3)
+        axes.plot(x, y, "--", color=shown[row["rented_device"]].color, linewidth=1.8, zorder=3)
     for row in known:
         count = row["trainings_per_month"]
         if numbers.known(count):

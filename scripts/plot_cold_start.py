@@ -37,9 +37,9 @@ def draw(runs: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
         results = {(naming.configuration_of(row), row["device"]): row for row in table.to_dict("records")}
         what = "Median over replicates"
     alone = len(shown) == 1
-    colour = shown[0].colour if alone else palette.QUIET
-    key = [((colour, opacity), "bar", text) for opacity, text in PARTS.values()]
-    key += [] if alone else [(device.colour, "bar", device.label) for device in shown]
+    color = shown[0].color if alone else palette.QUIET
+    key = [((color, opacity), "bar", text) for opacity, text in PARTS.values()]
+    key += [] if alone else [(device.color, "bar", device.label) for device in shown]
     sheet = figures.rows(
         figures.Heading(
             title,
@@ -77,7 +77,7 @@ def _draw_bar(axes, y, lane, device, row):
         return
     left = 0.0
     for column, (opacity, _) in PARTS.items():
-        axes.barh(y, row[column], left=left, height=lane * 0.72, color=(device.colour, opacity), linewidth=0)
+        axes.barh(y, row[column], left=left, height=lane * 0.72, color=(device.color, opacity), linewidth=0)
         left += row[column]
     figures.write_beside(axes, left, y, numbers.seconds(left))
 

@@ -38,7 +38,7 @@ def draw(costs: pd.DataFrame, assumptions: dict[str, Any], devices: list[dict[st
             naming.constant_text(configurations),
             notes,
             [
-                *((device.colour, "bar", device.label) for device in shown),
+                *((device.color, "bar", device.label) for device in shown),
                 (palette.INK, "o", "bought"),
                 (palette.INK, "hollow", "rented"),
             ],

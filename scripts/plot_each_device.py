@@ -69,7 +69,7 @@ def _draw_bar(axes, y, lane, device, cell):
     if not cell or not numbers.known(cell["images_per_second"]):
         figures.draw_missing(axes, y, None, cell["failure"] if cell else "not run")
         return
-    axes.barh(y, cell["images_per_second"], height=lane * 0.78, color=(device.colour, 0.55), linewidth=0, zorder=2)
+    axes.barh(y, cell["images_per_second"], height=lane * 0.78, color=(device.color, 0.55), linewidth=0, zorder=2)
     if numbers.known(cell["ci_low"]):
         axes.plot([cell["ci_low"], cell["ci_high"]], [y, y], color=palette.INK, linewidth=1.2, zorder=3)
     figures.write_beside(axes, _right(cell), y, _text(cell))

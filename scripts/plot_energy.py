@@ -51,7 +51,7 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
                 "Dot: median of the runs; line: 95% interval; bar: energy above idle. Each panel has its own axis.",
                 *notes,
             ],
-            [(device.colour, device.mark, device.label) for device in shown if device.name in set(known["device"])],
+            [(device.color, device.mark, device.label) for device in shown if device.name in set(known["device"])],
         ),
         [(SCOPE_HEADINGS.get(scope, scope), configurations) for scope in scopes],
         names,
@@ -85,7 +85,7 @@ def _draw_cell(axes, sheet, y, device, row):
         return
     above = row["joules_per_image_above_idle"]
     if numbers.known(above):
-        axes.plot([1000 * above], [y], "|", color=device.colour, markersize=7, markeredgewidth=1.4, zorder=3)
+        axes.plot([1000 * above], [y], "|", color=device.color, markersize=7, markeredgewidth=1.4, zorder=3)
     low, high = (
         1000 * row[end] if numbers.known(row[end]) else None
         for end in ("joules_per_image_low", "joules_per_image_high")

@@ -50,7 +50,7 @@ def draw(estimates: pd.DataFrame | None, rates: pd.DataFrame, devices: list[dict
             y = sheet.y(place)
             if name in ours:
                 speed = ours[name]["images_per_second"]
-                axes.plot([speed], [y], shown[name].mark, color=shown[name].colour, markersize=5)
+                axes.plot([speed], [y], shown[name].mark, color=shown[name].color, markersize=5)
                 figures.write_beside(axes, speed, y, numbers.significant(speed))
             elif theirs[name]["status"] == "estimated":
                 _draw_estimate(axes, y, theirs[name])

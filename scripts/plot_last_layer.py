@@ -47,7 +47,7 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
                 "which is wider than a 95% interval of the ratio.",
                 findings.one_replicate_note(rates),
             ],
-            [(device.colour, device.mark, device.label) for device in shown],
+            [(device.color, device.mark, device.label) for device in shown],
         ),
         groups,
         names,

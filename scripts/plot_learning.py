@@ -62,7 +62,7 @@ def draw(
             naming.constant_text(configurations),
             [*findings.learning_notes(runs, replicated and not many, suspect), beyond, MANY_NOTE if many else ""],
             [(palette.QUIET, "-", "validation"), (palette.QUIET, "--", "training")]
-            + [(device.colour, device.mark, device.label) for device in shown],
+            + [(device.color, device.mark, device.label) for device in shown],
         ),
         block * len(lines) + 0.42,
     )
@@ -135,12 +135,12 @@ def _draw_curves(axes, curves, configuration, quantity, devices):
                 markersize=3,
                 markeredgewidth=0,
                 linewidth=1.4 if solid else 1.0,
-                color=device.colour,
+                color=device.color,
                 zorder=3,
             )
             if (curve["max"] > curve["min"]).any():
                 axes.fill_between(
-                    curve["epoch"], curve["min"], curve["max"], color=device.colour, alpha=0.15, linewidth=0, zorder=2
+                    curve["epoch"], curve["min"], curve["max"], color=device.color, alpha=0.15, linewidth=0, zorder=2
                 )
     if not drawn:
         axes.text(

@@ -36,7 +36,7 @@ def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, A
                 "Operations: of one forward pass of one image, two for each multiply-add of convolutions and dense layers. "
                 "Line through a mark: 95% interval.",
             ],
-            [(device.colour, device.mark, device.label) for device in others],
+            [(device.color, device.mark, device.label) for device in others],
         ),
         3.6,
     )
@@ -44,11 +44,11 @@ def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, A
     for device in others:
         marks = points[points["device"] == device.name]
         axes.vlines(
-            marks["flops_per_image"], marks["ci_low"], marks["ci_high"], color=device.colour, alpha=0.4, linewidth=1
+            marks["flops_per_image"], marks["ci_low"], marks["ci_high"], color=device.color, alpha=0.4, linewidth=1
         )
-        axes.scatter(marks["flops_per_image"], marks["ratio"], color=device.colour, marker=device.mark, s=22, alpha=0.7)
+        axes.scatter(marks["flops_per_image"], marks["ratio"], color=device.color, marker=device.mark, s=22, alpha=0.7)
         means = model_size.means_by_model(marks)
-        axes.plot(means["flops_per_image"], means["ratio"], color=device.colour, linewidth=1.5)
+        axes.plot(means["flops_per_image"], means["ratio"], color=device.color, linewidth=1.5)
         for mean in means.to_dict("records"):
             axes.annotate(
                 f"{palette.clean(mean['model'])} {numbers.ratio(mean['ratio'])}",
@@ -57,7 +57,7 @@ def draw(runs: pd.DataFrame, comparison: pd.DataFrame, devices: list[dict[str, A
                 textcoords="offset points",
                 ha="center",
                 fontsize=figures.FONT - 0.5,
-                color=device.colour,
+                color=device.color,
             )
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -51,7 +51,7 @@ def draw(rates: pd.DataFrame, published: str | Path, devices: list[dict[str, Any
             y = sheet.y(place)
             if name in ours_names:
                 device, low, high, _ = ours[int(name.removeprefix("ours-"))]
-                axes.plot([low, high], [y, y], device.mark, color=device.colour, linestyle="-", linewidth=2.4)
+                axes.plot([low, high], [y, y], device.mark, color=device.color, linestyle="-", linewidth=2.4)
                 figures.write_beside(axes, high, y, numbers.span(low, high))
             else:
                 rate = rows[name]["images_per_second"]

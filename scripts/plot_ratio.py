@@ -112,7 +112,7 @@ def _draw_ratio(axes, sheet, y, device, row, labels, alone):
         figures.draw_missing(axes, y, None, reason or "not comparable")
         return
     mean = "subset" in row
-    hollow = not mean and row["verdict"] not in ("faster", "slower")
+    hollow = not mean and row["verdict"] not in ("faster", "slower", "equivalent")
     mark = "D" if mean else "o"
     figures.draw_estimate(axes, y, device, row["ratio"], row["ci_low"], row["ci_high"], hollow, mark, strong=mean)
     sheet.write(axes, y, _text(row, alone))

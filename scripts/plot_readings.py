@@ -42,7 +42,7 @@ def draw(readings: pd.DataFrame | None, devices: list[dict[str, Any]]) -> Figure
                 "Power, clock and temperature are of the GPU where it reports them, else of the processor. Gaps in the speed are "
                 "start-up and validation."
             ],
-            [(device.colour, "-", device.label) for device in shown],
+            [(device.color, "-", device.label) for device in shown],
         ),
         (HEIGHT + 0.24) * len(panels) + 0.3,
     )
@@ -56,7 +56,7 @@ def draw(readings: pd.DataFrame | None, devices: list[dict[str, Any]]) -> Figure
                     series_of_run["seconds"],
                     series_of_run[known[device.name]],
                     ".-",
-                    color=device.colour,
+                    color=device.color,
                     linewidth=1.2,
                     markersize=2.5,
                 )

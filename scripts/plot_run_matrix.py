@@ -135,11 +135,11 @@ def draw_shares(runs: pd.DataFrame, devices: list[palette.Device], configuration
         for lane, device in enumerate(devices):
             counts = group_runs.loc[group_runs["device"] == device.name, "status"].value_counts()
             total, left = int(counts.sum()), 0.0
-            for status, (colour, _, _) in palette.STATUSES.items():
+            for status, (color, _, _) in palette.STATUSES.items():
                 share = int(counts.get(status, 0)) / total if total else 0.0
                 if share:
                     height = page.lane * 0.72
-                    axes.barh(page.y(place, lane), share, left=left, height=height, color=colour, linewidth=0)
+                    axes.barh(page.y(place, lane), share, left=left, height=height, color=color, linewidth=0)
                 left += share
             text = f"{int(counts.get('ok', 0)):,} of {total:,} ok" if total else "not run"
             figures.write_beside(axes, left, page.y(place, lane), f"{device.label}: {text}")
@@ -149,8 +149,8 @@ def draw_shares(runs: pd.DataFrame, devices: list[palette.Device], configuration
 def _key(runs):
     counts = runs["status"].value_counts()
     return [
-        (colour, mark, f"{text}: {int(counts[status])}")
-        for status, (colour, mark, text) in palette.STATUSES.items()
+        (color, mark, f"{text}: {int(counts[status])}")
+        for status, (color, mark, text) in palette.STATUSES.items()
         if status in counts
     ]
 
@@ -158,7 +158,7 @@ def _key(runs):
 def _name_device(axes, device, x, y, width, slant):
     label = palette.clean(device.label)
     if slant:
-        axes.plot([x + width / 2], [y - 0.06], device.mark, color=device.colour, markersize=5)
+        axes.plot([x + width / 2], [y - 0.06], device.mark, color=device.color, markersize=5)
         axes.text(
             x + width / 2,
             y - 0.16,
@@ -171,17 +171,17 @@ def _name_device(axes, device, x, y, width, slant):
         )
         return
     half = figures.text_width(label, figures.FONT - 0.5) / 2
-    axes.plot([x + width / 2 - half - 0.06], [y - 0.065], device.mark, color=device.colour, markersize=5)
+    axes.plot([x + width / 2 - half - 0.06], [y - 0.065], device.mark, color=device.color, markersize=5)
     axes.text(x + width / 2 + 0.05, y, label, ha="center", va="bottom", fontsize=figures.FONT - 0.5)
 
 
 def _draw_run(axes, x, y, cell, row, run):
-    colour, mark, _ = palette.STATUSES[run["status"]]
+    color, mark, _ = palette.STATUSES[run["status"]]
     good = run["status"] == "ok"
     gap = 0.02
     axes.add_patch(
         figures.plt.Rectangle(
-            (x + gap, y + gap), cell - 2 * gap, row - 2 * gap, linewidth=0, facecolor=palette.PALE if good else colour
+            (x + gap, y + gap), cell - 2 * gap, row - 2 * gap, linewidth=0, facecolor=palette.PALE if good else color
         )
     )
     text = "ok" if good else cells.status_text(run["status"], run["signal"])
@@ -194,7 +194,7 @@ def _draw_run(axes, x, y, cell, row, run):
             ha="center",
             va="center",
             fontsize=figures.FONT - 1,
-            color=palette.ON_COLOUR,
+            color=palette.ON_COLOR,
         )
         at = x + cell / 2 - half - 0.02
     else:
@@ -203,7 +203,7 @@ def _draw_run(axes, x, y, cell, row, run):
         [at],
         [y + row / 2],
         mark,
-        color=colour if good else palette.ON_COLOUR,
+        color=color if good else palette.ON_COLOR,
         markersize=4 if good else 5,
         markeredgewidth=1.5 if mark == "_" else 0,
     )

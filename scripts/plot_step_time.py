@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
-from trainoff.report import figures, findings, palette, saving
+from trainoff.report import figures, palette, saving, step_times
 from trainoff.workflow.script import logged
 
 OTHER_AXES = tuple(axis for axis in naming.AXES if axis != "batch_size")
@@ -17,7 +17,7 @@ MAX_PANELS = 6
 def draw(rates: pd.DataFrame, overhead: pd.DataFrame, crossings: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
     """The figure; `devices` are dicts with name, label and accelerator in the order of the experiment."""
     shown = [device for device in palette.devices_in(devices, rates) if (overhead["device"] == device.name).any()]
-    title = findings.step_time_title(overhead, crossings, shown)
+    title = step_times.title(overhead, crossings, shown)
     if not shown:
         return figures.quiet_panel(title, "This needs two batch sizes or more, measured on one device.")
     configurations = naming.all_configurations(overhead, OTHER_AXES)
@@ -38,7 +38,7 @@ def draw(rates: pd.DataFrame, overhead: pd.DataFrame, crossings: pd.DataFrame, d
                 if len(panels) < len(configurations)
                 else "",
             ],
-            [(device.colour, device.mark, device.label) for device in shown],
+            [(device.color, device.mark, device.label) for device in shown],
         ),
         lines * (tall + between) + foot,
     )
@@ -80,15 +80,15 @@ def _draw_device(axes, device, measured, fitted):
         known["batch_size"],
         1000 * known["batch_size"] / known["ci_high"],
         1000 * known["batch_size"] / known["ci_low"],
-        color=device.colour,
+        color=device.color,
         linewidth=1.8,
         alpha=0.6,
     )
-    axes.scatter(known["batch_size"], step, color=device.colour, marker=device.mark, s=26, zorder=4)
+    axes.scatter(known["batch_size"], step, color=device.color, marker=device.mark, s=26, zorder=4)
     for row in fitted.to_dict("records"):
         ends = [0, float(known["batch_size"].max())]
         line = [1000 * (row["overhead_seconds"] + row["seconds_per_image"] * batch) for batch in ends]
-        axes.plot(ends, line, color=device.colour, linewidth=1.4, zorder=3)
+        axes.plot(ends, line, color=device.color, linewidth=1.4, zorder=3)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]
                 "Images per second of each minute as a share of the run's first. Thin lines: the runs; thick line: their median."
                 " Warm-up epochs are left out; validation between epochs is not on the clock."
             ],
-            [(device.colour, device.mark, device.label) for device in present],
+            [(device.color, device.mark, device.label) for device in present],
         ),
         HEIGHT + 0.45,
     )
@@ -42,13 +42,13 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]
     for device in present:
         minutes = shares[shares["device"] == device.name]
         for _, run in minutes.groupby([*naming.AXES, "replicate"], sort=False, dropna=False):
-            axes.plot(run["minute"], run["share"], color=device.colour, linewidth=0.7, alpha=0.4, zorder=2)
+            axes.plot(run["minute"], run["share"], color=device.color, linewidth=0.7, alpha=0.4, zorder=2)
         middle = minutes.groupby("minute")["share"].median()
         axes.plot(
             middle.index,
             middle,
             marker=device.mark,
-            color=device.colour,
+            color=device.color,
             linewidth=1.8,
             markersize=4,
             markeredgecolor="white",

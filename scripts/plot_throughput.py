@@ -43,7 +43,7 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
             findings.throughput_title(rates, shown),
             naming.constant_text(configurations),
             findings.throughput_notes(runs, rates),
-            [(device.colour, device.mark, device.label) for device in shown]
+            [(device.color, device.mark, device.label) for device in shown]
             + [(palette.QUIET, "hollow", "warm-up epoch, not counted")],
         ),
         groups,
@@ -86,8 +86,8 @@ def _draw_windows(axes, sheet, group, lane, device, windows):
             part["rate"],
             [sheet.y(row, lane) for row in part["row"]],
             s=9,
-            facecolors="none" if warm_up else device.colour,
-            edgecolors=device.colour if warm_up else "none",
+            facecolors="none" if warm_up else device.color,
+            edgecolors=device.color if warm_up else "none",
             linewidths=0.6,
             alpha=0.55 if warm_up else 0.3,
             zorder=2,

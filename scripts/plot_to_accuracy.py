@@ -15,7 +15,6 @@ from trainoff.shapes import Values
 from trainoff.workflow.script import logged
 
 HEIGHT = 2.2
-START = ["import_seconds", "build_seconds", "first_step_seconds"]
 # {(configuration, device): {what: its values by epoch}}.
 Curves = dict[tuple[Values, str], dict[str, list[float] | None]]
 
@@ -47,7 +46,7 @@ def draw(
             findings.to_accuracy_title(by_device, shown),
             naming.label(configuration, naming.READING_ORDER),
             findings.to_accuracy_notes(runs, by_device, shown),
-            [(device.colour, device.mark, device.label) for device in shown if device.name in by_device],
+            [(device.color, device.mark, device.label) for device in shown if device.name in by_device],
         ),
         body,
     )
@@ -63,7 +62,7 @@ def draw(
                 axes.plot(
                     curve[what],
                     [100 * value for value in curve["accuracy"]],
-                    color=device.colour,
+                    color=device.color,
                     marker=device.mark,
                     markersize=4.5,
                     markeredgewidth=0,
@@ -108,7 +107,7 @@ def curves(
         key = tuple(run[name] for name in records.RUN_KEYS)
         rows = sorted(epochs.get(key, []), key=lambda row: row["epoch"])
         accuracy = [row["val_accuracy"] for row in rows]
-        start = sum(run[part] for part in START)
+        start = sum(run[part] for part in records.COLD_START)
         if not rows or not all(map(numbers.known, [*accuracy, start])):
             continue
         drawn = [joules.get(key, {}).get(row["epoch"]) for row in rows]

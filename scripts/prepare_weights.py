@@ -39,7 +39,7 @@ def prepare_weights(
     # Uses the backend set below and no GPU, since there is little to compute.
     base = models.build_base(architecture, img_dim)
     if made_from["weights"] == "random":
-        models.randomise(base, made_from["seed"])
+        models.randomize(base, made_from["seed"])
         digest = hashlib.sha256(b"".join(array.tobytes() for array in base.get_weights())).hexdigest()
         models.calibrate(base, architecture, np.load(train_images, mmap_mode="r")[: models.CALIBRATION_IMAGES])
     else:

@@ -15,7 +15,7 @@ from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, host_facts, says_no_speed, software_facts
 from trainoff.supervise.prepared import check_prepared
 from trainoff.supervise.stops import ATTEMPTS_IF_STOPPED
-from trainoff.windows import summarise
+from trainoff.windows import summarize
 from trainoff.workflow import keeping, validity
 
 PROVENANCE_FACTS = ["dataset", "dataset_sha256", "images_sha256", "weights", "weights_sha256"]
@@ -167,7 +167,7 @@ def _record(run, attempts, idle):
     imported = journal.last("imported")
     meter = journal.last("meter")
     source, scope = meter.get("source"), meter.get("scope")
-    drawn, energy_reason = energy.summarise(windows, source, scope, idling.watts_of(idle, source, scope))
+    drawn, energy_reason = energy.summarize(windows, source, scope, idling.watts_of(idle, source, scope))
     return {
         "schema_version": records.SCHEMA_VERSION,
         "protocol_version": records.PROTOCOL_VERSION,
@@ -180,7 +180,7 @@ def _record(run, attempts, idle):
             "first_step_seconds": journal.last("first_step").get("seconds"),
         },
         "windows": windows,
-        "throughput": summarise(windows),
+        "throughput": summarize(windows),
         "training": _training(attempts),
         "model": journal.last("built").get("model"),
         "memory": {key: journal.last("memory").get(key) for key in ("peak_bytes", "peak_device_bytes")},

@@ -156,7 +156,7 @@ def run_in_turn(records, factor=1):
             window |= {"images": window["images"] * factor, "seconds": window["seconds"] * factor}
             window["started_at"] = clock.isoformat()
             clock += timedelta(seconds=window["seconds"] + 1)
-        record["throughput"] = windows.summarise(record["windows"])
+        record["throughput"] = windows.summarize(record["windows"])
         record["provenance"]["finished_at"] = clock.strftime("%Y-%m-%dT%H:%M:%SZ")
         clocks[record["run"]["device"]] = clock + timedelta(seconds=5)
 

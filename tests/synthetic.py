@@ -136,7 +136,7 @@ def record(run, rank=0, status="ok", epochs=4, noise=0.015, seed=0):
             "first_step_seconds": draw.uniform(12, 32 if run["trainable"] else 15) if finished else None,
         },
         "windows": windows,
-        "throughput": windows_of.summarise(windows),
+        "throughput": windows_of.summarize(windows),
         "training": {
             "converged": {"ok": bool(run["trainable"]), "diverged": False}.get(status),
             "epochs": finished,
@@ -192,7 +192,7 @@ def add_energy(all_records, device, watts, source, scope, idle_watts=None, noise
         for window in one["windows"]:
             window["energy_joules"] = watts * window["seconds"] * math.exp(draw.gauss(0, noise))
             window["energy_reason"] = None
-        one["energy"], one["energy_reason"] = energy.summarise(one["windows"], source, scope, idle_watts)
+        one["energy"], one["energy_reason"] = energy.summarize(one["windows"], source, scope, idle_watts)
 
 
 def write(folder, all_records):
@@ -272,7 +272,7 @@ def _window(run, epoch, rate, noise, draw):
     warm_up = epoch == 1
     seconds = images / rate * math.exp(draw.gauss(0, noise)) * (1.15 if warm_up else 1)
     loss = 2.3 * math.exp(-epoch * (0.7 if run["trainable"] else 0.35)) + 0.02
-    # All-weights validation starts badly: the moving averages of batch normalisation lag.
+    # All-weights validation starts badly: the moving averages of batch normalization lag.
     val_loss = loss * 1.1 + (3.5 * math.exp(-epoch / 2) if run["trainable"] else 0)
     return {
         "epoch": epoch,

@@ -132,15 +132,15 @@ ENTRY = """    Axis(
         "warmth", "Warmth", {"enum": ["cold", "hot"]}, "str", text="{} start".format, usual="cold", before="cold"
     ),
 )
-# In the order in which people"""
+"""
 
 
 def test_an_axis_is_one_entry_and_its_use(copy):
     """From train to page and trackers, in a copy whose finished runs stay finished."""
     table, protocol = copy / "scripts/trainoff/axes.py", copy / "scripts/trainoff/measure/protocol.py"
     text = table.read_text()
-    assert text.count(")\n# In the order in which people") == 1
-    table.write_text(text.replace(")\n# In the order in which people", ENTRY))
+    before, start, entries = text.partition("\nAXES = (\n")
+    table.write_text(before + start + entries.replace("\n)\n", f"\n{ENTRY}", 1))
     assert project.planned(copy).keys() & {"train", "prepare_images", "prepare_weights"} == set()
     protocol.write_text(
         protocol.read_text().replace('seed = run["seed"]', 'seed = run["seed"] + (run["warmth"] == "hot")')

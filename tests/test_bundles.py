@@ -58,7 +58,7 @@ def test_a_changed_run_is_refused_and_both_files_are_named(here, there):
     for path in there.metrics:
         record = json.loads(path.read_text())
         record["windows"] = [window | {"seconds": window["seconds"] * 2} for window in record["windows"]]
-        path.write_text(json.dumps(record | {"throughput": windows.summarise(record["windows"])}))
+        path.write_text(json.dumps(record | {"throughput": windows.summarize(record["windows"])}))
     with pytest.raises(UserError, match="same run of the same machine with different results") as refused:
         here.tables(first, there.bundle("second.zip"))
     assert "first.zip" in str(refused.value) and "second.zip" in str(refused.value)
@@ -183,7 +183,7 @@ def test_what_nothing_known_comes_near_is_marked_implausible(here, tmp_path):
         record = json.loads(path.read_text())
         for window in record["windows"]:
             window["seconds"] /= 1e5
-        path.write_text(json.dumps(record | {"throughput": windows.summarise(record["windows"])}))
+        path.write_text(json.dumps(record | {"throughput": windows.summarize(record["windows"])}))
     _, runs = here.tables(fast.bundle())
     marked = runs[runs["implausible"].notna()]
     assert set(marked["device"]) == {"cuda"} and set(marked["implausible"]) == {reasons.reason("beyond_speed")}

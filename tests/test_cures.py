@@ -61,8 +61,8 @@ def test_what_decides_a_speed_measured_in_turns_is_more_turns(from_turns):
 def test_only_an_undecided_tile_has_a_cure():
     known = {"winner": "cuda", "loser": "cpu", "ratio": 1.02, "low": 0.9, "high": 1.1, "compared": 2, "total": 2}
     labels = {"cpu": "CPU", "cuda": "GPU"}
-    for outcome, cure in (("undecided", "Do it."), ("equivalent", "")):
-        verdict = Verdict("speed", outcome, kind="measured", **known)
+    for outcome, equivalent, cure in (("undecided", 0, "Do it."), ("undecided", 1, "Do it."), ("equivalent", 2, "")):
+        verdict = Verdict("speed", outcome, kind="measured", margin=0.05, equivalent=equivalent, **known)
         assert verdict_words.verdict(verdict, labels, "USD", cures={"speed": "Do it."})["cure"] == cure
 
 
@@ -127,10 +127,10 @@ def test_one_epoch_is_one_epoch():
 @pytest.mark.parametrize(
     ("outcome", "changed", "said"),
     [
-        ("wins", {"won": 6, "lost": 1}, "over all 8 configurations: faster in 6, slower in 1 and neither in 1."),
+        ("wins", {"won": 6, "lost": 1}, "over all 8 configurations: faster in 6, slower in 1 and undecided in 1."),
         ("wins", {"won": 8}, ", in all 8 configurations."),
         ("undecided", {"low": 0.9}, "which may be chance."),
-        ("undecided", {}, "but no single configuration shows it."),
+        ("undecided", {}, "but no single configuration is decided."),
     ],
 )
 def test_the_sentence_on_speed_says_in_how_many_configurations(outcome, changed, said):

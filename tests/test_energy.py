@@ -23,7 +23,7 @@ def window(joules, seconds=10.0, images=640, warm_up=False, reason=None):
 @given(st.floats(1, 5000), st.floats(0.5, 500), st.integers(1, 10**6), st.floats(0, 1))
 def test_watts_times_seconds_are_joules(watts, seconds, images, idle_share):
     windows = [window(watts * seconds * scale, seconds * scale, images * scale) for scale in (1, 2, 3)]
-    result, reason = energy.summarise(windows, "nvml", "gpu", idle_watts=idle_share * watts)
+    result, reason = energy.summarize(windows, "nvml", "gpu", idle_watts=idle_share * watts)
     assert reason is None
     assert result["mean_watts"] == pytest.approx(watts)
     # Joules per image times images per second are watts.
@@ -36,15 +36,15 @@ def test_watts_times_seconds_are_joules(watts, seconds, images, idle_share):
 def test_only_counted_windows_with_a_figure_make_the_run():
     warm_up, good = window(9e9, warm_up=True), window(700.0)
     none = window(None, reason="too short")
-    result, _ = energy.summarise([warm_up, good, good, none], "nvml", "gpu")
+    result, _ = energy.summarize([warm_up, good, good, none], "nvml", "gpu")
     assert result["mean_watts"] == 70 and result["idle_watts"] is None and result["joules_per_image_above_idle"] is None
-    assert energy.summarise([warm_up, good, none, none], "nvml", "gpu") == (None, "too short")
-    assert energy.summarise([warm_up], "nvml", "gpu") == (None, "No window was counted.")
-    assert energy.summarise([], None, None)[0] is None
+    assert energy.summarize([warm_up, good, none, none], "nvml", "gpu") == (None, "too short")
+    assert energy.summarize([warm_up], "nvml", "gpu") == (None, "No window was counted.")
+    assert energy.summarize([], None, None)[0] is None
 
 
 def test_an_idle_power_above_that_of_training_is_not_subtracted():
-    result, _ = energy.summarise([window(700.0)], "nvml", "gpu", idle_watts=80)
+    result, _ = energy.summarize([window(700.0)], "nvml", "gpu", idle_watts=80)
     assert result["joules_per_image_above_idle"] is None and result["idle_watts"] == 80
 
 

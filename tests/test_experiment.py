@@ -174,7 +174,7 @@ def test_a_device_can_be_written_out():
         check(merged({"devices": [entry | {"accelerator": "tpu"}]}))
 
 
-def test_every_device_of_the_catalogue_can_run_the_default_grid():
+def test_every_device_of_the_catalog_can_run_the_default_grid():
     entries = plan.devices(merged({"devices": list(CATALOG)}), CATALOG, detect=list)
     checks.check_devices(entries, DEFAULT, SCHEMA, MODELS)
     assert {entry["name"] for entry in entries} >= {

@@ -132,7 +132,7 @@ def test_labels_are_text_never_formulas_or_markup(tmp_path):
         )
 
 
-def test_a_device_keeps_its_colour_when_others_are_missing():
+def test_a_device_keeps_its_color_when_others_are_missing():
     devices = synthetic.DEVICES[:3]
     everyone = palette.devices_in(devices, pd.DataFrame({"device": ["cpu", "cuda", "metal"]}))
     some = palette.devices_in(devices, pd.DataFrame({"device": ["metal", "stranger"]}))
@@ -141,7 +141,7 @@ def test_a_device_keeps_its_colour_when_others_are_missing():
     assert (
         len(
             {
-                device.colour
+                device.color
                 for device in palette.devices_in(
                     synthetic.DEVICES, pd.DataFrame(synthetic.DEVICES).rename(columns={"name": "device"})
                 )

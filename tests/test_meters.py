@@ -324,7 +324,7 @@ def test_the_idle_process_runs_and_says_why_there_is_nothing(tmp_path, monkeypat
 
 
 def test_the_counter_is_read_around_the_clock(monkeypatch):
-    """Synchronise, counter, clock, train, synchronise, clock, counter, validate: nothing but training is timed."""
+    """Synchronize, counter, clock, train, synchronize, clock, counter, validate: nothing but training is timed."""
     from trainoff.measure import protocol
 
     order = []

@@ -1,4 +1,4 @@
-"""The catalogue of models: Keras' own, counted as the papers count them, with the weights that Keras fetches."""
+"""The catalog of models: Keras' own, counted as the papers count them, with the weights that Keras fetches."""
 
 import pytest
 import yaml
@@ -30,7 +30,7 @@ def test_operations_are_counted_as_the_papers_count_them(application, module, mu
 MODELS = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
 
 
-def test_the_catalogue_holds_every_classifier_of_keras():
+def test_the_catalog_holds_every_classifier_of_keras():
     import keras
 
     classifiers = {name for name in dir(keras.applications) if name[0].isupper()}

@@ -14,7 +14,7 @@ import prepare_weights
 from trainoff.errors import UserError
 from trainoff.experiment import networks, own_code
 
-CATALOGUE = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
+CATALOG = yaml.safe_load((ROOT / "catalog/models.yaml").read_text())
 PIXELS = (32, 32, 3)
 CLASSES = 10
 
@@ -253,22 +253,22 @@ def test_what_needs_no_running_is_refused_at_the_start(text, words, tmp_path):
         own_code.entries({"mine": {"function": "no/such.py:build"}})
 
 
-def test_a_catalogue_entry_that_keras_lacks_is_refused_and_none_hides_another():
-    networks.check_catalogue(CATALOGUE, CATALOGUE)
+def test_a_catalog_entry_that_keras_lacks_is_refused_and_none_hides_another():
+    networks.check_catalog(CATALOG, CATALOG)
     with pytest.raises(UserError, match="application: keras.applications has no MobileNetV9"):
-        networks.check_catalogue(["mine"], {"mine": CATALOGUE["mobilenetv2"] | {"application": "MobileNetV9"}})
+        networks.check_catalog(["mine"], {"mine": CATALOG["mobilenetv2"] | {"application": "MobileNetV9"}})
     with pytest.raises(UserError, match="mine: it lacks min_img_dim, weights"):
-        networks.check_catalogue(["mine"], {"mine": {"application": "MobileNetV2", "module": "mobilenet_v2"}})
+        networks.check_catalog(["mine"], {"mine": {"application": "MobileNetV2", "module": "mobilenet_v2"}})
     with pytest.raises(UserError, match="the catalog has a model with that name"):
-        networks.of_experiment({"models": {"vgg16": {"function": "x.py:build"}}}, CATALOGUE)
+        networks.of_experiment({"models": {"vgg16": {"function": "x.py:build"}}}, CATALOG)
 
 
 def test_only_networks_that_say_so_are_built_otherwise_for_imagenet_weights():
-    """Keras' own source: layers that depend on `weights`, whichever of the catalogue's networks they belong to."""
+    """Keras' own source: layers that depend on `weights`, whichever of the catalog's networks they belong to."""
     import keras
 
     modules = {}
-    for entry in CATALOGUE.values():
+    for entry in CATALOG.values():
         modules.setdefault(entry["module"], []).append("imagenet_deviation" in entry)
     for module, deviations in modules.items():
         source = Path(keras.__file__).parent / "src/applications" / f"{module}.py"
@@ -289,7 +289,7 @@ def test_efficientnet_has_the_layers_that_keras_gives_it_for_imagenet_weights(na
 
     from trainoff.measure import models
 
-    entry = CATALOGUE[name]
+    entry = CATALOG[name]
     architecture = networks.architecture(entry, "imagenet")
     with monkeypatch.context() as patched:
         patched.setattr(file_utils, "get_file", lambda *args, **options: "weights.h5")

@@ -159,7 +159,10 @@ def test_records_become_tables(tmp_path):
 def test_the_report_shows_both_tables_in_words():
     table = packing.table(PACKS)
     said = packs.in_words(table, packing.makespans(table, 3, ASSUMPTIONS), {"gpu": "A GPU"})
-    assert said["makespan_headings"] == ["Energy, alone and packed", "Cost, rented, alone and packed"]
+    assert said["makespan_headings"] == [
+        "Energy, one at a time and several at once",
+        "Cost, rented, one at a time and several at once",
+    ]
     cpu, gpu = said["makespans"]
     assert gpu["label"] == "A GPU" and gpu["at_once"] == "1 or 2"
     assert gpu["further"] == ["27.0 kJ, 22.5 kJ", "2.70 USD, 2.10 USD"]

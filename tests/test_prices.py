@@ -149,7 +149,7 @@ def test_mistakes_in_prices_and_powers_are_named(changes, key, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_catalogue_is_held_to_its_schema():
+def test_the_catalog_is_held_to_its_schema():
     checks.check_catalog(CATALOG, SCHEMA)
     wrong = copy.deepcopy(CATALOG)
     del wrong["v100"]["prices"]["rental"]["source"]
@@ -163,7 +163,7 @@ def assumptions(**money):
     return cost.assumptions(config, plan.devices(config, CATALOG, detect=lambda: ["cpu", "cuda"]), CATALOG)
 
 
-def test_prices_come_from_the_experiment_before_the_catalogue():
+def test_prices_come_from_the_experiment_before_the_catalog():
     found = assumptions(
         prices={
             "cuda": "h100",

@@ -125,9 +125,9 @@ def test_minutes_identify_a_run_and_are_no_setting_of_turns():
 @pytest.mark.parametrize(
     ("protocol", "training", "words"),
     [
-        ({"measure_minutes": 60}, {}, "would not end before protocol.timeout_minutes"),
+        ({"measure_minutes": 60}, {}, "is not less than protocol.timeout_minutes"),
         ({"measure_minutes": 0}, {}, "protocol.measure_minutes"),
-        ({"measure_minutes": 5}, {"cosine_decay": True}, "leaves their number open"),
+        ({"measure_minutes": 5}, {"cosine_decay": True}, "leaves the number of epochs open"),
     ],
 )
 def test_minutes_that_do_not_fit(protocol, training, words):

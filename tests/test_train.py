@@ -307,7 +307,7 @@ def test_weights_are_found_in_a_file_with_a_classifier_on_top(mobilenetv2, tmp_p
 
     files, _ = mobilenetv2
     base = models.build_base(MOBILENETV2, 32)
-    models.randomise(base, seed=7)
+    models.randomize(base, seed=7)
     source = tmp_path / "whole.h5"
     with h5py.File(source, "w") as file:
         for layer in base.layers:
@@ -337,7 +337,7 @@ def test_calibrated_random_features_differ_from_image_to_image(mobilenetv2):
         return features.std(axis=0).mean() / (features.mean() + 1e-9)
 
     raw = models.build_base(MOBILENETV2, 32)
-    models.randomise(raw, seed=0)
+    models.randomize(raw, seed=0)
     calibrated = models.build_base(MOBILENETV2, 32)
     models.load(calibrated, files["weights"])
     assert spread(calibrated) > 100 * spread(raw)

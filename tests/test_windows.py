@@ -17,7 +17,7 @@ def run(seconds, images=640, warm_up=0):
 
 
 def test_rate_is_the_median_of_the_counted_windows():
-    summary = windows.summarise(run([100, 8, 10, 5], warm_up=1))
+    summary = windows.summarize(run([100, 8, 10, 5], warm_up=1))
     assert summary["images_per_second"] == pytest.approx(80)
     assert set(summary) == {"images_per_second", "ci_low", "ci_high", "unstable"}
     assert summary["ci_low"] < 80 < summary["ci_high"]
@@ -25,13 +25,13 @@ def test_rate_is_the_median_of_the_counted_windows():
 
 @pytest.mark.parametrize("seconds", [[], [3.0]])
 def test_nothing_counted_is_unknown_not_zero(seconds):
-    assert set(windows.summarise(run(seconds, warm_up=1)).values()) == {None}
+    assert set(windows.summarize(run(seconds, warm_up=1)).values()) == {None}
 
 
 def test_few_windows_leave_unknown_what_they_cannot_tell():
-    summary = windows.summarise(run([8]))
+    summary = windows.summarize(run([8]))
     assert summary == {"images_per_second": 80, "ci_low": None, "ci_high": None, "unstable": None}
-    two = windows.summarise(run([8, 8.1]))
+    two = windows.summarize(run([8, 8.1]))
     assert two["ci_low"] < two["ci_high"] and two["unstable"] is None
 
 
@@ -39,7 +39,7 @@ def test_few_windows_leave_unknown_what_they_cannot_tell():
 @pytest.mark.parametrize("warm_up", [0, 1])
 def test_impossible_times_are_refused(seconds, warm_up):
     with pytest.raises(ValueError, match="epoch 1"):
-        windows.summarise(run([seconds, 8, 8], warm_up=warm_up))
+        windows.summarize(run([seconds, 8, 8], warm_up=warm_up))
 
 
 @pytest.mark.parametrize("number", [2, 3, 5, 9])
@@ -49,7 +49,7 @@ def test_interval_holds_the_truth_in_95_of_100_runs(number, kind):
     noise = generator.standard_normal if kind == "normal" else lambda size: generator.standard_t(3, size)
     hits = 0
     for _ in range(1500):
-        summary = windows.summarise(run(list(10 * np.exp(0.02 * noise(number)))))
+        summary = windows.summarize(run(list(10 * np.exp(0.02 * noise(number)))))
         hits += summary["ci_low"] <= 64 <= summary["ci_high"]
     assert 0.935 <= hits / 1500 <= 0.997
 
@@ -70,7 +70,7 @@ def test_t_quantiles():
 
 def test_an_outlier_neither_moves_the_rate_nor_blows_up_the_interval():
     steady = [8.00, 8.05, 7.95, 8.02, 7.98, 8.01, 7.99, 8.03]
-    summary = windows.summarise(run([*steady, 16]))
+    summary = windows.summarize(run([*steady, 16]))
     assert summary["images_per_second"] == pytest.approx(80, rel=0.005)
     # A mean's interval would be half as wide as the outlier is far.
     assert summary["ci_high"] / summary["ci_low"] < 1.15
@@ -80,18 +80,18 @@ def test_an_outlier_neither_moves_the_rate_nor_blows_up_the_interval():
 def test_drift_is_flagged():
     generator = np.random.default_rng(2)
     drifting = 8 * np.linspace(1, 1.12, 9) * np.exp(0.005 * generator.standard_normal(9))
-    assert windows.summarise(run(list(drifting)))["unstable"] is True
+    assert windows.summarize(run(list(drifting)))["unstable"] is True
     # The same windows in another order scatter as much, but do not drift.
-    assert windows.summarise(run([drifting[i] for i in (4, 0, 8, 2, 6, 1, 7, 3, 5)]))["unstable"] is False
+    assert windows.summarize(run([drifting[i] for i in (4, 0, 8, 2, 6, 1, 7, 3, 5)]))["unstable"] is False
 
 
 def test_a_trend_too_small_to_matter_is_not_flagged():
-    assert windows.summarise(run(list(8 * np.linspace(1, 1.02, 9))))["unstable"] is False
+    assert windows.summarize(run(list(8 * np.linspace(1, 1.02, 9))))["unstable"] is False
 
 
 def test_scatter_is_flagged_with_three_windows():
-    assert windows.summarise(run([8, 10, 8.2]))["unstable"] is True
-    assert windows.summarise(run([8, 8.3, 8.1]))["unstable"] is False
+    assert windows.summarize(run([8, 10, 8.2]))["unstable"] is True
+    assert windows.summarize(run([8, 8.3, 8.1]))["unstable"] is False
 
 
 def test_steady_runs_are_seldom_flagged():
@@ -101,9 +101,9 @@ def test_steady_runs_are_seldom_flagged():
         assert np.mean(flagged) < 0.05
 
 
-def test_a_hundred_thousand_windows_are_summarised_as_a_hundred_are():
+def test_a_hundred_thousand_windows_are_summarized_as_a_hundred_are():
     noise = np.random.default_rng(4).standard_normal
-    short, long = (windows.summarise(run(list(8 * np.exp(0.02 * noise(number))))) for number in (100, 100_000))
+    short, long = (windows.summarize(run(list(8 * np.exp(0.02 * noise(number))))) for number in (100, 100_000))
     assert long["images_per_second"] == pytest.approx(80, rel=0.001) and long["unstable"] is False
     widths = [math.log(summary["ci_high"] / summary["ci_low"]) for summary in (short, long)]
     assert 10 < widths[0] / widths[1] < 100, "about the root of a thousand"

@@ -53,7 +53,7 @@ function explore(compact, table) {
   const dots = document.getElementById("explore-dots"), lines = document.getElementById("explore-lines");
   const said = document.getElementById("explore-status"), tip = document.getElementById("explore-tip");
   const parallel = document.getElementById("explore-parallel");
-  const colour = (device) => `var(--device-${view.devices[device].colour})`;
+  const color = (device) => `var(--device-${view.devices[device].color})`;
   const unit = (measure) => (measure.unit === "%" ? "%" : ` ${measure.unit}`);
   const allowed = (device, configuration) =>
     state.devices.has(device) &&
@@ -71,7 +71,7 @@ function explore(compact, table) {
     );
   };
   const nameOf = (place) => rowOf.get(place).cells[0].textContent;
-  const x = { view, state, dots, lines, tip, colour, unit, allowed, shown, nameOf, refresh };
+  const x = { view, state, dots, lines, tip, color, unit, allowed, shown, nameOf, refresh };
 
   // --- Controls
 
@@ -88,7 +88,7 @@ function explore(compact, table) {
   };
   function key(device) {
     const svg = draw("svg", { viewBox: "-7 -7 14 14", class: "key", "aria-hidden": "true" });
-    svg.append(draw("path", { d: mark(view.devices[device].mark, 0, 0, 5), fill: colour(device) }));
+    svg.append(draw("path", { d: mark(view.devices[device].mark, 0, 0, 5), fill: color(device) }));
     return svg;
   }
   function buildControls() {

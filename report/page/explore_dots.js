@@ -1,7 +1,7 @@
 // --- Dots: every result by the chosen measure ------------------------------------------------------------------------
 
 function drawDots(x) {
-  const { view, state, dots, colour, unit, allowed, refresh } = x;
+  const { view, state, dots, color, unit, allowed, refresh } = x;
   const measure = view.measures[state.measure], width = Math.max(300, dots.clientWidth);
   const cells = view.cells.filter((cell) => allowed(cell.d, cell.c));
   const places = [...new Set(cells.map((cell) => cell.c))], devices = [...state.devices].sort((a, b) => a - b);
@@ -43,10 +43,10 @@ function drawDots(x) {
     const [middle, low, high] = value(cell), device = view.devices[cell.d];
     const about = `${device.name}, ${view.configurations[cell.c].name}`;
     if (middle === null) {
-      if (!dense) svg.append(draw("text", { x: left + 6, y, class: "failed" }, draw("tspan", { fill: colour(cell.d) }, "✕ "), cell.note || "not known"));
+      if (!dense) svg.append(draw("text", { x: left + 6, y, class: "failed" }, draw("tspan", { fill: color(cell.d) }, "✕ "), cell.note || "not known"));
       continue;
     }
-    const one = draw("g", { class: "dot", tabindex: -1, role: "img", style: `--colour:${colour(cell.d)}` });
+    const one = draw("g", { class: "dot", tabindex: -1, role: "img", style: `--color:${color(cell.d)}` });
     const interval = low !== null && high !== null ? ` (95% interval ${number(low)} to ${number(high)})` : "";
     const runs = cell.r.map((place) => x.nameOf(place)).join(", ");
     const words = [about, `${number(middle)}${unit(measure)}${interval}`, measure.energy ? cell.about : "", `${cell.r.length === 1 ? "run" : "runs"} ${runs}`, cell.note].filter(Boolean);

@@ -2,7 +2,7 @@
 
 const tall = 340, head = 54, foot = 46;
 function drawLines(x) {
-  const { view, state, lines, colour, unit, shown } = x;
+  const { view, state, lines, color, unit, shown } = x;
   const axes = [
     ...(view.devices.length > 1 ? [{ label: "Device", values: view.devices.map((device) => device.name), of: (run) => run.d }] : []),
     ...view.axes.map((axis, place) => ({ ...axis, of: (run) => view.configurations[run.c].at[place] })),
@@ -28,7 +28,7 @@ function drawLines(x) {
       const [px, py] = points[n - 1], middle = ((px + x) / 2).toFixed(1);
       return `C${middle} ${py.toFixed(1)} ${middle} ${y.toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)}`;
     }).join("");
-    const one = draw("path", { d: path, class: run.s === "ok" ? "line" : "line bad", style: `stroke:${colour(run.d)}` });
+    const one = draw("path", { d: path, class: run.s === "ok" ? "line" : "line bad", style: `stroke:${color(run.d)}` });
     bundles[shown(place)].append(one);
     return { one, points, place };
   });

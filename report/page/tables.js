@@ -85,7 +85,7 @@ function allRuns(view) {
     if (at("suspended_seconds") > 0) flags.push(`stopped for ${at("suspended_seconds").toFixed(0)} s, not counted`);
     if (at("attempts") > 1) flags.push(`attempt ${at("attempts")}, learning rate ${at("learning_rate_used")}`);
     for (const flag of flags) status.append(" ", make("span", { class: "flag" }, flag));
-    const dot = make("span", { class: "swatch", style: `--colour:var(--device-${device.colour})`, "aria-hidden": "true" });
+    const dot = make("span", { class: "swatch", style: `--color:var(--device-${device.color})`, "aria-hidden": "true" });
     return make("tr", { "data-run": place },
       valued(at("sequence"), String), make("td", { class: "nowrap" }, dot, device.name),
       make("th", { scope: "row", class: "nowrap" }, view.configurations[view.runs.c[place]].name),

@@ -13,7 +13,7 @@ SOURCES = ("nvml", "amdsmi", "ioreport", "rapl", "wall_meter", "declared")
 MEASURED = SOURCES[:-1]
 
 
-def summarise(
+def summarize(
     windows: list[Window], source: str | None, scope: str | None, idle_watts: float | None = None
 ) -> tuple[dict[str, Any] | None, str | None]:
     """(energy, reason): the `energy` and `energy_reason` of a metrics record, one of which is None.

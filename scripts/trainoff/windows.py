@@ -34,7 +34,7 @@ _T = {
 }  # fmt: skip
 
 
-def summarise(windows: list[Window]) -> dict[str, float | bool | None]:
+def summarize(windows: list[Window]) -> dict[str, float | bool | None]:
     """The `throughput` of a metrics record, over the counted windows (warm_up false) of one run.
 
     Returns images_per_second (median), ci_low and ci_high (its 95 % interval, in images per second, which covers this run

@@ -109,7 +109,7 @@ def swap_windows(random, record):
 def fit(record):
     """Computes claims again from the epochs, where the epochs allow it."""
     try:
-        record["throughput"] = claims.windows.summarise(record["windows"])
+        record["throughput"] = claims.windows.summarize(record["windows"])
         record["training"]["epochs"] = len(record["windows"])
         record["training"]["final_val_accuracy"] = record["windows"][-1]["val_accuracy"]
     except Exception:  # noqa: BLE001 - if the changes broke too much, the record stays as it is

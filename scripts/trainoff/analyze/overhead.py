@@ -24,7 +24,17 @@ COLUMNS = [
     "seconds_per_image_high",
     "largest_error",
 ]
-CROSSING_COLUMNS = [*REST, "device", "baseline", "wins", "from_batch_size"]
+CROSSING_COLUMNS = [
+    *REST,
+    "device",
+    "baseline",
+    "wins",
+    "from_batch_size",
+    "overheads_differ",
+    "smallest_batch_size",
+    "largest_batch_size",
+    "faster_at_all",
+]
 
 
 def table(rates: pd.DataFrame) -> pd.DataFrame:
@@ -63,13 +73,18 @@ def fit(rates: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]]) -> pd.DataFrame:
+def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]], rates: pd.DataFrame) -> pd.DataFrame:
     """Which device of each pair wins at large batch sizes, and from which batch size on.
 
-    pairs: (baseline, device) by name. wins: the winner at large batch sizes; from_batch_size: the smallest at which it wins, 1 if
-    it always does. There is no row where the intervals of the seconds per image overlap.
+    fitted: the table of overheads. pairs: (baseline, device) by name. rates: the table. wins: the winner at large batch sizes;
+    from_batch_size: the smallest at which it wins, 1 if it always does, by the fitted lines, also outside the batch sizes that
+    were measured. overheads_differ: whether the intervals of the overheads are disjoint. smallest_batch_size,
+    largest_batch_size: of those measured on both. faster_at_all: the device that was faster at each of these, by intervals that
+    are disjoint. There is no row where the intervals of the seconds per image overlap.
     """
     rows = []
+    known = rates.dropna(subset=["images_per_second", "ci_low"])
+    measured = {key: group.set_index("batch_size") for key, group in known.groupby([*REST, "device"], sort=False)}
     for key, group in fitted.groupby(REST, sort=False):
         by_device = {row["device"]: row for row in group.to_dict("records")}
         for baseline, device in pairs:
@@ -91,6 +106,24 @@ def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]]) -> pd.DataFram
                     "baseline": baseline,
                     "wins": winner["device"],
                     "from_batch_size": max(1, math.floor(crossing) + 1),
+                    "overheads_differ": bool(
+                        winner["overhead_high"] < loser["overhead_low"]
+                        or loser["overhead_high"] < winner["overhead_low"]
+                    ),
+                    **_measured(*((name, measured[*key, name]) for name in (device, baseline))),
                 }
             )
     return pd.DataFrame(rows, columns=CROSSING_COLUMNS)
+
+
+def _measured(device, baseline):
+    """The columns on what was measured. device, baseline: (name, rates by batch size)."""
+    (name, rates), (baseline_name, baseline_rates) = device, baseline
+    sizes = rates.index.intersection(baseline_rates.index)
+    rates, baseline_rates = rates.loc[sizes], baseline_rates.loc[sizes]
+    faster = None
+    if len(sizes) and (rates["ci_low"] > baseline_rates["ci_high"]).all():
+        faster = name
+    if len(sizes) and (baseline_rates["ci_low"] > rates["ci_high"]).all():
+        faster = baseline_name
+    return {"smallest_batch_size": sizes.min(), "largest_batch_size": sizes.max(), "faster_at_all": faster}

@@ -42,11 +42,13 @@ class Pair:
 class Verdict:
     """Which device of a pair wins in one quantity.
 
-    outcome: wins, equivalent, undecided, unknown or, for energy only, estimated: from readings of different parts. ratio, low,
-    high: of the winner (or the device that the ratio favors), at least 1; None if unknown. won, lost: the configurations that the
-    winner won and lost, for speed only. compared: the configurations with this ratio, out of `total`. kind: measured, estimated
-    or unknown. facts: {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome.
-    parts: the Verdicts with all weights and with the last layer alone, if their intervals do not overlap, so that a common ratio
+    outcome: wins, undecided or unknown; for speed also equivalent, or depends: each device wins in some configurations, neither
+    overall; for energy also estimated: from readings of different parts. ratio, low, high: of the winner (or the device that the
+    ratio favors), at least 1; None if unknown. won, lost, equivalent: the configurations that the winner won and lost, and those
+    that are equivalent within `margin` (0.05 for ±5 %), for speed only. compared: the configurations with this ratio, out of
+    `total`; from_turns: those of them that took turns, for speed and rent. kind: measured, estimated or unknown. facts:
+    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome. parts: the Verdicts
+    with all weights and with the last layer alone, if one has a winner and their intervals do not overlap, so that a common ratio
     describes neither.
     """
 
@@ -59,12 +61,20 @@ class Verdict:
     high: float | None = None
     won: int = 0
     lost: int = 0
+    equivalent: int = 0
+    margin: float | None = None
     compared: int = 0
+    from_turns: int = 0
     total: int = 0
     kind: str = "unknown"
     facts: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)
     parts: tuple["Verdict", ...] = ()
+
+    @property
+    def open(self) -> int:
+        """The configurations whose speed is undecided."""
+        return self.compared - self.won - self.lost - self.equivalent
 
 
 def by_speed(rates: pd.DataFrame, devices: Iterable[str], accelerators: dict[str, str]) -> list[str]:
@@ -152,8 +162,7 @@ def verdicts(tables: dict[str, pd.DataFrame], pair: Pair) -> dict[str, Verdict]:
         return _energy(rows[subset], pair, _of_subset(tables["rates"], subset))
 
     def money(subset):
-        total = int(rows[subset]["configurations_total"])
-        return _money(pair, _of_subset(tables["costs"], subset), ways, total)
+        return _money(rows[subset], pair, _of_subset(tables["costs"], subset), ways)
 
     return {
         "speed": speed_of(tables["overall"], pair),
@@ -167,16 +176,31 @@ def speed(row: dict[str, Any], pair: Pair) -> Verdict:
     total = int(row["configurations_total"])
     if not row["configurations_compared"]:
         return Verdict("speed", "unknown", total=total, reasons={pair.device: "not_comparable"})
-    won, lost = int(row["faster"]), int(row["slower"])
-    common = {"compared": int(row["configurations_compared"]), "total": total, "kind": "measured"}
+    common = {name: int(row[name]) for name in ("equivalent", "from_turns")}
+    common |= {"compared": int(row["configurations_compared"]), "total": total, "kind": "measured"}
+    common["margin"] = numbers.known_or_none(row["equivalence"])
     verdict = _sided("speed", pair, (row["ratio"], row["ci_low"], row["ci_high"]), **common)
+    won, lost = int(row["faster"]), int(row["slower"])
     if verdict.winner != pair.device:
         won, lost = lost, won
-    if not won and not lost:
-        outcome = "equivalent" if row.get("equivalent", 0) == row["configurations_compared"] else "undecided"
-    else:
-        outcome = verdict.outcome if won else "undecided"
-    return _with(verdict, outcome=outcome, won=won, lost=lost)
+    verdict = _with(verdict, won=won, lost=lost)
+    return _with(verdict, outcome=_outcome(verdict))
+
+
+def _outcome(verdict):
+    """Of a Verdict on speed that knows whether its mean excludes 1. A device wins if it also won most decided configurations."""
+    clear = verdict.outcome == "wins" and verdict.won > verdict.lost
+    if verdict.won and verdict.lost and not clear:
+        return "depends"
+    # As for a winner, a clear mean is not enough where no configuration is decided.
+    if verdict.equivalent == verdict.compared or (_within_margin(verdict) and verdict.open < verdict.compared):
+        return "equivalent"
+    return "wins" if clear else "undecided"
+
+
+def _within_margin(verdict):
+    known = verdict.low and verdict.high and verdict.margin is not None
+    return bool(known) and max(verdict.high, 1 / verdict.low) < 1 + verdict.margin
 
 
 def speed_of(overall: pd.DataFrame, pair: Pair) -> Verdict:
@@ -202,6 +226,8 @@ def _with_parts(of_subset, subsets, pair):
     whole = of_subset("all")
     parts = tuple(of_subset(name) for name in PARTS if name in subsets)
     if whole.kind == "unknown" or len(parts) < 2 or not all(part.low and part.high for part in parts):
+        return whole
+    if not any(part.outcome == "wins" for part in parts):
         return whole
     (_, low, high), (_, other_low, other_high) = (seen_from(pair.device, part) for part in parts)
     return _with(whole, parts=parts) if high < other_low or other_high < low else whole
@@ -290,11 +316,12 @@ def _estimated_energy(pair, rates, facts, total):
     )
 
 
-def _money(pair, costs, ways, total):
+def _money(row, pair, costs, ways):
     """The Verdict on the cost: each device in the cheaper of the ways whose cost is known.
 
-    ways: {device: owned, rented or None}.
+    row: of the table `overall`, which knows the ratio of two rents. ways: {device: owned, rented or None}.
     """
+    total = int(row["configurations_total"])
     sides = {name: _of(costs, name) for name in (pair.device, pair.baseline)}
     facts = {
         name: {"way": way, "per_1000_images": float(sides[name][f"{way}_per_1000_images"].median())}
@@ -311,15 +338,20 @@ def _money(pair, costs, ways, total):
         for name in (pair.device, pair.baseline)
     )
     merged = first.merge(second, on=axes, suffixes=("", "_other"))
-    if merged.empty:
+    if merged.empty or not row["configurations_compared"]:
         return Verdict("money", "unknown", total=total, facts=facts, reasons={pair.device: "not_comparable"})
+    # Over the same configurations as a ratio of these runs, so that the two amounts have exactly this ratio.
+    for name, column in ((pair.device, "middle"), (pair.baseline, "middle_other")):
+        facts[name]["per_1000_images"] = _geometric(merged[column])
+    common = {"total": total, "kind": "estimated", "facts": facts}
+    if row["cost_compared"] and set(ways.values()) == {"rented"}:
+        values = [1 / row[f"cost_{end}"] for end in ("ratio", "high", "low")]
+        counts = {"compared": int(row["cost_compared"]), "from_turns": int(row["from_turns"])}
+        return _sided("money", pair, values, **counts, **common)
     # Combining the ends of both sides gives more than a 95 % interval.
     ends = [("middle_other", "middle"), ("low_other", "high"), ("high_other", "low")]
     values = [_geometric(merged[above] / merged[below]) for above, below in ends]
-    # Over the same configurations as the ratio, so that the two amounts have exactly this ratio.
-    for name, column in ((pair.device, "middle"), (pair.baseline, "middle_other")):
-        facts[name]["per_1000_images"] = _geometric(merged[column])
-    return _sided("money", pair, values, compared=len(merged), total=total, kind="estimated", facts=facts)
+    return _sided("money", pair, values, compared=len(merged), **common)
 
 
 def cheaper_way(costs: pd.DataFrame) -> str | None:

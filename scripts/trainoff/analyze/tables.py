@@ -250,7 +250,7 @@ def _run_row(path, record):
     memory = record.get("memory") or {}
     last = record["windows"][-1] if record["windows"] else {}
     device, host, software, provenance = (record[part] for part in ("device", "host", "software", "provenance"))
-    speed = windows.summarise(record["windows"])
+    speed = windows.summarize(record["windows"])
     return {
         **record["run"],
         "status": record["status"],

@@ -179,7 +179,7 @@ def _converged(record):
 
 def _speed_and_energy(record):
     try:
-        speed = windows.summarise(record["windows"])
+        speed = windows.summarize(record["windows"])
     except ValueError as error:
         yield "windows", str(error), "possible times"
         return
@@ -189,7 +189,7 @@ def _speed_and_energy(record):
         yield f"throughput.{key}", record["throughput"][key], value
     claimed = record["energy"]
     if claimed:
-        computed, _ = energy.summarise(record["windows"], claimed["source"], claimed["scope"], claimed["idle_watts"])
+        computed, _ = energy.summarize(record["windows"], claimed["source"], claimed["scope"], claimed["idle_watts"])
         for key in claimed:
             yield f"energy.{key}", claimed[key], (computed or {}).get(key)
 

@@ -27,7 +27,7 @@ def of_experiment(config: Experiment, catalog: dict[str, dict[str, Any]]) -> dic
     return catalog | own_code.entries(models)
 
 
-def check_catalogue(names: Iterable[str], catalog: dict[str, dict[str, Any]]) -> None:
+def check_catalog(names: Iterable[str], catalog: dict[str, dict[str, Any]]) -> None:
     """Raises UserError for the first of the models `names` whose catalog entry is incomplete or unknown to Keras."""
     known = _classes_of_keras()
     for name in names:

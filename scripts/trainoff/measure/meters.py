@@ -1,7 +1,7 @@
 """Energy counters, read over a window through zeus: NVIDIA's NVML, AMD's SMI, Apple's IOReport, Linux' RAPL.
 
 Only the training process and the one that watches the idle machine come here, and zeus is imported only where a counter
-can exist. Nothing is synchronised and nothing is timed: the caller starts the meter before its clock and stops it after.
+can exist. Nothing is synchronized and nothing is timed: the caller starts the meter before its clock and stops it after.
 zeus raises nothing where it has no meter, it returns empty values; here these are unknown, never zero.
 """
 
@@ -54,7 +54,7 @@ class Meter:
     def start(self) -> None:
         """Begins a window."""
         try:
-            # zeus would import torch to synchronise; the caller has done so.
+            # zeus would import torch to synchronize; the caller has done so.
             self.monitor.begin_window(_KEY, sync_execution=False, restart=True)
         except Exception as error:  # a broken meter must not end a training
             print(f"The energy counter failed at the start of a window: {error!r}")

@@ -16,7 +16,7 @@ CALIBRATION_IMAGES = 256
 
 
 def build_base(architecture: dict[str, Any], img_dim: int, weights: Location | None = None) -> Any:
-    """The keras.applications network without its classifier, weights as Keras initialises them.
+    """The keras.applications network without its classifier, weights as Keras initializes them.
 
     architecture: an entry of catalog/models.yaml. weights: path of the file that `save` wrote and that will be loaded, None
     for none; some networks have a layer more for weights that were trained on ImageNet (see `_rescaled`).
@@ -66,7 +66,7 @@ def build(
 
     Images are uint8 pixels (img_dim, img_dim, 3). The scaling of the pixels is part of the model, so that every device
     gets the same bytes and none computes on other inputs. run: with architecture, classes, trainable and seed. `trainable` False
-    freezes everything but the last layer and keeps batch normalisation in inference. A network of the catalogue takes its dropout
+    freezes everything but the last layer and keeps batch normalization in inference. A network of the catalog takes its dropout
     and batch_norm_momentum too, of which None leaves the architecture's own. A model of the user's own comes with its own;
     `random_layers` False turns its dropout off. weights: path of the file that is loaded below the last layer, None for the
     values that Keras draws. say: called with a line of text while a user's slow function runs.
@@ -150,7 +150,7 @@ def _leaf_layers(model):
             yield layer
 
 
-def randomise(base: Any, seed: int) -> None:
+def randomize(base: Any, seed: int) -> None:
     """Gives every kernel of `base` Glorot-uniform values drawn by NumPy: the same on every backend and machine."""
     generator = np.random.default_rng(seed)
     for variable in base.trainable_variables:

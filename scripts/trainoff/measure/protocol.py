@@ -1,6 +1,6 @@
 """The timed training: one run from the first variable to the last window.
 
-The clock is `time.perf_counter`. Every epoch is a window: synchronise, clock, train, synchronise, clock. Validation and
+The clock is `time.perf_counter`. Every epoch is a window: synchronize, clock, train, synchronize, clock. Validation and
 whatever else stands outside. Read it from `train` downwards.
 """
 

@@ -120,9 +120,9 @@ def _record(work, run, facts, listed, times, replicate):
         "own_script": {"work": work},
         "status": status,
         "failure": {"signal": None, "exit_code": None, "message": message, "log_tail": []} if diverged else None,
-        "cold_start": dict.fromkeys(("import_seconds", "build_seconds", "first_step_seconds")),
+        "cold_start": dict.fromkeys(records.COLD_START),
         "windows": listed,
-        "throughput": windows.summarise(listed),
+        "throughput": windows.summarize(listed),
         "training": {
             # The pipeline's rule needs the first loss and the labels, which only the script knows.
             "converged": False if diverged else None,

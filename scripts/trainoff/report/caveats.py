@@ -111,8 +111,8 @@ def _busy(runs, cure):
     if not busy:
         return None
     return {
-        "text": f"{busy} of {numbers.count(len(runs), 'run')} ran while other programs used more than 10% of the machine; their "
-        "speed may be too low.",
+        "text": f"{busy} of {numbers.count(len(runs), 'run')} ran while other programs used more than 10% of its processors; "
+        "their speed may be too low.",
         "cure": cure,
     }
 

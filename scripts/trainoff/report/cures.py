@@ -49,7 +49,8 @@ def divergence(settings: dict[str, Any]) -> str:
 
 
 def of_open_verdicts(runs: pd.DataFrame, overall: pd.DataFrame, pair: pairs.Pair) -> dict[str, str]:
-    """{quantity: what would decide its verdict}. Speeds measured in turns gain nothing from replicates; energy and cost do.
+    """{quantity: what would decide its verdict}. Speeds measured in turns gain nothing from replicates; energy and cost do, apart
+    from rents compared by such speeds, which the cure of the speed decides.
 
     runs, overall: the tables.
     """

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from trainoff import axes, numbers
+from trainoff import axes, numbers, records
 from trainoff import configurations as naming
 from trainoff.analyze import cells as cell_words
 from trainoff.analyze import efficiency
@@ -65,7 +65,7 @@ MEASURES = (
     Measure("accuracy", "Validation accuracy", "%", False, ("final_val_accuracy",), factor=100),
     Measure("memory", "Peak memory", "GiB", True, ("peak_memory_bytes",), factor=2**-30),
     Measure("device_memory", "Peak memory on the device", "GiB", True, ("peak_device_memory_bytes",), factor=2**-30),
-    Measure("start", "Cold start", "s", True, ("import_seconds", "build_seconds", "first_step_seconds")),
+    Measure("start", "Cold start", "s", True, records.COLD_START),
 )
 
 
@@ -99,7 +99,7 @@ def view(
 
     return {
         "devices": [
-            {"name": device.label, "colour": palette.COLOURS.index(device.colour), "mark": device.mark}
+            {"name": device.label, "color": palette.COLORS.index(device.color), "mark": device.mark}
             for device in devices
         ],
         "axes": [

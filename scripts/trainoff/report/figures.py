@@ -140,19 +140,19 @@ def _key_lines(key):
 
 def _draw_key(figure, key, at, height):
     x = EDGE + 0.02
-    for colour, mark, text in key:
+    for color, mark, text in key:
         axes = figure.add_axes((x / WIDTH, 1 - (at + 0.06) / height, 0.2 / WIDTH, 0.12 / height))
         axes.set_axis_off()
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         if mark in ("-", "--"):
-            axes.plot([0, 1], [0.5, 0.5], linestyle=mark, color=colour, linewidth=1.6)
+            axes.plot([0, 1], [0.5, 0.5], linestyle=mark, color=color, linewidth=1.6)
         elif mark == "bar":
-            axes.add_patch(plt.Rectangle((0, 0.05), 1, 0.9, color=colour, linewidth=0))
+            axes.add_patch(plt.Rectangle((0, 0.05), 1, 0.9, color=color, linewidth=0))
         elif mark == "hollow":
-            axes.plot([0.5], [0.5], "o", markerfacecolor="white", markeredgecolor=colour, markersize=5)
+            axes.plot([0.5], [0.5], "o", markerfacecolor="white", markeredgecolor=color, markersize=5)
         else:
-            axes.plot([0.5], [0.5], mark, color=colour, markersize=5, markeredgecolor=colour)
+            axes.plot([0.5], [0.5], mark, color=color, markersize=5, markeredgecolor=color)
         text = clean(text)
         figure.text((x + 0.26) / WIDTH, 1 - at / height, text, va="center", ha="left", fontsize=FONT - 0.5)
         x += 0.26 + text_width(text, FONT - 0.5) + 0.2
@@ -279,7 +279,7 @@ def draw_missing(axes: plt.Axes, y: float, device: Device | None, reason: str) -
     across = axes.get_yaxis_transform()
     inch = 1 / (axes.get_position().width * WIDTH)
     if device:
-        axes.plot([0.06 * inch], [y], device.mark, color=device.colour, markersize=4, transform=across, zorder=4)
+        axes.plot([0.06 * inch], [y], device.mark, color=device.color, markersize=4, transform=across, zorder=4)
     axes.text(
         (0.15 if device else 0.04) * inch,
         y,
@@ -342,13 +342,13 @@ def draw_estimate(
 ) -> None:
     """Draws a dot with its interval (None or NaN bounds: no line)."""
     if low is not None and high is not None and low == low and high == high:
-        axes.plot([low, high], [y, y], color=device.colour, linewidth=2.4 if strong else 1.8, zorder=3)
+        axes.plot([low, high], [y, y], color=device.color, linewidth=2.4 if strong else 1.8, zorder=3)
     axes.plot(
         [middle],
         [y],
         mark or device.mark,
-        markerfacecolor="white" if hollow else device.colour,
-        markeredgecolor=device.colour if hollow else "white",
+        markerfacecolor="white" if hollow else device.color,
+        markeredgecolor=device.color if hollow else "white",
         markeredgewidth=1.2 if hollow else 0.4,
         markersize=6.5 if strong else 5.5,
         zorder=4,

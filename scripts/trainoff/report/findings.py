@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import numbers
+from trainoff import numbers, records
 from trainoff.analyze import pairs
 from trainoff.analyze.cells import COUNTED_WORDS
 from trainoff.analyze.stats import EQUIVALENCE
@@ -136,6 +136,8 @@ def ratio_title(overall: pd.DataFrame, baseline: Device, devices: list[Device]) 
             parts.append(f"{winner} or {loser}: it depends on what is trained")
         elif verdict.outcome == "wins":
             parts.append(f"{winner} is {numbers.ratio(verdict.ratio)} as fast as {loser}")
+        elif verdict.outcome == "depends":
+            parts.append(f"{winner} or {loser}: it depends on the configuration")
         elif verdict.outcome == "equivalent":
             parts.append(f"{winner} and {loser} are equally fast")
         else:
@@ -149,7 +151,8 @@ def ratio_notes(comparison: pd.DataFrame, overall: pd.DataFrame) -> list[str]:
     known = overall.dropna(subset="ratio")
     compared, total = known["configurations_compared"], known["configurations_total"].max()
     notes = [
-        "Lines: 95% intervals. Decided: after correction for the number of comparisons (see the method).",
+        "Lines: 95% intervals. Decided: faster, slower or equivalent, after correction for the number of comparisons (see the "
+        "method).",
         f"Geometric mean: over {numbers.span(compared.min(), compared.max(), '{:,.0f}'.format)} of "
         f"{numbers.count(int(total), 'configuration')}, those that both devices ran."
         if len(known)
@@ -211,7 +214,8 @@ def last_layer_title(gains: pd.DataFrame, devices: list[Device]) -> str:
 def learning_title(runs: pd.DataFrame, devices: list[Device], mismatched: Collection[str] = ()) -> str:
     """The finding of the learning curves: where validation accuracy ended, without the devices named in `mismatched`."""
     devices = [device for device in devices if device.name not in mismatched]
-    finished = runs.loc[runs["status"] == "ok"].dropna(subset="final_val_accuracy")
+    compared = runs["device"].isin([device.name for device in devices])
+    finished = runs.loc[compared & (runs["status"] == "ok")].dropna(subset="final_val_accuracy")
     ranges = _range_by_device(finished, devices, "final_val_accuracy")
     if not ranges:
         return "No run has a final validation accuracy"
@@ -273,7 +277,7 @@ def cold_start_title(runs: pd.DataFrame, devices: list[Device]) -> str:
 
 def cold_starts(runs: pd.DataFrame) -> pd.DataFrame:
     """Median cold start per configuration and device; `total` is null where a part is unknown."""
-    parts = ["import_seconds", "build_seconds", "first_step_seconds"]
+    parts = list(records.COLD_START)
     table = runs[[*naming.AXES, "device", *parts]].copy()
     table[parts] = table[parts].apply(pd.to_numeric)
     table = table.groupby([*naming.AXES, "device"], as_index=False)[parts].median()
@@ -308,27 +312,6 @@ def _range_by_device(table, devices, column):
         if len(values):
             result.append((device, values.min(), values.max(), values.median()))
     return result
-
-
-def step_time_title(overhead: pd.DataFrame, crossings: pd.DataFrame, devices: list[Device]) -> str:
-    """The finding of step time against batch size: which device wins from which batch on, else the overheads. Both are tables."""
-    labels = {device.name: device.label for device in devices}
-    if not labels:
-        return "Overhead and time per image were not measured"
-    settled = crossings[crossings["device"].isin(labels) & crossings["baseline"].isin(labels)].to_dict("records")
-    changes = [row for row in settled if row["from_batch_size"] > 1]
-    if changes:
-        row = max(changes, key=lambda row: row["from_batch_size"])
-        loser = row["baseline"] if row["wins"] == row["device"] else row["device"]
-        return f"{labels[row['wins']]} is faster than {labels[loser]} from batch size {row['from_batch_size']} on"
-    middle = overhead.groupby("device")[["overhead_seconds", "overhead_low"]].median()
-    overheads = {name: 1000 * row["overhead_seconds"] for name, row in middle.iterrows() if row["overhead_low"] > 0}
-    if not overheads:
-        return "The overhead of a step is too small to distinguish from noise"
-    parts = [f"{label} {overheads[name]:.2g} ms" for name, label in labels.items() if name in overheads]
-    hidden = [label for name, label in labels.items() if name not in overheads]
-    rest = f"; too small to distinguish from noise on {numbers.listing(hidden[:3])}" if hidden else ""
-    return f"Overhead of a step: {numbers.listing(parts[:4])}{rest}"
 
 
 def to_accuracy_title(curves: dict[str, dict[str, list[float] | None]], devices: list[Device]) -> str:

@@ -156,6 +156,7 @@ def answer(study: Study) -> dict[str, Any]:
     chosen = pairs.chosen([device.name for device in ranked], kinds, frameworks, **study.pair)
     labels = {device.name: device.label for device in shown}
     currency = study.assumptions["currency"]
+    standing = parity.Standing(frames.get("parity"))
     if chosen:
         verdicts = pairs.verdicts(frames, chosen)
         rents = {name: facts["rental"] for name, facts in study.assumptions["devices"].items() if facts.get("rental")}
@@ -180,12 +181,10 @@ def answer(study: Study) -> dict[str, Any]:
             *economy.target_lines(costs, shown),
             *economy.carbon_lines(costs, shown),
             *words.sustained_lines(sustained.ratios(sustained.table(runs, frames["windows"])), labels),
-            *words.equally_well(parity.Standing(frames.get("parity")), chosen, labels),
+            *words.equally_well(standing, rates, chosen, labels),
             *words.memory_lines(runs, shown),
         ],
-        "warnings": caveats.warnings(
-            runs, rates, overall, shown, parity.Standing(frames.get("parity")), study.settings
-        ),
+        "warnings": caveats.warnings(runs, rates, overall, shown, standing, study.settings),
         "matrix": rows.matrix_rows(overall, ranked),
         "ranked": ranked,
         "by_name": by_name,

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 # Okabe & Ito's colors for color-blind readers (jfly.uni-koeln.de/color), without yellow, which is lost on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C510A")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C510A")
 # A second sign beside the color, for gray print.
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "p")
 
 INK, QUIET, FAINT, BAND, GRID = "#1b1f24", "#57606a", "#d0d7de", "#f4f6f8", "#e3e7eb"
 # Paper is white and turns dark with the page; what is written on a colored cell stays white, so it has a name of its own.
-PAPER, ON_COLOUR, PALE = "#ffffff", "#fefefe", "#e3eef6"
+PAPER, ON_COLOR, PALE = "#ffffff", "#fefefe", "#e3eef6"
 # Status of a run: color, mark and the word under the figure. Only "ok" is pale, so that failures stand out.
 STATUSES = {
     "ok": ("#9cc3dd", "o", "ok"),
@@ -29,7 +29,7 @@ STATUSES = {
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
 
 # Colors of the devices of the catalog that are compared most, so that they differ in every report.
-COLOUR_OF = {
+COLOR_OF = {
     "cpu": 0,
     "cuda": 1,
     "metal": 2,
@@ -44,11 +44,11 @@ COLOUR_OF = {
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A device as figures show it; `colour` and `mark` follow its name, so that it keeps them in every report."""
+    """A device as figures show it; `color` and `mark` follow its name, so that it keeps them in every report."""
 
     name: str
     label: str
-    colour: str
+    color: str
     mark: str
     accelerator: str = ""
     backend: str = ""
@@ -56,7 +56,7 @@ class Device:
     @property
     def place(self) -> int:
         """The number of its color."""
-        return COLOURS.index(self.colour)
+        return COLORS.index(self.color)
 
 
 def devices_in(devices: list[dict[str, Any]], table: pd.DataFrame) -> list[Device]:
@@ -72,8 +72,8 @@ def devices_in(devices: list[dict[str, Any]], table: pd.DataFrame) -> list[Devic
         Device(
             device["name"],
             clean(device["label"]),
-            COLOURS[place],
-            MARKS[(place + turn // len(COLOURS)) % len(MARKS)],
+            COLORS[place],
+            MARKS[(place + turn // len(COLORS)) % len(MARKS)],
             device.get("accelerator", ""),
             device.get("backend", ""),
         )
@@ -87,12 +87,12 @@ def _places(names):
     """{name: number of its color}: its own, or where another device of this report has that one, the next free one."""
     taken, places = [], {}
     # Names with a color of their own first, so that no other takes it.
-    for name in sorted(names, key=lambda name: (name not in COLOUR_OF, name)):
-        if len(taken) == len(COLOURS):
+    for name in sorted(names, key=lambda name: (name not in COLOR_OF, name)):
+        if len(taken) == len(COLORS):
             taken = []
-        place = COLOUR_OF.get(name, zlib.crc32(name.encode()) % len(COLOURS))
+        place = COLOR_OF.get(name, zlib.crc32(name.encode()) % len(COLORS))
         while place in taken:
-            place = (place + 1) % len(COLOURS)
+            place = (place + 1) % len(COLORS)
         taken.append(place)
         places[name] = place
     return places

@@ -10,7 +10,7 @@ from trainoff.report import palette
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 # Colors of the files, which are for paper, and the page's names for them, which know light and dark.
-COLOURS = {
+COLORS = {
     palette.INK: "--ink",
     palette.QUIET: "--quiet",
     palette.FAINT: "--line",
@@ -18,7 +18,7 @@ COLOURS = {
     palette.GRID: "--grid",
     palette.PAPER: "--paper",
     palette.PALE: "--pale",
-} | {colour.lower(): f"--device-{number}" for number, colour in enumerate(palette.COLOURS)}
+} | {color.lower(): f"--device-{number}" for number, color in enumerate(palette.COLORS)}
 
 
 def inline(text: str, name: str, label: str) -> markupsafe.Markup:
@@ -73,8 +73,8 @@ def _themed(look):
     return look.replace(palette.FONTS, "var(--sans)")
 
 
-def _variable(colour):
-    return f"var({COLOURS[colour]})" if colour in COLOURS else colour
+def _variable(color):
+    return f"var({COLORS[color]})" if color in COLORS else color
 
 
 def _remove_unused_ids(root, name):

@@ -28,8 +28,6 @@ FURTHER_RATIOS = {
 }
 # Failed runs that are listed with the last lines of their logs.
 MAX_FAILURES = 100
-# Less swapped out and in during a run is housekeeping.
-SWAPPING_BYTES = 64 * 2**20
 # Shades of the speeds in a table.
 SHADES = 5
 # A ratio above these has the deepest shade.
@@ -147,7 +145,7 @@ def comparison_tables(
         for row in rows:
             row["name"] = naming.label(naming.configuration_of(row), varying) or "the one configuration"
             row["interval"] = numbers.ratio_interval(row["ci_low"], row["ci_high"])
-            row["verdict_text"] = words.VERDICT_WORDS.get(row["verdict"], row["verdict"])
+            row["verdict_text"] = verdict_words.VERDICT_WORDS.get(row["verdict"], row["verdict"])
             row["flags"] = [name for name in ("unstable", "busy") if row[name] or False]
             row["flags"] += ["mismatch"] if row["parity"] == "mismatch" else []
             row["reason_text"] = reasons.text(row["reason"], labels)
@@ -179,7 +177,9 @@ def _matrix_cell(overall, device, other):
     if verdict.ratio is None:
         return {"ratio": None, "text": "none", "hint": "no configuration can be compared", "look": "open"}
     depth = 3 if verdict.ratio >= DEEP_RATIO else 2 if verdict.ratio >= PALE_RATIO else 1
-    settled = pairs.agree(verdict) if verdict.parts else verdict.won or verdict.lost
+    settled = pairs.agree(verdict) if verdict.parts else verdict.outcome == "wins"
+    won = f"{'up' if verdict.winner == device.name else 'down'}{depth}"
+    even = verdict.outcome == "equivalent" and not verdict.parts
     seen = [pairs.seen_from(device.name, part) for part in verdict.parts or (verdict,)]
     where = [f" with {name}" for name in verdict_words.PARTS] if verdict.parts else [""]
     intervals = [
@@ -190,7 +190,7 @@ def _matrix_cell(overall, device, other):
         "ratio": pairs.seen_from(device.name, verdict)[0],
         "text": " / ".join(numbers.ratio(ratio) for ratio, *_ in seen),
         "hint": f"{numbers.listing(intervals)}, {verdict.compared} of {verdict.total} configurations",
-        "look": f"{'up' if verdict.winner == device.name else 'down'}{depth}" if settled else "open",
+        "look": won if settled else "even" if even else "open",
     }
 
 
@@ -227,7 +227,7 @@ def best_rows(table: pd.DataFrame | None, baseline: str, devices: list[Device]) 
             "name": naming.label(naming.configuration_of(row, axes), varying, axes) or "the one configuration",
             "settings": [_setting(row, prefix) for prefix in ("", "baseline_")],
             "interval": numbers.ratio_interval(row["ci_low"], row["ci_high"]),
-            "verdict_text": words.VERDICT_WORDS.get(row["verdict"], row["verdict"]),
+            "verdict_text": verdict_words.VERDICT_WORDS.get(row["verdict"], row["verdict"]),
             "reason_text": reasons.text(row["reason"], labels),
         }
         for row in rows
@@ -280,7 +280,7 @@ def _flags(run):
         flags.append(f"implausible: {reasons.without_device(run['implausible'])}")
     if numbers.known(run["throttled"]) and run["throttled"]:
         flags.append("throttled")
-    if numbers.known(run["swapped_bytes"]) and run["swapped_bytes"] > SWAPPING_BYTES:
+    if numbers.known(run["swapped"]) and run["swapped"]:
         flags.append("swapping")
     if run["power_source"] == "battery":
         flags.append("on battery")

@@ -113,7 +113,7 @@ def draw_spreads(
         [note(configurations, mean=bool(baseline)), *notes],
         len(devices),
         x_label if x_label.endswith("(logarithmic)") else f"{x_label} (logarithmic)",
-        [(device.colour, device.mark, device.label) for device in devices],
+        [(device.color, device.mark, device.label) for device in devices],
         axes,
     )
     spreads = {

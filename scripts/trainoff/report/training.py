@@ -9,15 +9,13 @@ from typing import Any
 import pandas as pd
 
 from trainoff import configurations as naming
-from trainoff import numbers
+from trainoff import numbers, records
 from trainoff.analyze import cost
 from trainoff.analyze.pairs import Pair
 from trainoff.report import economy, estimates, verdict_words
 from trainoff.report.palette import Device
 from trainoff.report.study import Study
 from trainoff.shapes import Values
-
-START = ("import_seconds", "build_seconds", "first_step_seconds")
 
 
 def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
@@ -98,7 +96,7 @@ def sweep(
     start is unknown.
     """
     trained = runs[runs["device"] == device]
-    starts = trained[list(START)]
+    starts = trained[list(records.COLD_START)]
     taken = windows.loc[windows["device"] == device, "seconds"].sum()
     drawn = energy_windows.loc[energy_windows["device"] == device, "energy_joules"]
     return {

@@ -12,12 +12,21 @@ from trainoff.energy import MEASURED
 from trainoff.report.economy import WAY_WORDS
 from trainoff.report.reasons import without_device
 
+# In tables.
+VERDICT_WORDS = {
+    "faster": "faster",
+    "slower": "slower",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+    "not_comparable": "not comparable",
+}
 HEADINGS = {"speed": "Speed", "energy": "Energy", "money": "Money"}
 KIND_WORDS = {"measured": "measured", "estimated": "estimated from prices", "unknown": "unknown"}
 METER_CURE = "Give the file of a wall meter in `energy.wall_meters`, or watts in `energy.declared`."
 PRICE_CURE = "Add `{name}` to `money.prices`, as docs/energy.md shows."
 # Of a Verdict's parts.
 PARTS = ("all weights", "the last layer alone")
+WITHOUT_WINNER = {"equivalent": "equally fast", "depends": "no overall winner", "undecided": "undecided"}
 # By quantity: the claim, the sentence where all weights and the last layer alone have the same winner, the clause otherwise.
 PHRASES_OF_PARTS = {
     "speed": (
@@ -36,6 +45,7 @@ PHRASES_OF_PARTS = {
         "training on {loser}, {loser_way}, costs {ratio} as much as on {winner}, {winner_way}",
     ),
 }
+AMOUNTS_OF_RUNS = "The amounts are from the runs, the ratio from turns where there are any."
 WALL_METER_CURE = "A wall meter measures every machine as a whole: give its file in `energy.wall_meters`."
 
 
@@ -61,8 +71,8 @@ def verdict(
         tile = _money(verdict, labels, currency, minimum_times or {})
     else:
         tile = {"speed": _speed, "energy": _energy}[verdict.quantity](verdict, labels)
-    if verdict.outcome == "undecided" and not verdict.parts:
-        tile["cure"] = (cures or {}).get(verdict.quantity, "")
+    if verdict.outcome == "undecided" and not verdict.parts and (verdict.quantity != "speed" or verdict.open):
+        tile["cure"] = (cures or {}).get("speed" if verdict.from_turns else verdict.quantity, "")
     settled = verdict.outcome == "wins"
     details = [_interval(verdict)] if verdict.ratio else []
     if verdict.compared:
@@ -87,11 +97,11 @@ def counted(number: int, total: int) -> str:
 
 
 def _interval(verdict):
-    return f"95% interval {ratio_interval(verdict.low, verdict.high)}" if verdict.low and verdict.high else ""
-
-
-def _range(verdict):
-    return _interval(verdict).replace("95% interval", "range")
+    if not (verdict.low and verdict.high):
+        return ""
+    # A ratio of rents has the interval of the speeds; any other ratio of costs combines the ends of both sides.
+    combined = verdict.quantity == "money" and {facts["way"] for facts in verdict.facts.values()} != {"rented"}
+    return f"{'range' if combined else '95% interval'} {ratio_interval(verdict.low, verdict.high)}"
 
 
 def ratio_interval(low: float | None, high: float | None) -> str:
@@ -108,40 +118,55 @@ def _tail(verdict):
 
 def _speed(verdict, labels):
     if verdict.outcome == "unknown":
-        reason = "No configuration has a speed on both devices"
+        reason = "No configuration can be compared"
         return {"claim": reason, "sentence": f"{reason}; the table of ratios says why.", "value": "Unknown"}
     winner, loser = labels[verdict.winner], labels[verdict.loser]
     interval, where = _tail(verdict)
     if verdict.outcome == "wins":
-        judged = f", in {where}"
-        if verdict.won < verdict.compared:
-            counts = {"faster": verdict.won, "slower": verdict.lost}
-            # Equivalent or undecided.
-            counts["neither"] = verdict.compared - verdict.won - verdict.lost
-            judged = numbers.listing([f"{word} in {count}" for word, count in counts.items() if count])
-            judged = f" over {where}: {judged}"
+        judged = f" over {where}: {_counts(verdict)}" if verdict.won < verdict.compared else f", in {where}"
         sentence = f"{winner} is {numbers.ratio(verdict.ratio)} as fast as {loser}{interval}{judged}."
         return {"claim": f"{winner} is faster", "sentence": sentence}
     if verdict.outcome == "equivalent":
-        return {
-            "claim": "Equally fast",
-            "sentence": f"{winner} and {loser} are equally fast, within 5%, in {where}.",
-        }
-    claim = "No winner yet"
+        sentence = f"{winner} and {loser} are {_equally_fast(verdict)}, in {where}."
+        if verdict.equivalent < verdict.compared:
+            sentence = f"{winner} and {loser} are {_equally_fast(verdict)}, over {where}{interval}: {_counts(verdict, labels)}."
+        return {"claim": "Equally fast", "sentence": sentence}
+    if verdict.outcome == "depends":
+        claim = "It depends on the configuration"
+        return {"claim": claim, "sentence": f"{claim}: {_counts(verdict, labels)}."}
+    claim = "No winner yet" if verdict.open else "No overall winner"
+    measured = f"{winner} was measured {numbers.ratio(verdict.ratio)} as fast as {loser}{interval} over {where}"
+    return {"claim": claim, "sentence": f"{claim}: {measured}{_doubt(verdict)}."}
+
+
+def _doubt(verdict):
+    """Why a mean that favors a device makes it no winner."""
+    if verdict.open < verdict.compared:
+        return f": {_counts(verdict)}"
     # The mean of all may be clear where no configuration is.
-    doubt = "but no single configuration shows it" if verdict.low and verdict.low > 1 else "which may be chance"
-    return {
-        "claim": claim,
-        "sentence": f"{claim}: {winner} was measured {numbers.ratio(verdict.ratio)} as fast as {loser}{interval} over {where}, "
-        f"{doubt}.",
+    return ", but no single configuration is decided" if verdict.low and verdict.low > 1 else ", which may be chance"
+
+
+def _counts(verdict, labels=None):
+    """In how many configurations the winner is faster, slower and so on; with `labels`, in how many each device is faster."""
+    winner, loser = ("", "") if labels is None else (f"{labels[name]} is " for name in (verdict.winner, verdict.loser))
+    counts = {
+        f"{winner}faster": verdict.won,
+        f"{loser}{'slower' if labels is None else 'faster'}": verdict.lost,
+        "equally fast": verdict.equivalent,
+        "undecided": verdict.open,
     }
+    return numbers.listing([f"{word} in {count}" for word, count in counts.items() if count])
+
+
+def _equally_fast(verdict):
+    return f"equally fast, within {100 * verdict.margin:g}%"
 
 
 def _of_parts(verdict, labels):
     """All weights and the last layer alone differ too much for a single ratio, so both are given."""
     claim, together, alone = PHRASES_OF_PARTS[verdict.quantity]
     parts = dict(zip(PARTS, verdict.parts, strict=True))
-    interval = _range if verdict.quantity == "money" else _interval
 
     def named(part):
         """Who wins and who loses, in the phrases' words."""
@@ -149,7 +174,7 @@ def _of_parts(verdict, labels):
         ways = {f"{side}_way": _way(part, name) for side, name in names.items()} if part.quantity == "money" else {}
         return {side: labels[name] for side, name in names.items()} | ways
 
-    ratios = {name: f"{numbers.ratio(part.ratio)} with {name} ({interval(part)})" for name, part in parts.items()}
+    ratios = {name: f"{numbers.ratio(part.ratio)} with {name} ({_interval(part)})" for name, part in parts.items()}
     tile = {"value": " / ".join(numbers.ratio(part.ratio) for part in parts.values())}
     missing = [counted(verdict.compared, verdict.total)] if verdict.compared < verdict.total else []
     covers = ""
@@ -163,17 +188,29 @@ def _of_parts(verdict, labels):
             "details": [*ratios.values(), *missing],
             "sentence": together.format(**named(verdict), ratios=numbers.listing(list(ratios.values())), covers=covers),
         }
-    clauses = [
-        f"with {name} {alone.format(**named(part), ratio=numbers.ratio(part.ratio))} ({interval(part)})"
-        for name, part in parts.items()
-    ]
+    clauses, details = [], []
+    for name, part in parts.items():
+        said = alone.format(**named(part), ratio=numbers.ratio(part.ratio))
+        clauses.append(f"with {name} {_clause(part, said)}")
+        without_winner = f"{WITHOUT_WINNER.get(part.outcome)} with {name} ({_interval(part)})"
+        details.append(f"{labels[part.winner]} {ratios[name]}" if part.outcome == "wins" else without_winner)
     return tile | {
         "winner": None,
         "settled": False,
         "claim": "It depends on what is trained",
-        "details": [*(f"{labels[part.winner]} {ratios[name]}" for name, part in parts.items()), *missing],
+        "details": [*details, *missing],
         "sentence": f"It depends: {' and '.join(clauses)}{covers}.",
     }
+
+
+def _clause(part, said):
+    """The verdict on a part. said: who wins by how much, if one does."""
+    interval = f" ({_interval(part)})"
+    if part.outcome == "equivalent":
+        return f"both are {_equally_fast(part)}{interval}"
+    if part.outcome == "depends":
+        return f"it depends on the configuration{interval}"
+    return f"{said}{interval}{'' if part.outcome == 'wins' else ', which is undecided'}"
 
 
 def _energy(verdict, labels):
@@ -261,14 +298,14 @@ def _money(verdict, labels, currency, minimum_times):
     if verdict.outcome == "wins":
         return {
             "claim": f"{winner} costs less",
-            "details": [*amounts, *([_range(verdict)] if _range(verdict) else [])],
+            "details": [*amounts, *([_interval(verdict)] if _interval(verdict) else [])],
             "sentence": f"Training on {loser}, {_way(verdict, verdict.loser)}, costs {numbers.ratio(verdict.ratio)} as much as "
-            f"on {winner}, {_way(verdict, verdict.winner)}{interval.replace('95% interval', 'range')}, in {where}.",
+            f"on {winner}, {_way(verdict, verdict.winner)}{interval}, in {where}.",
         }
     return {
         "claim": "No clear winner",
         "details": amounts,
-        "sentence": f"Whether {winner} or {loser} costs less is undecided{interval.replace('95% interval', 'range')}.",
+        "sentence": f"Whether {winner} or {loser} costs less is undecided{interval}.",
     }
 
 
@@ -280,7 +317,7 @@ def _amounts(verdict, labels, currency, minimum_times):
         minimum_time = minimum_times.get(name, "") if facts["way"] == "rented" else ""
         amounts = " / ".join(map(numbers.significant, costs))
         lines.append(f"{labels[name]} {WAY_WORDS[facts['way']]}: {amounts} {currency} per million images{minimum_time}")
-    return lines
+    return [*lines, AMOUNTS_OF_RUNS] if verdict.from_turns else lines
 
 
 def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
@@ -292,7 +329,7 @@ def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
     parts = [
         f"{numbers.listing(names)} {'has' if len(names) == 1 else 'have'} {need}" for need, names in groups.items()
     ]
-    return numbers.listing(parts) or "no configuration has a cost on both devices"
+    return numbers.listing(parts) or "no configuration can be compared"
 
 
 def _way(verdict, name):

@@ -11,13 +11,6 @@ from trainoff.analyze.parity import Standing
 from trainoff.report.palette import Device
 from trainoff.windows import DRIFT_LIMIT, SCATTER_LIMIT
 
-VERDICT_WORDS = {
-    "faster": "faster",
-    "slower": "slower",
-    "equivalent": "equivalent",
-    "undecided": "undecided",
-    "not_comparable": "not comparable",
-}
 # What "unstable" means, of results in the plural.
 UNSTABLE = (
     f"their speed scattered by more than {SCATTER_LIMIT:.0%} or drifted by more than {DRIFT_LIMIT:.0%} within a run"
@@ -76,18 +69,19 @@ def peak_memory(of_process: float | None, of_device: float | None) -> str:
     return f"{numbers.gibibytes(of_process)}{on_device}" if numbers.known(of_process) else ""
 
 
-def equally_well(standing: Standing, pair: Pair | None, labels: dict[str, str]) -> list[str]:
-    """Whether both devices of the pair train the same; [] without a pair or where a warning says it."""
-    if pair is None:
+def equally_well(standing: Standing, rates: pd.DataFrame, pair: Pair | None, labels: dict[str, str]) -> list[str]:
+    """Whether both devices of the pair train the same; [] without a pair or where a warning says it. rates: the table."""
+    if pair is None or {pair.device, pair.baseline} & {*standing.mismatched(), *standing.inconclusive()}:
         return []
-    if standing.table is None:
+    measured = rates.dropna(subset="images_per_second")
+    sides = [measured[measured["device"] == name] for name in (pair.device, pair.baseline)]
+    both = sides[0].merge(sides[1], on=list(naming.AXES), suffixes=("", "_of_baseline"))
+    matching = int(((both["parity"] == "match") & (both["parity_of_baseline"] == "match")).sum())
+    if standing.table is None or (len(both) and not matching):
         return ["Whether both train equally well was not checked."]
-    names = (pair.device, pair.baseline)
-    if set(names) & {*standing.mismatched(), *standing.inconclusive()}:
-        return []
-    return [
-        f"{labels[pair.device]} and {labels[pair.baseline]} train equally well: outputs and first losses match the reference."
-    ]
+    where = "" if matching == len(both) else f" in {matching} of {len(both)} configurations, the only ones checked"
+    text = f"{labels[pair.device]} and {labels[pair.baseline]} train equally well{where}: "
+    return [f"{text}outputs and first losses match the reference."] if matching else []
 
 
 def sustained(ratios: dict[str, tuple[float, int]], labels: dict[str, str]) -> str:

@@ -346,10 +346,10 @@ def mark_warm_up(record: shapes.Record, epochs: int) -> None:
             window["warm_up"] = window["epoch"] <= epochs or "suspended_seconds" in window
     if "identity" in record:
         record["identity"] = record["identity"] | {"warm_up_epochs": epochs}
-    record["throughput"] = windows.summarise(record["windows"])
+    record["throughput"] = windows.summarize(record["windows"])
     if record["energy"]:
         before = record["energy"]
-        record["energy"], record["energy_reason"] = energy.summarise(
+        record["energy"], record["energy_reason"] = energy.summarize(
             record["windows"], before["source"], before["scope"], before["idle_watts"]
         )
 
