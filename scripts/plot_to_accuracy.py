@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from trainoff import configurations as naming
 from trainoff import numbers, records
 from trainoff.analyze import cost
+from trainoff.analyze.parity import Standing
 from trainoff.report import figures, findings, palette, saving
 from trainoff.shapes import Values
 from trainoff.workflow.script import logged
@@ -25,8 +26,13 @@ def draw(
     energy_windows: pd.DataFrame,
     assumptions: dict[str, Any],
     devices: list[dict[str, Any]],
+    parity: pd.DataFrame | None = None,
 ) -> Figure:
-    """The figure, of the configuration with most work among those that most devices trained to the end."""
+    """The figure, of the configuration with most work among those that most devices trained to the end.
+
+    parity: the table of that name, None where none was needed.
+    """
+    mismatched = Standing(parity).mismatched()
     shown = palette.devices_in(devices, runs)
     by_place = curves(runs, windows, energy_windows, assumptions)
     configuration = most_work(runs, by_place)
@@ -43,9 +49,9 @@ def draw(
     body = (HEIGHT + 0.5) * (len(panels) if columns == 1 else 1)
     page = figures.frame(
         figures.Heading(
-            findings.to_accuracy_title(by_device, shown),
+            findings.to_accuracy_title(by_device, shown, mismatched),
             naming.label(configuration, naming.READING_ORDER),
-            findings.to_accuracy_notes(runs, by_device, shown),
+            findings.to_accuracy_notes(runs, by_device, shown, mismatched),
             [(device.color, device.mark, device.label) for device in shown if device.name in by_device],
         ),
         body,

@@ -197,3 +197,19 @@ def test_costs_of_other_work_are_not_compared(tmp_path):
     tables["overall"] = tables["overall"].assign(configurations_compared=0, cost_compared=0, cost_ratio=math.nan)
     tile = verdict_words.verdict(pairs.verdicts(tables, PAIR)["money"], LABELS, "USD")
     assert tile["sentence"] == "Cost is unknown: no configuration can be compared." and tile["winner"] is None
+
+
+def test_time_to_accuracy_leaves_out_devices_that_compute_something_else():
+    """A device that trains otherwise may get there sooner, and sets no goal for the others."""
+    curves = {
+        "cpu": {"seconds": [1.0, 2.0], "accuracy": [0.5, 0.9], "joules": None, "money": None},
+        "cuda": {"seconds": [0.1, 0.2], "accuracy": [0.1, 0.2], "joules": None, "money": None},
+    }
+    devices = palette.devices_in(DEVICES, pd.DataFrame({"device": ["cpu", "cuda"]}))
+    label = next(device.label for device in devices if device.name == "cuda")
+    both = findings.to_accuracy_title(curves, devices)
+    alone = findings.to_accuracy_title(curves, devices, ["cuda"])
+    assert "20% validation accuracy" in both and "90% validation accuracy" in alone and label not in alone
+    assert "trains the same" in findings.to_accuracy_title(curves, devices, ["cpu", "cuda"])
+    runs = pd.DataFrame({"dataset": ["digits"], "weights": ["random"]})
+    assert findings.to_accuracy_notes(runs, curves, devices, ["cuda"])[-1].startswith(f"{label} does not")

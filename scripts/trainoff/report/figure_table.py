@@ -41,7 +41,7 @@ FIGURES = {
         "Time, energy and cost to accuracy",
         "Validation accuracy against the time, energy and money spent so far, cold start included; further left is better.",
         "Learning",
-        ("runs", "windows", "energy_windows"),
+        ("runs", "windows", "energy_windows", "parity"),
         ("assumptions",),
         main=True,
     ),

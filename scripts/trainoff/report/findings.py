@@ -243,12 +243,15 @@ def learning_notes(runs: pd.DataFrame, many_replicates: bool, mismatched: Collec
         )
     if many_replicates:
         notes.append("Line: median over replicates. Band: lowest to highest replicate.")
-    if mismatched:
-        notes.append(
-            f"{numbers.listing(mismatched)} {'does' if len(mismatched) == 1 else 'do'} not train the same as the reference: "
-            "the curves are shown, but the accuracies are not compared."
-        )
-    return notes
+    return [*notes, _not_compared(mismatched)] if mismatched else notes
+
+
+def _not_compared(labels):
+    """The note on curves of devices that do not train the same."""
+    return (
+        f"{numbers.listing(labels)} {'does' if len(labels) == 1 else 'do'} not train the same as the reference: the curves "
+        "are shown, but the accuracies are not compared."
+    )
 
 
 def cold_start_title(runs: pd.DataFrame, devices: list[Device]) -> str:
@@ -314,9 +317,16 @@ def _range_by_device(table, devices, column):
     return result
 
 
-def to_accuracy_title(curves: dict[str, dict[str, list[float] | None]], devices: list[Device]) -> str:
-    """The finding of accuracy against time: how soon each device got as far as the least accurate one did."""
-    by_label = {device.label: curves[device.name] for device in devices if device.name in curves}
+def to_accuracy_title(
+    curves: dict[str, dict[str, list[float] | None]], devices: list[Device], mismatched: Collection[str] = ()
+) -> str:
+    """The finding of accuracy against time: how soon each device got as far as the least accurate one did.
+
+    Without the devices named in `mismatched`.
+    """
+    by_label = {device.label: curves[device.name] for device in devices if device.name in curves.keys() - {*mismatched}}
+    if not by_label:
+        return "No device that trains the same as the reference reached an accuracy"
     goal = min(max(curve["accuracy"]) for curve in by_label.values())
     times = {
         label: next(
@@ -330,9 +340,12 @@ def to_accuracy_title(curves: dict[str, dict[str, list[float] | None]], devices:
 
 
 def to_accuracy_notes(
-    runs: pd.DataFrame, curves: dict[str, dict[str, list[float] | None]], devices: list[Device]
+    runs: pd.DataFrame,
+    curves: dict[str, dict[str, list[float] | None]],
+    devices: list[Device],
+    mismatched: Collection[str] = (),
 ) -> list[str]:
-    """What a reader of accuracy against time must know."""
+    """What a reader of accuracy against time must know. mismatched: names of devices that do not train the same."""
     notes = [
         f"One dot per epoch, the median over the runs. Trained on {trained_with(runs)}: with few epochs this shows whether a "
         "device learns, not how good the model can become."
@@ -341,7 +354,8 @@ def to_accuracy_notes(
         missing = [device.label for device in devices if device.name in curves and curves[device.name][what] is None]
         if missing:
             notes.append(f"{numbers.listing(missing)}: no {words}.")
-    return notes
+    suspect = [device.label for device in devices if device.name in curves and device.name in mismatched]
+    return [*notes, _not_compared(suspect)] if suspect else notes
 
 
 def readings_title(runs: dict[str, pd.DataFrame], devices: list[Device]) -> str:
