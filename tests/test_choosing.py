@@ -318,22 +318,22 @@ def test_kernels_serve_later_gpus_of_their_generation(capabilities, capability, 
     assert gpu_support.serves(capabilities, capability) is served
 
 
-def test_a_tool_that_never_answers_is_a_failure(tmp_path, monkeypatch):
+@pytest.fixture
+def silent_tool(tmp_path, monkeypatch):
+    """An nvidia-smi that does not answer in time."""
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(nvidia, "SECONDS", 0.2)
+
+
+def test_a_tool_that_never_answers_is_a_failure(silent_tool):
     assert "it did not answer within" in nvidia.listing().failure
 
 
-def test_a_tool_that_not_even_a_kill_ends_is_left_behind(tmp_path, monkeypatch):
+def test_a_tool_that_not_even_a_kill_ends_is_left_behind(silent_tool, monkeypatch):
     """A process that is stuck in the driver takes no signal; here its kill does nothing."""
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(nvidia, "SECONDS", 0.2)
     kill, stuck = subprocess.Popen.kill, []
     monkeypatch.setattr(subprocess.Popen, "kill", lambda process: stuck.append(process))
     started = time.monotonic()

@@ -28,7 +28,7 @@ def table(comparison: pd.DataFrame, rates: pd.DataFrame, runs: pd.DataFrame) -> 
     """One row per pair and configuration that is undecided: what would decide it, judged by the numbers so far.
 
     expected: the verdict that is then likely. more_replicates: beyond those of the device with more of them, for both; None for
-    turns and where not even MAX_REPLICATES would suffice. minutes: what that takes; for turns, which start anew, what they take.
+    turns and where not even MAX_REPLICATES would suffice. minutes: the time this takes; turns are measured again from the start.
     """
     spreads = {_key(row, row["device"]): row for row in rates.to_dict("records")}
     seconds = _run_seconds(runs)
