@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+from types import SimpleNamespace
 
 import pages
 import pandas as pd
@@ -17,7 +18,7 @@ import plot_cost
 import plot_efficiency
 import plot_energy
 from trainoff import records
-from trainoff.analyze import cost, efficiency, noise, pairs
+from trainoff.analyze import cost, efficiency, noise, pairs, stats
 from trainoff.configurations import AXES
 from trainoff.experiment import plan
 from trainoff.report import economy, figures, palette, verdict_words
@@ -88,6 +89,18 @@ def test_owned_ratios_take_both_ends(walls, tmp_path):
     assert (
         (found["owned_cost_low"] < found["owned_cost_ratio"]) & (found["owned_cost_ratio"] < found["owned_cost_high"])
     ).all()
+
+
+def test_owned_ratio_follows_the_ratio_of_speeds_that_is_compared():
+    """Turns may find another ratio than the runs, and its interval."""
+    rate = SimpleNamespace(images_per_second=100.0, variance=0.01, degrees=3)
+    bought = synthetic.ASSUMPTIONS["devices"]["metal"]["purchase"]
+    side = rate, efficiency.Energy(rate, "machine", "wall_meter", None)
+    money = {"devices": {name: {"purchase": bought, "rental": None} for name in "ab"}, "electricity": {"per_kwh": 0.0}}
+    speed = stats.Ratio(2.0, 0.001, 5)
+    found = efficiency.cost_columns([side, side], ["a", "b"], money, speed)
+    low, high = speed.interval
+    assert [found[f"owned_cost_{end}"] for end in ("ratio", "low", "high")] == pytest.approx([0.5, 1 / high, 1 / low])
 
 
 def test_declared_energy_enters_no_ratio():
@@ -253,6 +266,28 @@ def test_the_processor_of_a_gpu_s_machine_counts_in_the_estimate(tmp_path):
     assert "needs about 4" in sentence and "reading covers the GPU and the processor package" in sentence
     # The ratio of what was measured stays unknown.
     assert tables["comparison"]["energy_ratio"].isna().all()
+
+
+@pytest.mark.parametrize("others", [3, 8])
+def test_other_work_enters_no_verdict_on_energy_or_money(others, mixed, tmp_path):
+    """metal is bought and cuda rented, and their readings cover different parts: neither ratio is in the comparison."""
+    made_up = synthetic.records(DEVICES)
+    for record in [record for record in made_up if record["run"]["device"] == "cuda"][:others]:
+        record["provenance"]["dataset_sha256"] = "a" * 64
+        for window in record["windows"]:
+            window["seconds"] *= 20
+    synthetic.add_energy(made_up, "cuda", 300, "nvml", "gpu")
+    synthetic.add_energy(made_up, "metal", 30, "ioreport", "soc")
+    paths = synthetic.results(tmp_path, DEVICES, made_up)
+    tables = {name: pd.read_parquet(path) for name, path in paths.items()}
+    found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))
+    expected = pairs.verdicts(mixed, pairs.Pair("metal", "cuda"))
+    for quantity in ("energy", "money"):
+        if others == 8:
+            assert found[quantity].outcome == "unknown" and "not_comparable" in found[quantity].reasons.values()
+        else:
+            assert found[quantity].compared == 5
+            assert found[quantity].ratio == pytest.approx(expected[quantity].ratio, rel=0.05)
 
 
 @pytest.mark.parametrize(

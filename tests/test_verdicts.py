@@ -168,7 +168,7 @@ def rented(folder):
     price = synthetic.ASSUMPTIONS["devices"]["cuda"] | {"purchase": None}
     assumptions = synthetic.ASSUMPTIONS | {"devices": dict.fromkeys(LABELS, price)}
     paths = synthetic.results(folder, DEVICES, synthetic.records(DEVICES, synthetic.SMALL_GRID), assumptions)
-    return {name: pd.read_parquet(paths[name]) for name in ("rates", "overall", "costs")}
+    return {name: pd.read_parquet(paths[name]) for name in ("rates", "comparison", "overall", "costs")}
 
 
 def test_rents_are_compared_as_the_speeds_are(tmp_path):
@@ -194,7 +194,7 @@ def test_rents_are_compared_as_the_speeds_are(tmp_path):
 
 def test_costs_of_other_work_are_not_compared(tmp_path):
     tables = rented(tmp_path)
-    tables["overall"] = tables["overall"].assign(configurations_compared=0, cost_compared=0, cost_ratio=math.nan)
+    tables["comparison"]["verdict"] = "not_comparable"
     tile = verdict_words.verdict(pairs.verdicts(tables, PAIR)["money"], LABELS, "USD")
     assert tile["sentence"] == "Cost is unknown: no configuration can be compared." and tile["winner"] is None
 

@@ -213,7 +213,13 @@ def cost_columns(
         values |= {"cost_ratio": prices / speed.ratio, "cost_low": prices / high, "cost_high": prices / low}
     power = assumptions["electricity"]
     per_kwh = power and power["per_kwh"]
-    ends = [owned_per_image(*side, entry["purchase"], per_kwh) for side, entry in zip(sides, facts, strict=True)]
+    # The baseline's seconds are those of its runs. The device's follow from the ratio of speeds, which turns know better.
+    seconds = 1 / sides[1][0].images_per_second
+    of_images = [[seconds / value for value in (speed.ratio, *reversed(speed.interval))], [seconds] * 3]
+    ends = [
+        owned_per_image(of_image, device_energy, entry["purchase"], per_kwh)
+        for of_image, (_, device_energy), entry in zip(of_images, sides, facts, strict=True)
+    ]
     if None not in ends:
         (middle, low, high), (below, below_low, below_high) = ends
         values |= {
@@ -230,15 +236,16 @@ def cost_columns(
 
 
 def owned_per_image(
-    rate: stats.Rate, device_energy: Energy, purchase: dict[str, Any] | None, per_kwh: float | None
+    seconds: Sequence[float], device_energy: Energy, purchase: dict[str, Any] | None, per_kwh: float | None
 ) -> tuple[float, float, float] | None:
-    """(cost of an image, low, high) on a device that is owned; None if a part is unknown."""
+    """(cost of an image, low, high) on a device that is owned; None if a part is unknown.
+
+    seconds: of an image, with the low and the high end of their interval.
+    """
     if purchase is None or per_kwh is None or device_energy.rate is None:
         return None
-    slow, fast = stats.interval(rate.images_per_second, rate.variance, rate.degrees)
-    low, high = device_energy.interval
-    speeds, joules = (rate.images_per_second, fast, slow), (device_energy.joules_per_image, low, high)
-    return tuple(cost.owned(1 / speed, drawn, purchase, per_kwh) for speed, drawn in zip(speeds, joules, strict=True))
+    joules = (device_energy.joules_per_image, *device_energy.interval)
+    return tuple(cost.owned(*work, purchase, per_kwh) for work in zip(seconds, joules, strict=True))
 
 
 def overall_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -154,15 +154,16 @@ def of_pair(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:
 
 
 def verdicts(tables: dict[str, pd.DataFrame], pair: Pair) -> dict[str, Verdict]:
-    """{quantity: Verdict} of a Pair. tables: the tables rates, overall and costs by name."""
+    """{quantity: Verdict} of a Pair. tables: the tables rates, comparison, overall and costs by name."""
     rows = _by_subset(tables["overall"], pair)
+    compared = of_pair(tables["comparison"], pair).query("verdict != 'not_comparable'")[list(configurations.AXES)]
     ways = {name: cheaper_way(_of(tables["costs"], name)) for name in (pair.device, pair.baseline)}
 
     def energy(subset):
-        return _energy(rows[subset], pair, _of_subset(tables["rates"], subset))
+        return _energy(rows[subset], pair, _of_subset(tables["rates"], subset), compared)
 
     def money(subset):
-        return _money(rows[subset], pair, _of_subset(tables["costs"], subset), ways)
+        return _money(rows[subset], pair, _of_subset(tables["costs"], subset), compared, ways)
 
     return {
         "speed": speed_of(tables["overall"], pair),
@@ -247,7 +248,7 @@ def agree(verdict: Verdict) -> bool:
     return {(part.winner, part.outcome) for part in verdict.parts} <= {(verdict.winner, "wins")}
 
 
-def _energy(row, pair, rates):
+def _energy(row, pair, rates, compared):
     total = int(row["configurations_total"])
     facts, reasons = {}, {}
     for name in (pair.device, pair.baseline):
@@ -268,21 +269,20 @@ def _energy(row, pair, rates):
         common = {"compared": int(row["energy_compared"]), "total": total, "kind": "measured", "facts": facts}
         return _sided("energy", pair, values, **common)
     if len(facts) == 2:
-        scopes = {fact["scope"] for fact in facts.values()}
+        differ = len({fact["scope"] for fact in facts.values()}) > 1 and not compared.empty
         declared = {name: "declared" for name, fact in facts.items() if fact["source"] not in MEASURED}
-        reasons = declared or (
-            dict.fromkeys(facts, "other_scope") if len(scopes) > 1 else {pair.device: "not_comparable"}
-        )
-        if not declared and len(scopes) > 1 and (estimate := _estimated_energy(pair, rates, facts, total)):
+        reasons = declared or (dict.fromkeys(facts, "other_scope") if differ else {pair.device: "not_comparable"})
+        if not declared and differ and (estimate := _estimated_energy(pair, rates, compared, facts, total)):
             return estimate
     return Verdict("energy", "unknown", total=total, facts=facts, reasons=reasons)
 
 
-def _estimated_energy(pair, rates, facts, total):
+def _estimated_energy(pair, rates, compared, facts, total):
     """The Verdict on readings of different parts, from what both devices drew with their processors; None if it is open.
 
     If the machine of a GPU does not report its processor's power, the GPU's own reading is too small. It can then still show that
-    the other device needs less: at least this many times less. facts gain `covers` (the parts in the estimate) and `in_part`.
+    the other device needs less: at least this many times less. compared: the axes of the configurations that can be compared.
+    facts gain `covers` (the parts in the estimate) and `in_part`.
     """
     axes, sides = list(configurations.AXES), {}
     for name in (pair.device, pair.baseline):
@@ -295,7 +295,7 @@ def _estimated_energy(pair, rates, facts, total):
         column = "joules_per_image_with_processor" if whole else "joules_per_image"
         sides[name] = device_rates[[*axes, column]].set_axis([*axes, "joules"], axis=1)
         facts[name] |= {"covers": "gpu_and_package" if whole and scope == "gpu" else scope, "in_part": not whole}
-    merged = sides[pair.device].merge(sides[pair.baseline], on=axes, suffixes=("", "_other"))
+    merged = sides[pair.device].merge(sides[pair.baseline], on=axes, suffixes=("", "_other")).merge(compared, on=axes)
     if merged.empty or all(facts[name]["in_part"] for name in sides):
         return None
     ratio = _geometric(merged["joules_other"] / merged["joules"])
@@ -316,10 +316,11 @@ def _estimated_energy(pair, rates, facts, total):
     )
 
 
-def _money(row, pair, costs, ways):
+def _money(row, pair, costs, compared, ways):
     """The Verdict on the cost: each device in the cheaper of the ways whose cost is known.
 
-    row: of the table `overall`, which knows the ratio of two rents. ways: {device: owned, rented or None}.
+    row: of the table `overall`, which knows the ratio if both devices are rented or both bought. compared: the axes of the
+    configurations that can be compared. ways: {device: owned, rented or None}.
     """
     total = int(row["configurations_total"])
     sides = {name: _of(costs, name) for name in (pair.device, pair.baseline)}
@@ -337,16 +338,17 @@ def _money(row, pair, costs, ways):
         sides[name][axes + columns[name]].set_axis([*axes, "middle", "low", "high"], axis=1).dropna(subset="middle")
         for name in (pair.device, pair.baseline)
     )
-    merged = first.merge(second, on=axes, suffixes=("", "_other"))
-    if merged.empty or not row["configurations_compared"]:
+    merged = first.merge(second, on=axes, suffixes=("", "_other")).merge(compared, on=axes)
+    if merged.empty:
         return Verdict("money", "unknown", total=total, facts=facts, reasons={pair.device: "not_comparable"})
     # Over the same configurations as a ratio of these runs, so that the two amounts have exactly this ratio.
     for name, column in ((pair.device, "middle"), (pair.baseline, "middle_other")):
         facts[name]["per_1000_images"] = _geometric(merged[column])
     common = {"total": total, "kind": "estimated", "facts": facts}
-    if row["cost_compared"] and set(ways.values()) == {"rented"}:
-        values = [1 / row[f"cost_{end}"] for end in ("ratio", "high", "low")]
-        counts = {"compared": int(row["cost_compared"]), "from_turns": int(row["from_turns"])}
+    ratio = {("rented", "rented"): "cost", ("owned", "owned"): "owned_cost"}.get(tuple(ways.values()))
+    if ratio and row[f"{ratio}_compared"]:
+        values = [1 / row[f"{ratio}_{end}"] for end in ("ratio", "high", "low")]
+        counts = {"compared": int(row[f"{ratio}_compared"]), "from_turns": int(row["from_turns"])}
         return _sided("money", pair, values, **counts, **common)
     # Combining the ends of both sides gives more than a 95 % interval.
     ends = [("middle_other", "middle"), ("low_other", "high"), ("high_other", "low")]
