@@ -192,6 +192,14 @@ def test_the_energy_of_a_pack_is_read_beside_it_or_has_a_reason():
     assert output.getvalue().startswith("ready\n") and "joules" in output.getvalue()
 
 
+def test_an_energy_counter_that_hangs_does_not_hold_a_pack(monkeypatch):
+    monkeypatch.setattr(metering, "PATIENCE_SECONDS", 0.1)
+    # The module takes longer than that to be imported, like one whose driver hangs.
+    with metering.metered(RUN["device"]) as energy:
+        pass
+    assert energy["joules"] is None and "did not answer" in energy["reason"]
+
+
 def test_no_packs_give_empty_tables():
     table = packing.table([])
     assert list(table) == list(packing.COLUMNS) and packing.makespans(table, 1, ASSUMPTIONS).empty

@@ -108,13 +108,22 @@ def test_a_reading_that_never_returns_does_not_hold_a_finished_training(driver, 
     assert len(found.samples) == samples >= 3, "what returns later is no part of them"
 
 
+def test_a_driver_that_hangs_from_the_start_holds_no_training(driver, monkeypatch):
+    monkeypatch.setattr(readings, "PATIENCE_SECONDS", 0.2)
+    returns = threading.Event()
+    driver.nvmlInit = lambda: returns.wait(60)
+    with readings.Readings(CUDA) as found:
+        assert not found.samples
+    assert not returns.is_set() and found.between(0, float("inf")) == {}
+    returns.set()
+    found._thread.join()
+
+
 def test_an_epoch_holds_what_was_read_while_it_lasted():
     found = readings.Readings(CPU)
-    place = found.names.index("load_cores")
+    found.names = ["cpu_mhz", "load_cores"]
     for second in range(10):
-        values = [None] * len(found.names)
-        values[place] = float(second)
-        found.samples.append((100.0 + second, tuple(values)))
+        found.samples.append((100.0 + second, (None, float(second))))
     journal = Journal("none", notify=None)
     window = {"seconds": 3.0, "validation_seconds": 1.0}
     journal.events = [

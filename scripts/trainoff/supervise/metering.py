@@ -7,6 +7,7 @@ ends, and then writes {"joules", "reason", "source", "scope"} as JSON.
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from trainoff.measure import meters
 from trainoff.shapes import Device
 
 SCRIPTS = Path(__file__).parents[2]
+# How long to wait for a counter: a driver that hangs must not hold what runs meanwhile.
+PATIENCE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
@@ -37,14 +40,23 @@ def metered(device: Device) -> Iterator[dict[str, Any]]:
         env=variables.passed_on(os.environ) | {"PYTHONPATH": str(SCRIPTS)} | devices.environment(device),
     )
     try:
-        process.stdout.readline()
+        opened = bool(select.select([process.stdout], [], [], PATIENCE_SECONDS)[0])
+        if opened:
+            process.stdout.readline()
         yield energy
-        answer, _ = process.communicate()
-        with contextlib.suppress(ValueError):
+        try:
+            # A counter that opened late misses what came before.
+            answer, _ = process.communicate(timeout=PATIENCE_SECONDS if opened else 0)
             energy |= json.loads(answer)
+        except subprocess.TimeoutExpired:
+            energy["reason"] = f"The energy counter did not answer within {PATIENCE_SECONDS:.0f} s."
+        except ValueError:
+            pass
     finally:
         process.kill()
-        process.wait()
+        # A call that hangs in the driver cannot be ended.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE_SECONDS)
 
 
 def main(accelerator: str, until: Callable[[], Any], output: TextIO) -> None:

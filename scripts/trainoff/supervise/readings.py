@@ -39,15 +39,10 @@ class Readings:
 
     def __init__(self, device):
         """device: as in params.run."""
-        self._sources = {
-            **_host(),
-            **_package(meters.RAPL_FOLDER),
-            **(apple.sources() if devices.is_apple_silicon() else {}),
-            **(_gpu(device["index"]) if device["accelerator"] == "cuda" else {}),
-        }
-        self.names, self.samples = list(self._sources), []
+        self.names, self.samples = [], []
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._read_on, daemon=True)
+        # A driver that hangs does so from the first call, so that even the sources are opened in the thread.
+        self._thread = threading.Thread(target=self._read_on, args=[device], daemon=True)
 
     def __enter__(self):
         self._thread.start()
@@ -59,10 +54,11 @@ class Readings:
         # A copy, to which a reading that returns only now does not add.
         self.samples = self.samples[:]
 
-    def _read_on(self):
-        samples = self.samples
+    def _read_on(self, device):
+        samples, sources = self.samples, _sources(device)
+        self.names = list(sources)
         while True:
-            samples.append((time.monotonic(), tuple(map(_value, self._sources.values()))))
+            samples.append((time.monotonic(), tuple(map(_value, sources.values()))))
             if self._done.wait(INTERVAL_SECONDS):
                 return
 
@@ -107,8 +103,18 @@ def _value(read):
     return sensors.try_read(lambda: float(read()))
 
 
-def _host():
+def _sources(device):
     """{name: function that reads it}"""
+    return {
+        **_host(),
+        **_package(meters.RAPL_FOLDER),
+        **(apple.sources() if devices.is_apple_silicon() else {}),
+        **(_gpu(device["index"]) if device["accelerator"] == "cuda" else {}),
+    }
+
+
+def _host():
+    """The same for the host."""
     return {
         "cpu_mhz": conditions.clock,
         "cpu_celsius": conditions.temperature,
