@@ -206,10 +206,17 @@ def test_a_gpu_is_known_by_the_name_that_its_framework_gives(tmp_path, monkeypat
         assert known == {"name": name, "memory_bytes": memory, "driver": driver}
 
 
-def test_a_device_that_is_not_supported_ends_the_training_before_its_first_step(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kind", "rocm", "named"), [("xpu", False, "xpu"), ("gpu", True, "an AMD GPU")])
+def test_a_device_that_is_not_supported_ends_the_training_before_its_first_step(
+    kind, rocm, named, tmp_path, monkeypatch
+):
+    """TensorFlow for ROCm calls an AMD GPU what it calls NVIDIA's."""
+    import tensorflow
+
     from trainoff.measure.backends import tensorflow as backend
 
-    monkeypatch.setattr(backend, "placement", lambda model: {"xpu"})
-    with pytest.raises(UserError, match="the model is on xpu. Expected the CPU, an NVIDIA GPU or an Apple GPU"):
+    monkeypatch.setattr(backend, "placement", lambda model: {kind})
+    monkeypatch.setattr(tensorflow.sysconfig, "get_build_info", lambda: {"is_rocm_build": rocm})
+    with pytest.raises(UserError, match=f"the model is on {named}. Expected the CPU, an NVIDIA GPU or an Apple GPU"):
         fit(tmp_path)
     assert not any(tmp_path.iterdir())

@@ -51,7 +51,7 @@ class Timer(keras.callbacks.Callback):
             )
         self._samples = self.samples_per_epoch or steps * self.batch_size
         self._backend = backends.load(framework)
-        self._accelerator = _accelerator_of(self._backend.placement(self.model))
+        self._accelerator = _accelerator_of(self._backend.placement(self.model), framework)
         self._learning_rate = _number(self.model.optimizer.learning_rate)
         self._windows = []
         self._begun = _now()
@@ -133,9 +133,11 @@ class Timer(keras.callbacks.Callback):
         }
 
 
-def _accelerator_of(placement):
+def _accelerator_of(placement, framework):
     """The accelerator for a result of a backend's placement; raises UserError where trainoff has none."""
     kinds = {kind.lower() for kind in placement} - {"cpu"}
+    if kinds and _built_for_rocm(framework):
+        kinds = {"an AMD GPU"}
     others = kinds - {"gpu", "metal"}
     if others:
         raise UserError(
@@ -145,6 +147,21 @@ def _accelerator_of(placement):
     if not kinds:
         return "cpu"
     return "metal" if devices.is_apple_silicon() else "cuda"
+
+
+def _built_for_rocm(framework):
+    """Whether the framework is built for AMD's ROCm; it then gives AMD's GPUs the names of NVIDIA's."""
+    if framework == "torch":
+        import torch
+
+        return bool(torch.version.hip)
+    if framework == "jax":
+        import jax
+
+        return "rocm" in jax.devices()[0].client.platform_version.lower()
+    import tensorflow
+
+    return bool(tensorflow.sysconfig.get_build_info().get("is_rocm_build"))
 
 
 def _layers_with_weights(model):
