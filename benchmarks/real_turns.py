@@ -2,7 +2,7 @@
 
     python benchmarks/real_turns.py                                # forty sessions of one configuration; twenty minutes
     python benchmarks/real_turns.py --device cpu-torch --sessions 20
-    python benchmarks/real_turns.py --more-steps 1                 # one side trains 21 steps where the other trains 20
+    python benchmarks/real_turns.py --more-work 5                  # one side trains 21 steps where the other trains 20
 
 A session is the same as in rule take_turns: two fresh processes that train slices in turns. They differ by chance only, unless
 one side trains more steps per slice: its slices count like those of the other side, so it is slower by a known ratio. Writes
@@ -33,8 +33,6 @@ from trainoff.supervise import conditions, turning  # noqa: E402
 FOLDER = Path("results/benchmarks/real_turns")
 SETTINGS = {"slice_seconds": 0.3, "minutes": 5}
 TIMEOUT_MINUTES = 10
-# Steps of a slice if one side trains more: the smallest number of which one step is 5 %.
-STEPS = 20
 
 
 def main():
@@ -47,11 +45,13 @@ def main():
     logs = {side: str(FOLDER / f"{side}.log") for side in turn_statistics.SIDES}
     sides = dict.fromkeys(turn_statistics.SIDES, run)
     pairing = turning.Pairing(sides, paths, logs, SETTINGS, TIMEOUT_MINUTES, random.Random())
-    known = math.log(STEPS / (STEPS + arguments.more_steps))
+    # The smallest number of steps of which a single one is the share asked for.
+    steps = round(100 / arguments.more_work) if arguments.more_work else 0
+    known = math.log(steps / (steps + 1)) if steps else 0.0
     sessions, before, began = [], conditions.read(), time.monotonic()
     for session in itertools.islice(turning.sessions(pairing), arguments.sessions):
-        if arguments.more_steps and not sessions:
-            _let_the_device_do_more(session, arguments.more_steps)
+        if steps and not sessions:
+            _let_the_device_do_more(session, steps)
         # In the first session both sides train the same: turns.py uses only the seconds of its start.
         credit = known if sessions else 0.0
         sessions.append(
@@ -65,7 +65,7 @@ def main():
             }
         )
         before, began = conditions.read(), time.monotonic()
-        scatter = turn_statistics.scatter(entry["log_ratios"] for entry in sessions[bool(arguments.more_steps) :])
+        scatter = turn_statistics.scatter(entry["log_ratios"] for entry in sessions[bool(steps) :])
         results = {
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": devices.describe_host(),
@@ -86,16 +86,16 @@ def main():
 
 
 def _let_the_device_do_more(first, steps):
-    """Changes the steps per slice in the session `first`, which later sessions take over."""
-    first["sides"]["baseline"]["steps_per_slice"] = STEPS
-    first["sides"]["device"]["steps_per_slice"] = STEPS + steps
+    """Sets the steps per slice in the session `first`, which later sessions take over: `steps`, and one more on the device."""
+    first["sides"]["baseline"]["steps_per_slice"] = steps
+    first["sides"]["device"]["steps_per_slice"] = steps + 1
 
 
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument(
-        "--more-steps", type=int, default=0, help=f"more steps per slice of one side, beyond {STEPS} (default 0)"
+        "--more-work", type=int, default=0, help="percent of steps that one side trains more per slice (default 0)"
     )
     parser.add_argument("--all-weights", action="store_true", help="train all weights instead of the last layer")
     parser.add_argument("--device", default="cpu", help="a name in catalog/devices.yaml (default cpu)")
