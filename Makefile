@@ -167,7 +167,7 @@ test-slurm: development
 benchmark: environment
 	@$(in_venv); export PATH; \
 	    python benchmarks/harness.py $(ARGS); harness=$$?; \
-	    python benchmarks/turns.py $(wildcard docs/measurements/*-equal-turns*.json); turns=$$?; \
+	    python benchmarks/turns.py $(wildcard docs/measurements/*-equal-turns*.json docs/measurements/*-known-turns*.json); turns=$$?; \
 	    python benchmarks/false_alarms.py $(wildcard results/tables/windows.parquet) && exit $$((harness + turns))
 
 benchmark-scale: environment

@@ -71,12 +71,17 @@ def test_false_alarms_are_counted_at_the_size_of_the_experiments():
     assert false_alarms.size_of("presets/wandb-study.yaml") == (8, 3, 9)
 
 
-def test_experiments_are_drawn_from_real_sessions():
+def test_experiments_are_drawn_from_real_sessions(monkeypatch):
     sessions = [{"log_ratios": [0.01] * 10, "seconds": 30.0}, {"log_ratios": [0.02] * 10, "seconds": 30.0}]
     drawn = turns.recorded({"framework": "tensorflow", "sessions": sessions})
     result = turns.measure(drawn, 5, 20)
     assert result[1.0]["faster"] == result[1.0]["slower"] == 0 and result[1.1]["faster"] == 1
     assert 2 <= result[1.1]["median_sessions"] <= 10 and result[1.1]["median_minutes"] <= 5
+    pages = turns.measure_pages(drawn, 5, [1.0, 1.1], 3)
+    assert (pages["with_a_false_verdict"], pages["differences_found"]) == (0, 1)
+    monkeypatch.setattr(turns, "page", lambda *_: ["faster", "slower"])
+    pages = turns.measure_pages(drawn, 5, [1.0, 0.9], 3)
+    assert (pages["with_a_false_verdict"], pages["differences_found"]) == (3, 1)
 
 
 @pytest.mark.slow
