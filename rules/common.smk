@@ -23,7 +23,7 @@ from trainoff.machine import devices as machine
 from trainoff.experiment import checks, experiment_file, networks, own_code, plan
 from trainoff.analyze import cost, hardware
 from trainoff.exchange import merging
-from trainoff.report.figure_table import FIGURES
+from trainoff.report.figure_table import ANSWER_TABLES, FIGURES
 from trainoff.workflow import imports, isolation, locking
 from trainoff.supervise import progress, slurm, supervise
 from trainoff.workflow import announcing, command_line, keeping, validity

@@ -100,17 +100,7 @@ rule write_report:
 
 rule draw_share:
     input:
-        **{
-            name: f"<results>/tables/{name}.parquet"
-            for name in [
-                "runs",
-                "windows",
-                "energy_windows",
-                "rates",
-                "overall",
-                "costs",
-            ]
-        },
+        **{name: f"<results>/tables/{name}.parquet" for name in ANSWER_TABLES},
         parity=PARITY,
     output:
         picture="<results>/share.png",
@@ -121,15 +111,7 @@ rule draw_share:
         "../envs/analysis.yaml"
     params:
         code=code_of("scripts/draw_share.py"),
-        tables=[
-            "runs",
-            "windows",
-            "energy_windows",
-            "rates",
-            "overall",
-            "costs",
-            "parity",
-        ],
+        tables=[*ANSWER_TABLES, "parity"],
         title=literal(one_line(config["title"])),
         devices=FIGURE_DEVICES,
         assumptions=ASSUMPTIONS,

@@ -10,9 +10,9 @@ from test_report import Outline
 import draw_share
 import share_report
 from trainoff.report import study
+from trainoff.report.figure_table import ANSWER_TABLES
 
 ASKED = {"compare": None, "baseline": None}
-TABLES = ("runs", "windows", "energy_windows", "rates", "overall", "costs")
 
 
 def published(folder, title, speed_up=1.0):
@@ -23,7 +23,7 @@ def published(folder, title, speed_up=1.0):
         window["seconds"] /= speed_up
     tables = synthetic.results(folder, devices, records)
     fields = {"title": title, "devices": devices, "assumptions": synthetic.ASSUMPTIONS, "pair": ASKED}
-    results = study.read({name: tables[name] for name in TABLES}, **fields)
+    results = study.read({name: tables[name] for name in ANSWER_TABLES}, **fields)
     draw_share.main(results, folder / "share.png", folder / "share.json")
     (folder / "report.html").write_text("<!doctype html><title>a report</title>")
     return folder

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 # More would make the page long.
 MAX_UNFOLDED = 5
+# Tables that the answer of a page is made of, besides parity, which may be missing: those of the picture to share.
+ANSWER_TABLES = ("runs", "windows", "energy_windows", "rates", "comparison", "overall", "costs")
 
 
 @dataclass(frozen=True)
