@@ -28,6 +28,9 @@ ON_CPU = {"tensorflow": "cpu", "torch": "cpu-torch", "jax": "cpu-jax"}
 MAX_RECORDS_SEARCHED = 20
 # Environment variable with the picks of the start that a job works for.
 PASSED_ON = "TRAINOFF_AUTO"
+# The memory of one model differs by up to 7 % between drivers and with error correction (RTX A6000: 49,140 and 46,068 MiB); two
+# models of one name differ by more (10 and 12 GB).
+MEMORY_TOLERANCE = 0.1
 # PyTorch 2.13 needs this version.
 MACOS_FOR_TORCH = (14,)
 
@@ -135,16 +138,19 @@ def _nvidia(machine, builds, measured):
         return Choice(
             (), (*lines, "NVIDIA Jetson → left out: it needs NVIDIA's own builds of the frameworks (JetPack)")
         )
-    distinct = {}
+    distinct = []
     for index, gpu in enumerate(gpus):
-        distinct.setdefault((gpu["name"], gpu["memory_bytes"]), []).append(index)
+        equal = next((indices for indices in distinct if _is_same_model(_model(gpus[indices[0]]), _model(gpu))), None)
+        if equal is None:
+            distinct.append(equal := [])
+        equal.append(index)
     lines += [
         f"{card['name']} → left out: MIG is enabled, but there are no MIG slices yet"
         for card in machine.cards
         if card["slices"] == []
     ]
     # Indices of equal GPUs, the largest GPU first.
-    groups = sorted(distinct.values(), key=lambda indices: -(gpus[indices[0]]["memory_bytes"] or 0))
+    groups = sorted(distinct, key=lambda indices: -(gpus[indices[0]]["memory_bytes"] or 0))
     served = {indices[0]: _served(gpus[indices[0]], builds) for indices in groups}
     chosen = _frameworks({index: frameworks for index, frameworks in served.items() if frameworks})
     several = sum(framework is not None for framework in chosen.values()) > 1
@@ -162,6 +168,19 @@ def _nvidia(machine, builds, measured):
             f"runs of {like} → left out: they ran on {one_line(measured[like][0], 80)}, which this machine does not have now"
         )
     return Choice(tuple(picks), tuple(lines))
+
+
+def _model(gpu):
+    """(name, memory in bytes) of a GPU."""
+    return gpu["name"], gpu["memory_bytes"]
+
+
+def _is_same_model(one, other):
+    """Whether two GPUs, as from _model, are of one model."""
+    (name, memory), (other_name, other_memory) = one, other
+    if None in (memory, other_memory):
+        return one == other
+    return name == other_name and abs(memory - other_memory) <= MEMORY_TOLERANCE * max(memory, other_memory)
 
 
 def _hidden(machine, gpus):
@@ -196,7 +215,8 @@ def _pick(framework, index, gpu, short, several, measured):
     """
     like = ON_NVIDIA[framework]
     by_model = f"{like}-{re.sub('[^a-z0-9]+', '-', short.lower()).strip('-')}"
-    earlier = [name for name in (like, by_model) if measured.get(name) == (gpu["name"], gpu["memory_bytes"])]
+    names = [name for name in (like, by_model) if name in measured]
+    earlier = [name for name in names if _is_same_model(measured[name], _model(gpu))]
     name = (earlier or [by_model if several or like in measured else like])[0]
     return Pick(name, like, index, short if several or name == by_model else None)
 
