@@ -139,8 +139,8 @@ def together(
                 looked = time.monotonic()
                 now = {"memory_bytes": memory_of_children(), "device_memory_bytes": nvidia.memory_used(gpu)}
                 memory = {key: max(filter(None, (memory[key], now[key])), default=None) for key in memory}
-                # A tool that does not answer is not asked again: the trainings wait for this loop.
-                gpu = gpu if now["device_memory_bytes"] else ""
+                # A tool that does not answer is not asked again: the trainings wait for this loop. An idle GPU uses 0 bytes.
+                gpu = "" if now["device_memory_bytes"] is None else gpu
             time.sleep(POLL_SECONDS)
     if errors:
         raise errors[0]

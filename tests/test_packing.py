@@ -53,9 +53,19 @@ def test_a_training_that_ends_early_holds_nobody_back(monkeypatch):
 
 @pytest.mark.parametrize("uuid, read", [("GPU-b", 22_222 * 2**20), ("MIG-c", None)])
 def test_the_memory_of_a_pack_is_that_of_its_own_gpu(uuid, read, tmp_path, monkeypatch):
-    """In a folder that is not on the PATH, as in WSL. Of a slice, the tool knows only what its whole card uses."""
+    """In a folder that is not on the PATH, as in WSL. Of a slice, the tool knows only what its whole card uses.
+
+    A GPU that drives no screen uses nothing before the first training has started.
+    """
     program = tmp_path / "nvidia-smi"
-    program.write_text('#!/bin/sh\ncase "$*" in *memory.used*--id=GPU-b*) echo 22222 ;; *) echo 111 ;; esac\n')
+    program.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+        *memory.used*--id=GPU-b*) [ -e {tmp_path}/asked ] && echo 22222 || echo 0; touch {tmp_path}/asked ;;
+        *) echo 111 ;;
+        esac
+        """
+    )
     program.chmod(0o755)
     monkeypatch.setattr(nvidia, "WSL_FOLDER", tmp_path)
     monkeypatch.setattr(devices, "nvidia_gpus", lambda: {0: {"uuid": uuid}})
