@@ -1,6 +1,7 @@
 """Exactly the named device, and one sentence where the software does not fit it. Nothing here needs the device."""
 
 import os
+import platform
 
 import pytest
 
@@ -138,3 +139,23 @@ def test_nvidia_smi_is_read_as_it_prints(tmp_path, monkeypatch):
     }
     with pytest.raises(devices.DeviceUnavailable, match=r"1 usable NVIDIA GPU\(s\), and the device has index 1"):
         devices.require("cuda", 1)
+
+
+@pytest.mark.parametrize(
+    "printed, name",
+    [
+        (["BIOS Model name: Neoverse-V2 CPU @ 3.1GHz", "  Model name:     Neoverse-V2"], "Neoverse-V2"),
+        (["Model name:  Cortex-X925", "  Core(s): 10", "Model name:  Cortex-A725"], "Cortex-X925 + Cortex-A725"),
+        (["Model name:  -"], "aarch64"),
+    ],
+)
+def test_an_arm_processor_is_named_though_linux_gives_only_numbers(printed, name, tmp_path, monkeypatch):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd4f\n")
+    lines = "\n".join(printed)
+    (tmp_path / "lscpu").write_text(f'#!/bin/sh\n[ "$LC_ALL" = C ] && echo "{lines}" || echo "Modellname: {name}"\n')
+    (tmp_path / "lscpu").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setattr(platform, "processor", lambda: "aarch64")
+    assert devices.cpu_name(tmp_path) == name

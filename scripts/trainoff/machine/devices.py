@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -150,18 +151,25 @@ def is_virtual() -> bool | None:
     return None if flags is None else "hypervisor" in flags
 
 
-def cpu_name() -> str | None:
-    """The processor's brand, such as "Apple M1" or "AMD EPYC 7B13"; None when it is unknown."""
+def cpu_name(root: str | Path = "/") -> str | None:
+    """The processor's brand, such as "Apple M1" or "AMD EPYC 7B13"; None when it is unknown. root: for tests."""
     if platform.system() == "Darwin":
         return _output("sysctl", "-n", "machdep.cpu.brand_string")
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        with open(Path(root, "proc/cpuinfo"), encoding="utf-8", errors="replace") as file:
             for line in file:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip() or None
     except OSError:
         pass
-    return platform.processor() or None
+    return _arm_cpu_name() or platform.processor() or None
+
+
+def _arm_cpu_name():
+    """ "Neoverse-V2", or "Cortex-X925 + Cortex-A725" if cores differ. Of Arm, Linux tells only numbers, which lscpu knows."""
+    pairs = [line.partition(":") for line in (_output("lscpu") or "").splitlines()]
+    names = [name.strip() for key, _, name in pairs if key.strip() == "Model name"]
+    return " + ".join(name for name in dict.fromkeys(names) if name.strip("-"))
 
 
 def _apple_gpu_cores():
@@ -183,6 +191,9 @@ def _os_name():
 
 def _output(*command):
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip() or None
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True, env=os.environ | {"LC_ALL": "C"}
+        )
+        return done.stdout.strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
