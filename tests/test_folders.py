@@ -111,6 +111,20 @@ def test_a_split_that_is_given_is_kept_and_what_is_on_both_sides_is_counted(tmp_
     assert notes["validation_images_in_training"] == 1
 
 
+@pytest.mark.parametrize("training, validation", [("Train", "Test"), ("Training", "Testing"), ("train", "VALID")])
+def test_a_split_goes_by_many_names(training, validation, tmp_path):
+    folder = tmp_path / "own"
+    fill(folder / training, {"a": 3, "b": 2})
+    fill(folder / validation, {"a": 2, "b": 1}, seed=1)
+    contents = index(folder)
+    assert contents.classes == ["a", "b"] and [file.split for file in contents.files].count("validation") == 3
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    fill(tmp_path / "own", {"train": 3, "tram": 3, "test drives": 3})
+    assert index(tmp_path / "own").classes == ["test drives", "train", "tram"]
+
+
 def rgb(path):
     return np.asarray(pixels.read(path))
 
@@ -221,6 +235,10 @@ def test_a_damaged_image_gives_pixels_or_a_reason(tmp_path_factory, data, kind):
         ({"train/a/0.png": 1, "train/b/0.png": 2}, "holds train/ but no validation/"),
         ({"train/a/0.png": 1, "train/b/0.png": 2, "validation/c/0.png": 3}, "c has no files in train/"),
         ({"train/a/0.png": 1, "train/b/0.png": 2, "validation/a": None}, "leaves no image to validate on"),
+        (
+            {"seg_train/a/0.png": 1, "seg_train/b/0.png": 2, "seg_test/a/0.png": 3},
+            "holds seg_train/ and seg_test/ with .*. Rename",
+        ),
     ],
 )
 def test_folders_that_are_laid_out_otherwise_are_refused_in_a_sentence(tmp_path, layout, hint):

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 import unicodedata
@@ -25,8 +26,9 @@ from trainoff.files import Hashes
 from trainoff.prepare.parallel import in_order, in_processes
 
 TRAIN = "train"
-# Accepted names of the folder with validation images.
-VALIDATION = ("validation", "valid", "val", "test")
+# Accepted names of the folders with training and with validation images, in lowercase.
+TRAINING = (TRAIN, "training")
+VALIDATION = ("validation", "valid", "val", "test", "testing")
 LAYOUT = "Expected one folder per class with its images inside, or such folders in train/ and validation/"
 NAMED = 5  # files that a message names at most
 FILES_AT_ONCE = 64  # that a thread hashes
@@ -77,20 +79,40 @@ def index(folder: str | Path, hashes: Hashes, workers: int) -> Index:
 def _classes_of(folder):
     """[(split or None, class name, path)] of all class folders."""
     top = _folders_in(folder)
-    validation = next((name for name in VALIDATION if name in top), None)
-    if TRAIN not in top:
+    places = {name.lower(): places[0] for name, places in top.items()}
+    training, validation = (
+        next((places[name] for name in names if name in places), None) for names in (TRAINING, VALIDATION)
+    )
+    # A class of that name, such as of vehicles, holds images and no classes.
+    if training is None or (validation is None and not _folders_in(training)):
+        _check_no_split(folder, places)
         return [(None, name, place) for name, places in top.items() for place in places]
     if validation is None:
+        name = one_line(os.path.basename(training))
         raise UserError(
-            f"dataset.path: {_shown(folder)} holds {TRAIN}/ but no {VALIDATION[0]}/ beside it. Add it, or name the folder "
-            f"{TRAIN} itself: then part of its images is used for validation."
+            f"dataset.path: {_shown(folder)} holds {name}/ but no {VALIDATION[0]}/ beside it. Add it, or name the folder "
+            f"{name} itself: then part of its images is used for validation."
         )
     return [
         (split, name, place)
-        for split, above in ((TRAIN, TRAIN), ("validation", validation))
-        for name, places in _folders_in(top[above][0]).items()
+        for split, above in ((TRAIN, training), ("validation", validation))
+        for name, places in _folders_in(above).items()
         for place in places
     ]
+
+
+def _check_no_split(folder, places):
+    """Raises UserError if folders that would be classes are a split under other names, such as seg_train and seg_test."""
+    splits = [
+        next((place for name, place in places.items() if {*re.split("[^a-z]+", name)} & {*names}), None)
+        for names in (TRAINING, VALIDATION)
+    ]
+    if None not in splits and all(map(_folders_in, splits)):
+        training, validation = (one_line(os.path.basename(place), 60) for place in splits)
+        raise UserError(
+            f"dataset.path: {_shown(folder)} holds {training}/ and {validation}/ with folders inside, so that these two would be "
+            f"the classes. Rename them {TRAIN} and {VALIDATION[0]}."
+        )
 
 
 def _folders_in(folder):
