@@ -66,6 +66,8 @@ if not WITH_CONDA and importlib.util.find_spec("matplotlib") is None:
     )
 # The jobs of this start end when it is killed.
 supervise.name_controller()
+if workflow.is_main_process:
+    slurm.name_sweep()
 # Whether this is the only start at work in this folder.
 ALONE = workflow.is_main_process and locking.release_if_abandoned(".snakemake")
 # There are no settings while linting, and no list without --quiet.

@@ -124,6 +124,10 @@ def test_what_became_of_an_earlier_job_decides(tmp_path, monkeypatch, state, att
 def test_outside_of_slurm_nothing_is_noted(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert slurm.begin(tmp_path) is None and slurm.ended(tmp_path, 1) is None
+    monkeypatch.setenv("SLURM_JOB_ID", "43")
+    monkeypatch.setenv(slurm.SWEEP, "")
+    slurm.name_sweep()
+    assert slurm.begin(tmp_path) is None, "the time limit of a sweep in one job is not that of its runs"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,6 +17,8 @@ from trainoff.supervise import supervise
 # Beside a run's metrics while it runs as a SLURM job: the job's number, and the training's reports so far.
 NOTE = ".slurm-job"
 JOURNAL = ".journal.jsonl"
+# Environment variable with the number of the job in which the whole sweep runs; empty for a sweep outside of SLURM.
+SWEEP = "TRAINOFF_SWEEP_JOB"
 # A job is started three times at most (`retries` in profiles/slurm).
 ATTEMPTS = 3
 # Folder of the jobs' logs below the project folder.
@@ -91,10 +93,18 @@ def refusal(device: str, wanted: dict[str, Any]) -> str | None:
     )
 
 
+def name_sweep() -> None:
+    """Called by the start of a sweep, so that its jobs know whether a SLURM job is theirs alone."""
+    os.environ[SWEEP] = os.environ.get("SLURM_JOB_ID", "")
+
+
 def begin(folder: str | Path) -> Path | None:
-    """Notes in a run's folder that this SLURM job trains it; returns the path of the journal, None outside of SLURM."""
+    """Notes in a run's folder that this SLURM job trains it; returns the path of the journal.
+
+    None outside of SLURM, and in a job that runs the whole sweep: how such a job ends says nothing about a single run.
+    """
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
+    if job in (None, os.environ.get(SWEEP)):
         return None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
