@@ -20,8 +20,19 @@ from trainoff.exchange import bundles, merging
 WORK = "four numbers in three classes"
 
 
-def fit(folder, epochs=4, validation_seconds=0.0, loss="sparse_categorical_crossentropy", **options):
-    """Trains a dense network on 64 random samples as a script would, with a Timer; returns the history of `fit`."""
+def fit(
+    folder,
+    epochs=4,
+    validation_seconds=0.0,
+    loss="sparse_categorical_crossentropy",
+    learning_rate=0.01,
+    steps=None,
+    **options,
+):
+    """Trains a dense network on 64 random samples as a script would, with a Timer; returns the history of `fit`.
+
+    steps: a list to which every step adds its number.
+    """
     import time
 
     import keras
@@ -32,10 +43,14 @@ def fit(folder, epochs=4, validation_seconds=0.0, loss="sparse_categorical_cross
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(3, activation="softmax")], name="tiny"
     )
-    model.compile(keras.optimizers.RMSprop(0.01), loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.RMSprop(learning_rate), loss, metrics=["accuracy"])
     inputs, labels = np.random.default_rng(0).normal(size=(64, 4)), np.arange(64) % 3
 
     class Slow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if steps is not None:
+                steps.append(batch)
+
         def on_test_batch_end(self, batch, logs=None):
             time.sleep(validation_seconds)
 
@@ -167,6 +182,37 @@ def test_what_cannot_be_timed_is_said_before_the_training(options, words, tmp_pa
     with pytest.raises(UserError, match=words):
         fit(tmp_path, **options)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "place, policy, batch_size, words",
+    [
+        ("one", "float64", 16, "the model computes in float64. Expected one of float32"),
+        ("one", "float32", 70_000, "run.batch_size: 70000 is greater .* cannot be packed"),
+        ("file", "float32", 16, r"folder: .*/file cannot be written to \(File exists\)"),
+    ],
+)
+def test_what_cannot_be_packed_is_said_before_the_first_step(place, policy, batch_size, words, tmp_path):
+    import keras
+
+    (tmp_path / "file").touch()
+    before, steps = keras.config.dtype_policy(), []
+    keras.config.set_dtype_policy(policy)
+    try:
+        with pytest.raises(UserError, match=f"Timer: {words}"):
+            fit(tmp_path / place, batch_size=batch_size, steps=steps)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert not steps
+
+
+def test_a_schedule_may_begin_at_zero(tmp_path):
+    import keras
+
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, 100, warmup_target=0.4, warmup_steps=8)
+    fit(tmp_path / "one", epochs=2, learning_rate=schedule)
+    _, (record,) = imported(tmp_path, tmp_path / "one")
+    assert record["run"]["learning_rate"] == 0.2, "that of the end of the first epoch, of four steps"
 
 
 def test_a_stream_of_unknown_length_needs_the_number_of_samples(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 from trainoff import axes, records, windows
 from trainoff.errors import UserError, one_line
 from trainoff.exchange import bundles
-from trainoff.machine import devices
+from trainoff.machine import devices, disks
 from trainoff.machine.packages import installed_version
 from trainoff.privacy import private
 from trainoff.shapes import Configuration, Window
@@ -19,6 +19,7 @@ PACKAGES = ("tensorflow", "torch", "jax", "keras", "numpy")
 LONGEST_WORK = 100
 LONGEST_LABEL = 60
 ORIGIN = ".origin"
+CANNOT_PACK = "the training cannot be packed"
 
 
 def check_words(
@@ -52,6 +53,29 @@ def check_words(
             raise UserError(f"Timer: {name}: {one_line(repr(value), 60)}. Expected a whole number from {minimum}.")
 
 
+def check_packable(folder: str | Path, work: str, run: Configuration, facts: dict[str, Any], samples: int) -> None:
+    """Raises UserError if `write` could not pack such a training, so that hours are not lost at its end.
+
+    samples: per epoch. For the rest see `write`.
+    """
+    at = "2026-01-01T00:00:00.000+00:00"
+    unknown = dict.fromkeys(("accuracy", "val_loss", "val_accuracy", "energy_joules"))
+    window = {"epoch": 1, "images": samples, "seconds": 1.0, "warm_up": False, "loss": 0.0, "started_at": at, **unknown}
+    window["energy_reason"] = NO_ENERGY
+    # A schedule may begin at 0.
+    run = run | {"learning_rate": run["learning_rate"] or 1.0}
+    records.check(private(_record(work, run, facts, [window], (at, at), 1)), "Timer", remedy=CANNOT_PACK)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        fault = disks.fault_of(folder)
+    except OSError as error:
+        fault = error.strerror
+    if fault:
+        raise UserError(
+            f"Timer: folder: {one_line(folder)} cannot be written to ({fault}). Expected a folder for bundles."
+        )
+
+
 def plain_name(text: str, between: str) -> str:
     """`text` as a name for paths, of lowercase letters, digits and `between`: "ResNet 50 v2" → "resnet_50_v2"."""
     return re.sub("[^a-z0-9]+", between, text.lower()).strip(between)[:100] or "model"
@@ -77,7 +101,7 @@ def write(
         if not (path := folder / f"{facts['name']}-{run['model']}-{run['batch_size']}-{number}.zip").exists()
     )
     record = private(_record(work, run, facts, listed, times, replicate))
-    records.check(record, path, remedy="the training cannot be packed")
+    records.check(record, path, remedy=CANNOT_PACK)
     name = bundles.run_folder(record["run"])
     origin_file = folder / ORIGIN
     device = facts["device"]

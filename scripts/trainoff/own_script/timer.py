@@ -53,6 +53,7 @@ class Timer(keras.callbacks.Callback):
         self._backend = backends.load(framework)
         self._accelerator = _accelerator_of(self._backend.placement(self.model), framework)
         self._learning_rate = _number(self.model.optimizer.learning_rate)
+        bundling.check_packable(self.folder, self.work, self._run(), self._facts(), self._samples)
         self._windows = []
         self._begun = _now()
 
@@ -68,6 +69,8 @@ class Timer(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._stop()
+        # A schedule that warms up begins at 0.
+        self._learning_rate = self._learning_rate or _number(self.model.optimizer.learning_rate)
         logs = logs or {}
         accuracy = next((name for name in logs if name.endswith(("accuracy", "acc")) and name[:4] != "val_"), None)
         self._windows.append(
