@@ -127,6 +127,8 @@ def main(part: str) -> None:
 
 
 if __name__ == "__main__":
+    # Not every locale can show every character of a name.
+    sys.stdout.reconfigure(errors="replace")
     try:
         main(sys.argv[1])
     except Refusal as error:

@@ -35,5 +35,7 @@ def results_of(configs: Iterable[str | Path]) -> str:
 
 
 if __name__ == "__main__":
+    # Not every locale can show every character of a name.
+    sys.stdout.reconfigure(errors="replace")
     if message := words(float(sys.argv[1]), results_of(sys.argv[2:])):
         print(message)

@@ -104,6 +104,8 @@ def gallery(folder: str | Path) -> tuple[Path, int]:
 
 
 if __name__ == "__main__":
+    # Not every locale can show every character of a name.
+    sys.stdout.reconfigure(errors="replace")
     if sys.argv[1] == "--gallery":
         written, number = gallery(sys.argv[2])
         print(f"Gallery of {numbers.count(number, 'report')}: {written.resolve()}")

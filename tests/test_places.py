@@ -82,6 +82,23 @@ def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(place
     assert (folder / ".venv/bin/python").exists()
 
 
+def test_a_locale_that_lacks_a_character_is_no_obstacle(place):
+    folder, environment = place
+    for script, arguments in (("check_place.py", ["base"]), ("find_report.py", ["0", "config.yaml"])):
+        (folder / "results").mkdir(exist_ok=True)
+        (folder / "results/report.html").touch()
+        (folder / "config.yaml").write_text("{}")
+        done = subprocess.run(
+            [sys.executable, f"scripts/{script}", *arguments],
+            cwd=folder,
+            env=environment | {"PYTHONIOENCODING": "latin-1"},
+            capture_output=True,
+            encoding="latin-1",
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("CPU ? cpu" if script == "check_place.py" else "Bob's ? OneDrive") in done.stdout
+
+
 def wheel(folder, name, version, files, requires=()):
     """Writes a package as pip installs it; returns its line of a lock."""
     distribution = f"{name.replace('-', '_')}-{version}"
