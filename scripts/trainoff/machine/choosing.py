@@ -31,6 +31,9 @@ PASSED_ON = "TRAINOFF_AUTO"
 # The memory of one model differs by up to 7 % between drivers and with error correction (RTX A6000: 49,140 and 46,068 MiB); two
 # models of one name differ by more (10 and 12 GB).
 MEMORY_TOLERANCE = 0.1
+# From this compute capability on (Thor), NVIDIA's Jetson runs the same builds as Arm servers; Orin (8.7) does not.
+# https://developer.nvidia.com/blog/whats-new-in-cuda-toolkit-13-0-for-jetson-thor-unified-arm-ecosystem-and-more, read 2026-11-29
+JETSON_AS_SERVERS = (11, 0)
 # PyTorch 2.13 needs this version.
 MACOS_FOR_TORCH = (14,)
 
@@ -134,7 +137,7 @@ def _gpus_of_runs(folder):
 def _nvidia(machine, builds, measured):
     gpus = machine.gpus
     lines = _hidden(machine, gpus)
-    if machine.jetson:
+    if machine.jetson and not (gpus and all(_capability(gpu) >= JETSON_AS_SERVERS for gpu in gpus)):
         return Choice(
             (), (*lines, "NVIDIA Jetson → left out: it needs NVIDIA's own builds of the frameworks (JetPack)")
         )
@@ -168,6 +171,11 @@ def _nvidia(machine, builds, measured):
             f"runs of {like} → left out: they ran on {one_line(measured[like][0], 80)}, which this machine does not have now"
         )
     return Choice(tuple(picks), tuple(lines))
+
+
+def _capability(gpu):
+    """The compute capability as numbers; () where it is unknown."""
+    return numbers(gpu["compute_capability"] or "")
 
 
 def _model(gpu):

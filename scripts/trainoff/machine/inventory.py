@@ -67,7 +67,7 @@ class Machine:
 
     cards: NVIDIA GPUs as in nvidia.Listing. visible: CUDA_VISIBLE_DEVICES, None where it is not set. failure: a sentence on an
     NVIDIA GPU or tool that does not work, or None. others: vendors of unsupported GPUs. jetson: whether this is an NVIDIA Jetson,
-    whose GPU needs special builds.
+    whose GPU may need special builds.
     """
 
     system: str
