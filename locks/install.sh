@@ -13,12 +13,20 @@ stamp_of() {
 
 # Prints nothing if the Python that runs it is suitable, otherwise the reason. Any Python from 2.7 on can run it.
 check='
-import platform, struct, sys
+import os, platform, struct, sys
 machine = sys.platform, platform.machine()
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if sys.platform == "linux" else "glibc 2.28"
+except (OSError, ValueError):
+    libc = None
 if sys.version_info[:2] not in [(3, 11), (3, 12)] or platform.python_implementation() != "CPython":
     print("%s %s" % (platform.python_implementation(), platform.python_version()))
 elif machine not in [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")] or struct.calcsize("P") != 8:
     print("%d-bit for %s on %s" % (8 * struct.calcsize("P"), machine[0], machine[1]))
+elif not libc:
+    print("for a Linux without glibc, such as Alpine, for which the packages are not built")
+elif [int(number) for number in libc.split()[1].split(".")[:2]] < [2, 28]:
+    print("on %s; the packages are built for 2.28 or later: Debian 10, RHEL 8, Ubuntu 20.04" % libc)
 else:
     try:
         import venv

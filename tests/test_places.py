@@ -167,6 +167,35 @@ def test_jobs_start_under_a_path_with_spaces(tmp_path):
     assert (folder / "results/images/img_dim~32/facts.json").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux alone")
+@pytest.mark.parametrize(
+    "libc, words",
+    [
+        ("'glibc 2.17'", "(on glibc 2.17; the packages are built for 2.28 or later"),
+        ("int('none')", "(for a Linux without glibc, such as Alpine"),
+        ("'glibc 2.28'", None),
+    ],
+)
+def test_a_linux_for_which_the_packages_are_not_built_is_refused(libc, words, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!/bin/sh
+exec '{sys.executable}' -c "import os; os.confstr = lambda name: {libc}
+$4" "$5"
+"""
+    )
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["locks/install.sh", "--python"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == (words is not None), done.stderr
+    assert words in done.stderr if words else done.stdout
+
+
 def test_make_refuses_before_it_installs(place, tmp_path):
     folder, environment = place
     moved = folder.rename(tmp_path / "a:b")
