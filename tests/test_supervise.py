@@ -125,6 +125,40 @@ with open({str(tmp_path / "log")!r}, "wb") as log:
     assert not child.is_running()
 
 
+@pytest.mark.parametrize(
+    "printed, status",
+    [
+        ("Error: command buffer exited with error status.\n\tInternal Error (0000000e:Internal Error)", "error"),
+        (
+            "Execution of the command buffer was aborted due to an error during execution. Insufficient Memory (00000008:kIOGPU",
+            "out_of_memory",
+        ),
+        ("W0000 gpu_timer.cc: a warning", "ok"),
+    ],
+)
+def test_a_training_whose_apple_gpu_gave_up_work_is_not_ok(printed, status, tmp_path, monkeypatch):
+    """Metal goes on and the training reports that it is done."""
+    (tmp_path / "metal_training.py").write_text(
+        f"""import json, sys
+spec = json.load(open(sys.argv[1]))
+print({printed!r}, file=sys.stderr)
+print("many other lines\\n" * 100)
+open(spec["journal"], "a").write('{{"event": "done"}}\\n')
+"""
+    )
+    (tmp_path / "log").write_text("command buffer exited with error status: of an earlier attempt\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch.devices, "require", lambda accelerator, index: None)
+    monkeypatch.setattr(launch.software, "require", lambda device, precision: None)
+    device = {"name": "metal", "backend": "tensorflow", "accelerator": "metal", "index": 0, "threads": None}
+    outcome = launch.launch(
+        "metal_training", {"device": device, "precision": "float32"}, {}, tmp_path / "log", 1, lambda words: None
+    )
+    assert outcome.status == status
+    assert status == "ok" or outcome.message.startswith("The GPU did not finish some of its work")
+    assert ("because memory ran out" in (outcome.message or "")) is (status == "out_of_memory")
+
+
 def test_tail_is_short_whatever_the_log_holds(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"\xff\n" * 1000 + b"x" * 10**6 + b"\nlast\n")

@@ -191,6 +191,7 @@ def launch(
         run = run | {"device": run["device"] | {"threads": threads_of(run["device"])}}
         spec.write_text(json.dumps({"run": run, "files": files, "journal": os.path.abspath(journal.path)}))
         with open(log, "ab") as output, Readings(run["device"]) as taken:
+            start = output.tell()
             ending = supervise.run_child(
                 [sys.executable, "-m", module, str(spec)],
                 log=output,
@@ -204,6 +205,8 @@ def launch(
     # As one text: a secret may span several lines.
     log_tail = scrub("\n".join(supervise.tail(log))).splitlines()
     status, message = journal.outcome or supervise.status_of(ending, log_tail)
+    if run["device"]["accelerator"] == "metal" and status in ("ok", "diverged"):
+        status, message = supervise.unfinished_work(log, start) or (status, message)
     if status in ("crashed", "error", "out_of_memory"):
         _require_disks(Path(log).parent, ending, "\n".join([*log_tail, message]))
     suspended_seconds = sum(stop.seconds for stop in suspensions)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -20,6 +21,10 @@ POLL_SECONDS = 0.2
 
 # Environment variable with the process number of the Snakemake that a job works for.
 CONTROLLER = "TRAINOFF_CONTROLLER"
+# What Apple's Metal writes if the GPU gives up part of its work. Nothing is raised: the training goes on with wrong numbers
+# (github.com/tensorflow/tensorflow/issues/57058, github.com/apple/tensorflow_macos/issues/202).
+UNFINISHED = re.compile(rb"command buffer exited with error status|Execution of the command buffer was aborted")
+METAL_MEMORY = re.compile(rb"Insufficient Memory|kIOGPUCommandBufferCallbackErrorOutOfMemory")
 GONE = "The sweep was killed. Start it again: it goes on with the unfinished runs."
 SHELLS = {"sh", "bash", "dash", "zsh"}
 
@@ -148,6 +153,22 @@ def status_of(ending: Ending, log_tail: list[str]) -> tuple[str, str]:
     if ending.signal:
         return "crashed", f"The training process was ended by {ending.signal}{_MEANING.get(ending.signal, '')}."
     return "crashed", f"The training process ended early with exit code {ending.exit_code}."
+
+
+def unfinished_work(log: str | Path, start: int) -> tuple[str, str] | None:
+    """(status, message) of a training on an Apple GPU that gave up part of its work, whatever the training reports; else None.
+
+    log: its output, from byte `start` on.
+    """
+    with open(log, "rb") as file:
+        file.seek(start)
+        words = [line.strip()[:200].decode("utf-8", "replace") for line in file if UNFINISHED.search(line)]
+        file.seek(start)
+        memory = any(METAL_MEMORY.search(line) for line in file)
+    if not words:
+        return None
+    reason = " because memory ran out" if memory else ""
+    return "out_of_memory" if memory else "error", f"The GPU did not finish some of its work{reason}: “{words[0]}”."
 
 
 _MEANING = {

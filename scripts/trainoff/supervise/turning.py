@@ -37,6 +37,8 @@ SPINNING = 0.1
 # Apple's GPUs slow down after a moment without work: each slice there follows one that is not counted.
 NEEDS_LEAD_IN = {"metal"}
 POLL_SECONDS = 0.2
+# Statuses that a training may get only when it has ended (supervise.unfinished_work).
+BELATED = ("error", "out_of_memory")
 
 
 class Failed(Exception):
@@ -303,6 +305,8 @@ def _record(sides, order, failure):
         known = outcome is not None and outcome.status != "ok" and failure.status == "crashed"
         status = outcome.status if known else failure.status
         message = outcome.message if known else str(failure)
+    elif culprit := next((name for name, side in sides.items() if side.outcome.status in BELATED), None):
+        status, message = sides[culprit].outcome.status, sides[culprit].outcome.message
     return {
         "status": status,
         "failed": culprit,
