@@ -213,6 +213,8 @@ def test_too_little_memory_is_recorded(data, tmp_path):
         ),
         ("can't start new thread", "memory"),
         ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 66846720 bytes.", "memory"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "memory"),
+        ("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx`", "error"),
         ("Operation received an exception:Status: 3, message: could not create a primitive descriptor", "error"),
         ("Incompatible shapes: [32,10] vs. [64,10]", "error"),
     ],
