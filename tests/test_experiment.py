@@ -110,6 +110,8 @@ def test_replicates_are_interleaved_and_share_seeds_across_devices():
         ({"dataset": {"name": "cifar10", "sha256": "0" * 64}}, "dataset.sha256", "Name an archive"),
         ({"dataset": {"name": "cifar-10"}}, "dataset.name", "cifar10"),
         ({"weights": "no/such.h5"}, "weights", "no file"),
+        ({"weights": "~/such.h5"}, "weights", "only a shell takes for your home folder"),
+        ({"imports": ["imports", "~/bundles"]}, "imports.1", "Write the path in full"),
         ({"pathvars": {"results": "../elsewhere"}}, "pathvars.results", "does not match"),
         ({"training": {"dropout": 1}}, "training.dropout", "1"),
     ],

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from typing import Any
 
 import jsonschema
@@ -218,9 +219,20 @@ def _device_contradictions(device, grid):
             yield f"grid.xla: JAX always compiles with XLA, so both values are the same run. {override} grid: {{xla: [true]}}."
 
 
+def _texts(value, key=""):
+    """(key, text) of every text in a JSON value."""
+    if isinstance(value, str):
+        yield key, value
+    for name, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _texts(part, f"{key}.{one_line(name)}" if key else one_line(name))
+
+
 def _contradictions(config):
     """Sentences about keys that contradict each other."""
     protocol, dataset = config["protocol"], config["dataset"]
+    for key, text in _texts(config):
+        if re.match(r"~[\w.-]*/", text):
+            yield f"{key}: {one_line(text)} begins with ~, which only a shell takes for your home folder. Write the path in full."
     if protocol["warm_up_epochs"] >= protocol["epochs"]:
         yield (
             f"protocol.warm_up_epochs: {protocol['warm_up_epochs']} of {protocol['epochs']} epochs leave none to count. "
