@@ -282,7 +282,7 @@ IMPORTED = "<results>/imported" if SURVEY.paths else []
 
 TRIAL_OF = {
     (run["device"]["name"], run["model"], run["axis"]): run
-    for run in plan.limit_trials(config, DEVICES)
+    for run in plan.limit_trials(config, DEVICES, MODELS)
 }
 
 

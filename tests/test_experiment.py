@@ -135,6 +135,14 @@ def test_images_are_the_same_number_of_every_class():
             checks.check_counts({"train": count, "validation": None}, classes, "config.yaml")
 
 
+def test_no_limit_is_searched_below_the_smallest_image_of_a_model():
+    config = merged({"grid": {"model": ["mobilenetv2", "inceptionv3"]}, "limits": {"batch_size": {"img_dim": 64}}})
+    devices = plan.devices({"devices": ["cpu"]}, CATALOG, list)
+    trials = {(trial["model"], trial["axis"]): trial for trial in plan.limit_trials(config, devices, MODELS)}
+    assert [trials[model, "img_dim"]["values"][0] for model in ("mobilenetv2", "inceptionv3")] == [32, 96]
+    assert [trials[model, "batch_size"]["img_dim"] for model in ("mobilenetv2", "inceptionv3")] == [64, 75]
+
+
 def test_image_sizes_do_not_apply_to_arrays():
     config = plan.fitted(merged({"dataset": {"name": "arrays", "path": "my.npz"}}))
     entry = {

@@ -236,28 +236,37 @@ def probes(config: Experiment, devices: list[Entry], reference: Entry, other_mac
     ]
 
 
-def limit_trials(config: Experiment, devices: list[Entry]) -> list[Run]:
+def limit_trials(
+    config: Experiment, devices: list[Entry], models: dict[str, dict[str, Any]] | None = None
+) -> list[Run]:
     """The searches for the limits of every device and model, as dicts of built-in values with device, model, axis and values.
 
-    `values` of the axis are tried at a fixed value of the other axis, with all weights trained.
+    `values` of the axis are tried at a fixed value of the other axis, with all weights trained. models: entries by name, such as
+    those of the catalog; none is tried below its min_img_dim, which would say nothing about a device.
     """
-    return [
-        {
-            "device": {key: device[key] for key in DEVICE_KEYS},
-            "model": model,
-            "axis": axis,
-            "values": list(range(search["least"], search["most"] + 1, search["step"])),
-            **LIMIT,
-            **_variables(config),
-            "seed": config["seed"],
-            fixed: search[fixed],
-        }
-        for device in devices
-        for model in (config["grid"] | device["grid"])["model"]
-        for axis, fixed in (("img_dim", "batch_size"), ("batch_size", "img_dim"))
-        for search in [(config["limits"] or {}).get(axis)]
-        if search
-    ]
+    trials = []
+    for device in devices:
+        for model in (config["grid"] | device["grid"])["model"]:
+            smallest = (models or {}).get(model, {}).get("min_img_dim", NO_SIZE)
+            for axis, fixed in (("img_dim", "batch_size"), ("batch_size", "img_dim")):
+                search = (config["limits"] or {}).get(axis)
+                values = list(range(search["least"], search["most"] + 1, search["step"])) if search else []
+                if axis == "img_dim":
+                    values = [value for value in values if value >= smallest]
+                if values:
+                    trials.append(
+                        {
+                            "device": {key: device[key] for key in DEVICE_KEYS},
+                            "model": model,
+                            "axis": axis,
+                            "values": values,
+                            **LIMIT,
+                            **_variables(config),
+                            "seed": config["seed"],
+                            fixed: max(search[fixed], smallest) if fixed == "img_dim" else search[fixed],
+                        }
+                    )
+    return trials
 
 
 def _variables(config):
