@@ -52,6 +52,10 @@ def built(architecture, trainable=True, shape=PIXELS, dtype="uint8", random_laye
             "a, b = keras.Input(input_shape), keras.Input((3,))\nreturn keras.Model([a, b], layers.Dense(classes)(b))",
             r"cannot take inputs of shape \(None, 32, 32, 3\): ValueError",
         ),
+        (
+            "keras.mixed_precision.set_global_policy('mixed_float16')\nreturn keras.Sequential([layers.Dense(classes)])",
+            "build sets Keras' dtype_policy to mixed_float16 for all models. Expected float32",
+        ),
         ("import nothing_of_that_name", "line 6, in build: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
         ("return keras.Sequential([layers.Flatten(), layers.Dense(classes)]), ['last']", "Expected the model alone, or with it"),
     ],

@@ -243,7 +243,7 @@ def _made(function, shape, classes):
 
     path, _, name = function.rpartition(":")
     architecture = {"function": function}
-    with _no_training():
+    with _only_building(function):
         try:
             module = _imported(Path(path))
         except (Exception, SystemExit) as error:
@@ -313,21 +313,30 @@ class _Trains(Exception):
 
 
 @contextlib.contextmanager
-def _no_training():
-    """Makes Keras' training raise _Trains while a model is only to be built."""
+def _only_building(function):
+    """Makes Keras' training raise _Trains meanwhile, and raises UserError where settings for all models have changed."""
     import keras
 
     def refuse(*args, **kwargs):
         raise _Trains
 
     names = ("fit", "train_on_batch")
+    settings = {name: getattr(keras.config, name)() for name in ("dtype_policy", "floatx", "image_data_format")}
     for name in names:
         setattr(keras.Model, name, refuse)
     try:
         yield
+        for name, value in settings.items():
+            if (now := getattr(keras.config, name)()) != value:
+                raise UserError(
+                    f"{function} sets Keras' {name} to {getattr(now, 'name', now)} for all models. Expected "
+                    f"{getattr(value, 'name', value)}; precision is an axis (grid.precision). Take that line out of the file."
+                )
     finally:
         for name in names:
             delattr(keras.Model, name)
+        for name, value in settings.items():
+            getattr(keras.config, f"set_{name}")(value)
 
 
 @contextlib.contextmanager
