@@ -41,6 +41,10 @@ def built(architecture, trainable=True, shape=PIXELS, dtype="uint8", random_laye
         ("keras.Sequential([layers.Dense(classes)])", "build returned None, not a Keras model.*lack a return"),
         ("return 3", "build returned 3, not a Keras model"),
         ("return keras.Sequential([layers.Conv2D(classes, 3)])", r"output of shape \(None, 30, 30, 10\). Expected \(None, 10\)"),
+        (
+            "class Net(keras.Model):\n    def call(self, inputs):\n        inputs + 1\nreturn Net()",
+            "the model has no output: its call may lack a return. Expected",
+        ),
         ("return keras.Sequential([layers.Flatten()])", r"output of shape \(None, 3072\)"),
         ("x = [1]\nreturn x[classes]", "build failed: my_net.py, line 7, in build: IndexError: list index out of range"),
         ("import sys\nsys.exit(3)", "line 7, in build: it ends Python .exit code 3."),
@@ -96,6 +100,7 @@ def test_probabilities_and_outputs_that_are_no_numbers_are_refused(tmp_path):
         architecture = written(tmp_path, body)
         with pytest.raises(UserError, match=words):
             own.check_outputs(architecture, built(architecture)[0].predict(images, verbose=0))
+    own.check_outputs(architecture, [[0.0, 0.0], [0.2, 0.1]])  # logits of an untrained model may well lie there
     with pytest.raises(UserError, match="not finite"):
         own.check_outputs(architecture, [[np.nan, 1.0]])
 

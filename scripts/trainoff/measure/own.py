@@ -65,7 +65,9 @@ def connect(architecture: dict[str, str], model: Any, inputs: Any, classes: int)
         ) from error
     found = getattr(outputs, "shape", None)
     if found is None or tuple(found) != (None, classes):
-        told = f"an output of shape {tuple(found)}" if found is not None else f"{len(outputs)} outputs"
+        told = "no output: its call may lack a return"
+        if outputs is not None:
+            told = f"an output of shape {tuple(found)}" if found is not None else f"{len(outputs)} outputs"
         hint = " Two classes need two logits." if found is not None and classes == 2 and found[-1] == 1 else ""
         raise UserError(
             f"{name}: the model has {told}. Expected (None, {classes}): one logit for each of the {classes} classes, such as "
