@@ -175,6 +175,7 @@ rule plan_next:
 rule fit_overhead:
     input:
         rates="<results>/tables/rates.parquet",
+        comparison="<results>/tables/comparison.parquet",
     output:
         overhead=report(
             "<results>/tables/overhead.csv",

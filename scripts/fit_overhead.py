@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainoff.analyze import overhead, tables
+from trainoff.analyze import comparable, overhead, tables
 from trainoff.workflow.script import logged
 
 
-def main(rates: str | Path, devices: list[str], outputs: tables.Outputs) -> None:
-    """Writes the tables "overhead" and "crossings" of the table of rates (parquet). devices: names in order."""
-    measured = pd.read_parquet(rates)
+def main(rates: str | Path, comparison: str | Path, devices: list[str], outputs: tables.Outputs) -> None:
+    """Writes the tables "overhead" and "crossings". rates, comparison: the tables (parquet). devices: names in order."""
+    measured, apart = pd.read_parquet(rates), comparable.apart(pd.read_parquet(comparison))
     fitted = overhead.table(measured)
-    crossings = overhead.crossings(fitted, list(itertools.combinations(devices, 2)), measured)
+    crossings = overhead.crossings(fitted, list(itertools.combinations(devices, 2)), measured, apart)
     tables.write(fitted, *outputs["overhead"])
     tables.write(crossings, *outputs["crossings"])
 
@@ -22,6 +22,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
             snakemake.input.rates,
+            snakemake.input.comparison,
             snakemake.params.devices,
             tables.files(snakemake.output, "overhead", "crossings"),
         )

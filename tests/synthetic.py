@@ -235,15 +235,15 @@ def results(
     aggregate_runs.main(write(folder, all_records), *paths["runs"], *paths["windows"], *imported)
     outputs = {name: paths[name] for name in ("rates", "comparison", "best", "overall")}
     names = [device["name"] for device in devices]
-    runs, windows, drawn, drawn_windows, rates = (
-        paths[name][1] for name in ("runs", "windows", "energy", "energy_windows", "rates")
+    runs, windows, drawn, drawn_windows, rates, comparison = (
+        paths[name][1] for name in ("runs", "windows", "energy", "energy_windows", "rates", "comparison")
     )
     collect_energy.main(
         runs, windows, wall_meters, declared or {}, {name: paths[name] for name in ("energy", "energy_windows")}
     )
     judged = parity(runs) if parity else None
     compare_devices.main(runs, windows, names, outputs, judged, [drawn, drawn_windows], assumptions)
-    fit_overhead.main(rates, names, {name: paths[name] for name in ("overhead", "crossings")})
+    fit_overhead.main(rates, comparison, names, {name: paths[name] for name in ("overhead", "crossings")})
     money = {name: paths[name] for name in ("costs", "break_even")}
     compute_cost.main(runs, windows, rates, drawn_windows, assumptions, target, money)
     found = {name: parquet for name, (_, parquet) in paths.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trainoff import configurations
+from trainoff.analyze.comparable import Apart
 
 REST = [axis for axis in configurations.AXES if axis != "batch_size"]
 COLUMNS = [
@@ -73,22 +74,25 @@ def fit(rates: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]], rates: pd.DataFrame) -> pd.DataFrame:
+def crossings(
+    fitted: pd.DataFrame, pairs: list[tuple[str, str]], rates: pd.DataFrame, apart: Apart = frozenset()
+) -> pd.DataFrame:
     """Which device of each pair wins at large batch sizes, and from which batch size on.
 
-    fitted: the table of overheads. pairs: (baseline, device) by name. rates: the table. wins: the winner at large batch sizes;
-    from_batch_size: the smallest at which it wins, 1 if it always does, by the fitted lines, also outside the batch sizes that
-    were measured. overheads_differ: whether the intervals of the overheads are disjoint. smallest_batch_size,
-    largest_batch_size: of those measured on both. faster_at_all: the device that was faster at each of these, by intervals that
-    are disjoint. There is no row where the intervals of the seconds per image overlap.
+    fitted: the table of overheads. pairs: (baseline, device) by name. rates: the table. apart: the pairs that did other work,
+    which have no row. wins: the winner at large batch sizes; from_batch_size: the smallest at which it wins, 1 if it always does,
+    by the fitted lines, also outside the batch sizes that were measured. overheads_differ: whether the intervals of the overheads
+    are disjoint. smallest_batch_size, largest_batch_size: of those measured on both. faster_at_all: the device that was faster at
+    each of these, by intervals that are disjoint. There is no row where the intervals of the seconds per image overlap.
     """
     rows = []
+    other_work = {(_rest(configuration), names) for configuration, names in apart}
     known = rates.dropna(subset=["images_per_second", "ci_low"])
     measured = {key: group.set_index("batch_size") for key, group in known.groupby([*REST, "device"], sort=False)}
     for key, group in fitted.groupby(REST, sort=False):
         by_device = {row["device"]: row for row in group.to_dict("records")}
         for baseline, device in pairs:
-            if not {baseline, device} <= by_device.keys():
+            if not {baseline, device} <= by_device.keys() or (key, frozenset((baseline, device))) in other_work:
                 continue
             device_fit, baseline_fit = by_device[device], by_device[baseline]
             if device_fit["seconds_per_image_high"] < baseline_fit["seconds_per_image_low"]:
@@ -114,6 +118,11 @@ def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]], rates: pd.Data
                 }
             )
     return pd.DataFrame(rows, columns=CROSSING_COLUMNS)
+
+
+def _rest(configuration):
+    """The values of REST of a configuration."""
+    return tuple(value for axis, value in zip(configurations.AXES, configuration, strict=True) if axis in REST)
 
 
 def _measured(device, baseline):

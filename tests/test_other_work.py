@@ -1,0 +1,54 @@
+"""Runs of other work, such as on another dataset: what tables, titles and sentences leave out of their comparisons."""
+
+import pandas as pd
+import pytest
+import synthetic
+
+from trainoff.analyze import comparable
+from trainoff.report import palette, step_times
+
+DEVICES = [
+    device | {"accelerator": device["name"], "backend": "tensorflow"}
+    for device in synthetic.DEVICES
+    if device["name"] in ("cuda", "metal")
+]
+LABELS = {device["name"]: device["label"] for device in DEVICES}
+PAIR = frozenset(LABELS)
+
+
+def frames(folder, other_work):
+    """The tables of two devices with energy readings; other_work: whether metal trained on another dataset."""
+    made_up = synthetic.records(
+        DEVICES, synthetic.GRID | {"batch_size": [32, 64, 128], "trainable": [True]}, replicates=3
+    )
+    for record in made_up:
+        if other_work and record["run"]["device"] == "metal":
+            record["provenance"] |= {"dataset": "others", "dataset_sha256": "a" * 64}
+    synthetic.add_energy(made_up, "cuda", 300, "nvml", "gpu")
+    synthetic.add_energy(made_up, "metal", 30, "ioreport", "soc")
+    return {name: pd.read_parquet(path) for name, path in synthetic.results(folder, DEVICES, made_up).items()}
+
+
+@pytest.fixture(scope="module")
+def same(tmp_path_factory):
+    return frames(tmp_path_factory.mktemp("same"), other_work=False)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return frames(tmp_path_factory.mktemp("other"), other_work=True)
+
+
+def test_pairs_that_did_other_work_are_apart(same, other):
+    assert comparable.apart(same["comparison"]) == set()
+    apart = comparable.apart(other["comparison"])
+    assert len(apart) == 6 and {names for _, names in apart} == {PAIR}
+    missing = other["comparison"].assign(reason='{"code": "no_run", "device": "cuda"}')
+    assert comparable.apart(missing) == set(), "a configuration that was not run is no other work"
+
+
+def test_no_step_times_of_other_work_cross(same, other):
+    devices = palette.devices_in(DEVICES, same["runs"])
+    assert "is faster than Apple GPU" in step_times.title(same["overhead"], same["crossings"], devices)
+    assert other["crossings"].empty and len(other["overhead"]) == len(same["overhead"])
+    assert "faster" not in step_times.title(other["overhead"], other["crossings"], devices)
