@@ -114,6 +114,7 @@ rule compute_cost:
         windows="<results>/tables/windows.parquet",
         rates="<results>/tables/rates.parquet",
         energy_windows="<results>/tables/energy_windows.parquet",
+        comparison="<results>/tables/comparison.parquet",
     output:
         costs=report(
             "<results>/tables/costs.csv",

@@ -19,6 +19,7 @@ rule estimate_devices:
     input:
         rates="<results>/tables/rates.parquet",
         runs="<results>/tables/runs.parquet",
+        comparison="<results>/tables/comparison.parquet",
         published=project("catalog/published.csv"),
         hardware=project("catalog/hardware.yaml"),
         counts=project("catalog/counts.csv"),

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from trainoff import numbers, records
-from trainoff.analyze import cost, tables
+from trainoff.analyze import comparable, cost, tables
 from trainoff.analyze.reasons import reason
 from trainoff.configurations import AXES
 from trainoff.workflow.script import logged
@@ -62,19 +62,21 @@ def main(
     windows: str | Path,
     rates: str | Path,
     energy_windows: str | Path,
+    comparison: str | Path,
     assumptions: dict[str, Any],
     target: float | None,
     outputs: tables.Outputs,
 ) -> None:
     """Writes the tables of costs to `outputs`, {"costs" | "break_even": (csv path, parquet path)}.
 
-    runs, windows, rates, energy_windows: paths of parquet files. assumptions: of trainoff.analyze.cost.assumptions.
+    runs, windows, rates, energy_windows, comparison: paths of parquet files. assumptions: of trainoff.analyze.cost.assumptions.
     target: validation accuracy to reach, from 0 to 1, or None.
     """
     frames = [pd.read_parquet(path) for path in (runs, windows, rates, energy_windows)]
     cost_table = costs(*frames, assumptions, target)
     tables.write(cost_table, *outputs["costs"])
-    tables.write(break_even(cost_table, assumptions), *outputs["break_even"])
+    apart = comparable.apart(pd.read_parquet(comparison))
+    tables.write(break_even(cost_table, assumptions, apart), *outputs["break_even"])
 
 
 def costs(
@@ -134,8 +136,11 @@ def costs(
     return tables.frame(rows, COLUMNS)
 
 
-def break_even(table: pd.DataFrame, assumptions: dict[str, Any]) -> pd.DataFrame:
-    """One row per configuration and pair of a device that can be owned and one that can be rented."""
+def break_even(table: pd.DataFrame, assumptions: dict[str, Any], apart: comparable.Apart) -> pd.DataFrame:
+    """One row per configuration and pair of a device that can be owned and one that can be rented.
+
+    table: of `costs`. apart: the pairs that did other work, which have no break-even.
+    """
     power = assumptions["electricity"]
     price_per_kwh = power and power["per_kwh"]
     rows = []
@@ -155,6 +160,9 @@ def break_even(table: pd.DataFrame, assumptions: dict[str, Any]) -> pd.DataFrame
             }
             seconds = [numbers.known_or_none(cell["seconds_per_training"]) for cell in (owned, rented)]
             joules = numbers.known_or_none(owned["joules_per_training"])
+            if other_work := apart.get((configuration, frozenset((owned["device"], rented["device"])))):
+                rows.append(row | {"reason": other_work})
+                continue
             if None in seconds or joules is None or price_per_kwh is None:
                 rows.append(row | {"reason": reason("unknown_part")})
                 continue
@@ -286,6 +294,7 @@ if __name__ == "__main__":
             snakemake.input.windows,
             snakemake.input.rates,
             snakemake.input.energy_windows,
+            snakemake.input.comparison,
             snakemake.params.assumptions,
             snakemake.params.target,
             tables.files(snakemake.output, "costs", "break_even"),

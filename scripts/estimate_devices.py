@@ -6,13 +6,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from trainoff.analyze import estimates, layer_counts, prediction, published, tables
+from trainoff.analyze import comparable, estimates, layer_counts, prediction, published, tables
 from trainoff.workflow.script import logged
 
 
 def main(
     rates: str | Path,
     runs: str | Path,
+    comparison: str | Path,
     catalog: dict[str, str],
     wanted: list[str],
     labels: dict[str, str],
@@ -23,8 +24,8 @@ def main(
 ) -> None:
     """Writes both tables to `outputs`, {"estimates" | "training_runs": (csv path, parquet path)}.
 
-    rates, runs: paths of parquet files. catalog: paths of published, hardware, counts and timings. For the other parameters see
-    trainoff.analyze.estimates.
+    rates, runs, comparison: paths of parquet files. catalog: paths of published, hardware, counts and timings. For the other
+    parameters see trainoff.analyze.estimates.
     """
     rates, runs = pd.read_parquet(rates), pd.read_parquet(runs)
     with open(catalog["hardware"], encoding="utf-8") as file:
@@ -39,8 +40,9 @@ def main(
         prediction.as_observations(pd.read_csv(catalog["timings"])),
     )
     tables.write(table, *outputs["estimates"])
+    apart = comparable.apart(pd.read_parquet(comparison))
     training_runs = estimates.training_runs(
-        table, rates, labels, prices, assumptions, training or estimates.USUAL_TRAINING
+        table, rates, labels, prices, assumptions, training or estimates.USUAL_TRAINING, apart
     )
     tables.write(training_runs, *outputs["training_runs"])
 
@@ -50,6 +52,7 @@ if __name__ == "__main__":
         main(
             snakemake.input.rates,
             snakemake.input.runs,
+            snakemake.input.comparison,
             {name: snakemake.input[name] for name in ("published", "hardware", "counts", "timings")},
             snakemake.params.wanted,
             snakemake.params.labels,

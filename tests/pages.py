@@ -112,6 +112,7 @@ def estimates(folder, paths, devices, wanted, assumptions, training=None):
     estimate_devices.main(
         paths["rates"],
         paths["runs"],
+        paths["comparison"],
         catalog,
         wanted,
         labels,

@@ -245,7 +245,7 @@ def results(
     compare_devices.main(runs, windows, names, outputs, judged, [drawn, drawn_windows], assumptions)
     fit_overhead.main(rates, comparison, names, {name: paths[name] for name in ("overhead", "crossings")})
     money = {name: paths[name] for name in ("costs", "break_even")}
-    compute_cost.main(runs, windows, rates, drawn_windows, assumptions, target, money)
+    compute_cost.main(runs, windows, rates, drawn_windows, comparison, assumptions, target, money)
     found = {name: parquet for name, (_, parquet) in paths.items()}
     return found | {"parity": judged} if judged else found
 

@@ -1,11 +1,13 @@
 """Runs of other work, such as on another dataset: what tables, titles and sentences leave out of their comparisons."""
 
+import pages
 import pandas as pd
 import pytest
 import synthetic
 
 from trainoff.analyze import comparable
-from trainoff.report import palette, step_times
+from trainoff.report import economy, palette, step_times, training
+from trainoff.report.study import Study
 
 DEVICES = [
     device | {"accelerator": device["name"], "backend": "tensorflow"}
@@ -40,11 +42,11 @@ def other(tmp_path_factory):
 
 
 def test_pairs_that_did_other_work_are_apart(same, other):
-    assert comparable.apart(same["comparison"]) == set()
+    assert comparable.apart(same["comparison"]) == {}
     apart = comparable.apart(other["comparison"])
     assert len(apart) == 6 and {names for _, names in apart} == {PAIR}
     missing = other["comparison"].assign(reason='{"code": "no_run", "device": "cuda"}')
-    assert comparable.apart(missing) == set(), "a configuration that was not run is no other work"
+    assert comparable.apart(missing) == {}, "a configuration that was not run is no other work"
 
 
 def test_no_step_times_of_other_work_cross(same, other):
@@ -52,3 +54,29 @@ def test_no_step_times_of_other_work_cross(same, other):
     assert "is faster than Apple GPU" in step_times.title(same["overhead"], same["crossings"], devices)
     assert other["crossings"].empty and len(other["overhead"]) == len(same["overhead"])
     assert "faster" not in step_times.title(other["overhead"], other["crossings"], devices)
+
+
+def test_no_break_even_between_devices_that_did_other_work(same, other, tmp_path):
+    """cuda is rented, metal bought or rented."""
+    shown = [economy.of_shown_configuration(tables["break_even"]) for tables in (same, other)]
+    titles = [economy.break_even_title(table, LABELS) for table in shown]
+    assert "renting NVIDIA GPU" in titles[0] and "NVIDIA" not in titles[1]
+    assert economy.break_even_notes(shown[1], LABELS) == [
+        "Buying Apple GPU instead of renting NVIDIA GPU: not the same dataset: Apple GPU aaaaaaaaaaaa…, NVIDIA GPU "
+        f"{synthetic.HASH[:12]}…."
+    ]
+    lines = []
+    for tables, name in ((same, "same"), (other, "other")):
+        paths = {}
+        for table in ("rates", "runs", "comparison"):
+            paths[table] = tmp_path / f"{name}-{table}.parquet"
+            tables[table].to_parquet(paths[table])
+        made = pages.estimates(tmp_path, paths, DEVICES, [], synthetic.ASSUMPTIONS)
+        known = tables | {table: pd.read_parquet(path) for table, path in made.items()}
+        study = Study(known, "A title", [], synthetic.ASSUMPTIONS, pages.ASKED)
+        found = training.section(study, palette.devices_in(DEVICES, tables["runs"]))
+        lines.append(" ".join(found["break_even"]))
+        cheapest = known["training_runs"].set_index("device").loc["metal", "cheapest_rented"]
+        assert (cheapest == "NVIDIA GPU").all() if name == "same" else cheapest.isna().all()
+        assert len(found["rows"]) == 3, "what a training takes is told of both"
+    assert "renting NVIDIA GPU" in lines[0] and not lines[1]

@@ -55,7 +55,7 @@ DEVICES = [palette.Device(name, label, "#000", "o", "cpu") for name, label in ((
 
 def crossings(*of_devices):
     both = pd.concat(of_devices)
-    return overhead.crossings(overhead.table(both), [("cpu", "gpu")], both)
+    return overhead.crossings(overhead.table(both), [("cpu", "gpu")], both, {})
 
 
 def title(*of_devices):

@@ -309,7 +309,7 @@ def test_a_bought_device_is_compared_with_the_cheapest_rented_one_of_the_same_co
     prices["mac"] = {"purchase": {"amount": 900, "lifetime_years": 4, "utilisation": 0.25}, "rental": None}
     empty = tables.frame([], estimates.COLUMNS)
     priced = {"currency": "USD", "electricity": None}
-    found = estimates.training_runs(empty, rates, {}, prices, priced, {"images": 36_000, "epochs": 1})
+    found = estimates.training_runs(empty, rates, {}, prices, priced, {"images": 36_000, "epochs": 1}, {})
     own = found[found["device"] == "mac"].set_index("batch_size")
     assert own["cheapest_rented"].to_dict() == {32: "a", 64: "b"}
     # 0.1 USD of rent against 18.75 USD a month.
@@ -378,7 +378,7 @@ def test_break_even_is_told_against_the_cheapest_rented_device():
         fact("a100", "rented", "estimated", cost=1.0),
         fact("m3", "bought", "estimated"),
     ]
-    assert training.break_even_pairs(facts) == [[0, 3], [0, 4], [5, 1]]
+    assert training.break_even_pairs(facts, {}, ()) == [[0, 3], [0, 4], [5, 1]]
     assert (
         training.break_even_line(facts[0], facts[3])
         == "Buying mac pays off above 7 such trainings a month, compared with renting h100."

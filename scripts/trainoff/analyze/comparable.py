@@ -6,15 +6,15 @@ from trainoff.analyze.reasons import decoded
 from trainoff.configurations import configuration_of
 from trainoff.shapes import Values
 
-# {(configuration, the names of two devices)}.
-Apart = set[tuple[Values, frozenset[str]]]
+# {(configuration, the names of two devices): the reasons}.
+Apart = dict[tuple[Values, frozenset[str]], str]
 
 
 def apart(comparison: pd.DataFrame) -> Apart:
     """The pairs of devices that did other work, such as on another dataset. comparison: the table."""
     rows = comparison[comparison["verdict"] == "not_comparable"].to_dict("records")
     return {
-        (configuration_of(row), frozenset((row["device"], row["baseline"])))
+        (configuration_of(row), frozenset((row["device"], row["baseline"]))): row["reason"]
         for row in rows
         if any(reason["code"] == "other_work" for reason in decoded(row["reason"]))
     }

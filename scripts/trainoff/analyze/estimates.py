@@ -8,6 +8,7 @@ import pandas as pd
 
 from trainoff import numbers
 from trainoff.analyze import anchors, cost, layer_counts, tables
+from trainoff.analyze.comparable import Apart
 from trainoff.analyze.prediction import Predictor
 from trainoff.configurations import AXES, all_configurations
 
@@ -208,11 +209,13 @@ def training_runs(
     prices: dict[str, dict[str, Any] | None],
     assumptions: dict[str, Any],
     training: dict[str, int],
+    apart: Apart,
 ) -> pd.DataFrame:
     """The table TRAINING_COLUMNS: what a training takes without start-up and validation, measured devices first.
 
     table: of `estimate`. labels: {device: label} of the measured devices. prices: {device: {purchase, rental}} of all devices, in
-    the currency of `assumptions` (trainoff.analyze.cost). training: {images, epochs}.
+    the currency of `assumptions` (trainoff.analyze.cost). training: {images, epochs}. apart: the pairs that did other work, which
+    have no break-even.
     """
     power = assumptions["electricity"]
     rows = []
@@ -227,9 +230,12 @@ def training_runs(
     together = collections.defaultdict(list)
     for row in rows:
         together[tuple(row[axis] for axis in AXES)].append(row)
-    for others in together.values():
+    for configuration, others in together.items():
         for row in others:
-            row |= {"currency": assumptions["currency"]} | _break_even(row, others, prices)
+            alike = [
+                other for other in others if (configuration, frozenset((row["device"], other["device"]))) not in apart
+            ]
+            row |= {"currency": assumptions["currency"]} | _break_even(row, alike, prices)
     return tables.frame(rows, TRAINING_COLUMNS)
 
 

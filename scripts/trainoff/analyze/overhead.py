@@ -74,9 +74,7 @@ def fit(rates: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def crossings(
-    fitted: pd.DataFrame, pairs: list[tuple[str, str]], rates: pd.DataFrame, apart: Apart = frozenset()
-) -> pd.DataFrame:
+def crossings(fitted: pd.DataFrame, pairs: list[tuple[str, str]], rates: pd.DataFrame, apart: Apart) -> pd.DataFrame:
     """Which device of each pair wins at large batch sizes, and from which batch size on.
 
     fitted: the table of overheads. pairs: (baseline, device) by name. rates: the table. apart: the pairs that did other work,

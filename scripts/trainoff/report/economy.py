@@ -199,7 +199,7 @@ def break_even_notes(table: pd.DataFrame, labels: dict[str, str]) -> list[str]:
     rows = table[table["reason"].notna()].to_dict("records")
     return [
         f"Buying {labels.get(row['owned_device'], row['owned_device'])} instead of renting "
-        f"{labels.get(row['rented_device'], row['rented_device'])}: {without_device(row['reason'])}."
+        f"{labels.get(row['rented_device'], row['rented_device'])}: {without_device(row['reason'], labels)}."
         for row in rows[:4]
     ]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers, records
-from trainoff.analyze import cost
+from trainoff.analyze import comparable, cost
 from trainoff.analyze.pairs import Pair
 from trainoff.report import economy, estimates, verdict_words
 from trainoff.report.palette import Device
@@ -37,7 +37,7 @@ def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
     estimated = {row["device"]: row for row in _of(table, lead) if row["status"] == "estimated"}
     places = {device.name: device.place for device in devices}
     currency = assumptions["currency"]
-    pairs = break_even_pairs(facts)
+    pairs = break_even_pairs(facts, comparable.apart(frames["comparison"]), lead)
     return {
         "single": len(devices) == 1,
         "estimated": any(fact["kind"] == "estimated" for fact in facts),
@@ -179,10 +179,11 @@ def _row(fact, place, estimate, published, currency):
     }
 
 
-def break_even_pairs(facts: list[dict[str, Any]]) -> list[list[int]]:
+def break_even_pairs(facts: list[dict[str, Any]], apart: comparable.Apart, configuration: Values) -> list[list[int]]:
     """Places in `facts` of what is bought and what is rented instead: the cheapest that was measured, and an estimated one below.
 
-    An estimated device that is bought is compared with the cheapest of all.
+    An estimated device that is bought is compared with the cheapest of all. apart: the pairs that did other work, which are not
+    compared. configuration: that of `facts`.
     """
     rented = sorted(
         (place for place, fact in enumerate(facts) if fact["way"] == "rented"), key=lambda place: facts[place]["cost"]
@@ -191,7 +192,12 @@ def break_even_pairs(facts: list[dict[str, Any]]) -> list[list[int]]:
     for place, fact in enumerate(facts):
         if fact["way"] != "bought":
             continue
-        others = [other for other in rented if facts[other]["name"] != fact["name"]]
+        others = [
+            other
+            for other in rented
+            if facts[other]["name"] != fact["name"]
+            and (configuration, frozenset((fact["name"], facts[other]["name"]))) not in apart
+        ]
         measured = [other for other in others if facts[other]["kind"] == "measured"]
         chosen = others[:1] if fact["kind"] == "estimated" else [*measured[:1], *others[:1]]
         pairs += [[place, other] for other in dict.fromkeys(chosen)]
