@@ -178,7 +178,7 @@ def break_even(table: pd.DataFrame, assumptions: dict[str, Any], apart: comparab
                     "owned_per_month": cost.owned_in_month(0, joules, purchase, price_per_kwh),
                     "electricity_per_training": cost.electricity(joules, price_per_kwh),
                     "rented_per_training": cost.rented(seconds[1], rental),
-                    "minimum_rent": rental["per_hour"] * rental["minimum_hours"],
+                    "minimum_rent": cost.minimum_rent(rental),
                     "reason": obstacle,
                 }
             )

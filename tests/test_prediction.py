@@ -363,7 +363,7 @@ def test_the_cost_of_a_bought_device_without_a_reading_leaves_out_electricity(tm
 def fact(name, way, kind="measured", **more):
     """A row of training.section's facts: an hour at 3 USD, or 900 USD over 48 months with 0.01 USD of electricity."""
     prices = {
-        "rented": {"per_hour": 3.0, "cost": 3.0},
+        "rented": {"per_hour": 3.0, "cost": 3.0, "minimum_rent": 0.0},
         "bought": {"per_month": 18.75, "cost": 0.1, "electricity": 0.01},
     }
     return {"name": name, "label": name, "kind": kind, "way": way, "seconds": 3600.0, **prices[way], **more}

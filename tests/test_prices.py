@@ -3,6 +3,7 @@
 import copy
 import math
 
+import pandas as pd
 import pytest
 import synthetic
 from hypothesis import assume, given
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from test_experiment import CATALOG, SCHEMA, check, merged
 
 import compute_cost as costs_script
-from trainoff.analyze import cost
+from trainoff.analyze import cost, estimates, tables
 from trainoff.errors import UserError
 from trainoff.experiment import checks, plan
+from trainoff.report import training
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
@@ -62,13 +64,36 @@ def test_break_even_is_the_smallest_number_that_trying_all_finds(
         (
             number
             for number in range(1, room + 1)
-            if cost.owned_in_month(number, joules, purchase, 0.2) <= cost.rented_in_month(number, rent_seconds, rental)
+            # The trainings of a month follow each other in one rental.
+            if cost.owned_in_month(number, joules, purchase, 0.2)
+            <= cost.rented(number * rent_seconds, rental, whole=True)
         ),
         None,
     )
     found, reason = cost.break_even(owner, {"seconds": rent_seconds, "rental": rental}, 0.2)
     assert found == tried or abs(found - tried) <= 1  # one where rounding decides
     assert (found is None) == bool(reason)
+
+
+@pytest.mark.parametrize(("hours", "trainings"), [(0, 108), (24, 108), (27, 1)])
+def test_tables_and_page_know_what_a_rental_costs_at_least(hours, trainings):
+    """18.75 USD a month against 0.175 USD for a quarter of an hour, or 18.90 USD for 27 hours."""
+    purchase = {"amount": 900, "lifetime_years": 4, "utilisation": 0.25, "listed": "900 USD"}
+    rental = {"per_hour": 0.7, "minimum_hours": hours, "listed": "0.7 USD per hour"}
+    assert cost.pays_off(18.75, 0.0, 0.175, 0.7 * hours) == trainings
+    axes = {axis: values[0] for axis, values in synthetic.GRID.items()}
+    rates = pd.DataFrame(
+        axes
+        | {"device": name, "images_per_second": 40.0, "ci_low": 40.0, "ci_high": 40.0, "joules_per_image": math.nan}
+        for name in ("mac", "cloud")
+    )
+    prices = {"mac": {"purchase": purchase, "rental": None}, "cloud": {"purchase": None, "rental": rental}}
+    money, work = {"currency": "USD", "electricity": None}, {"images": 36_000, "epochs": 1}
+    found = estimates.training_runs(tables.frame([], estimates.COLUMNS), rates, {}, prices, money, work, {})
+    bought, rented = found.set_index("device").loc[["mac", "cloud"]].reset_index().to_dict("records")
+    assert bought["break_even_per_month"] == trainings
+    facts = [training.fact_of(bought, "owned", purchase), training.fact_of(rented, "rented", rental)]
+    assert training.break_even_line(*facts).startswith(f"Buying mac pays off above {trainings} such training")
 
 
 @pytest.mark.parametrize(

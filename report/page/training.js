@@ -16,8 +16,9 @@ function training() {
     const estimated = [bought, rented].some((row) => row.kind === "estimated"), tail = estimated ? ", by estimate" : "";
     const power = bought.electricity ?? 0, hourly = (rented.per_hour * factor * rented.seconds) / 3600;
     const stays = `Renting ${rented.label} stays cheaper than buying ${bought.label}${tail}`;
-    if (hourly <= power) return `${stays}: renting for one training costs less than the electricity of training on ${bought.label}.`;
-    const trainings = Math.ceil(bought.per_month / (hourly - power)), room = Math.floor(secondsPerMonth / bought.seconds);
+    const atOnce = bought.per_month + power <= Math.max(hourly, rented.minimum_rent * factor);
+    if (!atOnce && hourly <= power) return `${stays}: renting for one training costs less than the electricity of training on ${bought.label}.`;
+    const trainings = atOnce ? 1 : Math.ceil(bought.per_month / (hourly - power)), room = Math.floor(secondsPerMonth / bought.seconds);
     const many = estimated ? told(trainings, true) : trainings.toLocaleString("en");
     if (trainings > room) return `${stays}: that would take ${many} trainings a month, and ${bought.label} has time for ${room.toLocaleString("en")}.`;
     return `Buying ${bought.label} pays off above ${many} such training${trainings === 1 ? "" : "s"} a month, compared with renting ${rented.label}${tail}.`;

@@ -89,14 +89,26 @@ def owned_in_month(
     return purchase["amount"] / (12 * purchase["lifetime_years"]) + trainings * power
 
 
-def rented_in_month(trainings: int, seconds: float, rental: dict[str, Any] | None) -> float | None:
-    """Cost of a month with this many trainings, one after the other in a single rental."""
-    return rented(trainings * seconds, rental, whole=True) if trainings else 0.0
-
-
 def most_trainings(seconds: float) -> int:
     """Maximum number of trainings of this length in a month."""
     return int(HOURS_PER_MONTH * SECONDS_PER_HOUR // seconds)
+
+
+def minimum_rent(rental: dict[str, Any]) -> float:
+    """What a rental costs however short it is."""
+    return rental["per_hour"] * rental["minimum_hours"]
+
+
+def pays_off(per_month: float, power: float, rent: float, minimum_rent: float) -> int | None:
+    """From how many trainings a month on buying is cheaper than renting; None if never.
+
+    per_month: of the purchase. power, rent: of a training on the bought and on the rented device. minimum_rent: of the one rental
+    in which the trainings of a month follow each other.
+    """
+    if per_month + power <= max(rent, minimum_rent):
+        return 1
+    # The minimum makes no difference here: if it did, buying would be cheaper with a single training.
+    return math.ceil(per_month / (rent - power)) if rent > power else None
 
 
 def break_even(
@@ -110,14 +122,12 @@ def break_even(
     if fixed is None or renter["rental"] is None:
         return None, reason("unknown_part")
     power = electricity(owner["joules"], price_per_kwh)
-    per_training = rented(renter["seconds"], renter["rental"])
+    trainings = pays_off(fixed, power, rented(renter["seconds"], renter["rental"]), minimum_rent(renter["rental"]))
     room = most_trainings(owner["seconds"])
-    if fixed + power <= rented_in_month(1, renter["seconds"], renter["rental"]):
-        return (1, None) if room else (None, reason("longer_than_a_month"))
-    if per_training <= power:
+    if trainings is None:
         return None, reason("rent_below_electricity")
-    # The minimum time billed makes no difference here: if it did, owning would be cheaper with a single training.
-    trainings = math.ceil(fixed / (per_training - power))
+    if not room:
+        return None, reason("longer_than_a_month")
     if trainings > room:
         return None, reason("no_room", trainings=trainings, room=room)
     return trainings, None

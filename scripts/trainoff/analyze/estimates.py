@@ -266,9 +266,10 @@ def _break_even(row, others, prices):
     fixed, room = purchase["amount"] / (12 * purchase["lifetime_years"]), cost.most_trainings(row["seconds"])
     running = row["owned"] - row["seconds"] * cost.owning_per_second(purchase)
     result = {"cheapest_rented": cheapest["label"], "break_even_per_month": None, "break_even_reason": None}
-    if cheapest["rented"] <= running:
+    rental = prices[cheapest["device"]]["rental"]
+    trainings = cost.pays_off(fixed, running, cost.rented(cheapest["seconds"], rental), cost.minimum_rent(rental))
+    if trainings is None:
         return result | {"break_even_reason": "rent_below_electricity"}
-    trainings = int(-(-fixed // (cheapest["rented"] - running)))
     if trainings > room:
         return result | {"break_even_reason": "no_room"}
-    return result | {"break_even_per_month": max(trainings, 1)}
+    return result | {"break_even_per_month": trainings}

@@ -3,7 +3,6 @@
 Plain values for the page; its sliders recompute the costs from `facts`.
 """
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -127,10 +126,10 @@ def _facts(row, prices):
     ways = [way for way in ("rented", "owned") if numbers.known(row[way])]
     if row["kind"] == "measured":
         ways.reverse()
-    return [_fact(row, way, prices.get(way)) for way in (ways if row["kind"] == "measured" else ways[:1]) or [None]]
+    return [fact_of(row, way, prices.get(way)) for way in (ways if row["kind"] == "measured" else ways[:1]) or [None]]
 
 
-def _fact(row, way, price):
+def fact_of(row: dict[str, Any], way: str | None, price: dict[str, Any] | None) -> dict[str, Any]:
     """A training on a device that is bought, rented, or neither (way and price None).
 
     electricity: its part of the cost of a bought device, None where unknown and left out. per_month: of the purchase.
@@ -149,6 +148,7 @@ def _fact(row, way, price):
         "cost": row[way] if way else None,
         "electricity": row["owned"] - share if bought and row["with_electricity"] else None,
         "per_hour": price["per_hour"] if rented else None,
+        "minimum_rent": cost.minimum_rent(price) if rented else None,
         "per_month": price["amount"] / (12 * price["lifetime_years"]) if bought else None,
         "utilization": price["utilisation"] if bought else None,
     }
@@ -214,9 +214,10 @@ def break_even_line(bought: dict[str, Any], rented: dict[str, Any]) -> str:
     by_estimate = "estimated" in (bought["kind"], rented["kind"])
     tail = ", by estimate" if by_estimate else ""
     stays = f"Renting {rented['label']} stays cheaper than buying {bought['label']}{tail}"
-    if rent <= power:
+    trainings = cost.pays_off(bought["per_month"], power, rent, rented["minimum_rent"])
+    room = cost.most_trainings(bought["seconds"])
+    if trainings is None:
         return f"{stays}: renting for one training costs less than the electricity of training on {bought['label']}."
-    trainings, room = math.ceil(bought["per_month"] / (rent - power)), cost.most_trainings(bought["seconds"])
     count = estimates.rough(trainings) if by_estimate else f"{trainings:,}"
     if trainings > room:
         return f"{stays}: that would take {count} trainings a month, and {bought['label']} has time for {room:,}."
