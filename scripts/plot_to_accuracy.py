@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers, records
-from trainoff.analyze import cost
+from trainoff.analyze import comparable, cost
 from trainoff.analyze.parity import Standing
 from trainoff.report import figures, findings, palette, saving
 from trainoff.shapes import Values
@@ -24,6 +24,7 @@ def draw(
     runs: pd.DataFrame,
     windows: pd.DataFrame,
     energy_windows: pd.DataFrame,
+    comparison: pd.DataFrame,
     assumptions: dict[str, Any],
     devices: list[dict[str, Any]],
     parity: pd.DataFrame | None = None,
@@ -43,15 +44,18 @@ def draw(
         for device in shown
         if (configuration, device.name) in by_place
     }
+    alike = [name for name in by_device if name not in mismatched]
+    compared = comparable.largest_group(alike, comparable.apart(comparison), configuration)
+    other_work = [name for name in alike if name not in compared]
     panels = [("seconds", "seconds"), ("joules", "joules"), ("money", assumptions["currency"])]
     panels = [(what, unit) for what, unit in panels if any(curve[what] is not None for curve in by_device.values())]
     columns = 1 if figures.is_narrow() else max(2, len(panels))
     body = (HEIGHT + 0.5) * (len(panels) if columns == 1 else 1)
     page = figures.frame(
         figures.Heading(
-            findings.to_accuracy_title(by_device, shown, mismatched),
+            findings.to_accuracy_title(by_device, shown, [*mismatched, *other_work]),
             naming.label(configuration, naming.READING_ORDER),
-            findings.to_accuracy_notes(runs, by_device, shown, mismatched),
+            findings.to_accuracy_notes(runs, by_device, shown, mismatched, other_work),
             [(device.color, device.mark, device.label) for device in shown if device.name in by_device],
         ),
         body,

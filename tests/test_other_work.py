@@ -1,10 +1,13 @@
 """Runs of other work, such as on another dataset: what tables, titles and sentences leave out of their comparisons."""
 
+import re
+
 import pages
 import pandas as pd
 import pytest
 import synthetic
 
+import plot_to_accuracy
 from trainoff.analyze import comparable
 from trainoff.report import economy, palette, step_times, training
 from trainoff.report.study import Study
@@ -80,3 +83,20 @@ def test_no_break_even_between_devices_that_did_other_work(same, other, tmp_path
         assert (cheapest == "NVIDIA GPU").all() if name == "same" else cheapest.isna().all()
         assert len(found["rows"]) == 3, "what a training takes is told of both"
     assert "renting NVIDIA GPU" in lines[0] and not lines[1]
+
+
+def test_times_to_accuracy_of_other_work_are_not_compared(same, other):
+    def facts(tables):
+        inputs = (tables[name] for name in ("runs", "windows", "energy_windows", "comparison"))
+        return plot_to_accuracy.draw(*inputs, synthetic.ASSUMPTIONS, DEVICES).facts
+
+    assert re.search("NVIDIA GPU in .* and Apple GPU in ", facts(same)["title"])
+    assert "Apple GPU" not in facts(other)["title"] and "NVIDIA GPU in " in facts(other)["title"]
+    assert facts(other)["notes"][-1].startswith("Apple GPU did other work") and "other work" not in str(facts(same))
+
+
+def test_the_largest_group_that_did_the_same_work_is_compared():
+    apart = {("c", frozenset(pair)): "{}" for pair in ("ab", "ac", "ad", "bd", "cd")}
+    assert comparable.largest_group("abcd", apart, "c") == ["b", "c"]
+    assert comparable.largest_group("abcd", apart, "another") == ["a", "b", "c", "d"]
+    assert comparable.largest_group("", apart, "c") == []

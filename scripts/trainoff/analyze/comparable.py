@@ -1,5 +1,7 @@
 """Which devices did other work in a configuration, so that nothing may compare their results there."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from trainoff.analyze.reasons import decoded
@@ -18,3 +20,16 @@ def apart(comparison: pd.DataFrame) -> Apart:
         for row in rows
         if any(reason["code"] == "other_work" for reason in decoded(row["reason"]))
     }
+
+
+def largest_group(names: Iterable[str], apart: Apart, configuration: Values) -> list[str]:
+    """The largest group of devices that did the same work in a configuration; of equally large ones the first."""
+    groups: list[list[str]] = []
+    for name in names:
+        for group in groups:
+            if not any((configuration, frozenset((name, other))) in apart for other in group):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return max(groups, key=len, default=[])

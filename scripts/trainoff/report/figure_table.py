@@ -43,7 +43,7 @@ FIGURES = {
         "Time, energy and cost to accuracy",
         "Validation accuracy against the time, energy and money spent so far, cold start included; further left is better.",
         "Learning",
-        ("runs", "windows", "energy_windows", "parity"),
+        ("runs", "windows", "energy_windows", "comparison", "parity"),
         ("assumptions",),
         main=True,
     ),

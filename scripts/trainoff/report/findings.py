@@ -318,13 +318,13 @@ def _range_by_device(table, devices, column):
 
 
 def to_accuracy_title(
-    curves: dict[str, dict[str, list[float] | None]], devices: list[Device], mismatched: Collection[str] = ()
+    curves: dict[str, dict[str, list[float] | None]], devices: list[Device], left_out: Collection[str] = ()
 ) -> str:
     """The finding of accuracy against time: how soon each device got as far as the least accurate one did.
 
-    Without the devices named in `mismatched`.
+    Without the devices named in `left_out`, which do not train the same or did other work.
     """
-    by_label = {device.label: curves[device.name] for device in devices if device.name in curves.keys() - {*mismatched}}
+    by_label = {device.label: curves[device.name] for device in devices if device.name in curves.keys() - {*left_out}}
     if not by_label:
         return "No device that trains the same as the reference reached an accuracy"
     goal = min(max(curve["accuracy"]) for curve in by_label.values())
@@ -344,8 +344,12 @@ def to_accuracy_notes(
     curves: dict[str, dict[str, list[float] | None]],
     devices: list[Device],
     mismatched: Collection[str] = (),
+    other_work: Collection[str] = (),
 ) -> list[str]:
-    """What a reader of accuracy against time must know. mismatched: names of devices that do not train the same."""
+    """What a reader of accuracy against time must know.
+
+    mismatched, other_work: names of devices that do not train the same, and of those that did other work.
+    """
     notes = [
         f"One dot per epoch, the median over the runs. Trained on {trained_with(runs)}: with few epochs this shows whether a "
         "device learns, not how good the model can become."
@@ -354,6 +358,12 @@ def to_accuracy_notes(
         missing = [device.label for device in devices if device.name in curves and curves[device.name][what] is None]
         if missing:
             notes.append(f"{numbers.listing(missing)}: no {words}.")
+    others = [device.label for device in devices if device.name in other_work]
+    if others:
+        notes.append(
+            f"{numbers.listing(others)} did other work; the table of ratios says what differs. The curves are shown, but not "
+            "compared."
+        )
     suspect = [device.label for device in devices if device.name in curves and device.name in mismatched]
     return [*notes, _not_compared(suspect)] if suspect else notes
 
