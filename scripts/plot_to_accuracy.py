@@ -11,7 +11,7 @@ from trainoff import configurations as naming
 from trainoff import numbers, records
 from trainoff.analyze import comparable, cost
 from trainoff.analyze.parity import Standing
-from trainoff.report import figures, findings, palette, saving
+from trainoff.report import economy, figures, findings, palette, saving
 from trainoff.shapes import Values
 from trainoff.workflow.script import logged
 
@@ -24,6 +24,7 @@ def draw(
     runs: pd.DataFrame,
     windows: pd.DataFrame,
     energy_windows: pd.DataFrame,
+    rates: pd.DataFrame,
     comparison: pd.DataFrame,
     assumptions: dict[str, Any],
     devices: list[dict[str, Any]],
@@ -47,7 +48,12 @@ def draw(
     alike = [name for name in by_device if name not in mismatched]
     compared = comparable.largest_group(alike, comparable.apart(comparison), configuration)
     other_work = [name for name in alike if name not in compared]
-    panels = [("seconds", "seconds"), ("joules", "joules"), ("money", assumptions["currency"])]
+    of_configuration = [naming.configuration_of(row) == configuration for row in rates.to_dict("records")]
+    metered = [device for device in shown if by_device.get(device.name, {}).get("joules") is not None]
+    rates = rates[of_configuration]
+    scopes = {scope for *_, scope, _ in economy.energy_by_device(rates, metered)}
+    joules = "joules, not comparable" if len(scopes) > 1 else "joules"
+    panels = [("seconds", "seconds"), ("joules", joules), ("money", assumptions["currency"])]
     panels = [(what, unit) for what, unit in panels if any(curve[what] is not None for curve in by_device.values())]
     columns = 1 if figures.is_narrow() else max(2, len(panels))
     body = (HEIGHT + 0.5) * (len(panels) if columns == 1 else 1)
@@ -55,7 +61,10 @@ def draw(
         figures.Heading(
             findings.to_accuracy_title(by_device, shown, [*mismatched, *other_work]),
             naming.label(configuration, naming.READING_ORDER),
-            findings.to_accuracy_notes(runs, by_device, shown, mismatched, other_work),
+            [
+                *findings.to_accuracy_notes(runs, by_device, shown, mismatched, other_work),
+                *economy.energy_parts(rates, metered),
+            ],
             [(device.color, device.mark, device.label) for device in shown if device.name in by_device],
         ),
         body,

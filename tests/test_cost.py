@@ -17,6 +17,7 @@ import plot_break_even
 import plot_cost
 import plot_efficiency
 import plot_energy
+import plot_to_accuracy
 from trainoff import records
 from trainoff.analyze import cost, efficiency, noise, pairs, stats
 from trainoff.configurations import AXES
@@ -213,6 +214,17 @@ def test_the_figures_say_what_is_measured_and_what_is_assumed(mixed, tmp_path):
     assert "made up, 2026-01" in text and "for at least 24 h" in text and "no purchase price" in text
     text = words_of(plot_break_even.draw(mixed["break_even"], synthetic.ASSUMPTIONS, DEVICES), tmp_path)
     assert "pays off above" in text and "runs per month" in text
+
+
+def test_energy_to_accuracy_of_different_parts_is_marked(mixed, walls, tmp_path):
+    """The figure has all devices on one axis of joules, further left on which would be better."""
+
+    def text(tables):
+        inputs = (tables[name] for name in ("runs", "windows", "energy_windows", "rates", "comparison"))
+        return words_of(plot_to_accuracy.draw(*inputs, synthetic.ASSUMPTIONS, DEVICES), tmp_path)
+
+    assert "joules, not comparable" in text(mixed) and "NVIDIA's counter (NVML), the GPU alone." in text(mixed)
+    assert "joules" in text(walls) and "not comparable" not in text(walls)
 
 
 def test_the_break_even_table_has_every_pair(mixed):

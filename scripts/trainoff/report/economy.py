@@ -48,8 +48,8 @@ def joules_span(low: float, high: float) -> str:
     return numbers.span(1000 * low, 1000 * high)
 
 
-def energy_notes(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
-    """What a reader of a figure of energy must know: what each figure is about, and why others have none."""
+def energy_parts(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
+    """What each device's figures of energy are about, and whether these may be compared."""
     readings = energy_by_device(rates, devices)
     notes = [
         f"{device.label}: {SOURCE_WORDS.get(source, source)}, {SCOPE_WORDS.get(scope, scope)}."
@@ -57,6 +57,12 @@ def energy_notes(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
     ]
     if len({scope for *_, scope, _ in readings}) > 1:
         notes.append("These readings cover different parts of a machine and must not be compared.")
+    return notes
+
+
+def energy_notes(rates: pd.DataFrame, devices: list[Device]) -> list[str]:
+    """What a reader of a figure of energy must know: what each figure is about, and why others have none."""
+    readings, notes = energy_by_device(rates, devices), energy_parts(rates, devices)
     if any(source not in MEASURED for *_, source in readings):
         notes.append("Hollow marks: declared, not measured, so in no ratio.")
     return [*notes, *unknown_energy(rates, devices)]

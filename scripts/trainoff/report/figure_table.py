@@ -41,9 +41,10 @@ FIGURES = {
     ),
     "to_accuracy": Figure(
         "Time, energy and cost to accuracy",
-        "Validation accuracy against the time, energy and money spent so far, cold start included; further left is better.",
+        "Validation accuracy against the time and money spent so far, cold start included, and the energy of the epochs; further "
+        "left is better.",
         "Learning",
-        ("runs", "windows", "energy_windows", "comparison", "parity"),
+        ("runs", "windows", "energy_windows", "rates", "comparison", "parity"),
         ("assumptions",),
         main=True,
     ),
