@@ -155,6 +155,27 @@ def test_the_way_to_an_accuracy_is_told_per_cell(tmp_path):
     assert "did not reach 45%" in lines[0] and "(2 of 3 runs); 2 of 2" in lines[1] and " J (chip); 2 of 2" in lines[2]
 
 
+def test_an_unknown_cold_start_is_no_missed_target(tmp_path):
+    """As in users' own scripts. cpu was not run with the last layer alone, cuda never gets to the higher target."""
+    made_up = synthetic.records(DEVICES[:2], synthetic.SMALL_GRID)
+    made_up = [one for one in made_up if one["run"]["trainable"] or one["run"]["device"] != "cpu"]
+    for one in made_up:
+        if one["run"]["device"] == "cuda":
+            one["cold_start"] = dict.fromkeys(one["cold_start"])
+    told = {}
+    for target in (0.2, 0.99):
+        table = pd.read_parquet(synthetic.results(tmp_path / str(target), DEVICES[:2], made_up, target=target)["costs"])
+        shown = palette.devices_in(DEVICES[:2], table)
+        told[target] = economy.target_lines(table, shown), economy.cost_notes(table, shown, synthetic.ASSUMPTIONS)[-1]
+    lines, note = told[0.2]
+    assert "(1 of 1 run); 1 of 1 configuration reached it." in lines[0]
+    assert lines[1].startswith("NVIDIA GPU reached 20% validation accuracy; the time is unknown")
+    assert note == "2 of 3 results have no cost: the cold start of their runs is unknown."
+    lines, note = told[0.99]
+    assert lines[1] == "NVIDIA GPU did not reach 99% validation accuracy (runs that did, by configuration: 0 of 1)."
+    assert note.startswith("3 of 3 results have no cost: at least half of their runs never reached")
+
+
 def told(tables, quantity):
     """The tile of metal against cuda."""
     from trainoff.analyze import pairs

@@ -116,7 +116,7 @@ def cost_title(costs: pd.DataFrame, devices: list[Device]) -> str:
                     f"{device.label} {WAY_WORDS[way]} {numbers.span(values.min(), values.max())} {results['currency'].iloc[0]}"
                 )
     if not parts:
-        return "Cost is unknown: prices or readings are missing"
+        return "Cost is unknown"
     return f"Cost of a run: {numbers.listing(parts[:4])}" + (" and more" if len(parts) > 4 else "")
 
 
@@ -139,11 +139,14 @@ def cost_notes(costs: pd.DataFrame, devices: list[Device], assumptions: dict[str
         reasons = dict.fromkeys(column.mode().iloc[0] for column in columns if len(column))
         if reasons:
             notes.append(f"{device.label}: {numbers.listing(dict.fromkeys(map(without_device, reasons)))}.")
-    unreached = costs[costs["target_accuracy"].notna() & costs["seconds_to_accuracy"].isna()]
-    if len(unreached):
-        notes.append(
-            f"{len(unreached)} of {len(costs)} results have no cost: at least half of their runs never reached the target."
-        )
+    tried = _tried(costs)
+    timeless = tried["reached"] & tried["seconds_to_accuracy"].isna()
+    for without_cost, why in (
+        (~tried["reached"], "at least half of their runs never reached the target"),
+        (timeless, "the cold start of their runs is unknown"),
+    ):
+        if without_cost.any():
+            notes.append(f"{without_cost.sum()} of {numbers.count(len(tried), 'result')} have no cost: {why}.")
     return notes
 
 
@@ -216,13 +219,17 @@ def target_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
         return []
     target = numbers.percent(costs["target_accuracy"].dropna().iloc[0])
     lines = []
+    tried = _tried(costs)
     for device in devices:
-        results = costs[costs["device"] == device.name]
-        reached = results.dropna(subset="seconds_to_accuracy")
-        if not len(reached):
-            counts = numbers.listing(
-                dict.fromkeys(map(_reached, results.dropna(subset="runs_reached").to_dict("records")))
+        results = tried[tried["device"] == device.name]
+        reached = results[results["reached"]].dropna(subset="seconds_to_accuracy")
+        if results["reached"].any() and not len(reached):
+            lines.append(
+                f"{device.label} reached {target} validation accuracy; the time is unknown because the cold start of its runs is."
             )
+            continue
+        if not len(reached):
+            counts = numbers.listing(dict.fromkeys(map(_reached, results.to_dict("records"))))
             lines.append(
                 f"{device.label} did not reach {target} validation accuracy (runs that did, by configuration: {counts})."
             )
@@ -230,13 +237,24 @@ def target_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
         best = reached.loc[reached["seconds_to_accuracy"].idxmin()]
         line = (
             f"{device.label} reached {target} validation accuracy after {numbers.seconds(best['seconds_to_accuracy'])} "
-            f"({_reached(best)} runs)"
+            f"({best['runs_reached']:.0f} of {numbers.count(int(best['runs']), 'run')})"
         )
         if numbers.known(best["joules_to_accuracy"]):
             about = _about(best["energy_scope"], best["energy_source"])
             line += f" and {numbers.significant(best['joules_to_accuracy'])} J ({about})"
-        lines.append(f"{line}; {len(reached)} of {numbers.count(len(results), 'configuration')} reached it.")
+        lines.append(
+            f"{line}; {results['reached'].sum()} of {numbers.count(len(results), 'configuration')} reached it."
+        )
     return lines
+
+
+def _tried(costs):
+    """The rows of the costs that have runs and a target, with `reached`: whether most of their runs reached it.
+
+    The time to accuracy does not tell: it is also unknown where the cold start is.
+    """
+    tried = costs[costs["target_accuracy"].notna() & (costs["runs"] > 0)]
+    return tried.assign(reached=2 * tried["runs_reached"].astype(float) > tried["runs"])
 
 
 def _reached(row):
