@@ -6,6 +6,7 @@ import pandas as pd
 
 from trainoff import numbers
 from trainoff.analyze import pairs
+from trainoff.energy import MEASURED
 from trainoff.report import verdict_words
 from trainoff.report.economy import WAY_WORDS
 from trainoff.report.palette import Device
@@ -15,7 +16,9 @@ from trainoff.report.reasons import without_device
 def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: str) -> list[dict[str, Any]]:
     """The three tiles of a page about one device (a palette.Device): what it did, as there is nothing to compare."""
     speeds = rates["images_per_second"].dropna()
-    joules = 1000 * rates["joules_per_image"].dropna()
+    metered = rates["energy_source"].isin(MEASURED)
+    # Declared watts only where nothing was measured.
+    joules = 1000 * rates.loc[metered if metered.any() else slice(None), "joules_per_image"].dropna()
     tiles_of_device = [
         _range_tile(
             "speed",
@@ -33,6 +36,7 @@ def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: st
             f"{device.label} needs",
             _no_energy(rates),
             verdict_words.METER_CURE,
+            kind="measured" if metered.any() else "declared",
         ),
     ]
     ways = {way: 1000 * costs[f"{way}_per_1000_images"].dropna() for way in ("owned", "rented")}
@@ -69,6 +73,7 @@ def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="me
         }
     value = numbers.span(values.min(), values.max()).replace(" to ", "–")
     counted = verdict_words.counted(len(values), total)
+    ends = "slowest to fastest" if quantity == "speed" else "lowest to highest"
     return {
         "quantity": quantity,
         "heading": verdict_words.HEADINGS[quantity],
@@ -78,9 +83,8 @@ def _range_tile(quantity, values, unit, total, start, missing, cure="", kind="me
         "claim": unit,
         "details": [counted],
         "kind": verdict_words.KIND_WORDS[kind],
-        "sentence": f"{start} {value} {unit}, slowest to fastest of {counted}."
-        if quantity == "speed"
-        else f"{start} {value} {unit}, lowest to highest of {counted}.",
+        "sentence": f"{start} {value} {unit}, {'in' if len(values) == 1 else f'{ends} of'} {counted}."
+        + (" The watts are declared, not measured." if kind == "declared" else ""),
         "cure": "",
     }
 

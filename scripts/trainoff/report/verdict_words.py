@@ -21,7 +21,12 @@ VERDICT_WORDS = {
     "not_comparable": "not comparable",
 }
 HEADINGS = {"speed": "Speed", "energy": "Energy", "money": "Money"}
-KIND_WORDS = {"measured": "measured", "estimated": "estimated from prices", "unknown": "unknown"}
+KIND_WORDS = {
+    "measured": "measured",
+    "declared": "declared, not measured",
+    "estimated": "estimated from prices",
+    "unknown": "unknown",
+}
 METER_CURE = "Give the file of a wall meter in `energy.wall_meters`, or watts in `energy.declared`."
 PRICE_CURE = "Add `{name}` to `money.prices`, as docs/energy.md shows."
 # Of a Verdict's parts.
