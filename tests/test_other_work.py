@@ -1,5 +1,6 @@
 """Runs of other work, such as on another dataset: what tables, titles and sentences leave out of their comparisons."""
 
+import math
 import re
 
 import pages
@@ -8,8 +9,8 @@ import pytest
 import synthetic
 
 import plot_to_accuracy
-from trainoff.analyze import comparable
-from trainoff.report import economy, palette, step_times, training
+from trainoff.analyze import comparable, pairs
+from trainoff.report import economy, palette, step_times, training, verdict_words
 from trainoff.report.study import Study
 
 DEVICES = [
@@ -101,3 +102,18 @@ def test_the_largest_group_that_did_the_same_work_is_compared():
     assert comparable.largest_group("abcd", apart, "c") == ["b", "c"]
     assert comparable.largest_group("abcd", apart, "another") == ["a", "b", "c", "d"]
     assert comparable.largest_group("", apart, "c") == []
+
+
+def test_energy_of_other_work_was_measured_and_is_not_compared(same, other):
+    def tile(tables):
+        found = pairs.verdicts(tables, pairs.Pair("cuda", "metal"))["energy"]
+        return verdict_words.verdict(found, LABELS, "USD")
+
+    assert tile(other)["sentence"] == "Energy cannot be compared, as no configuration can."
+    assert len(tile(other)["details"]) == 2 and not tile(other)["cure"], "a meter would not help"
+    # Readings on other configurations: of cuda at one batch size, of metal at the others.
+    rates = same["rates"].assign(energy_scope="machine", energy_source="wall_meter")
+    rates.loc[(rates["batch_size"] == 32) == (rates["device"] == "metal"), "joules_per_image"] = math.nan
+    overall = same["overall"].assign(energy_compared=0)
+    disjoint = tile(same | {"rates": rates, "overall": overall})
+    assert disjoint["sentence"] == "Energy was not measured on a common configuration."

@@ -249,7 +249,10 @@ def _energy(verdict, labels):
             "cure": WALL_METER_CURE,
             "kind": "measured, not comparable",
         }
-    whose = [labels[name] for name, code in verdict.reasons.items() if code not in ("not_comparable",)]
+    if codes == {"not_comparable"}:
+        claim = "No configuration can be compared"
+        return {"claim": claim, "details": readings, "sentence": "Energy cannot be compared, as no configuration can."}
+    whose = [labels[name] for name, code in verdict.reasons.items() if code != "no_common_reading"]
     claim = f"Not measured on {numbers.listing(whose)}" if whose else "Not measured on a common configuration"
     reasons = [_energy_reason(code) for code in dict.fromkeys(verdict.reasons.values())]
     text = " ".join([f"Energy was {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
@@ -276,8 +279,8 @@ def _estimated_energy(verdict, labels):
 
 def _energy_reason(code):
     known = {
-        "declared": "Its watts are declared, not measured.",
-        "not_comparable": "",
+        "declared": "The watts are declared, not measured.",
+        "no_common_reading": "",
         UNKNOWN.reason: "",
         "unread": "",
     }
