@@ -176,6 +176,35 @@ def test_an_unknown_cold_start_is_no_missed_target(tmp_path):
     assert note.startswith("3 of 3 results have no cost: at least half of their runs never reached")
 
 
+@pytest.mark.parametrize(
+    ("failed", "electricity", "claim", "cure"),
+    [
+        (True, {"per_kwh": 0.2}, "NVIDIA GPU has no training speed", ""),
+        (False, None, "Apple GPU and NVIDIA GPU have a price but no price of electricity", "money.electricity"),
+        (False, {"per_kwh": 0.2}, "NVIDIA GPU has a price but no energy reading", "energy.wall_meters"),
+    ],
+)
+def test_a_device_with_a_price_lacks_none(failed, electricity, claim, cure, tmp_path):
+    """cuda, which is bought, has its speeds or not, and a reading of its energy where electricity has no price."""
+    prices = {name: synthetic.ASSUMPTIONS["devices"]["metal"] | {"rental": None} for name in ("cuda", "metal")}
+    assumptions = synthetic.ASSUMPTIONS | {
+        "devices": prices,
+        "electricity": electricity and synthetic.ASSUMPTIONS["electricity"],
+    }
+    devices = [device for device in DEVICES if device["name"] in prices]
+    statuses = dict.fromkeys(range(2), "out_of_memory") if failed else {}
+    made_up = synthetic.records(devices, synthetic.SMALL_GRID, failures=statuses)
+    synthetic.add_energy(made_up, "metal", 30, "wall_meter", "machine")
+    if not electricity:
+        synthetic.add_energy(made_up, "cuda", 300, "wall_meter", "machine")
+    paths = synthetic.results(tmp_path, devices, made_up, assumptions)
+    tables = {name: pd.read_parquet(path) for name, path in paths.items()}
+    found = pairs.verdicts(tables, pairs.Pair("metal", "cuda"))["money"]
+    labels = {device["name"]: device["label"] for device in devices}
+    tile = verdict_words.verdict(found, labels, "USD")
+    assert tile["claim"] == claim and cure in tile["cure"] and bool(cure) == bool(tile["cure"])
+
+
 def told(tables, quantity):
     """The tile of metal against cuda."""
     from trainoff.analyze import pairs

@@ -358,6 +358,8 @@ def test_the_cost_of_a_bought_device_without_a_reading_leaves_out_electricity(tm
     assert bought["without_electricity"] and bought["way"] == "bought for 900 USD"
     assert "The cost of Apple GPU leaves out electricity" in " ".join(found["lines"])
     assert found["break_even"][0].startswith("Buying Apple GPU pays off above ")
+    unpriced = told(frames, synthetic.ASSUMPTIONS | {"electricity": None}, {}, figures_of_others)
+    assert "as it has no price. Set `money.electricity`" in " ".join(training.section(unpriced, shown)["lines"])
 
 
 def fact(name, way, kind="measured", **more):

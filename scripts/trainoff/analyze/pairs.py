@@ -366,11 +366,15 @@ def cheaper_way(costs: pd.DataFrame) -> str | None:
 
 
 def no_cost(costs: pd.DataFrame) -> str:
-    """The code of why a device has no cost: no_price, no_energy or no_run. costs: its rows of the table."""
+    """The code of why a device has no cost: no_energy, no_electricity, no_speed, no_price or no_run. costs: its rows."""
     texts = {text for way in WAYS for text in costs[f"{way}_reason"].dropna()}
     codes = {reason["code"] for text in texts for reason in decoded(text)}
     if "no_energy_reading" in codes:
         return "no_energy"
+    if "no_electricity_price" in codes:
+        return "no_electricity"
+    if codes == {"no_speed"}:  # prices were not looked for
+        return "no_speed"
     return "no_price" if len(costs) else "no_run"
 
 

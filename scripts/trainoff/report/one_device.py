@@ -50,7 +50,7 @@ def tiles(device: Device, rates: pd.DataFrame, costs: pd.DataFrame, currency: st
             len(rates),
             f"{device.label} costs",
             f"Cost is unknown: {verdict_words.no_cost({device.name: reason}, {device.name: device.label})}.",
-            verdict_words.METER_CURE if reason == "no_energy" else verdict_words.PRICE_CURE.format(name=device.name),
+            verdict_words.cost_cure({device.name: reason}),
             kind="estimated",
         )
     )

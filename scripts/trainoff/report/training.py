@@ -49,7 +49,10 @@ def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
         ],
         "refused": estimates.refusals(row for row in _of(table, lead) if row["status"] != "measured"),
         "break_even": [break_even_line(facts[bought], facts[rented]) for bought, rented in pairs],
-        "lines": [*_sweep_line(frames, devices, prices, assumptions), *_missing(facts, devices, prices)],
+        "lines": [
+            *_sweep_line(frames, devices, prices, assumptions),
+            *_missing(facts, devices, prices, assumptions["electricity"]),
+        ],
         "rents": any(fact["way"] == "rented" for fact in facts),
         "buys": any(fact["way"] == "bought" for fact in facts),
         "utilization": next((round(100 * fact["utilization"]) for fact in facts if fact["way"] == "bought"), 25),
@@ -245,7 +248,7 @@ def _sweep_line(frames, devices, prices, assumptions):
     return [f"At these prices, the cold starts and epochs of all runs cost {numbers.listing(parts)}."] if parts else []
 
 
-def _missing(facts, devices, prices):
+def _missing(facts, devices, prices, electricity):
     """What costs leave out or lack, with what to do about it."""
     lines = []
     unpriced = [device for device in devices if not prices[device.name]]
@@ -261,8 +264,7 @@ def _missing(facts, devices, prices):
         if fact["kind"] == "measured" and fact["way"] == "bought" and fact["electricity"] is None
     )
     if unmetered:
-        lines.append(
-            f"The cost of {numbers.listing(unmetered)} leaves out electricity, as no energy was measured. "
-            f"{verdict_words.METER_CURE}"
-        )
+        why, code = ("no energy was measured", "no_energy") if electricity else ("it has no price", "no_electricity")
+        cure = verdict_words.cost_cure(dict.fromkeys(unmetered, code))
+        lines.append(f"The cost of {numbers.listing(unmetered)} leaves out electricity, as {why}. {cure}")
     return lines

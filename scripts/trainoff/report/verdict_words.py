@@ -295,12 +295,14 @@ def _covers(facts):
 def _money(verdict, labels, currency, minimum_times):
     amounts = _amounts(verdict, labels, currency, minimum_times)
     if verdict.outcome == "unknown":
-        names = [name for name, code in verdict.reasons.items() if code != "not_comparable"]
-        claim = no_cost({name: verdict.reasons[name] for name in names}, labels)
-        cure = PRICE_CURE.format(name=names[0]) if names else ""
-        if "no_energy" in verdict.reasons.values():
-            cure = METER_CURE
-        return {"claim": claim, "details": amounts, "sentence": f"Cost is unknown: {claim}.", "cure": cure}
+        reasons = {name: code for name, code in verdict.reasons.items() if code != "not_comparable"}
+        claim = no_cost(reasons, labels)
+        return {
+            "claim": claim,
+            "details": amounts,
+            "sentence": f"Cost is unknown: {claim}.",
+            "cure": cost_cure(reasons),
+        }
     winner, loser = labels[verdict.winner], labels[verdict.loser]
     interval, where = _tail(verdict)
     if verdict.outcome == "wins":
@@ -330,7 +332,13 @@ def _amounts(verdict, labels, currency, minimum_times):
 
 def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
     """Why devices have no cost. reasons: {device: code}."""
-    needs = {"no_price": "no price", "no_energy": "a price but no energy reading", "no_run": "no run"}
+    needs = {
+        "no_price": "no price",
+        "no_energy": "a price but no energy reading",
+        "no_electricity": "a price but no price of electricity",
+        "no_speed": "no training speed",
+        "no_run": "no run",
+    }
     groups = {}
     for name, code in reasons.items():
         groups.setdefault(needs.get(code, "no cost"), []).append(labels[name])
@@ -338,6 +346,17 @@ def no_cost(reasons: dict[str, str], labels: dict[str, str]) -> str:
         f"{numbers.listing(names)} {'has' if len(names) == 1 else 'have'} {need}" for need, names in groups.items()
     ]
     return numbers.listing(parts) or "no configuration can be compared"
+
+
+def cost_cure(reasons: dict[str, str]) -> str:
+    """What would tell the cost of devices without one; "" where prices and readings would not. reasons: {device: code}."""
+    cures = {
+        "no_energy": METER_CURE,
+        "no_electricity": "Set `money.electricity`, as docs/energy.md shows.",
+        "no_price": PRICE_CURE,
+    }
+    lacking = [(code, name) for code in cures for name, known in reasons.items() if known == code]
+    return cures[lacking[0][0]].format(name=lacking[0][1]) if lacking else ""
 
 
 def _way(verdict, name):
