@@ -57,7 +57,7 @@ def words(decision: next_measurements.Decision, minutes: float) -> str:
     if not decision.added:
         pairs = "the undecided pair" if decision.open == 1 else f"any of the {decision.open:,} undecided pairs"
         if decision.cheapest is None:
-            return f"{next_measurements.MAX_REPLICATES} more replicates would not decide {pairs}."
+            return f"{next_measurements.MAX_REPLICATES} more replicates on this machine would not decide {pairs}."
         return (
             f"{minutes:g} min is not enough to decide {pairs}. "
             f"Try: make decide MINUTES={max(1, round(decision.cheapest + 0.5))}"

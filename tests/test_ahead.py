@@ -99,3 +99,21 @@ def test_epochs_per_process_follow_costs_and_spreads():
     row = table.iloc[0]
     wanted = (row["start_seconds"] / row["epoch_seconds"]) ** 0.5 * row["epoch_spread"] / row["run_spread"]
     assert row["best_epochs"] == pytest.approx(wanted, abs=1)
+
+
+def test_only_devices_of_this_machine_are_to_train_more_replicates():
+    """The runs of the laptop come from a bundle, which no start here adds to."""
+    runs, _, compared = frames(1)
+    away = runs["device"] == "laptop"
+    table = next_measurements.table(compared["comparison"], compared["rates"], runs.assign(origin="1a2b3c4d"))
+    assert len(table) and table["more_replicates"].isna().all() and turn_words.next_lines(table) == []
+    both = next_measurements.table(compared["comparison"], compared["rates"], runs)
+    imported = runs.assign(origin=away.map({True: "1a2b3c4d", False: "local"}))
+    one = next_measurements.table(compared["comparison"], compared["rates"], imported)
+    assert one["more_replicates"].notna().sum() <= both["more_replicates"].notna().sum()
+    known = one["more_replicates"].notna()
+    assert known.any() and (one.loc[known, "more_replicates"] >= both.loc[known, "more_replicates"]).all()
+    seconds = pd.to_datetime(runs["finished_at"]) - pd.to_datetime(runs["started_at"])
+    assert one.loc[known, "minutes"].max() <= 10 * seconds[~away].max().total_seconds() / 60
+    entries = next_measurements.decide(one, imported, 1e6).added["more_replicates"]
+    assert len(entries) == known.sum() and all(entry["devices"] == ["cpu"] for entry in entries)

@@ -56,6 +56,8 @@ def test_what_decides_a_speed_measured_in_turns_is_more_turns(from_turns):
     found = cures.of_open_verdicts(runs, pd.DataFrame([row]), PAIR)
     assert found["speed"] == (cures.TURNS if from_turns else found["energy"])
     assert "`replicates: 5`" in found["energy"] and found["money"] == found["energy"]
+    imported = cures.of_open_verdicts(runs.assign(origin="1a2b3c4d"), pd.DataFrame([row]), PAIR)
+    assert imported["energy"] == cures.ELSEWHERE, "no start here adds to runs of bundles"
 
 
 def test_only_an_undecided_tile_has_a_cure():

@@ -27,10 +27,12 @@ APART, WITHIN = 2.2, 1.9
 def table(comparison: pd.DataFrame, rates: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per pair and configuration that is undecided: what would decide it, judged by the numbers so far.
 
-    expected: the verdict that is then likely. more_replicates: beyond those of the device with more of them, for both; None for
-    turns and where not even MAX_REPLICATES would suffice. minutes: the time this takes; turns are measured again from the start.
+    expected: the verdict that is then likely. more_replicates: beyond those of the device with more of them, for both devices or
+    for the only one of this machine; None for turns, for devices of other machines, and where not even MAX_REPLICATES would
+    suffice. minutes: the time this takes; turns are measured again from the start.
     """
-    spreads = {_key(row, row["device"]): row for row in rates.to_dict("records")}
+    here = _here(runs)
+    spreads = {_key(row, row["device"]): row | {"here": row["device"] in here} for row in rates.to_dict("records")}
     seconds = _run_seconds(runs)
     rows = []
     for row in comparison[comparison["verdict"] == "undecided"].to_dict("records"):
@@ -44,6 +46,7 @@ def table(comparison: pd.DataFrame, rates: pd.DataFrame, runs: pd.DataFrame) -> 
                 each = [
                     (total - result["replicates"]) * seconds.get(side, math.nan)
                     for result, side in zip(results, sides, strict=True)
+                    if result["here"]
                 ]
                 proposal = {"more_replicates": more, "minutes": sum(each) / 60, "expected": expected}
         rows.append({**row, **proposal})
@@ -111,12 +114,13 @@ def turns_choices(undecided: pd.DataFrame) -> list[tuple[int, int, float]]:
 
 
 def _entry(row, runs):
-    """An entry of the experiment's more_replicates, for both devices of an undecided pair."""
-    pair_runs = runs[runs["device"].isin([row["device"], row["baseline"]])]
+    """An entry of the experiment's more_replicates, for the devices of an undecided pair that are on this machine."""
+    devices = [name for name in (row["baseline"], row["device"]) if name in _here(runs)]
+    pair_runs = runs[runs["device"].isin(devices)]
     for axis in AXES:
         pair_runs = pair_runs[pair_runs[axis] == row[axis]]
     return {
-        "devices": [row["baseline"], row["device"]],
+        "devices": devices,
         "configuration": dict(zip(AXES, configurations.configuration_of(row), strict=True)),
         "replicates": int(pair_runs["replicate"].max()) + int(row["more_replicates"]),
     }
@@ -158,11 +162,18 @@ def _key(row, device):
 
 
 def _more(middle, sides):
-    """(further replicates, expected verdict), (None, None) if MAX_REPLICATES do not suffice. sides: rows of `rates`."""
+    """(further replicates, expected verdict), (None, None) if MAX_REPLICATES do not suffice.
+
+    sides: rows of `rates`, with `here`: whether the device is on this machine, which cannot add to the runs of others.
+    """
+    if not any(side["here"] for side in sides):
+        return None, None
     margin = math.log1p(stats.EQUIVALENCE)
     for more in range(1, MAX_REPLICATES + 1):
         total = _replicates(sides) + more
-        error = math.sqrt(sum(side["run_spread"] ** 2 / total for side in sides))
+        error = math.sqrt(
+            sum(side["run_spread"] ** 2 / (total if side["here"] else side["replicates"]) for side in sides)
+        )
         if abs(middle) + WITHIN * error < margin:
             return more, "equivalent"
         if abs(middle) > APART * error:
@@ -171,8 +182,13 @@ def _more(middle, sides):
 
 
 def _replicates(sides):
-    """Of the side with more of them: further replicates bring both to the same number."""
-    return max(side["replicates"] for side in sides)
+    """Of the side here with more of them: further replicates bring both to the same number."""
+    return max(side["replicates"] for side in sides if side["here"])
+
+
+def _here(runs):
+    """The devices of this machine; the runs of others come from bundles."""
+    return set(runs.loc[runs["origin"] == "local", "device"])
 
 
 def _run_seconds(runs):

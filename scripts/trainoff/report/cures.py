@@ -9,6 +9,7 @@ from trainoff.analyze import pairs
 
 MORE_REPLICATES = 2
 QUIET_MINUTES = 30
+ELSEWHERE = "Measure more replicates on the machines of these devices, and import them again."
 TURNS = "Raise `turns.minutes`, or run `make decide`."
 
 
@@ -54,6 +55,7 @@ def of_open_verdicts(runs: pd.DataFrame, overall: pd.DataFrame, pair: pairs.Pair
 
     runs, overall: the tables.
     """
-    more = replicates(runs[runs["device"].isin([pair.device, pair.baseline])])
+    pair_runs = runs[runs["device"].isin([pair.device, pair.baseline])]
+    more = replicates(pair_runs) if (pair_runs["origin"] == "local").any() else ELSEWHERE
     rows = pairs.of_pair(overall[overall["subset"] == "all"], pair)
     return {"speed": TURNS if (rows["from_turns"] > 0).any() else more, "energy": more, "money": more}
