@@ -60,6 +60,19 @@ def test_what_decides_a_speed_measured_in_turns_is_more_turns(from_turns):
     assert imported["energy"] == cures.ELSEWHERE, "no start here adds to runs of bundles"
 
 
+@pytest.mark.parametrize(
+    ("imported", "cure"),
+    [(0, "`make retry` trains them again."), (1, "`make retry` trains those of this machine again."), (2, "")],
+)
+def test_only_failed_runs_of_this_machine_can_be_retried(imported, cure):
+    runs, _ = frames(failures={1: "crashed", 3: "crashed"})
+    runs.loc[runs.index[runs["status"] == "crashed"][:imported], "origin"] = "1a2b3c4d"
+    rates = pd.DataFrame({"images_per_second": [], "one_replicate": [], "unstable": []})
+    overall = pd.DataFrame({"subset": [], "configurations_compared": [], "from_turns": []})
+    (failures, *_) = caveats.warnings(runs, rates, overall, [], parity.Standing())
+    assert failures["text"].startswith("2 of 4 runs failed") and failures["cure"] == cure
+
+
 def test_only_an_undecided_tile_has_a_cure():
     known = {"winner": "cuda", "loser": "cpu", "ratio": 1.02, "low": 0.9, "high": 1.1, "compared": 2, "total": 2}
     labels = {"cpu": "CPU", "cuda": "GPU"}

@@ -77,9 +77,11 @@ def _failures(runs):
     failed = runs[runs["status"] != "ok"]
     if failed.empty:
         return None
+    here = int((failed["origin"] == "local").sum())
+    which = "them" if here == len(failed) else "those of this machine"
     return {
         "text": f"{len(failed)} of {numbers.count(len(runs), 'run')} failed; they are listed with their reasons below.",
-        "cure": "`make retry` trains them again.",
+        "cure": f"`make retry` trains {which} again." if here else "",
     }
 
 
