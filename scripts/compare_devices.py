@@ -12,6 +12,7 @@ import yaml
 from trainoff.analyze import efficiency, noise, overall, parity, stats, tables
 from trainoff.analyze import turns as turning
 from trainoff.analyze.obstacles import caveats, obstacles, turns_caveats
+from trainoff.analyze.reasons import reason
 from trainoff.analyze.results import Result, Results, either, gather
 from trainoff.configurations import AXES
 from trainoff.shapes import Values
@@ -326,14 +327,22 @@ def compare_best(
         return []
     rows = []
     for work, (baseline, device) in itertools.product(dict.fromkeys(work for work, _ in settings), pairs):
-        sides = [_best(settings.get((work, name), []), name, standing) for name in (device, baseline)]
-        named_results = [(result, name) for (_, result), name in zip(sides, (device, baseline), strict=True)]
+        names = (device, baseline)
+        candidates = [settings.get((work, name), []) for name in names]
+        sides = [_best(each, name, standing) for each, name in zip(candidates, names, strict=True)]
+        named_results = [(result, name) for (_, result), name in zip(sides, names, strict=True)]
         rates = [result.rate for result, _ in named_results]
         row = compare_results(named_results, None if None in rates else stats.ratio(*rates), assumptions)
         for prefix, (axes, _) in zip(("", "baseline_"), sides, strict=True):
             row |= {f"{prefix}{axis}": axes.get(axis) for axis in SETTING}
         if not row["found"]:
             row["parity"] = "inconclusive"
+            unmatched = [
+                reason("no_match", device=name)
+                for (axes, _), each, name in zip(sides, candidates, names, strict=True)
+                if not axes and any(result.rate for _, result in each)
+            ]
+            row["reason"] = "; ".join(unmatched) or row["reason"]
         else:
             row["parity"] = "not_needed" if standing.table is None else "match"
         rows.append(row | dict(zip(WORK, work, strict=True)))
@@ -342,13 +351,14 @@ def compare_best(
 
 
 def _best(candidates, device, standing):
-    """(axes, Result) of the fastest candidate in which the device trains the same; ({}, an empty Result) without any."""
+    """(axes, Result) of the fastest candidate in which the device trains the same; ({}, a Result without a rate) without any."""
     passed = [
         (axes, result)
         for axes, result in candidates
         if result.rate and standing.of(device, *(axes[axis] for axis in PARITY_AXES)) in ("match", "not_needed")
     ]
-    return max(passed, key=lambda candidate: candidate[1].rate.images_per_second, default=({}, Result()))
+    failed = next((result for _, result in candidates if not result.rate), Result())
+    return max(passed, key=lambda candidate: candidate[1].rate.images_per_second, default=({}, failed))
 
 
 if __name__ == "__main__":

@@ -277,6 +277,14 @@ def test_each_at_its_best_takes_the_fastest_setting_that_trains_the_same():
     assert overall.loc["each at its best", "configurations_total"] == 1
     assert overall.loc["all", "configurations_total"] == 4
     assert compared(synthetic.records(DEVICES))["best"].empty
+    # Never that a device was not run which was.
+    table.loc[table["device"] == "cuda", "verdict"] = "mismatch"
+    (best,) = compared(records, standing=parity.Standing(table))["best"].to_dict("records")
+    assert [(one["code"], one["device"]) for one in reasons.decoded(best["reason"])] == [("no_match", "cuda")]
+    for record in records:
+        record["status"] = "crashed" if record["run"]["device"] == "cuda" else "ok"
+    (best,) = compared(records)["best"].to_dict("records")
+    assert [one["code"] for one in reasons.decoded(best["reason"])] == ["no_run_finished"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ FIELDS = {
     "no_run": ("device",),
     "no_run_finished": ("device", "counts"),
     "no_epoch_counted": ("device",),
+    "no_match": ("device",),
     "other_work": ("what", "sides"),
     "one_run": ("devices", "spreads"),
     "one_epoch": ("devices",),

@@ -13,6 +13,7 @@ SENTENCES = {
     "no_run": "no run of this configuration",
     "no_run_finished": "no run finished ({counts})",
     "no_epoch_counted": "every epoch is warm-up",
+    "no_match": "no precision and compilation in which it is known to train the same as the reference",
     "other_work": "not the same {what}: {sides}",
     "one_run": "a single run of {devices}: run-to-run variation is assumed ({spreads}), not measured",
     "one_epoch": "a single epoch of {devices} counts: its scatter is assumed too",
