@@ -29,8 +29,7 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
         return figures.quiet_panel(title, " ".join(dict.fromkeys(notes)))
     configurations = naming.all_configurations(rates)
     if summaries.too_many(configurations):
-        table = rates.assign(joules=1000 * rates["joules_per_image"])
-        return summaries.draw_spreads(title, configurations, notes, table, "joules", shown, "joules per 1,000 images")
+        return _draw_spreads(title, configurations, notes, rates, shown)
     names = naming.row_names(configurations)[1]
     known = rates.dropna(subset="joules_per_image")
     scopes = list(dict.fromkeys(known["energy_scope"]))
@@ -77,6 +76,20 @@ def draw(rates: pd.DataFrame, devices: list[dict[str, Any]]) -> Figure:
             for place, configuration in enumerate(group):
                 _draw_cell(axes, sheet, sheet.y(place, lane), device, rows[scope].get((configuration, device.name)))
     return sheet.frame.figure
+
+
+def _draw_spreads(title, configurations, notes, rates, devices):
+    """Many configurations: a panel for each part of a machine that was read, and for each that was declared."""
+    table = rates.assign(joules=1000 * rates["joules_per_image"]).dropna(subset="joules")
+    panels, hollow = {}, set()
+    for (scope, declared), part in table.groupby(["energy_scope", ~table["energy_source"].isin(MEASURED)], sort=False):
+        text = SCOPE_HEADINGS.get(scope, scope) + (", declared" if declared else "")
+        panels[text] = part
+        hollow |= {text} if declared else set()
+    label = "joules per 1,000 images"
+    return summaries.draw_spreads(
+        title, configurations, notes, table, "joules", devices, label, panels=panels, hollow=hollow
+    )
 
 
 def _draw_cell(axes, sheet, y, device, row):

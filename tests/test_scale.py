@@ -5,6 +5,8 @@ import json
 import pstats
 import sys
 
+import matplotlib
+import pandas as pd
 import project
 import pytest
 import synthetic
@@ -13,6 +15,7 @@ from test_figures import words
 
 import aggregate_runs
 import compare_devices
+import plot_energy
 from trainoff import records
 from trainoff.report import summaries
 
@@ -86,6 +89,20 @@ def test_many_configurations_are_summed_up(many, name):
         assert "too many" in words(files)
         sizes.append(files["svg"].stat().st_size)
     assert sizes[1] < 1.3 * sizes[0], "twice the configurations are as many rows"
+
+
+def test_no_axis_of_many_configurations_holds_energies_of_different_parts(many):
+    """metal has the counter of its chip; the watts of the processor are declared."""
+    rates = pd.read_parquet(many[0][0]["rates"])
+    cpu = rates["device"] == "cpu"
+    rates.loc[cpu, ["joules_per_image", "energy_scope", "energy_source"]] = [1.0, "package", "declared"]
+    figure = plot_energy.draw(rates, DEVICES)
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_title(loc="left")}
+    assert sorted(panels) == ["The processor package, declared", "The whole chip"]
+    for text, axes in panels.items():
+        marks = [line for line in axes.lines if line.get_marker() not in ("None", None, "")]
+        assert {line.get_markerfacecolor() == "white" for line in marks} == {"declared" in text}
+    assert not any("nothing measured" in text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
 def test_groups_hold_every_configuration_once_per_axis():

@@ -1,7 +1,7 @@
 """Figures of more configurations than can be drawn one by one: how they spread on each value of each axis."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -84,12 +84,17 @@ def sheet(
     x_label: str,
     key: figures.Key,
     axes: Sequence[str] = naming.AXES,
+    panels: Sequence[str] = ("",),
 ) -> tuple[figures.Rows, list[Group]]:
-    """Rows for the groups of configurations, as figures.rows draws them; returns the sheet and the groups."""
+    """Rows for the groups of configurations, as figures.rows draws them; returns the sheet and the groups.
+
+    panels: titles of panels, each with all rows and an axis of its own.
+    """
     rows = groups(configurations, axes)
     names = {group: group.name for group in rows}
     constant = naming.constant_text(configurations, axes)
-    return figures.rows(figures.Heading(title, constant, notes, key), [("", rows)], names, lanes, x_label), rows
+    heading, panel_groups = figures.Heading(title, constant, notes, key), [(text, rows) for text in panels]
+    return figures.rows(heading, panel_groups, names, lanes, x_label, own_axes=len(panels) > 1), rows
 
 
 def draw_spreads(
@@ -102,20 +107,41 @@ def draw_spreads(
     x_label: str,
     axes: Sequence[str] = naming.AXES,
     baseline: float | None = None,
+    panels: dict[str, pd.DataFrame] | None = None,
+    hollow: Collection[str] = (),
 ) -> Figure:
     """The figure of one positive quantity: column `column` of `table`, one lane per device, on a logarithmic axis.
 
-    baseline: where to draw a line across, such as 1 for ratios.
+    baseline: where to draw a line across, such as 1 for ratios. panels: {title: rows of `table`} that no axis may hold together,
+    each with the devices that it has; None for a single panel. hollow: titles of those drawn with hollow marks.
     """
+    parts = (
+        [(text, part, _devices_of(part, devices)) for text, part in panels.items()]
+        if panels
+        else [("", table, devices)]
+    )
+    if not _devices_of(table.dropna(subset=column), devices):
+        return figures.quiet_panel(title, "The matrix of runs shows why.")
     page, rows = sheet(
         title,
         configurations,
         [note(configurations, mean=bool(baseline)), *notes],
-        len(devices),
+        max(len(shown) for *_, shown in parts),
         x_label if x_label.endswith("(logarithmic)") else f"{x_label} (logarithmic)",
         [(device.color, device.mark, device.label) for device in devices],
         axes,
+        [text for text, *_ in parts],
     )
+    for (panel, _), (text, part, shown) in zip(page.panels, parts, strict=True):
+        _draw_panel(page, panel, rows, part, column, shown, baseline, text in hollow)
+    return page.frame.figure
+
+
+def _devices_of(table, devices):
+    return [device for device in devices if (table["device"] == device.name).any()]
+
+
+def _draw_panel(page, panel, rows, table, column, devices, baseline, hollow):
     spreads = {
         (group, device): spread(part.loc[part["device"] == device.name, column], mean=bool(baseline))
         for group in rows
@@ -124,9 +150,6 @@ def draw_spreads(
     }
     measured = [values for values in spreads.values() if values]
     group_sizes = {group: max((spreads[group, device] or [0])[-1] for device in devices) for group in rows}
-    if not measured:
-        return figures.quiet_panel(title, "The matrix of runs shows why.")
-    panel, _ = page.panels[0]
     panel.set_xscale("log")
     ends = [end for middle, low, high, _ in measured for end in (middle, low, high)] + ([baseline] if baseline else [])
     texts = {place: _text(values, group_sizes[place[0]], bool(baseline)) for place, values in spreads.items() if values}
@@ -141,9 +164,8 @@ def draw_spreads(
             if values is None:
                 figures.draw_missing(panel, page.y(place, lane), device, "nothing measured")
                 continue
-            figures.draw_estimate(panel, page.y(place, lane), device, *values[:3])
+            figures.draw_estimate(panel, page.y(place, lane), device, *values[:3], hollow=hollow)
             figures.write_beside(panel, values[2], page.y(place, lane), texts[group, device])
-    return page.frame.figure
 
 
 def _text(values, total, is_ratio=False):
