@@ -30,8 +30,8 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]
             title,
             naming.constant_text(configurations),
             [
-                "Images per second of each minute as a share of the run's first. Thin lines: the runs; thick line: their median."
-                " Warm-up epochs are left out; validation between epochs is not on the clock."
+                "Images per second of each minute as a share of the run's first with counted epochs. Thin lines: the runs; thick "
+                "line: their median. Warm-up epochs are left out; validation between epochs is not on the clock."
             ],
             [(device.color, device.mark, device.label) for device in present],
         ),

@@ -5,6 +5,7 @@ epochs warms the device too, but does not lower the throughput of a minute.
 """
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -59,14 +60,29 @@ def _by_minute(windows):
     return speeds if len(speeds) >= MIN_MINUTES else []
 
 
-def ratios(by_minute: pd.DataFrame) -> dict[str, tuple[float, int]]:
-    """{device: (last minute / first minute as a geometric mean over runs, number of minutes)}. by_minute: of `table`."""
+@dataclass(frozen=True)
+class Sustained:
+    """What remains of a device's speed: that of the last minute over that of the first one, a geometric mean over its runs.
+
+    first, last: the lowest and the highest number of these minutes among the runs. The first minutes of a run have no speed while
+    it warms up.
+    """
+
+    ratio: float
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+
+def ratios(by_minute: pd.DataFrame) -> dict[str, Sustained]:
+    """{device: Sustained}. by_minute: of `table`."""
     by_device = {}
     for device, device_minutes in by_minute.groupby("device", sort=False):
-        logs, minutes = [], []
+        logs, firsts, lasts = [], [], []
         for _, run in device_minutes.groupby([*naming.AXES, "replicate"], sort=False, dropna=False):
             run = run.sort_values("minute")
             logs.append(math.log(run["images_per_second"].iloc[-1] / run["images_per_second"].iloc[0]))
-            minutes.append(int(run["minute"].iloc[-1]))
-        by_device[device] = (math.exp(sum(logs) / len(logs)), max(minutes))
+            firsts.append(int(run["minute"].iloc[0]))
+            lasts.append(int(run["minute"].iloc[-1]))
+        ends = [(min(minutes), max(minutes)) for minutes in (firsts, lasts)]
+        by_device[device] = Sustained(math.exp(sum(logs) / len(logs)), *ends)
     return by_device

@@ -8,6 +8,7 @@ from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.pairs import Pair
 from trainoff.analyze.parity import Standing
+from trainoff.analyze.sustained import Sustained
 from trainoff.report.palette import Device
 from trainoff.windows import DRIFT_LIMIT, SCATTER_LIMIT
 
@@ -84,24 +85,33 @@ def equally_well(standing: Standing, rates: pd.DataFrame, pair: Pair | None, lab
     return [f"{text}outputs and first losses match the reference."] if matching else []
 
 
-def sustained(ratios: dict[str, tuple[float, int]], labels: dict[str, str]) -> str:
+def sustained(ratios: dict[str, Sustained], labels: dict[str, str]) -> str:
     """What remains of the speed of the first minute in the last one of long runs.
 
-    ratios: {device: (ratio, minutes)}. labels: of devices.
+    ratios: {device: Sustained}. labels: of devices.
     """
-    ranked = sorted(((ratio, labels[device], minutes) for device, (ratio, minutes) in ratios.items()), reverse=True)
+    ranked = sorted(((taken.ratio, labels[device], taken) for device, taken in ratios.items()), reverse=True)
     if len(ranked) > 3:
         ranked = [ranked[0], ranked[-1]]
-    (ratio, first, minutes), *others = ranked
-    parts = [f"{first} runs at {numbers.percent(ratio)} of the speed of its first minute"]
-    parts += [
-        f"{label} at {numbers.percent(ratio)}{'' if other == minutes else f' (after {other})'}"
-        for ratio, label, other in others
-    ]
-    return f"After {minutes} minutes, {numbers.listing(parts)}"
+    (ratio, label, first), *others = ranked
+    parts = [f"{label} runs at {numbers.percent(ratio)} of the speed of {_first_minute(first)}"]
+    for ratio, label, other in others:
+        unlike = [f"of {_first_minute(other)}"] if other.first != first.first else []
+        unlike += [f"after {_minutes(other.last)}"] if other.last != first.last else []
+        parts.append(f"{label} at {numbers.percent(ratio)}{f' ({numbers.listing(unlike)})' if unlike else ''}")
+    return f"After {_minutes(first.last)} minutes, {numbers.listing(parts)}"
 
 
-def sustained_lines(ratios: dict[str, tuple[float, int]], labels: dict[str, str]) -> list[str]:
+def _first_minute(taken):
+    """The minute whose speed is 100%: a later one than the first where the warm-up took longer."""
+    return "its first minute" if taken.first == (1, 1) else f"its minute {_minutes(taken.first)}"
+
+
+def _minutes(ends):
+    return numbers.span(*ends, "{:d}".format)
+
+
+def sustained_lines(ratios: dict[str, Sustained], labels: dict[str, str]) -> list[str]:
     """The same as a line of the page; [] where no run took minutes."""
     return [f"{sustained(ratios, labels)}."] if ratios else []
 
