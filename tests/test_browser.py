@@ -253,6 +253,18 @@ def test_the_measure_can_be_switched(visit, measure, unit):
     assert ("not of the same part of each machine" in axis) == (measure == "Energy")
 
 
+@pytest.mark.parametrize(("measure", "interval"), [("Cost, rented", "95% interval"), ("Cost, bought", "range")])
+def test_an_interval_is_called_what_it_is(measure, interval, visit):
+    tab = visit("mac")
+    tab.get_by_role("radio", name=measure, exact=True).check(force=True)
+    label = next(
+        label
+        for dot in tab.locator("#explore-dots .dot").all()
+        if "USD per 1,000 images (" in (label := dot.get_attribute("aria-label"))
+    )
+    assert f"USD per 1,000 images ({interval} " in label
+
+
 def test_dots_can_be_walked_by_keyboard_and_tell_exact_values(visit, reports):
     tab = visit("three")
     dots = tab.locator("#explore-dots .dot")

@@ -47,7 +47,7 @@ function drawDots(x) {
       continue;
     }
     const one = draw("g", { class: "dot", tabindex: -1, role: "img", style: `--color:${color(cell.d)}` });
-    const interval = low !== null && high !== null ? ` (95% interval ${number(low)} to ${number(high)})` : "";
+    const interval = low !== null && high !== null ? ` (${measure.interval} ${number(low)} to ${number(high)})` : "";
     const runs = cell.r.map((place) => x.nameOf(place)).join(", ");
     const words = [about, `${number(middle)}${unit(measure)}${interval}`, measure.energy ? cell.about : "", `${cell.r.length === 1 ? "run" : "runs"} ${runs}`, cell.note].filter(Boolean);
     one.setAttribute("aria-label", words.join("; "));

@@ -19,7 +19,8 @@ class Measure:
     """Something that can be compared over runs or results (a configuration on a device).
 
     runs: columns of the table of runs whose sum it is, None where there is none. table, results, low, high: a table with one
-    row per result, its column and those of its interval. factor: what values are multiplied with for people.
+    row per result, its column and those of its interval. factor: what values are multiplied with for people. interval: what the
+    latter is called.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Measure:
     high: str | None = None
     table: str = "rates"
     factor: float = 1
+    interval: str = "95% interval"
 
 
 MEASURES = (
@@ -58,8 +60,10 @@ MEASURES = (
             f"{kind}_per_1000_images_low",
             f"{kind}_per_1000_images_high",
             "costs",
+            interval=interval,
         )
-        for kind, word in (("rented", "rented"), ("owned", "bought"))
+        # Both ends of speed and energy make a wider range.
+        for kind, word, interval in (("rented", "rented", "95% interval"), ("owned", "bought", "range"))
     ),
     Measure("time", "Time to accuracy", "s", True, None, "seconds_to_accuracy", table="costs"),
     Measure("accuracy", "Validation accuracy", "%", False, ("final_val_accuracy",), factor=100),
@@ -170,6 +174,7 @@ def _described(measure, costs):
         "runs": measure.runs,
         "results": measure.results and {"table": measure.table, "names": [measure.results, measure.low, measure.high]},
         "factor": measure.factor,
+        "interval": measure.interval,
     }
 
 
