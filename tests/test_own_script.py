@@ -9,11 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from pages import page
+import yaml
+from pages import CATALOG, page
 from project import ROOT
 from test_report import Outline, carried
 
 from trainoff import records
+from trainoff.analyze import anchors, layer_counts
+from trainoff.analyze.reasons import reason
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, merging
 
@@ -266,3 +269,23 @@ def test_a_device_that_is_not_supported_ends_the_training_before_its_first_step(
     with pytest.raises(UserError, match=f"the model is on {named}. Expected the CPU, an NVIDIA GPU or an Apple GPU"):
         fit(tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("doubt", ["", "own_script", "implausible", "mismatch"])
+def test_speeds_that_may_be_of_other_work_are_no_anchors(doubt, tmp_path):
+    """A T4 that was measured counts as measured, unless it is open what was."""
+    devices = synthetic.DEVICES[:2]
+    made_up = synthetic.records(devices, synthetic.SMALL_GRID)
+    for record in made_up:
+        if record["run"]["device"] == "cuda":
+            record["device"]["name"] = "Tesla T4"
+            record |= {"own_script": {"work": WORK}} if doubt == "own_script" else {}
+    paths = synthetic.results(tmp_path, devices, made_up)
+    runs, rates = (pd.read_parquet(paths[name]) for name in ("runs", "rates"))
+    if doubt == "implausible":
+        runs.loc[runs["device"] == "cuda", "implausible"] = reason("beyond_speed")
+    if doubt == "mismatch":
+        rates.loc[rates["device"] == "cuda", "parity"] = "mismatch"
+    sheets = yaml.safe_load(CATALOG["hardware"].read_text(encoding="utf-8"))
+    found = anchors.measured(rates, runs, sheets, layer_counts.read(CATALOG["counts"]), "tensorflow")
+    assert sorted(set(found["device"])) == (["measured:cpu"] if doubt else ["measured:cpu", "t4"])

@@ -125,18 +125,22 @@ def measured(
 
     A device is recognized by its chip's name and GPU cores; without a data sheet it counts as a device of its own.
     framework: whose speeds are to be estimated. Where a GPU waited for the processor, its speed depends on the framework rather
-    than on the device, so such speeds of other frameworks are left out.
+    than on the device, so such speeds of other frameworks are left out. So are speeds that may be of other work: of users' own
+    scripts, of implausible records, and of devices that do not match the reference.
     """
     facts = runs.dropna(subset="device_name").drop_duplicates("device").set_index("device")
     busy = runs[runs["status"] == "ok"].groupby(["device", *AXES], dropna=False)["gpu_percent"].median()
     waiting = set(busy.index[busy < WAITING_GPU_PERCENT])
+    doubtful = runs[runs["own_script"].notna() | runs["implausible"].notna()]
+    left_out = set(doubtful[["device", *AXES]].itertuples(index=False, name=None))
     rows = []
     for rate in rates.to_dict("records"):
         work = counts.work(rate["model"], rate["img_dim"])
         if not numbers.known(rate["images_per_second"]) or work is None or rate["device"] not in facts.index:
             continue
         device = facts.loc[rate["device"]]
-        if device["backend"] != framework and (rate["device"], *(rate[axis] for axis in AXES)) in waiting:
+        key = rate["device"], *(rate[axis] for axis in AXES)
+        if key in left_out or rate["parity"] == "mismatch" or (device["backend"] != framework and key in waiting):
             continue
         key = hardware_facts.recognized(device["device_name"], device["accelerator"], device["device_cores"], hardware)
         sheet = hardware.get(key, UNKNOWN_SHEET)
