@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
+from trainoff.analyze import comparable
 from trainoff.analyze.parity import Standing
 from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
@@ -19,7 +20,11 @@ MANY_NOTE = (
 
 
 def draw(
-    runs: pd.DataFrame, windows: pd.DataFrame, devices: list[dict[str, Any]], parity: pd.DataFrame | None = None
+    runs: pd.DataFrame,
+    windows: pd.DataFrame,
+    comparison: pd.DataFrame,
+    devices: list[dict[str, Any]],
+    parity: pd.DataFrame | None = None,
 ) -> Figure:
     """The figure; `devices` are dicts with name and label in the order of the experiment.
 
@@ -27,7 +32,9 @@ def draw(
     """
     mismatched = Standing(parity).mismatched()
     shown = palette.devices_in(devices, runs)
-    title = findings.learning_title(runs, shown, mismatched)
+    alike = [device.name for device in shown if device.name not in mismatched]
+    other_work = comparable.of_other_work(alike, comparable.apart(comparison))
+    title = findings.learning_title(runs, shown, [*mismatched, *other_work])
     if windows.empty:
         return figures.quiet_panel(title, "No run finished an epoch; the matrix of runs shows why.")
     configurations = naming.all_configurations(runs)
@@ -50,7 +57,7 @@ def draw(
     head = 0.11 + 0.13 * max(title.count("\n") + 1 for title in titles.values())
     tall = 0.95 if columns <= 4 else 0.75
     block = head + 2 * tall + 0.1
-    suspect = [device.label for device in shown if device.name in mismatched]
+    suspect, others = ([device.label for device in shown if device.name in names] for names in (mismatched, other_work))
     replicated = bool((runs["replicate"] > 1).any())
     top = _highest_loss(windows)
     beyond = (
@@ -60,7 +67,12 @@ def draw(
         figures.Heading(
             title,
             naming.constant_text(configurations),
-            [*findings.learning_notes(runs, replicated and not many, suspect), beyond, MANY_NOTE if many else ""],
+            [
+                *findings.learning_notes(runs, replicated and not many, suspect),
+                findings.other_work_note(others),
+                beyond,
+                MANY_NOTE if many else "",
+            ],
             [(palette.QUIET, "-", "validation"), (palette.QUIET, "--", "training")]
             + [(device.color, device.mark, device.label) for device in shown],
         ),

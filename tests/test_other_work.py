@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+import plot_learning
 import plot_to_accuracy
 from trainoff.analyze import comparable, pairs
 from trainoff.report import economy, palette, step_times, training, verdict_words
@@ -95,6 +96,16 @@ def test_times_to_accuracy_of_other_work_are_not_compared(same, other):
     assert "Apple GPU" not in facts(other)["title"] and "NVIDIA GPU in " in facts(other)["title"]
     assert any(note.startswith("Apple GPU did other work") for note in facts(other)["notes"])
     assert "other work" not in str(facts(same))
+
+
+def test_accuracies_of_other_work_are_not_compared(same, other):
+    def facts(tables):
+        return plot_learning.draw(tables["runs"], tables["windows"], tables["comparison"], DEVICES).facts
+
+    assert "on NVIDIA GPU and " in facts(same)["title"] and "other work" not in str(facts(same))
+    assert "Apple GPU" not in facts(other)["title"] and "on NVIDIA GPU" in facts(other)["title"]
+    assert any(note.startswith("Apple GPU did other work") for note in facts(other)["notes"])
+    assert comparable.of_other_work(["cuda", "metal"], {}) == []
 
 
 def test_the_largest_group_that_did_the_same_work_is_compared():

@@ -1,6 +1,6 @@
 """Which devices did other work in a configuration, so that nothing may compare their results there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -33,3 +33,9 @@ def largest_group(names: Iterable[str], apart: Apart, configuration: Values) -> 
         else:
             groups.append([name])
     return max(groups, key=len, default=[])
+
+
+def of_other_work(names: Sequence[str], apart: Apart) -> list[str]:
+    """The devices that did other work than most in some configuration."""
+    groups = [largest_group(names, apart, configuration) for configuration in {place for place, _ in apart}]
+    return [name for name in names if any(name not in group for group in groups)]

@@ -134,7 +134,7 @@ FIGURES = {
         "Learning curves",
         "Loss and accuracy by epoch, on training and validation images.",
         "Learning",
-        ("runs", "windows", "parity"),
+        ("runs", "windows", "comparison", "parity"),
     ),
     "sustained": Figure(
         "Speed minute by minute",

@@ -211,9 +211,9 @@ def last_layer_title(gains: pd.DataFrame, devices: list[Device]) -> str:
     )
 
 
-def learning_title(runs: pd.DataFrame, devices: list[Device], mismatched: Collection[str] = ()) -> str:
-    """The finding of the learning curves: where validation accuracy ended, without the devices named in `mismatched`."""
-    devices = [device for device in devices if device.name not in mismatched]
+def learning_title(runs: pd.DataFrame, devices: list[Device], left_out: Collection[str] = ()) -> str:
+    """The finding of the learning curves: where validation accuracy ended, without the devices named in `left_out`."""
+    devices = [device for device in devices if device.name not in left_out]
     compared = runs["device"].isin([device.name for device in devices])
     finished = runs.loc[compared & (runs["status"] == "ok")].dropna(subset="final_val_accuracy")
     ranges = _range_by_device(finished, devices, "final_val_accuracy")
@@ -244,6 +244,16 @@ def learning_notes(runs: pd.DataFrame, many_replicates: bool, mismatched: Collec
     if many_replicates:
         notes.append("Line: median over replicates. Band: lowest to highest replicate.")
     return [*notes, _not_compared(mismatched)] if mismatched else notes
+
+
+def other_work_note(labels: Collection[str]) -> str:
+    """The note on curves of devices that did other work; "" without any."""
+    if not labels:
+        return ""
+    return (
+        f"{numbers.listing(labels)} did other work; the table of ratios says what differs. The curves are shown, but not "
+        "compared."
+    )
 
 
 def _not_compared(labels):
@@ -358,12 +368,7 @@ def to_accuracy_notes(
         missing = [device.label for device in devices if device.name in curves and curves[device.name][what] is None]
         if missing:
             notes.append(f"{numbers.listing(missing)}: no {words}.")
-    others = [device.label for device in devices if device.name in other_work]
-    if others:
-        notes.append(
-            f"{numbers.listing(others)} did other work; the table of ratios says what differs. The curves are shown, but not "
-            "compared."
-        )
+    notes.append(other_work_note([device.label for device in devices if device.name in other_work]))
     suspect = [device.label for device in devices if device.name in curves and device.name in mismatched]
     return [*notes, _not_compared(suspect)] if suspect else notes
 
