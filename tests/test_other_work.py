@@ -11,7 +11,7 @@ import synthetic
 import plot_learning
 import plot_to_accuracy
 from trainoff.analyze import comparable, pairs
-from trainoff.report import economy, palette, step_times, training, verdict_words
+from trainoff.report import economy, findings, palette, step_times, training, verdict_words
 from trainoff.report.study import Study
 
 DEVICES = [
@@ -128,3 +128,9 @@ def test_energy_of_other_work_was_measured_and_is_not_compared(same, other):
     overall = same["overall"].assign(energy_compared=0)
     disjoint = tile(same | {"rates": rates, "overall": overall})
     assert disjoint["sentence"] == "Energy was not measured on a common configuration."
+
+
+def test_means_are_of_what_can_be_compared(same):
+    overall = same["overall"].assign(configurations_compared=5)
+    (note,) = (note for note in findings.ratio_notes(same["comparison"], overall) if note.startswith("Geometric mean"))
+    assert note.endswith("over 5 of 6 configurations, those that can be compared."), "both devices ran all of them"

@@ -154,7 +154,7 @@ def ratio_notes(comparison: pd.DataFrame, overall: pd.DataFrame) -> list[str]:
         "Lines: 95% intervals. Decided: faster, slower or equivalent, after correction for the number of comparisons (see the "
         "method).",
         f"Geometric mean: over {numbers.span(compared.min(), compared.max(), '{:,.0f}'.format)} of "
-        f"{numbers.count(int(total), 'configuration')}, those that both devices ran."
+        f"{numbers.count(int(total), 'configuration')}, those that can be compared."
         if len(known)
         else "",
     ]
