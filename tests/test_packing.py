@@ -177,6 +177,9 @@ def test_the_report_shows_both_tables_in_words():
     assert gpu["label"] == "A GPU" and gpu["at_once"] == "1 or 2"
     assert gpu["further"] == ["27.0 kJ, 22.5 kJ", "2.70 USD, 2.10 USD"]
     assert cpu["further"] == ["not measured, not measured"] * 2
+    cheap = packing.makespans(table, 3, ASSUMPTIONS)
+    cheap[["one_at_a_time_rented", "packed_rented"]] /= 1000
+    assert packs.in_words(table, cheap, {})["makespans"][1]["further"][1] == "0.00270 USD, 0.00210 USD", "not 0.00 USD"
     assert [pack["status_text"] for pack in said["packs"]].count("out of memory") == 2
     assert packs.in_words(None, None, {}) == {"makespans": [], "makespan_headings": [], "packs": []}
 

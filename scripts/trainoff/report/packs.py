@@ -8,6 +8,7 @@ from trainoff import configurations as naming
 from trainoff import numbers
 from trainoff.analyze.cells import status_text
 from trainoff.analyze.cost import JOULES_PER_KWH
+from trainoff.report import economy
 from trainoff.report.reasons import without_device
 
 # Columns of the makespan that the report shows where a value is known, one at a time and several at once each.
@@ -50,11 +51,11 @@ def in_words(packs: pd.DataFrame | None, spans: pd.DataFrame | None, labels: dic
 
 
 def _further(row, what):
-    """One quantity of all runs, one at a time and several at once: "3.2 kJ, 2.9 kJ"."""
+    """One quantity of all runs, one at a time and several at once: "3.2 kJ, 2.9 kJ", "0.0042 USD, 0.0031 USD"."""
     values = row[f"one_at_a_time_{what}"], row[f"packed_{what}"]
     if what == "joules":
         return ", ".join(map(energy_text, values))
-    return ", ".join(f"{value:,.2f} {row['currency']}" if numbers.known(value) else numbers.UNKNOWN for value in values)
+    return ", ".join(economy.money(value, row["currency"]) for value in values)
 
 
 def energy_text(joules: float | None) -> str:
