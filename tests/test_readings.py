@@ -170,8 +170,8 @@ def test_a_run_is_flagged_where_it_is_shown(changes, flag):
         record[key] = record[key] | changes.get(key, {})
     for window in record["windows"]:
         window["readings"] = changes.get("readings", {})
-    usual = rows._flags(tables._run_row("m.json", synthetic.records([{"name": "cpu"}])[0]))
-    assert [one for one in rows._flags(tables._run_row("m.json", record)) if one not in usual] == (
+    usual = rows.run_flags(tables._run_row("m.json", synthetic.records([{"name": "cpu"}])[0]))
+    assert [one for one in rows.run_flags(tables._run_row("m.json", record)) if one not in usual] == (
         [flag] if flag else []
     )
 

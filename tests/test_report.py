@@ -12,7 +12,8 @@ import synthetic
 from pages import ASKED, HOSTILE, ROOT, page
 
 from trainoff import numbers
-from trainoff.report import caveats, rows
+from trainoff.analyze.reasons import reason
+from trainoff.report import caveats, explore, palette, rows
 from trainoff.report.embedded_tables import column, frame, plain
 from trainoff.report.embedded_tables import values as restored
 from trainoff.report.figure_table import FIGURES
@@ -350,6 +351,20 @@ def test_runs_of_other_machines_are_told_apart():
     runs = pd.DataFrame({"origin": ["local", "local", "1a2b3c4d5e6f"]})
     assert rows.origin_rows(runs) == [("Runs from", "this machine 2 and bundle 1a2b3c4d5e6f 1")]
     assert rows.origin_rows(runs[:2]) == []
+
+
+def test_the_script_gives_runs_the_flags_and_numbers_that_the_page_gives(two):
+    """On large pages it makes the rows of all runs."""
+    (_, frames), _ = two
+    runs = frames["runs"].reset_index(drop=True)
+    devices = palette.devices_in(synthetic.DEVICES, runs)
+    assert explore.view(runs, frames["rates"], devices)["runs"]["name"] is None
+    runs.loc[0, "implausible"], runs.loc[1, "origin"] = reason("beyond_speed"), "1a2b3c4d5e6f"
+    runs["throttled"] = [False, False, True, *[None] * (len(runs) - 3)]
+    view, shown = explore.view(runs, frames["rates"], devices), rows.run_rows(runs, devices)
+    assert [list(view["flags"][place]) for place in view["runs"]["f"]] == [row["flags"] for row in shown]
+    assert view["runs"]["name"] == [row["run_name"] for row in shown] and view["runs"]["name"][1].endswith("@1a2b3c4d")
+    assert "implausible" in str(shown[0]["flags"]) and "throttled" in shown[2]["flags"]
 
 
 @hypothesis.given(

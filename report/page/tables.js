@@ -81,18 +81,15 @@ function allRuns(view) {
   const rows = Array.from({ length: total }, (_, place) => {
     const device = view.devices[view.runs.d[place]], at = (name) => column[name]?.[place] ?? null;
     const status = make("td", {}, make("span", { class: at("status") === "ok" ? "good" : "bad" }, view.statuses[view.runs.s[place]]));
-    const flags = [...(at("own_script") ? ["own script"] : []), ...["unstable", "busy"].filter(at)];
-    if (at("suspended_seconds") > 0) flags.push(`stopped for ${at("suspended_seconds").toFixed(0)} s, not counted`);
-    if (at("attempts") > 1) flags.push(`attempt ${at("attempts")}, learning rate ${at("learning_rate_used")}`);
-    for (const flag of flags) status.append(" ", make("span", { class: "flag" }, flag));
+    for (const flag of view.flags[view.runs.f[place]]) status.append(" ", make("span", { class: "flag" }, flag));
     const dot = make("span", { class: "swatch", style: `--color:var(--device-${device.color})`, "aria-hidden": "true" });
     return make("tr", { "data-run": place },
-      valued(at("sequence"), String), make("td", { class: "nowrap" }, dot, device.name),
+      valued(at("sequence"), () => String(view.runs.name?.[place] ?? at("sequence"))), make("td", { class: "nowrap" }, dot, device.name),
       make("th", { scope: "row", class: "nowrap" }, view.configurations[view.runs.c[place]].name),
       valued(at("replicate"), String), status, valued(at("images_per_second"), number),
       valued(at("ci_low") === null ? null : at("ci_low"), (low) => `${number(low)} to ${number(at("ci_high"))}`, "nowrap"),
       ...(withEnergy ? [valued(at("joules_per_image"), number)] : []),
-      valued(at("final_val_accuracy"), (share) => `${number(100 * share, 2)}%`), valued(at("first_step_seconds"), duration),
+      valued(at("final_val_accuracy"), (share) => `${number(100 * share, share < 0.995 ? 2 : 3)}%`), valued(at("first_step_seconds"), duration),
       ...(withMemory ? [valued(at("peak_memory_bytes"), (bytes) => memory(bytes, at("peak_device_memory_bytes")), "nowrap")] : []));
   });
   body.replaceChildren(...rows);

@@ -9,7 +9,7 @@ from trainoff import axes, numbers, records
 from trainoff import configurations as naming
 from trainoff.analyze import cells as cell_words
 from trainoff.analyze import efficiency
-from trainoff.report import palette
+from trainoff.report import palette, rows
 
 AXIS_WORDS = axes.titles()
 
@@ -97,6 +97,8 @@ def view(
     note_list, note_places = _indexed(notes)
     about_list, about_places = _indexed([abouts[place] for place in measured])
     status_list, status_places = _indexed(statuses)
+    run_rows = runs.to_dict("records")
+    flag_list, flag_places = _indexed([tuple(rows.run_flags(run)) for run in run_rows])
 
     def axes_of(configuration):
         return [values[axis].index(configuration[naming.AXES.index(axis)]) for axis in varying]
@@ -126,10 +128,14 @@ def view(
             "d": [device_places[name] for name in runs["device"]],
             "c": [order[key] for key in run_keys],
             "s": status_places,
+            "f": flag_places,
+            # Only where they are more than the number of the run.
+            "name": [rows.run_name(run) for run in run_rows] if rows.origin_rows(runs) else None,
         },
         "notes": note_list,
         "abouts": about_list,
         "statuses": status_list,
+        "flags": flag_list,
     }
 
 

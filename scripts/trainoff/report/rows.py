@@ -261,18 +261,18 @@ def run_rows(runs: pd.DataFrame, devices: list[Device]) -> list[dict[str, Any]]:
         | {
             "shown": by_name[run["device"]],
             "label": by_name[run["device"]].label,
-            "run_name": _run_name(run),
+            "run_name": run_name(run),
             "name": naming.label(naming.configuration_of(run), varying) or "the one configuration",
             "status_text": cells.status_text(run["status"], run["signal"]),
             "interval": numbers.interval(run["ci_low"], run["ci_high"]) if numbers.known(run["ci_low"]) else "",
             "memory": words.peak_memory(run["peak_memory_bytes"], run["peak_device_memory_bytes"]),
-            "flags": _flags(run),
+            "flags": run_flags(run),
         }
         for run in runs.to_dict("records")
     ]
 
 
-def _flags(run):
+def run_flags(run: dict[str, Any]) -> list[str]:
     """What must be said beside a run's status, in a word or few."""
     flags = ["own script"] if numbers.known(run["own_script"]) else []
     flags += [name for name in ("unstable", "busy") if run[name] or False]
@@ -296,7 +296,7 @@ def _flags(run):
     return flags
 
 
-def _run_name(run):
+def run_name(run: dict[str, Any]) -> str:
     """A run's number, with where it came from when that was another machine."""
     origin = run.get("origin")
     elsewhere = numbers.known(origin) and origin not in ("", "local")
