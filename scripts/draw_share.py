@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from trainoff import configurations as naming
+from trainoff.energy import MEASURED
 from trainoff.files import whole, write_text
 from trainoff.report import page, palette, saving
 from trainoff.report.study import Study, read
@@ -69,7 +70,7 @@ def summary(study: Study, answer: dict[str, Any]) -> dict[str, Any]:
         chips = sorted({str(name) for name in device_runs["device_name"].dropna()}) or [device.label]
         for model, group in rates[rates["device"] == device.name].groupby("model"):
             best = group.loc[group["images_per_second"].idxmax()].to_dict()
-            joules = best["joules_per_image"]
+            measured = best["energy_source"] in MEASURED
             results.append(
                 {
                     "device": device.label,
@@ -77,7 +78,7 @@ def summary(study: Study, answer: dict[str, Any]) -> dict[str, Any]:
                     "framework": ", ".join(sorted({str(name) for name in device_runs["backend"].dropna()})),
                     "model": model,
                     "images_per_second": float(best["images_per_second"]),
-                    "joules_per_image": float(joules) if joules == joules else None,
+                    "joules_per_image": float(best["joules_per_image"]) if measured else None,
                     "settings": naming.label(naming.configuration_of(best), varying),
                 }
             )

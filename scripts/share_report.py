@@ -55,7 +55,10 @@ def entries(folder: str | Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def rows(published: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One row per chip, framework and model: the fastest result, and how far machines of that kind differ."""
+    """One row per chip, framework and model: the fastest result, and how far those of several reports differ.
+
+    Reports do not name their machines, so two results may be of the same one.
+    """
     groups = {}
     for place, entry in published:
         for result in entry["results"]:
@@ -72,7 +75,7 @@ def rows(published: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
                 "model": model,
                 "best": max(speeds),
                 "median": statistics.median(speeds),
-                "machines": len(results),
+                "results": len(results),
                 "spread": max(speeds) / min(speeds) if len(results) > 1 else None,
                 "settings": best["settings"],
                 "joules_per_image": best.get("joules_per_image"),

@@ -21,7 +21,8 @@ def published(folder, title, speed_up=1.0):
     records = synthetic.records(devices, synthetic.SMALL_GRID, replicates=2)
     for window in (window for record in records for window in record["windows"]):
         window["seconds"] /= speed_up
-    tables = synthetic.results(folder, devices, records)
+    synthetic.add_energy(records, "cuda", 250, "nvml", "gpu")
+    tables = synthetic.results(folder, devices, records, declared={"cpu": {"watts": 65, "scope": "package"}})
     fields = {"title": title, "devices": devices, "assumptions": synthetic.ASSUMPTIONS, "pair": ASKED}
     results = study.read({name: tables[name] for name in ANSWER_TABLES}, **fields)
     draw_share.main(results, folder / "share.png", folder / "share.json")
@@ -35,7 +36,7 @@ def test_the_verdict_is_a_picture_of_the_size_that_links_show(tmp_path):
         assert picture.size == (1200, 630)
 
 
-def test_a_gallery_tells_the_spread_between_machines_of_one_kind(tmp_path):
+def test_a_gallery_tells_the_spread_between_results_of_one_kind(tmp_path):
     site = tmp_path / "site"
     for name, speed_up in (("one", 1.0), ("other", 1.25)):
         (tmp_path / name).mkdir()
@@ -47,9 +48,11 @@ def test_a_gallery_tells_the_spread_between_machines_of_one_kind(tmp_path):
     assert number == 2, "what cannot be read is left out"
     text = path.read_text()
     rows = {row["chip"]: row for row in share_report.rows(share_report.entries(site))}
-    assert rows["CUDA"]["machines"] == 2 and 1.24 < rows["CUDA"]["spread"] < 1.26
+    assert rows["CUDA"]["results"] == 2 and 1.24 < rows["CUDA"]["spread"] < 1.26
     assert "1.25×" in Outline(text).text and "<i>" not in text
     links = re.findall(r'href="([^"#][^"]*index.html)"', text)
     assert links and all((site / link).is_file() for link in links)
     entry = json.loads((site / "machine-i-one-i/entry.json").read_text())
     assert "NVIDIA GPU is" in entry["verdicts"][0]
+    known = {result["device"]: result["joules_per_image"] for result in entry["results"]}
+    assert known["NVIDIA GPU"] > 0 and known["CPU"] is None, "nobody measured what is declared"
