@@ -11,7 +11,7 @@ import collect_energy as energies
 from trainoff import energy
 from trainoff.analyze import reasons, tables, wall_meter
 from trainoff.errors import UserError
-from trainoff.report import one_device, palette
+from trainoff.report import one_device, palette, rows, study
 from trainoff.report.reasons import without_device
 
 DEVICES = synthetic.DEVICES[:3]
@@ -263,12 +263,18 @@ def test_a_page_about_one_device_says_that_its_watts_are_declared(tmp_path):
     device = palette.devices_in(DEVICES[:1], pd.DataFrame({"device": ["cpu"]}))[0]
     made_up = synthetic.records(DEVICES[:1], synthetic.SMALL_GRID)
     declared = {"cpu": {"watts": 65, "scope": "package"}}
-    found = {}
+    found, flagged = {}, {}
     for name, metered in (("none", 0), ("one", 1)):
         synthetic.add_energy(made_up[:metered], "cpu", 30, "rapl", "package")
         paths = synthetic.results(tmp_path / name, DEVICES[:1], made_up, declared=declared)
         rates, costs = (pd.read_parquet(paths[table]) for table in ("rates", "costs"))
+        runs = study.read(
+            {table: paths[table] for table in ("runs", "energy")}, title="", devices=[], assumptions={}, pair={}
+        )
+        shown = rows.run_rows(runs.frames["runs"], [device])
+        flagged[name] = sum("energy declared, not measured" in row["flags"] for row in shown)
         found[name] = one_device.tiles(device, rates, costs, "USD")[1]
     assert found["none"]["kind"] == "declared, not measured" and found["none"]["details"] == ["both configurations"]
     assert found["none"]["sentence"].endswith("of both configurations. The watts are declared, not measured.")
+    assert flagged == {"none": 2, "one": 1}
     assert found["one"]["kind"] == "measured" and found["one"]["sentence"].endswith(", in 1 of 2 configurations.")

@@ -11,6 +11,7 @@ from trainoff import configurations as naming
 from trainoff import numbers, records
 from trainoff.analyze import cells, pairs
 from trainoff.analyze import published as others
+from trainoff.energy import MEASURED
 from trainoff.errors import printable
 from trainoff.report import reasons, verdict_words, words
 from trainoff.report.palette import Device
@@ -288,6 +289,8 @@ def run_flags(run: dict[str, Any]) -> list[str]:
         flags.append("low-power mode")
     if numbers.known(run["suspended_seconds"]) and run["suspended_seconds"] > 0:
         flags.append(f"stopped for {run['suspended_seconds']:.0f} s, not counted")
+    if numbers.known(run["energy_source"]) and run["energy_source"] not in MEASURED:
+        flags.append("energy declared, not measured")
     if run["attempts"] > 1:
         flags.append(f"attempt {run['attempts']}, learning rate {run['learning_rate_used']:g}")
     # A last layer on random features rarely learns anywhere, which is nothing unusual.
