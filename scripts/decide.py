@@ -24,17 +24,24 @@ HEAD = "# Written by make decide: its additions to the experiment. Delete this f
 def decide(results: str | Path, minutes: float) -> str:
     """Writes decide.yaml in the folder `results` if something helps; returns a message.
 
-    minutes: how long the measuring may take. Raises UserError if there are no tables yet.
+    minutes: how long the measuring may take. Raises UserError if there are no tables yet, or no room for more entries.
     """
     file = Path(results, "decide.yaml")
     earlier = experiment_file.read(file) if file.exists() else {}
+    entries = earlier.get("more_replicates", [])
+    room = next_measurements.MAX_ENTRIES - len(entries)
+    if room <= 0:
+        raise UserError(
+            f"{file}: has {len(entries)} entries, and a start would not read more. Set `replicates: "
+            f"{max(entry['replicates'] for entry in entries)}` in the experiment, which covers them all, and delete the file."
+        )
     try:
         undecided, runs = (pd.read_parquet(Path(results, "tables", f"{name}.parquet")) for name in ("next", "runs"))
     except FileNotFoundError as error:
         raise UserError(
             f"{error.filename}: there is no such table. Run the experiment first: make report, with the same CONFIG."
         ) from None
-    decision = next_measurements.decide(undecided, runs, minutes)
+    decision = next_measurements.decide(undecided, runs, minutes, room)
     if decision.added:
         added = earlier | decision.added
         added["more_replicates"] = merged(earlier, decision.added)

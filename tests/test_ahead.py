@@ -8,6 +8,8 @@ import yaml
 import compare_devices
 import decide
 from trainoff.analyze import next_measurements, noise, tables
+from trainoff.errors import UserError
+from trainoff.experiment import experiment_file
 from trainoff.report import turn_words
 
 QUIET = {"unknown": noise.Kind("unknown", 0.02, 1.5)}
@@ -64,6 +66,25 @@ def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
     decide.decide(tmp_path, budget)
     assert yaml.safe_load((tmp_path / "decide.yaml").read_text()) == written, "the same again adds nothing"
     assert "make decide MINUTES=" in decide.decide(tmp_path, 0)
+
+
+def test_what_several_decisions_add_is_never_more_than_a_start_reads(tmp_path):
+    runs, _, compared = frames(1)
+    table = next_measurements.table(compared["comparison"], compared["rates"], runs)
+    (tmp_path / "tables").mkdir()
+    for name, frame in (("next", table), ("runs", runs)):
+        frame.to_parquet(tmp_path / f"tables/{name}.parquet")
+    configuration = dict(runs[next_measurements.AXES].astype(object).iloc[0])
+    entries = [
+        {"devices": ["cpu", "laptop"], "configuration": configuration | {"learning_rate": 1 / rank}, "replicates": 4}
+        for rank in range(1, next_measurements.MAX_ENTRIES)
+    ]
+    file = tmp_path / "decide.yaml"
+    file.write_text(yaml.safe_dump({"more_replicates": entries}))
+    decide.decide(tmp_path, 1000)
+    assert len(experiment_file.read(file)["more_replicates"]) == next_measurements.MAX_ENTRIES
+    with pytest.raises(UserError, match="Set `replicates: [0-9]+` in the experiment"):
+        decide.decide(tmp_path, 1000)
 
 
 def test_further_minutes_of_turns_are_paid_for_wherever_they_are_open():

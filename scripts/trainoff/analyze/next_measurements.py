@@ -17,7 +17,7 @@ EPOCH_COLUMNS = [*AXES, "device", "start_seconds", "epoch_seconds", "epoch_sprea
 MAX_REPLICATES = 10
 # The maximum of `turns.minutes` (schemas/config.schema.yaml).
 MAX_TURNS_MINUTES = 1440
-# Maximum number of entries that a decision adds to an experiment, whose file has limits (trainoff.bounds).
+# Maximum number of entries that decisions add to an experiment in total, whose file has limits (trainoff.bounds).
 MAX_ENTRIES = 500
 # Standard errors between an estimate and 1 (APART) or the margin of equivalence (WITHIN) that make a verdict likely: the 95 %
 # quantiles, two-sided and one-sided, with some reserve for an unlucky sample.
@@ -83,13 +83,14 @@ class Decision:
     cheapest: float | None
 
 
-def decide(undecided: pd.DataFrame, runs: pd.DataFrame, budget: float) -> Decision:
+def decide(undecided: pd.DataFrame, runs: pd.DataFrame, budget: float, room: int = MAX_ENTRIES) -> Decision:
     """The Decision that decides most undecided pairs within `budget` minutes.
 
-    undecided: of `table`; runs: the table. Replicates: the cheapest pairs first. Turns: see `turns_choices`.
+    undecided: of `table`; runs: the table. room: the maximum number of entries. Replicates: the cheapest pairs first. Turns: see
+    `turns_choices`.
     """
     replicates = undecided.dropna(subset=["more_replicates", "minutes"]).sort_values("minutes", kind="stable")
-    chosen = replicates[replicates["minutes"].cumsum() <= budget].head(MAX_ENTRIES)
+    chosen = replicates[replicates["minutes"].cumsum() <= budget].head(room)
     spent = float(chosen["minutes"].sum())
     choices = turns_choices(undecided)
     fitting = [choice for choice in choices if choice[2] <= budget - spent]
