@@ -1,5 +1,6 @@
 """What an experiment may contain, and the messages when it contains something else."""
 
+import contextlib
 import copy
 from pathlib import Path
 
@@ -64,6 +65,16 @@ def test_some_configurations_have_more_replicates_than_others():
     with pytest.raises(UserError, match="there is no axis 'batchsize'"):
         wrong = merged({"more_replicates": [{"devices": ["cpu"], "configuration": {"batchsize": 1}, "replicates": 2}]})
         checks.check_devices(plan.devices(wrong, CATALOG, detect=lambda: ["cpu"]), wrong, SCHEMA, MODELS)
+
+
+@pytest.mark.parametrize("configuration, refused", [({"learning_rate": 0.001, "img_dim": 96}, False), ({}, True)])
+def test_replicates_of_one_configuration_do_not_count_for_all(configuration, refused):
+    """A file that `make decide` wrote must not be refused at the next start."""
+    more = {"devices": ["cpu"], "configuration": configuration, "replicates": 10}
+    rates = [rank / 1000 for rank in range(1, 2001)]
+    config = merged({"grid": {"learning_rate": rates}, "devices": ["cpu"], "more_replicates": [more]})
+    with pytest.raises(UserError, match="make 160,000 runs") if refused else contextlib.nullcontext():
+        checks.check_devices(plan.devices(config, CATALOG, detect=list), config, SCHEMA, MODELS)
 
 
 def test_replicates_are_interleaved_and_share_seeds_across_devices():

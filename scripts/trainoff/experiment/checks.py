@@ -64,19 +64,30 @@ def check_devices(
             *_device_contradictions(device, config["grid"] | device["grid"]),
         ]:
             raise UserError(f"{where}: {sentence}")
-    runs_per_device = [math.prod(map(len, (config["grid"] | device["grid"]).values())) for device in devices]
     for more in config["more_replicates"]:
         if unknown := sorted(set(more["configuration"]) - set(axes.names())):
             raise UserError(
                 f"more_replicates: there is no axis {one_line(unknown[0])!r}. Expected some of {', '.join(axes.names())}."
             )
-    max_replicates = max([config["replicates"], *(more["replicates"] for more in config["more_replicates"])])
-    count = max_replicates * sum(runs_per_device)
+    count = sum(_max_runs(device["name"], config["grid"] | device["grid"], config) for device in devices)
     if count > bounds.EXPERIMENT_RUNS:
         raise UserError(
             f"grid: its axes, {config['replicates']} replicates and {len(devices)} devices make {count:,} runs. Expected at most "
             f"{bounds.EXPERIMENT_RUNS:,}; remove values from the axes."
         )
+
+
+def _max_runs(name, grid, config):
+    """How many runs a device has at most; where entries of more_replicates overlap, it may have fewer."""
+    replicates, entries = config["replicates"], [more for more in config["more_replicates"] if name in more["devices"]]
+    configurations = math.prod(map(len, grid.values()))
+    more_runs = sum(
+        max(0, more["replicates"] - replicates)
+        * math.prod(len(values) for axis, values in grid.items() if axis not in more["configuration"])
+        for more in entries
+    )
+    max_replicates = max([replicates, *(more["replicates"] for more in entries)])
+    return min(replicates * configurations + more_runs, max_replicates * configurations)
 
 
 def check_counts(images: dict[str, int | None], classes: int, where: str) -> None:
