@@ -38,11 +38,13 @@ isolation.shut_out_user_packages(snakemake.__file__)
 isolation.quote_python()
 # Measured rules take all cores, so that nothing runs beside them. An importing workflow may rename them.
 TRAIN = workflow.modifier.modify_rulename("train")
+TAKE_TURNS = workflow.modifier.modify_rulename("take_turns")
 MEASURED_RULES = {
     TRAIN,
+    TAKE_TURNS,
     *map(
         workflow.modifier.modify_rulename,
-        ["take_turns", "probe_device", "find_limit", "train_together"],
+        ["probe_device", "find_limit", "train_together"],
     ),
 }
 try:

@@ -215,8 +215,6 @@ def judge_runs():
 # Computed once, by the process that plans.
 VERDICTS = judge_runs() if workflow.is_main_process else {}
 METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
-for line in announcing.plan_lines(VERDICTS.values()):
-    print(one_line(line, 1000), file=sys.stderr)
 shared = announcing.shared_folder(RESULTS, config, VERDICTS.values())
 if shared:
     print(one_line(shared, 1000), file=sys.stderr)
@@ -350,14 +348,20 @@ def judge_undecided(finished):
     # Imported here, since it takes a second. All finished turns, since they are judged together.
     from trainoff.analyze import turns
 
+    try:
+        undecided = turns.undecided(finished, config["turns"]["equivalence"])
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
     return {
         path: validity.Verdict(False, longer[path])
-        for path in turns.undecided(finished, config["turns"]["equivalence"])
+        for path in undecided
         if longer[path]
     }
 
 
 TURNS_VERDICTS = judge_turns() if workflow.is_main_process else {}
+for line in announcing.plan_lines(VERDICTS.values(), TURNS_VERDICTS.values()):
+    print(one_line(line, 1000), file=sys.stderr)
 
 
 def inputs_of_turns(wildcards):
@@ -365,11 +369,14 @@ def inputs_of_turns(wildcards):
     before_planning()
     path = f"{folder_of_turns(wildcards)}/turns.json"
     verdict = TURNS_VERDICTS.get(path)
+    dag = workflow.dag
+    if verdict is not None and not verdict.finished:
+        dag.forcefiles.add(path)
+    if path in dag.forcefiles or TAKE_TURNS in {rule.name for rule in dag.forcerules}:
+        keeping.keep_replaced(path)
     if verdict is not None and verdict.finished:
         METADATA.forget(path)
         return {}
-    if verdict is not None:
-        workflow.dag.forcefiles.add(path)
     return {
         "image_facts": image_facts(wildcards.img_dim),
         "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),

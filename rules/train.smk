@@ -42,10 +42,11 @@ onstart:
         slurm.cancel_abandoned(".")
     METADATA.drop(to_run)
     to_train = [job.output.metrics for job in to_run if job.rule.name == TRAIN]
+    to_take = [job.output.turns for job in to_run if job.rule.name == TAKE_TURNS]
     with disk_faults_told():
         announcing.note_experiment(RESULTS, config)
         progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
-    if any(map(os.path.isfile, to_train)):
+    if any(map(os.path.isfile, to_train + to_take)):
         print(
             f"Replaced records move to {RESULTS}/superseded.",
             file=sys.stderr,

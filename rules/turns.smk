@@ -23,6 +23,7 @@ rule take_turns:
         runs=runs_of_turns,
         identity=identity_of_turns,
         settings=config["turns"] or {},
+        results=RESULTS,
     script:
         "../scripts/take_turns.py"
 

@@ -11,7 +11,7 @@ from trainoff.supervise import conditions, progress, turning
 from trainoff.supervise.job import Job, of_rule
 from trainoff.supervise.launch import device_facts, host_facts
 from trainoff.supervise.prepared import check_prepared
-from trainoff.workflow import validity
+from trainoff.workflow import keeping, validity
 
 SCHEMA_VERSION = 1
 
@@ -69,7 +69,8 @@ def turns(
 
 
 if __name__ == "__main__":
-    with of_rule(snakemake, snakemake.output.turns) as _job:
+    _turns, _results = snakemake.output.turns, snakemake.params.results
+    with of_rule(snakemake, _turns, before=lambda: keeping.supersede(_turns, _results)) as _job:
         turns(
             _job,
             snakemake.params.runs,

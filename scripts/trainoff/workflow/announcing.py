@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from trainoff import numbers
 from trainoff.errors import one_line
 from trainoff.files import write_text
 from trainoff.shapes import Experiment
@@ -39,12 +40,18 @@ def _experiment_of(results):
     return note if isinstance(note, dict) else None
 
 
-def plan_lines(verdicts: Collection[validity.Verdict]) -> list[str]:
-    """Lines to print before a start: how many finished runs are trained again, and why."""
-    counts = Counter(str(verdict.change) for verdict in verdicts if verdict.change)
+def plan_lines(verdicts: Collection[validity.Verdict], turns: Collection[validity.Verdict] = ()) -> list[str]:
+    """Lines to print before a start: how many finished runs are trained again, how many turns are taken again, and why.
+
+    verdicts: on the runs; turns: on the turns, one per configuration and pair of devices.
+    """
     lines = [
         f"{number} finished run{'s' if number > 1 else ''} will be trained again: {change}"
-        for change, number in counts.most_common()
+        for change, number in _changes(verdicts)
+    ]
+    lines += [
+        f"turns of {numbers.count(number, 'speed ratio')} will be taken again: {change}"
+        for change, number in _changes(turns)
     ]
     old = sum(verdict.old and verdict.finished for verdict in verdicts)
     if old:
@@ -53,3 +60,8 @@ def plan_lines(verdicts: Collection[validity.Verdict]) -> list[str]:
             f"{' and '.join(validity.NOT_HELD)}, so these were not compared. To train them again: snakemake --forcerun train"
         )
     return lines
+
+
+def _changes(verdicts):
+    """[(why records are replaced, how many)], the most frequent first."""
+    return Counter(str(verdict.change) for verdict in verdicts if verdict.change).most_common()
