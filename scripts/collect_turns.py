@@ -7,9 +7,14 @@ from trainoff.analyze import tables, turns
 from trainoff.workflow.script import logged
 
 
-def main(paths: Iterable[str | Path], equivalence: float, outputs: tuple[str | Path, str | Path]) -> None:
-    """Writes the table of the records at `paths` to `outputs` (csv path, parquet path). equivalence: 0.05 for ±5 %."""
-    tables.write(turns.table([turns.read(path) for path in paths], equivalence), *outputs)
+def main(
+    paths: Iterable[str | Path], equivalence: float, devices: list[str], outputs: tuple[str | Path, str | Path]
+) -> None:
+    """Writes the table of the records at `paths` to `outputs` (csv path, parquet path).
+
+    equivalence: 0.05 for ±5 %. devices: names in the order of the comparison; of a pair, the first is the baseline.
+    """
+    tables.write(turns.table([turns.in_order(turns.read(path), devices) for path in paths], equivalence), *outputs)
 
 
 if __name__ == "__main__":
@@ -17,5 +22,6 @@ if __name__ == "__main__":
         main(
             snakemake.input.turns,
             snakemake.params.equivalence,
+            snakemake.params.devices,
             (snakemake.output.turns, snakemake.output.turns_parquet),
         )

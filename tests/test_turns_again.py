@@ -68,3 +68,10 @@ def test_turns_that_are_taken_again_are_announced_and_kept(folder):
         path.unlink()
         place = keeping.supersede(path, folder / "results")
         assert (place / "turns.json").read_bytes() == content and list(path.parent.iterdir()) == []
+
+
+def test_turns_stay_finished_when_the_devices_are_listed_in_another_order(folder):
+    change(folder, devices=[OTHER_CPU, "cpu"])
+    assert "take_turns" not in project.planned(folder)
+    change(folder, devices=[OTHER_CPU, "cpu"], turns=SETTINGS | {"minutes": 9})
+    assert project.planned(folder)["take_turns"] == 2

@@ -159,6 +159,19 @@ def test_the_table_of_turns_decides_the_comparison():
     assert told["busy"] and told["unstable"] is None, "the flags of runs on which it does not rest"
 
 
+def test_turns_count_in_whatever_order_the_devices_were():
+    """A bundle that is imported sorts them, too: CPUs first."""
+    one = record(1.3) | {"identity": {"device": {"backend": "torch"}, "baseline": {"backend": "tensorflow"}}}
+    assert turns.in_order(one, ["cpu", "laptop"]) is one
+    other = turns.in_order(one, ["laptop", "cpu"])
+    assert (other["device"], other["baseline"]) == ("cpu", "laptop") and turns.in_order(other, ["cpu", "laptop"]) == one
+    before, after = (turns.table([each], 0.05).iloc[0] for each in (one, other))
+    assert (before["verdict"], after["verdict"]) == ("faster", "slower")
+    assert after["ratio"] == pytest.approx(1 / before["ratio"]) and after["ci_low"] == pytest.approx(
+        1 / before["ci_high"]
+    )
+
+
 def test_single_runs_are_a_caveat_only_where_a_ratio_rests_on_them():
     rates = pd.DataFrame({"images_per_second": [80.0, 90.0], "one_replicate": True})
     for compared, from_turns, caveat in ((8, 8, False), (8, 7, True), (0, 0, True)):
@@ -224,10 +237,11 @@ def test_turns_that_the_table_leaves_undecided_are_taken_again_with_more_minutes
     decided = record(1.1)
     decided["standing"] = dataclasses.asdict(turn_statistics.stand_of(decided["sessions"], ["tensorflow"] * 2, 0.05))
     path.write_text(json.dumps(decided))
-    assert turns.undecided([path], 0.05) == []
+    devices = ["cpu", "laptop"]
+    assert turns.undecided([path], 0.05, devices) == []
     generator = random.Random(2)
     scattered = decided | {
         "sessions": [decided["sessions"][0] | {"pairs": list(slices(ratio, 20, generator))} for ratio in (0.8, 1.3)]
     }
     other.write_text(json.dumps(scattered))
-    assert turns.undecided([path, other], 0.05) == [path, other]
+    assert turns.undecided([path, other], 0.05, devices) == [path, other]

@@ -65,6 +65,19 @@ def read(path: str | Path) -> dict[str, Any]:
     return record
 
 
+def in_order(record: dict[str, Any], devices: list[str]) -> dict[str, Any]:
+    """A record of turns with the device as its baseline that comes first in `devices` (names), whichever it was then."""
+    if devices.index(record["baseline"]) < devices.index(record["device"]):
+        return record
+    exchanged = dict(zip(turn_statistics.SIDES, reversed(turn_statistics.SIDES), strict=True))
+
+    def turned(sides):
+        return sides | {side: sides[other] for side, other in exchanged.items()}
+
+    sessions = [session | {"pairs": list(map(turned, session["pairs"]))} for session in record["sessions"]]
+    return turned(record) | {"identity": turned(record["identity"]), "sessions": sessions}
+
+
 def table(turns: Iterable[dict[str, Any]], equivalence: float) -> pd.DataFrame:
     """The table, with the columns COLUMNS. turns: records of turns. equivalence: 0.05 for ±5 %.
 
@@ -104,10 +117,10 @@ def as_ratio(row: dict[str, Any]) -> stats.Ratio:
     return stats.Ratio(row["ratio"], (half / stats.student_t(row["degrees"])) ** 2, row["degrees"])
 
 
-def undecided(paths: Iterable[str | Path], equivalence: float) -> list[str | Path]:
-    """Those `paths` of records of turns whose row in the table of all of them is undecided."""
+def undecided(paths: Iterable[str | Path], equivalence: float, devices: list[str]) -> list[str | Path]:
+    """Those `paths` of records of turns whose row in the table of all of them is undecided. devices: as `in_order` takes them."""
     paths = list(paths)
-    verdicts = table(map(read, paths), equivalence)["verdict"]
+    verdicts = table([in_order(read(path), devices) for path in paths], equivalence)["verdict"]
     return [path for path, verdict in zip(paths, verdicts, strict=True) if verdict == "undecided"]
 
 
