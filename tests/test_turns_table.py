@@ -245,3 +245,13 @@ def test_turns_that_the_table_leaves_undecided_are_taken_again_with_more_minutes
     }
     other.write_text(json.dumps(scattered))
     assert turns.undecided([path, other], 0.05, devices) == [path, other]
+    slept = decided | {
+        "sessions": [
+            session | {"pairs": [pair | {"counted": False} for pair in session["pairs"]]}
+            for session in decided["sessions"]
+        ]
+    }
+    other.write_text(json.dumps(slept))
+    assert turns.undecided([path, other], 0.05, devices) == [other]
+    other.write_text(json.dumps(record(status="crashed")))
+    assert turns.undecided([other], 0.05, devices) == [], "failed ones wait for make retry"

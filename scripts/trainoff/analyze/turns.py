@@ -118,10 +118,14 @@ def as_ratio(row: dict[str, Any]) -> stats.Ratio:
 
 
 def undecided(paths: Iterable[str | Path], equivalence: float, devices: list[str]) -> list[str | Path]:
-    """Those `paths` of records of turns whose row in the table of all of them is undecided. devices: as `in_order` takes them."""
+    """Those `paths` of records of turns that ended well and have no verdict in the table of all of them.
+
+    devices: as `in_order` takes them. Turns with too few pairs, because the machine slept, are undecided too.
+    """
     paths = list(paths)
-    verdicts = table([in_order(read(path), devices) for path in paths], equivalence)["verdict"]
-    return [path for path, verdict in zip(paths, verdicts, strict=True) if verdict == "undecided"]
+    rows = table([in_order(read(path), devices) for path in paths], equivalence)
+    open_rows = (rows["status"] == "ok") & rows["verdict"].isin(["undecided", "not_comparable"])
+    return [path for path, is_open in zip(paths, open_rows, strict=True) if is_open]
 
 
 def _shared_scatter(record):
