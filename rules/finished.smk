@@ -67,14 +67,16 @@ def code_on_device(module):
     return lambda wildcards: code_of_training(device_of(wildcards)["backend"], module)
 
 
-def versions_of(wildcards):
-    return versions_on(wildcards.device)
+def versions_for(record):
+    """Params function: the versions that would measure now. record: the path of the output, with wildcards, since Snakemake does
+    not compare params that use `output`.
+    """
 
+    def versions(wildcards):
+        path = record.replace("<results>", RESULTS).format(**wildcards)
+        return validity.versions_or_recorded(versions_on(wildcards.device), path)
 
-def versions_of_probe(wildcards):
-    """The versions that would probe now; with its own path, since Snakemake does not compare params that use `output`."""
-    path = f"{PROBE_PATTERN}.json".replace("<results>", RESULTS).format(**wildcards)
-    return validity.versions_or_recorded(versions_of(wildcards), path)
+    return versions
 
 
 @functools.cache

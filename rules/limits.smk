@@ -19,7 +19,7 @@ rule find_limit:
         timeout_minutes=(config["limits"] or {}).get("timeout_minutes", 0),
     params:
         code=code_on_device("limiting"),
-        versions=versions_of,
+        versions=versions_for(f"{LIMIT_PATTERN}.json"),
         run=limit_of,
     script:
         "../scripts/find_limit.py"

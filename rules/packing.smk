@@ -39,7 +39,7 @@ rule train_together:
         timeout_minutes=config["protocol"]["timeout_minutes"],
     params:
         code=code_on_device("packed"),
-        versions=versions_of,
+        versions=versions_for(f"{PACK_PATTERN}/pack.json"),
         run=first_run_of,
         at_once=lambda wildcards: int(wildcards.at_once),
     script:

@@ -34,7 +34,7 @@ rule probe_device:
         timeout_minutes=config["protocol"]["timeout_minutes"],
     params:
         code=code_on_device("probing"),
-        versions=versions_of_probe,
+        versions=versions_for(f"{PROBE_PATTERN}.json"),
         run=probe_of,
     script:
         "../scripts/probe_device.py"

@@ -15,7 +15,7 @@ from trainoff.measure import packed
 from trainoff.shapes import Files, Run
 from trainoff.supervise import metering, slurm
 from trainoff.supervise.job import Job, of_rule
-from trainoff.supervise.launch import Journal, Outcome, device_facts, launch
+from trainoff.supervise.launch import Journal, Outcome, device_facts, launch, software_facts
 from trainoff.supervise.stops import ATTEMPTS_IF_STOPPED
 
 SCHEMA_VERSION = 1
@@ -53,6 +53,7 @@ def pack(job: Job, run: Run, at_once: int) -> dict[str, Any]:
     seconds = time.monotonic() - started
     failures = [outcome for outcome in outcomes if outcome.status != "ok"]
     rates = None if failures else rates_of([counted_windows(outcome.journal) for outcome in outcomes])
+    imported = outcomes[0].journal.last("imported")
     record = {
         "schema_version": SCHEMA_VERSION,
         "protocol_version": records.PROTOCOL_VERSION,
@@ -72,7 +73,8 @@ def pack(job: Job, run: Run, at_once: int) -> dict[str, Any]:
             {"status": outcome.status, "failure": outcome.failure, "windows": counted_windows(outcome.journal)}
             for outcome in outcomes
         ],
-        "device": device_facts(run["device"], outcomes[0].journal.last("imported")),
+        "device": device_facts(run["device"], imported),
+        "software": software_facts(imported),
     }
     job.write(record)
     if rates:

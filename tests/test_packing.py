@@ -4,8 +4,10 @@ import io
 import json
 import math
 import time
+from pathlib import Path
 
 import pandas as pd
+import project
 import pytest
 import synthetic
 from pages import page
@@ -31,6 +33,7 @@ def test_a_real_pack_of_two_trains_side_by_side(data, tmp_path):  # noqa: F811
     # Released together: nobody's first counted window had ended before the other's had begun.
     begun = [own[0]["ended"] - own[0]["seconds"] for own in windows]
     assert max(begun) < min(own[-1]["ended"] for own in windows)
+    assert record["software"]["tensorflow"], "which versions it was measured with"
     assert record["memory_bytes"] > 10**8 and record["device_memory_bytes"] is None and record["mps"] is None
     # Replicates, not copies.
     assert windows[0][0]["loss"] != windows[1][0]["loss"]
@@ -110,6 +113,49 @@ def record(at_once, rate, seconds, status="ok", device="gpu", trainable=True, jo
         "mps": None,
         "joules": joules,
     }
+
+
+# Which versions each measured job would note, where no framework is installed.
+LIST_VERSIONS = """
+import json
+import sys
+
+sys.path.insert(0, "scripts")
+from trainoff.workflow import validity
+
+validity.installed_versions = lambda device: dict.fromkeys(
+    validity.packages_of(device)
+)
+
+
+include: "Snakefile"
+
+
+onstart:
+    jobs = [job for job in workflow.dag.jobs if "versions" in job.params.keys()]
+    with open("versions.json", "w") as file:
+        json.dump({job.output[0]: job.params.versions for job in jobs}, file)
+    raise WorkflowError("listed")
+"""
+
+
+def test_nothing_is_measured_again_because_its_framework_is_no_longer_installed(tmp_path):
+    """What makes it anew would be unavailable: the frameworks for NVIDIA's GPUs are exchanged between runs."""
+    limits = {"batch_size": {"least": 8, "most": 8, "step": 8, "img_dim": 32}, "timeout_minutes": 1}
+    limits["img_dim"] = {"least": 32, "most": 32, "step": 32, "batch_size": 8}
+    folder = project.make(tmp_path / "trainoff", project.SMALL | {"devices": ["cpu-jax"], "limits": limits})
+    (folder / "list.smk").write_text(LIST_VERSIONS)
+
+    def versions():
+        project.snakemake(folder, "--snakefile", "list.smk", "--", "compare_concurrency", "collect_limits")
+        return json.loads((folder / "versions.json").read_text())
+
+    paths, recorded = versions(), {"jax": "0.10.0", "jaxlib": "0.10.0", "keras": "3.15.1"}
+    assert {Path(path).name for path in paths} == {"pack.json", "batch_size.json", "img_dim.json"}
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(json.dumps({"software": recorded}))
+    assert versions() == dict.fromkeys(paths, recorded)
 
 
 PACKS = [
