@@ -26,7 +26,7 @@ from trainoff.exchange import merging
 from trainoff.report.figure_table import ANSWER_TABLES, FIGURES
 from trainoff.workflow import imports, isolation, locking
 from trainoff.supervise import progress, slurm, supervise
-from trainoff.workflow import announcing, command_line, keeping, validity
+from trainoff.workflow import announcing, command_line, keeping, retrying, validity
 from trainoff.errors import UserError, one_line
 from trainoff.files import Hashes
 from trainoff.prepare import survey
@@ -199,6 +199,7 @@ def before_planning():
     if IS_MAIN and workflow.is_main_process:
         compare_without_pandas(workflow.persistence)
     METADATA.restore()
+    retry_probes_and_packs()
     number_gpus()
 
 

@@ -19,6 +19,15 @@ PACKING = "<results>/tables/packing.parquet" if IN_REPORT else []
 MAKESPAN = "<results>/tables/makespan.parquet" if IN_REPORT else []
 
 
+@functools.cache
+def retry_probes_and_packs():
+    """Makes Snakemake repeat what failed in a way that `retry` names, as runs and turns are."""
+    # That memory does not suffice for so many trainings is a result.
+    results = {"out_of_memory"} if config.get("retry") == "failed" else set()
+    for paths, statuses in ((PROBES, {*RETRY}), (PACKS, {*RETRY} - results)):
+        workflow.dag.forcefiles.update(retrying.ended_with(statuses, paths))
+
+
 rule train_together:
     input:
         image_facts="<results>/images/img_dim~{img_dim}/facts.json",

@@ -1,0 +1,54 @@
+"""Probes and packs at the next start, which Snakemake judges by its metadata: what is measured again."""
+
+import json
+
+import project
+import pytest
+
+OTHER_CPU = {"name": "cpu-b", "label": "CPU b", "backend": "tensorflow", "accelerator": "cpu", "env": "tensorflow-cpu"}
+EXPERIMENT = project.SMALL | {
+    "devices": ["cpu", OTHER_CPU],
+    "grid": project.SMALL["grid"] | {"trainable": [True]},
+    "packing": {"at_once": [1]},
+}
+SETTING = "precision~float32/xla~false"
+CONFIGURATION = f"model~small/batch_size~16/img_dim~32/trainable~true/{SETTING}/learning_rate~0.0005/optimizer~adam"
+RECORDS = [
+    *(f"parity/{device}/model~small/{SETTING}/probe.json" for device in ("cpu", "cpu-b")),
+    *(f"packing/{device}/{CONFIGURATION}/at_once~1/pack.json" for device in ("cpu", "cpu-b")),
+]
+PREPARED = {
+    "images/img_dim~32": [
+        *(f"{split}_{part}.npy" for split in ("train", "validation") for part in ("images", "labels")),
+        "facts.json",
+    ],
+    "weights/model~small/img_dim~32": ["weights.npz", "facts.json"],
+}
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A folder in which made-up probes and packs of two devices count as made: those of the second one failed."""
+    folder = project.make(tmp_path / "trainoff", EXPERIMENT)
+    results = folder / "results"
+    for path in [*RECORDS, *(f"{place}/{name}" for place, names in PREPARED.items() for name in names)]:
+        (results / path).parent.mkdir(parents=True, exist_ok=True)
+        (results / path).write_text(json.dumps({"status": "crashed" if "cpu-b" in path else "ok"}))
+    done = project.snakemake(folder, "--touch", "--", *(f"results/{path}" for path in RECORDS))
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+def planned(folder, *options, results="results"):
+    return project.planned(folder, *options, "--", *(f"{results}/{path}" for path in RECORDS))
+
+
+def test_failed_probes_and_packs_are_repeated_when_asked(measured):
+    assert planned(measured) == {}
+    retried = {"probe_device": 1, "train_together": 1}
+    assert planned(measured, "--config", "retry=failed") == retried
+    assert planned(measured, "--config", "retry=[crashed]") == retried
+    assert planned(measured, "--config", "retry=[timed_out]") == {}
+    (measured / "results" / RECORDS[-1]).write_text('{"status": "out_of_memory"}')
+    assert planned(measured, "--config", "retry=failed") == {"probe_device": 1}, "too little memory is a pack's result"
+    assert planned(measured, "--config", "retry=[out_of_memory]") == {"train_together": 1}
