@@ -1,6 +1,7 @@
 """Probes and packs at the next start, which Snakemake judges by its metadata: what is measured again."""
 
 import json
+import shutil
 
 import project
 import pytest
@@ -52,3 +53,9 @@ def test_failed_probes_and_packs_are_repeated_when_asked(measured):
     (measured / "results" / RECORDS[-1]).write_text('{"status": "out_of_memory"}')
     assert planned(measured, "--config", "retry=failed") == {"probe_device": 1}, "too little memory is a pack's result"
     assert planned(measured, "--config", "retry=[out_of_memory]") == {"train_together": 1}
+
+
+def test_without_snakemakes_folder_nothing_is_measured_again(measured):
+    """Not even what the last job made."""
+    shutil.rmtree(measured / ".snakemake")
+    assert planned(measured) == {}

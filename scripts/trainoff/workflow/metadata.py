@@ -100,6 +100,8 @@ class Metadata:
 
     def keep(self, jobs: Iterable[Any]) -> None:
         """Copies Snakemake's metadata about the outputs of jobs, where there are any."""
+        # Of the last job, Snakemake still remembers that there was none.
+        self._workflow.persistence._clear_cache()
         known = self._read()
         before = dict(known)
         for job in jobs:
