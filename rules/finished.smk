@@ -216,7 +216,7 @@ def judge_runs():
 
 # Computed once, by the process that plans.
 VERDICTS = judge_runs() if workflow.is_main_process else {}
-METADATA = Metadata(f"{RESULTS}/.metadata.json", workflow)
+METADATA = Metadata(RESULTS, workflow)
 shared = announcing.shared_folder(RESULTS, config, VERDICTS.values())
 if shared:
     print(one_line(shared, 1000), file=sys.stderr)

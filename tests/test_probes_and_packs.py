@@ -5,9 +5,11 @@ import shutil
 
 import project
 import pytest
+import yaml
 
 OTHER_CPU = {"name": "cpu-b", "label": "CPU b", "backend": "tensorflow", "accelerator": "cpu", "env": "tensorflow-cpu"}
 EXPERIMENT = project.SMALL | {
+    "dataset": {"name": "cifar10"},
     "devices": ["cpu", OTHER_CPU],
     "grid": project.SMALL["grid"] | {"trainable": [True]},
     "packing": {"at_once": [1]},
@@ -19,6 +21,7 @@ RECORDS = [
     *(f"packing/{device}/{CONFIGURATION}/at_once~1/pack.json" for device in ("cpu", "cpu-b")),
 ]
 PREPARED = {
+    "downloads": ["cifar-10-binary.tar.gz"],
     "images/img_dim~32": [
         *(f"{split}_{part}.npy" for split in ("train", "validation") for part in ("images", "labels")),
         "facts.json",
@@ -59,3 +62,14 @@ def test_without_snakemakes_folder_nothing_is_measured_again(measured):
     """Not even what the last job made."""
     shutil.rmtree(measured / ".snakemake")
     assert planned(measured) == {}
+
+
+def test_results_that_were_moved_are_measured_no_second_time(measured, tmp_path):
+    """To another disk, with the name of the folder in the experiment, in place or into another clone."""
+    elsewhere = tmp_path / "elsewhere" / "größer"
+    shutil.copytree(measured / "results", elsewhere)
+    clone = project.make(tmp_path / "clone", EXPERIMENT | {"pathvars": {"results": str(elsewhere)}})
+    shutil.move(elsewhere / "downloads", clone / "results/downloads")
+    assert planned(clone, results=elsewhere) == {}
+    (clone / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT | {"seed": 1, "pathvars": {"results": str(elsewhere)}}))
+    assert {"probe_device", "train_together"} <= planned(clone, results=elsewhere).keys(), "the record decided nothing"

@@ -20,6 +20,8 @@ from trainoff.files import write_text
 # workflow gives the rules other names.
 NOT_KEPT = {"train", "take_turns", "fetch_dataset", "fetch_weights"}
 
+PLACE = "<results>"
+
 
 def is_news(record: logging.LogRecord) -> bool:
     """Whether a log record of Snakemake is more than a notice that it has no metadata of finished trainings, which is normal."""
@@ -52,10 +54,14 @@ def _is_kept(rule):
 
 
 class Metadata:
-    """Snakemake's metadata of one results folder. path: of the copy. workflow: Snakemake's, while a Snakefile is read."""
+    """Snakemake's metadata of the folder `results`. workflow: Snakemake's, while a Snakefile is read.
 
-    def __init__(self, path, workflow):
-        self._path = Path(path)
+    The copy names the folder as PLACE, so that it is valid wherever the results are moved.
+    """
+
+    def __init__(self, results, workflow):
+        self._results = str(results)
+        self._path = Path(results, ".metadata.json")
         self._workflow = workflow
         self._restored = False
         # The rules of this workflow only, even if another one imports it.
@@ -122,7 +128,8 @@ class Metadata:
 
     def _read(self):
         try:
-            known = json.loads(self._path.read_text(encoding="utf-8"))
+            text = self._path.read_text(encoding="utf-8")
+            known = json.loads(text.replace(f'"{PLACE}/', f'"{self._results}/'))
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}
@@ -130,4 +137,7 @@ class Metadata:
     def _write(self, known):
         # If the folder cannot be written to, nothing is kept, and later starts recreate more files than necessary.
         with contextlib.suppress(OSError):
-            write_text(self._path, json.dumps(known))
+            text = json.dumps(known, ensure_ascii=False)
+            # All experiments share their downloads, which stay where they are.
+            place = re.compile(f'"{re.escape(self._results)}/(?!downloads/)')
+            write_text(self._path, place.sub(f'"{PLACE}/', text))
