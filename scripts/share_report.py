@@ -16,8 +16,9 @@ from typing import Any
 
 from find_report import results_of
 from trainoff import numbers
-from trainoff.errors import one_line
-from trainoff.files import write_text
+from trainoff.errors import UserError, one_line
+from trainoff.exchange import bundles
+from trainoff.files import whole, write_text
 from trainoff.report import page
 
 FILES = {"report.html": "index.html", "share.png": "share.png", "share.json": "entry.json", "bundle.zip": "bundle.zip"}
@@ -25,15 +26,37 @@ PARTS = Path(__file__).resolve().parents[1] / "report/page"
 
 
 def share(results: str | Path, folder: str | Path) -> Path:
-    """Copies what is published of the results to a folder of its own below `folder`; returns that folder."""
+    """Copies what is published of the results to a folder of its own below `folder`; returns that folder.
+
+    It is named after the title, and further if a report of another experiment or machine has that name already.
+    """
     results = Path(results)
-    title = json.loads((results / "share.json").read_text(encoding="utf-8"))["title"]
+    title, origin = _title_and_origin(results / "share.json", results / "bundle.zip")
     place = Path(folder, re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "report")
-    place.mkdir(parents=True, exist_ok=True)
+    if _holds_another(place, title, origin):
+        place = place.with_name(f"{place.name}-{hashlib.sha256(f'{title} {origin}'.encode()).hexdigest()[:8]}")
     for name, published in FILES.items():
         if (results / name).is_file():
-            shutil.copyfile(results / name, place / published)
+            with whole(place / published) as temporary:
+                shutil.copyfile(results / name, temporary)
+        else:
+            (place / published).unlink(missing_ok=True)
     return place
+
+
+def _holds_another(place, title, origin):
+    """Whether the folder `place` holds a report of another title, or of another project folder."""
+    try:
+        other_title, other_origin = _title_and_origin(place / "entry.json", place / "bundle.zip")
+    except (OSError, ValueError, KeyError, TypeError, UserError):  # nothing there, or nothing whole
+        return False
+    return other_title != title or None not in (origin, other_origin) and other_origin != origin
+
+
+def _title_and_origin(entry, bundle):
+    """The title of a report and the ID of its project folder, None without a bundle. entry, bundle: paths."""
+    title = json.loads(entry.read_text(encoding="utf-8"))["title"]
+    return title, bundles.read_manifest(bundle)["origin"] if bundle.is_file() else None
 
 
 def entries(folder: str | Path) -> list[tuple[str, dict[str, Any]]]:
@@ -86,8 +109,17 @@ def rows(published: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def gallery(folder: str | Path) -> tuple[Path, int]:
-    """Writes the page over all published reports below `folder`; returns its path and how many there are."""
+    """Writes the page over all published reports below `folder`; returns its path and how many there are.
+
+    Raises UserError for a folder without any, and for that of a single report.
+    """
+    if Path(folder, "entry.json").is_file():
+        raise UserError(
+            f"{folder}: is the folder of one report, whose page would be lost. Expected the folder that holds it."
+        )
     published = entries(folder)
+    if not published:
+        raise UserError(f"{folder}: holds no report. First share some into it: make share TO={folder}")
     script = "\n".join((PARTS / name).read_text(encoding="utf-8") for name in ("base.js", "tables.js", "gallery.js"))
     script = script.replace("</", "<\\/")
     text = (
@@ -109,8 +141,11 @@ def gallery(folder: str | Path) -> tuple[Path, int]:
 if __name__ == "__main__":
     # Not every locale can show every character of a name.
     sys.stdout.reconfigure(errors="replace")
-    if sys.argv[1] == "--gallery":
-        written, number = gallery(sys.argv[2])
-        print(f"Gallery of {numbers.count(number, 'report')}: {written.resolve()}")
-    else:
-        print(f"To publish: {share(results_of(sys.argv[2:]), sys.argv[1]).resolve()}")
+    try:
+        if sys.argv[1] == "--gallery":
+            written, number = gallery(sys.argv[2])
+            print(f"Gallery of {numbers.count(number, 'report')}: {written.resolve()}")
+        else:
+            print(f"To publish: {share(results_of(sys.argv[2:]), sys.argv[1]).resolve()}")
+    except UserError as error:
+        sys.exit(str(error))

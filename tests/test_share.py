@@ -2,13 +2,17 @@
 
 import json
 import re
+import shutil
 
+import pytest
 import synthetic
+from machine import Machine
 from PIL import Image
 from test_report import Outline
 
 import draw_share
 import share_report
+from trainoff.errors import UserError
 from trainoff.report import study
 from trainoff.report.figure_table import ANSWER_TABLES
 
@@ -56,3 +60,31 @@ def test_a_gallery_tells_the_spread_between_results_of_one_kind(tmp_path):
     assert "NVIDIA GPU is" in entry["verdicts"][0]
     known = {result["device"]: result["joules_per_image"] for result in entry["results"]}
     assert known["NVIDIA GPU"] > 0 and known["CPU"] is None, "nobody measured what is declared"
+
+
+def test_reports_of_one_title_get_folders_of_their_own(tmp_path):
+    """Of two machines with the default title, or of two titles of which a name of a folder keeps nothing."""
+    site, places = tmp_path / "site", {}
+    for name, title in (("one", "ResNet"), ("other", "ResNet"), ("third", "報告"), ("fourth", "比較")):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}/share.json").write_text(json.dumps({"title": title}))
+        (tmp_path / f"{name}/report.html").write_text(name)
+        shutil.copy(Machine(tmp_path / f"{name}-machine", ["cpu"]).bundle(), tmp_path / f"{name}/bundle.zip")
+        places[name] = share_report.share(tmp_path / name, site)
+    assert len({*places.values()}) == 4 and places["one"] == site / "resnet" and places["third"] == site / "report"
+    for name, place in places.items():
+        assert (place / "index.html").read_text() == name
+        assert share_report.share(tmp_path / name, site) == place, "the same report again has the same address"
+    # A copy that was cut off before is replaced.
+    (places["one"] / "entry.json").write_text("{")
+    assert share_report.share(tmp_path / "one", site) == places["one"]
+
+
+def test_a_gallery_replaces_no_report_and_is_never_empty(tmp_path):
+    (tmp_path / "index.html").write_text("a report")
+    with pytest.raises(UserError, match="holds no report. First share some"):
+        share_report.gallery(tmp_path)
+    (tmp_path / "entry.json").write_text("{}")
+    with pytest.raises(UserError, match="the folder of one report"):
+        share_report.gallery(tmp_path)
+    assert (tmp_path / "index.html").read_text() == "a report"
