@@ -108,8 +108,12 @@ first-gpu-run:
 	    $(snakemake) -- all bundle && \
 	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
+# Of every experiment below results/, and of CONFIG, whose results may be elsewhere.
 clean-superseded:
 	rm -rf results/superseded results/*/superseded
+ifneq ($(CONFIG),)
+	@results=$$($(in_venv) python scripts/find_report.py --folder config.yaml $(CONFIG)) && rm -rf "$$results/superseded"
+endif
 
 share: environment
 	@$(in_venv); export PATH; \

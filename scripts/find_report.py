@@ -1,6 +1,6 @@
 """Says where an experiment's report is and whether anything was run: find_report.py SINCE CONFIG... (later files override).
 
-SINCE: when the sweep was started, in seconds since 1970.
+SINCE: when the sweep was started, in seconds since 1970; --folder: only prints the folder of the results.
 """
 
 import csv
@@ -35,6 +35,9 @@ def results_of(configs: Iterable[str | Path]) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--folder":
+        print(results_of(sys.argv[2:]))
+        sys.exit()
     # Not every locale can show every character of a name.
     sys.stdout.reconfigure(errors="replace")
     if message := words(float(sys.argv[1]), results_of(sys.argv[2:])):

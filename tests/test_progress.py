@@ -2,10 +2,13 @@
 
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 
 import synthetic
+from project import ROOT
 
 import find_report
 from trainoff.supervise import progress
@@ -98,3 +101,20 @@ def test_runs_that_end_elsewhere_are_told_of_as_they_appear(tmp_path):
     first, second = terminal.getvalue().splitlines()
     assert first.startswith("[1/2] node · mobilenetv2") and "images/s; about" in first
     assert "crashed: " in second and second.endswith("that was the last run")
+
+
+def test_replaced_records_are_removed_wherever_the_results_are(tmp_path):
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    elsewhere = tmp_path / "on another disk"
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "mine.yaml").write_text(json.dumps({"pathvars": {"results": str(elsewhere)}}))
+    places = [tmp_path / "results", tmp_path / "results/study", elsewhere]
+    for place in places:
+        (place / "superseded/runs").mkdir(parents=True)
+        (place / "report.html").touch()
+    command = ["make", "--file", ROOT / "Makefile", "clean-superseded"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert [(place / "superseded").exists() for place in places] == [False, False, True]
+    subprocess.run([*command, "CONFIG=mine.yaml"], cwd=tmp_path, check=True, capture_output=True)
+    assert not (elsewhere / "superseded").exists() and all((place / "report.html").exists() for place in places)
