@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -195,14 +196,14 @@ def _record(run, attempts, idle):
 def _next_in_sequence(path):
     """Increments the counter of runs started in a results folder; the number of this run, from 1."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
         text = file.read().strip()
         rank = int(text) + 1 if text.isdigit() else 1
         file.seek(0)
-        file.truncate()
+        # Not truncated before: if the disk is full, the number stays.
         file.write(f"{rank}\n")
+        file.truncate()
     return rank
 
 

@@ -1,11 +1,14 @@
 """What a script that starts measured processes is told, and what it finds of an earlier start of its job."""
 
 import json
+import resource
 import subprocess
 import sys
 
+import pytest
 from project import ROOT
 
+import train
 from trainoff.supervise import slurm
 from trainoff.supervise.job import Job
 
@@ -56,3 +59,16 @@ def test_a_job_that_slurm_ended_is_found_with_what_it_had_reported(tmp_path, mon
     assert outcome.status == "timed_out" and outcome.journal.events == [event]
     assert outcome.failure["log_tail"] == ["its last words"]
     assert job.ended() is None, "a deleted record must be trained again"
+
+
+def test_a_full_disk_does_not_make_the_count_of_runs_begin_anew(tmp_path):
+    path = tmp_path / "runs/.sequence"
+    assert [train._next_in_sequence(path) for _ in range(11)] == list(range(1, 12))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            train._next_in_sequence(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert train._next_in_sequence(path) == 12
