@@ -34,6 +34,12 @@ onstart:
     gc.freeze()
     gc.enable()
     to_run = list(workflow.dag.needrun_jobs())
+    with disk_faults_told():
+        if not locking.hold_results(RESULTS):
+            raise WorkflowError(
+                f"{RESULTS}: another start is at work on these results, from another clone. Wait until it has ended: two at once "
+                "would disturb each other's measurements."
+            )
     if workflow.executor_plugin.name == "slurm":
         for name, wanted in REQUESTS.items():
             if name in {getattr(job.wildcards, "device", None) for job in to_run}:

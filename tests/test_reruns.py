@@ -12,6 +12,7 @@ import yaml
 
 import write_reference
 from trainoff import records
+from trainoff.workflow import locking
 
 RUNS = 2
 # Jobs that are there once for every image size, model or run that is new.
@@ -263,3 +264,16 @@ def test_a_start_from_another_folder_plans_the_same_and_finds_its_results_there(
     start = copy if way[0] == "--directory" else elsewhere
     planned = project.planned(start, *options, configfile=str(tmp_path / "tiny.yaml"))
     assert "train" not in planned and "prepare_images" not in planned
+
+
+def test_results_at_which_another_clone_is_at_work_are_left_alone(tmp_path):
+    """Snakemake's own lock is in the clone."""
+    results = tmp_path / "on another disk"
+    folder = project.make(tmp_path / "clone", project.SMALL | {"pathvars": {"results": str(results)}})
+    target = results / "images/img_dim~32/facts.json"
+    assert locking.hold_results(results)
+    refused = project.snakemake(folder, "--", target)
+    assert refused.returncode and "another start is at work on these results" in refused.stdout
+    assert list(results.iterdir()) == [results / ".in-use.lock"]
+    locking._held.pop().close()
+    assert project.snakemake(folder, "--", target).returncode == 0 and target.exists()

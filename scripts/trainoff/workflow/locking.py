@@ -1,4 +1,4 @@
-"""Snakemake's lock on a folder, after a kill.
+"""Snakemake's lock on a folder, after a kill, and a lock on the results.
 
 Snakemake locks a folder with plain files, which outlive a killed process: the next start would refuse to work and ask for
 --unlock. A lock of the operating system shows whether the owner is still alive.
@@ -31,3 +31,20 @@ def release_if_abandoned(folder: str | Path) -> bool:
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_SH)
     return alone
+
+
+def hold_results(folder: str | Path) -> bool:
+    """Locks the folder of an experiment's results until this process ends; returns whether no other start is at work there.
+
+    Snakemake locks the project's folder only, and two clones may have the same results on another disk.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    file = open(Path(folder, ".in-use.lock"), "a")  # noqa: SIM115
+    _held.append(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no such locks
+        return True
+    return True
