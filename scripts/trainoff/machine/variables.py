@@ -15,10 +15,19 @@ from typing import Any
 
 # Prefixes of names, by the software that reads them.
 FAMILIES = {
-    "TensorFlow": ("TF_", "AUTOGRAPH_"),
-    "XLA": ("XLA_", "NPROC"),
+    "TensorFlow": ("TF_", "TF2_", "TENSORFLOW_", "AUTOGRAPH_"),
+    "XLA": ("XLA_", "NPROC", "PJRT_NPROC"),
     "JAX": ("JAX_",),
-    "PyTorch": ("PYTORCH_", "TORCH_", "TORCHINDUCTOR_", "ATEN_", "LRU_CACHE_CAPACITY", "TRITON_"),
+    "PyTorch": (
+        "PYTORCH_",
+        "TORCH_",
+        "TORCHDYNAMO_",
+        "TORCHINDUCTOR_",
+        "ATEN_",
+        "DISABLE_ADDMM_CUDA_LT",
+        "LRU_CACHE_CAPACITY",
+        "TRITON_",
+    ),
     "Keras": ("KERAS_",),
     "OpenMP": ("OMP_", "GOMP_", "KMP_", "LIBOMP_"),
     "mathematics on processors": (
@@ -30,6 +39,8 @@ FAMILIES = {
         "BLIS_",
         "VECLIB_",
         "NUMEXPR_",
+        "NPY_",
+        "NUMPY_",
         "TBB_",
     ),
     "CUDA": ("CUDA_", "CUBLAS_", "CUBLASLT_", "CUDNN_", "NCCL_", "NVIDIA_TF32_OVERRIDE"),
