@@ -31,8 +31,8 @@ PARTS = {
     "jax-cuda": ("JAX with NVIDIA's libraries", 6.1, 3.6),
 }
 OTHER = (0.4, 0.2)
-# Characters with a special meaning in a list of folders (PATH) or in a shell.
-UNUSABLE = ':"$`\\\n'
+# Characters with a special meaning in a list of folders (PATH), in a shell, or in the paths of Snakemake's environments.
+UNUSABLE = ':"$`\\\n{}'
 ELSEWHERE = "Move the project to another folder, such as one in your home folder, and start again."
 
 
@@ -45,7 +45,8 @@ def check_folder(folder: str | Path) -> None:
     character = next((character for character in UNUSABLE if character in str(folder)), None)
     if character:
         raise Refusal(
-            f"The path {str(folder)!r} contains the character {character!r}, which search paths cannot contain. {ELSEWHERE}"
+            f"The path {str(folder)!r} contains the character {character!r}, which search paths or Snakemake cannot contain. "
+            f"{ELSEWHERE}"
         )
     try:
         with tempfile.TemporaryDirectory(prefix=".place-", dir=folder) as inside:

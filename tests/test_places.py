@@ -196,12 +196,13 @@ $4" "$5"
     assert words in done.stderr if words else done.stdout
 
 
-def test_make_refuses_before_it_installs(place, tmp_path):
+@pytest.mark.parametrize("character", ":{")
+def test_make_refuses_before_it_installs(character, place, tmp_path):
     folder, environment = place
-    moved = folder.rename(tmp_path / "a:b")
+    moved = folder.rename(tmp_path / f"a{character}b")
     done = subprocess.run(["locks/install.sh", "base"], cwd=moved, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "contains the character ':', which search paths cannot contain. Move the project" in done.stderr
+    assert f"contains the character {character!r}, which search paths or Snakemake cannot contain. Move" in done.stderr
     assert not (moved / ".venv").exists()
 
 
