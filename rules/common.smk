@@ -199,7 +199,7 @@ def before_planning():
     if IS_MAIN and workflow.is_main_process:
         compare_without_pandas(workflow.persistence)
     METADATA.restore()
-    retry_probes_and_packs()
+    repeat_probes_and_packs()
     number_gpus()
 
 

@@ -20,12 +20,15 @@ MAKESPAN = "<results>/tables/makespan.parquet" if IN_REPORT else []
 
 
 @functools.cache
-def retry_probes_and_packs():
-    """Makes Snakemake repeat what failed in a way that `retry` names, as runs and turns are."""
+def repeat_probes_and_packs():
+    """Makes Snakemake repeat what is missing, even where the tables made of it are there, and what failed in a way that `retry` names,
+    as runs and turns are.
+    """
     # That memory does not suffice for so many trainings is a result.
     results = {"out_of_memory"} if config.get("retry") == "failed" else set()
-    for paths, statuses in ((PROBES, {*RETRY}), (PACKS, {*RETRY} - results)):
-        workflow.dag.forcefiles.update(retrying.ended_with(statuses, paths))
+    packs = PACKS if IN_REPORT or RETRY else []
+    for paths, statuses in ((PROBES, {*RETRY}), (packs, {*RETRY} - results)):
+        workflow.dag.forcefiles.update(retrying.due(paths, statuses))
 
 
 rule train_together:

@@ -58,6 +58,20 @@ def test_failed_probes_and_packs_are_repeated_when_asked(measured):
     assert planned(measured, "--config", "retry=[out_of_memory]") == {"train_together": 1}
 
 
+def test_a_deleted_probe_is_made_again_even_if_the_tables_are_there(measured):
+    """As its messages say."""
+    folder = measured / "results"
+    for path in ("tables/parity.csv", "tables/parity.parquet", "tables/runs.parquet"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).touch()
+    rules = ("check_parity", "probe_device", "prepare_images", "prepare_weights")
+    target = ("--allowed-rules", *rules, "--", "results/tables/parity.csv")
+    done = project.snakemake(measured, "--touch", *target)
+    assert done.returncode == 0 and project.planned(measured, *target) == {}, done.stdout
+    (folder / RECORDS[0]).unlink()
+    assert project.planned(measured, *target) == {"probe_device": 1, "check_parity": 1}
+
+
 def test_without_snakemakes_folder_nothing_is_measured_again(measured):
     """Not even what the last job made."""
     shutil.rmtree(measured / ".snakemake")
