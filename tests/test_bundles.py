@@ -86,6 +86,25 @@ def test_nobody_else_speaks_for_this_machine(here, tmp_path):
         here.tables(path)
 
 
+@pytest.mark.parametrize("place, known", [("results/studies/2026/one", True), ("results/imported/0123", False)])
+def test_a_run_of_another_experiment_here_is_found_however_deep_its_results_are(
+    here, tmp_path, monkeypatch, place, known
+):
+    other = Machine(tmp_path / "other", ["cuda"])
+    for record in other.records:
+        folder = tmp_path / place / bundles.run_folder(record["run"])
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(record))
+    origin = bundles.origin_of(here.folder / ".origin")
+    path = rewritten(other.bundle(), manifest=lambda content: content | {"origin": origin})
+    monkeypatch.chdir(tmp_path)
+    if known:
+        assert set(here.tables(path)[1]["device"]) == {"cpu", "cuda"}
+    else:
+        with pytest.raises(UserError, match="this folder has no such run"):
+            here.tables(path)
+
+
 def test_a_copied_folder_takes_a_name_of_its_own(here, tmp_path):
     origin = bundles.origin_of(here.folder / ".origin")
     assert bundles.origin_of(here.folder / ".origin") == origin

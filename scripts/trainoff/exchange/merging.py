@@ -23,8 +23,11 @@ LONGEST_SETTINGS = 2000
 OWN_SCRIPT = " (own script)"
 # What a reader adds to a record, or computes from its epochs without warm-up.
 NOT_THE_RUN = ("origin", "settings", "energy", "energy_reason", "throughput")
-# Where the experiments of this folder keep their runs; {} is the path below the results folder.
-LOCAL_RUNS = ("results/{}", "results/*/{}")
+# Where the experiments of this folder keep their runs, as deep as schemas/config.schema.yaml allows; {} is the path below the
+# results folder.
+LOCAL_RUNS = tuple(f"results/{'*/' * depth}{{}}" for depth in range(6))
+# Folder of unpacked bundles in the results.
+UNPACKED = "imported"
 
 
 @dataclass(frozen=True)
@@ -294,7 +297,9 @@ def _local_record(run, where, read, results):
     """(path, record) of a run of another experiment in this folder. Raises UserError where there is none."""
     name = f"{bundles.run_folder(run)}/metrics.json"
     names = [name, *axes.earlier_paths(name)]
-    elsewhere = sorted(path for pattern in LOCAL_RUNS for name in names for path in Path().glob(pattern.format(name)))
+    found = [path for pattern in LOCAL_RUNS for name in names for path in Path().glob(pattern.format(name))]
+    # What was imported is no original.
+    elsewhere = sorted(path for path in found if UNPACKED not in path.parts)
     for path in [*(results / name for name in names), *elsewhere]:
         if path.is_file():
             return str(path), read(str(path))
