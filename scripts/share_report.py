@@ -48,15 +48,18 @@ def _holds_another(place, title, origin):
     """Whether the folder `place` holds a report of another title, or of another project folder."""
     try:
         other_title, other_origin = _title_and_origin(place / "entry.json", place / "bundle.zip")
-    except (OSError, ValueError, KeyError, TypeError, UserError):  # nothing there, or nothing whole
+    except (OSError, ValueError, KeyError, TypeError):  # nothing there, or nothing whole
         return False
     return other_title != title or None not in (origin, other_origin) and other_origin != origin
 
 
 def _title_and_origin(entry, bundle):
-    """The title of a report and the ID of its project folder, None without a bundle. entry, bundle: paths."""
+    """The title of a report and the ID of its project folder, None if that is unknown. entry, bundle: paths."""
     title = json.loads(entry.read_text(encoding="utf-8"))["title"]
-    return title, bundles.read_manifest(bundle)["origin"] if bundle.is_file() else None
+    try:
+        return title, bundles.read_manifest(bundle)["origin"]
+    except UserError:  # there is none, or none of its runs are of that folder
+        return title, None
 
 
 def entries(folder: str | Path) -> list[tuple[str, dict[str, Any]]]:

@@ -75,6 +75,9 @@ def test_reports_of_one_title_get_folders_of_their_own(tmp_path):
     for name, place in places.items():
         assert (place / "index.html").read_text() == name
         assert share_report.share(tmp_path / name, site) == place, "the same report again has the same address"
+    # The bundle of a report on runs of other machines only holds no run.
+    (tmp_path / "one/bundle.zip").write_bytes(Machine(tmp_path / "none", []).bundle().read_bytes())
+    assert share_report.share(tmp_path / "one", site) == places["one"]
     # A copy that was cut off before is replaced.
     (places["one"] / "entry.json").write_text("{")
     assert share_report.share(tmp_path / "one", site) == places["one"]
