@@ -34,6 +34,7 @@ if config.get("container"):
 
 include: "rules/common.smk"
 include: "rules/finished.smk"
+include: "rules/finished_turns.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/parity.smk"

@@ -19,18 +19,6 @@ PACKING = "<results>/tables/packing.parquet" if IN_REPORT else []
 MAKESPAN = "<results>/tables/makespan.parquet" if IN_REPORT else []
 
 
-@functools.cache
-def repeat_probes_and_packs():
-    """Makes Snakemake repeat what is missing, even where the tables made of it are there, and what failed in a way that `retry` names,
-    as runs and turns are.
-    """
-    # That memory does not suffice for so many trainings is a result.
-    results = {"out_of_memory"} if config.get("retry") == "failed" else set()
-    packs = PACKS if IN_REPORT or RETRY else []
-    for paths, statuses in ((PROBES, {*RETRY}), (packs, {*RETRY} - results)):
-        workflow.dag.forcefiles.update(retrying.due(paths, statuses))
-
-
 rule train_together:
     input:
         image_facts="<results>/images/img_dim~{img_dim}/facts.json",

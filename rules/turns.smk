@@ -2,25 +2,6 @@
 # record decides whether turns are finished (scripts/trainoff/workflow/validity.py).
 
 
-def inputs_of_turns(wildcards):
-    """Input function: nothing for finished turns, as for finished runs (see inputs_of_run)."""
-    before_planning()
-    path = f"{folder_of_turns(wildcards)}/turns.json"
-    verdict = TURNS_VERDICTS.get(path)
-    dag = workflow.dag
-    if verdict is not None and not verdict.finished:
-        dag.forcefiles.add(path)
-    if path in dag.forcefiles or TAKE_TURNS in {rule.name for rule in dag.forcerules}:
-        keeping.keep_replaced(path)
-    if verdict is not None and verdict.finished:
-        METADATA.forget(path)
-        return {}
-    return {
-        "image_facts": image_facts(wildcards.img_dim),
-        "weight_facts": weight_facts(wildcards.model, wildcards.img_dim),
-    }
-
-
 rule take_turns:
     input:
         unpack(inputs_of_turns),
@@ -42,7 +23,7 @@ rule take_turns:
         runs=runs_of_turns,
         identity=identity_of_turns,
         settings=config["turns"] or {},
-        results=RESULTS,
+        superseded=f"{RESULTS}/superseded",
     script:
         "../scripts/take_turns.py"
 

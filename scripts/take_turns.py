@@ -3,6 +3,7 @@
 import dataclasses
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 from trainoff import records, turn_statistics
@@ -69,7 +70,7 @@ def turns(
 
 
 if __name__ == "__main__":
-    _turns, _results = snakemake.output.turns, snakemake.params.results
+    _turns, _results = snakemake.output.turns, Path(snakemake.params.superseded).parent
     with of_rule(snakemake, _turns, before=lambda: keeping.supersede(_turns, _results)) as _job:
         turns(
             _job,
