@@ -140,7 +140,7 @@ onstart:
 
 
 def test_nothing_is_measured_again_because_its_framework_is_no_longer_installed(tmp_path):
-    """What makes it anew would be unavailable: the frameworks for NVIDIA's GPUs are exchanged between runs."""
+    """`make` exchanges the frameworks for NVIDIA's GPUs between runs, so the one that measured may be gone."""
     limits = {"batch_size": {"least": 8, "most": 8, "step": 8, "img_dim": 32}, "timeout_minutes": 1}
     limits["img_dim"] = {"least": 32, "most": 32, "step": 32, "batch_size": 8}
     folder = project.make(tmp_path / "trainoff", project.SMALL | {"devices": ["cpu-jax"], "limits": limits})

@@ -271,9 +271,9 @@ def _energy(row, pair, rates, compared):
     if len(facts) == 2:
         differ = len({fact["scope"] for fact in facts.values()}) > 1 and not compared.empty
         # Both have readings, but of other work or of other configurations.
-        apart = {pair.device: "not_comparable" if compared.empty else "no_common_reading"}
+        not_common = {pair.device: "not_comparable" if compared.empty else "no_common_reading"}
         declared = {name: "declared" for name, fact in facts.items() if fact["source"] not in MEASURED}
-        reasons = declared or (dict.fromkeys(facts, "other_scope") if differ else apart)
+        reasons = declared or (dict.fromkeys(facts, "other_scope") if differ else not_common)
         if not declared and differ and (estimate := _estimated_energy(pair, rates, compared, facts, total)):
             return estimate
     return Verdict("energy", "unknown", total=total, facts=facts, reasons=reasons)

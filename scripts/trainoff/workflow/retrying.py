@@ -1,4 +1,4 @@
-"""Which records of probes and packs are made anew; runs and turns are judged by trainoff.workflow.validity."""
+"""Which probes and packs a start repeats. Runs and turns are judged by trainoff.workflow.validity."""
 
 import json
 from collections.abc import Collection, Iterable
