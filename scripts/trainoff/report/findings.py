@@ -390,5 +390,5 @@ def readings_title(runs: dict[str, pd.DataFrame], devices: list[Device]) -> str:
         if facts:
             parts.append(f"{device.label} {' and '.join(facts)}")
     if not parts:
-        return "These machines report neither temperature nor power"
+        return "Clocks over the longest run of each device; no machine reports temperature or power"
     return "; ".join(parts[:3]) if len(parts) <= 3 else f"Readings of {len(parts)} devices over their longest runs"
