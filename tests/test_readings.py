@@ -8,6 +8,7 @@ import threading
 import time
 import types
 
+import pandas as pd
 import pytest
 import synthetic
 from pages import draw
@@ -21,7 +22,7 @@ from trainoff.analyze import readings as table_of_readings
 from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, tracking
-from trainoff.report import caveats, rows
+from trainoff.report import caveats, page, rows
 from trainoff.supervise import apple, readings
 from trainoff.supervise.launch import Journal
 
@@ -321,6 +322,23 @@ def test_a_figure_shows_the_longest_run_of_each_device(runs_with_series, tmp_pat
     text = words_of_figure(files)
     assert "NVIDIA GPU up to 92 °C" in text and "W on average" in text
     assert "MHz" not in text, "what was not told has no panel"
+
+
+def test_the_page_shows_readings_only_if_one_of_them_changes(runs_with_series):
+    paths, made = runs_with_series
+    taken = table_of_readings.table(zip(paths, made, strict=True))
+    amounts = pd.DataFrame(
+        columns=["joules_per_image", "mean_watts", "owned_per_training", "rented_per_training"], dtype=float
+    )
+    known = {
+        "runs": tables.run_table(list(zip(map(str, paths), made, strict=True))),
+        "rates": amounts,
+        "costs": amounts,
+        "break_even": amounts,
+    }
+    assert page.tells("readings", known | {"readings": taken})
+    constant = taken.assign(gpu_watts=None, gpu_celsius=None, cpu_mhz=2445.4)
+    assert not page.tells("readings", known | {"readings": constant}), "many virtual machines report a constant clock"
 
 
 def test_a_bundle_carries_the_series_and_its_reader_shows_them(runs_with_series, tmp_path):
