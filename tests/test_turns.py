@@ -31,7 +31,7 @@ def experiments(ratio, noise=0.09, apart=SPREAD, known=SPREAD, number=150):
     """
     draw = np.random.default_rng(5)
     sessions = simulation.simulated(noise, apart, known)
-    return [simulation.experiment(sessions, 5, ratio, draw)[0] for _ in range(number)]
+    return [simulation.experiment(sessions, 5, ratio, draw)[1] for _ in range(number)]
 
 
 def called(found, *verdicts):
