@@ -52,6 +52,8 @@ onstart:
     with disk_faults_told():
         announcing.note_experiment(RESULTS, config)
         progress.write_plan(f"{RESULTS}/runs/.plan.json", to_train)
+        if to_take:
+            progress.write_plan(f"{RESULTS}/turns/.plan.json", to_take)
     if any(map(os.path.isfile, to_train + to_take)):
         print(
             f"Replaced records move to {RESULTS}/superseded.",

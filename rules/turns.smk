@@ -23,7 +23,7 @@ rule take_turns:
         runs=runs_of_turns,
         identity=identity_of_turns,
         settings=config["turns"] or {},
-        superseded=f"{RESULTS}/superseded",
+        progress_file=f"{RESULTS}/turns/.plan.json",
     script:
         "../scripts/take_turns.py"
 

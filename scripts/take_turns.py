@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainoff import records, turn_statistics
+from trainoff import axes, records, turn_statistics
 from trainoff.shapes import Run
 from trainoff.supervise import conditions, progress, turning
 from trainoff.supervise.job import Job, of_rule
@@ -19,8 +19,8 @@ SCHEMA_VERSION = 1
 
 def turns(
     job: Job, runs: dict[str, Run], identity: dict[str, dict[str, Any]], settings: dict[str, Any], quiet_minutes: float
-) -> dict[str, Any]:
-    """Measures and writes the record; returns it.
+) -> str:
+    """Measures and writes the record; returns the outcome in words.
 
     job: trainoff.supervise.job.Job; each side has its own log beside the job's. runs: {"device", "baseline"}: each as for
     scripts/train.py. identity: {side: identity of its training}. settings: slice_seconds, minutes, equivalence.
@@ -28,8 +28,6 @@ def turns(
     """
     check_prepared(job.files, job.facts)
     runs = {side: job.with_classes(run) for side, run in runs.items()}
-    names = {side: run["device"]["name"] for side, run in runs.items()}
-    job.say(f"turns of {names['device']} and {names['baseline']}: {progress.describe(runs['device'])}")
     load, waited = conditions.wait_for_quiet(60 * quiet_minutes, job.say, conditions.read())
     before, started = conditions.read(), time.monotonic()
     logs = {side: str(job.folder / f"{side}.log") for side in turn_statistics.SIDES}
@@ -48,9 +46,9 @@ def turns(
         "schema_version": SCHEMA_VERSION,
         "protocol_version": records.PROTOCOL_VERSION,
         "run": {key: runs["device"][key] for key in records.RUN_KEYS if key not in ("device", "replicate")},
-        **names,
+        **pairing.names,
         "status": sessions[-1]["status"],
-        "failed": sessions[-1]["failed"] and names[sessions[-1]["failed"]],
+        "failed": sessions[-1]["failed"] and pairing.names[sessions[-1]["failed"]],
         "message": sessions[-1]["message"],
         "turns": settings,
         "seconds": seconds,
@@ -62,20 +60,28 @@ def turns(
         "identity": {side: validity.of_record(identity[side], job.facts, imported[side]) for side in runs},
     }
     job.write(record)
-    if failed:
-        job.say_failure(record["status"], record["message"])
-    else:
-        job.say(f"after {seconds:.0f} s: {standing.verdict}")
-    return record
+    return (
+        progress.failure_words(record["status"], record["message"])
+        if failed
+        else turning.words(standing, pairing.names, settings["equivalence"])
+    )
 
 
 if __name__ == "__main__":
-    _turns, _results = snakemake.output.turns, Path(snakemake.params.superseded).parent
+    _turns, _params = snakemake.output.turns, snakemake.params
+    _results = Path(_params.progress_file).parents[1]
     with of_rule(snakemake, _turns, before=lambda: keeping.supersede(_turns, _results)) as _job:
-        turns(
-            _job,
-            snakemake.params.runs,
-            snakemake.params.identity,
-            snakemake.params.settings,
+        _progress = progress.Progress(
+            _params.progress_file, _turns, _job.terminal, kind="turns", max_minutes=_params.settings["minutes"]
+        )
+        _run, _baseline = (_params.runs[side] for side in turn_statistics.SIDES)
+        _names = f"turns of {_baseline['device']['name']} and {_run['device']['name']}"
+        _progress.begin_with(" · ".join([_names, *axes.words(_run)]))
+        _outcome = turns(
+            dataclasses.replace(_job, say=_progress.say),
+            _params.runs,
+            _params.identity,
+            _params.settings,
             snakemake.resources.wait_for_quiet_minutes,
         )
+        _progress.end(_outcome)

@@ -213,13 +213,12 @@ if __name__ == "__main__":
     with of_rule(snakemake, _metrics, before=lambda: keeping.supersede(_metrics, _results)) as _job:
         _progress = progress.Progress(snakemake.params.progress_file, _metrics, _job.terminal)
         _progress.begin(snakemake.params.run)
-        _progress.end(
-            train_once(
-                dataclasses.replace(_job, say=_progress.say),
-                snakemake.params.run,
-                snakemake.params.identity,
-                wait_for_quiet_minutes=snakemake.resources.wait_for_quiet_minutes,
-                idle_seconds=snakemake.resources.idle_seconds,
-                sequence_file=snakemake.params.sequence_file,
-            )
+        _record = train_once(
+            dataclasses.replace(_job, say=_progress.say),
+            snakemake.params.run,
+            snakemake.params.identity,
+            wait_for_quiet_minutes=snakemake.resources.wait_for_quiet_minutes,
+            idle_seconds=snakemake.resources.idle_seconds,
+            sequence_file=snakemake.params.sequence_file,
         )
+        _progress.end(progress.outcome_words(_record))

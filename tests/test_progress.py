@@ -38,13 +38,13 @@ class Terminal(io.StringIO):
 
 def told(terminal, tmp_path, record=OK):
     plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps({"started": 0, "metrics": ["a", "b", "c"]}))
+    plan.write_text(json.dumps({"started": 0, "records": ["a", "b", "c"]}))
     said = progress.Progress(plan, "b", terminal)
     said.begin(RUN)
     said.say("waiting for other programs")
     said.say(progress.event_words({"event": "first_step", "seconds": 12.3}))
     said.say(progress.event_words({"event": "window", "window": WINDOW}))
-    said.end(record)
+    said.end(progress.outcome_words(record))
     return terminal.getvalue()
 
 
@@ -60,6 +60,18 @@ def test_a_terminal_shows_the_speed_of_the_moment_in_one_line(tmp_path):
     text = told(Terminal(), tmp_path)
     assert "\r\x1b[K      epoch 2: 71 images/s, validation accuracy 34%; 0 of 3 runs done, about " in text
     assert text.count("\n") == 3, "the line of the moment is written over"
+
+
+def test_turns_say_how_long_the_rest_may_take(tmp_path):
+    progress.write_plan(tmp_path / "plan.json", ["a", "b", "c"])
+    terminal = Terminal()
+    lines = progress.Progress(tmp_path / "plan.json", "b", terminal, kind="turns", max_minutes=5)
+    lines.begin_with("turns of cpu and gpu")
+    lines.say(progress.Passing("session 1: undecided"))
+    lines.end("gpu is 2.00× as fast as cpu")
+    text = terminal.getvalue()
+    assert "[1/3] turns of cpu and gpu\n" in text and "session 1: undecided; 0 of 3 turns done" in text
+    assert text.endswith("gpu is 2.00× as fast as cpu, after 0 s; 2 more, at most about 10 min\n")
 
 
 def test_a_failed_run_tells_its_reason_at_once(tmp_path):
@@ -100,7 +112,7 @@ def test_runs_that_end_elsewhere_are_told_of_as_they_appear(tmp_path):
     thread.join(10)
     first, second = terminal.getvalue().splitlines()
     assert first.startswith("[1/2] node · mobilenetv2") and "images/s; about" in first
-    assert "crashed: " in second and second.endswith("that was the last run")
+    assert "crashed: " in second and second.endswith("that was the last")
 
 
 def test_replaced_records_are_removed_wherever_the_results_are(tmp_path):

@@ -59,6 +59,22 @@ def test_10_percent_are_found_with_the_noise_of_a_quiet_virtual_machine():
     assert np.mean([one.low <= 1.1 <= one.high for one in found]) >= 0.93
 
 
+@pytest.mark.parametrize(
+    "values, wanted",
+    [
+        ([-0.7, -0.68], "cpu is 1.99× as fast as gpu (95% interval 1.9"),
+        ([0.7, 0.68], "gpu is 1.99× as fast as cpu (95% interval 1.9"),
+        ([0.001, 0.002], "equally fast within 5%: gpu was measured 1.00× as fast as cpu (95% interval 1.00 to 1.00)"),
+        ([0.1, -0.2], "undecided: cpu was measured 1.05× as fast as gpu (95% interval "),
+    ],
+)
+def test_the_user_reads_who_wins_and_a_ratio_of_at_least_1(values, wanted):
+    standing = turn_statistics.stand([[value - 0.001, value, value + 0.001] * 2 for value in values], 0.05, SPREAD / 20)
+    assert turning.words(standing, {"device": "gpu", "baseline": "cpu"}, 0.05).startswith(wanted)
+    few = turn_statistics.stand([[0.1]], 0.05, SPREAD)
+    assert turning.words(few, {"device": "gpu", "baseline": "cpu"}, 0.05) == "too few usable pairs of slices"
+
+
 def test_single_slices_that_are_far_off_change_little():
     draw = np.random.default_rng(6)
     values = math.log(1.2) + draw.normal(0, 0.03, 60)

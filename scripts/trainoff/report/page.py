@@ -57,7 +57,7 @@ SCRIPTS = (
 MAX_WHOLE_CODE = 30
 # Tables that the page does not carry: they only serve to make others, or have a row per epoch or second.
 NOT_CARRIED = ("windows", "energy_windows", "readings")
-# Unless one of these changes, a series tells nothing that the record does not: many virtual machines report a clock that never does.
+# Unless one of these changes, a series tells nothing that the record does not. Many virtual machines report a constant clock.
 HARDWARE = ("gpu_watts", "soc_watts", "package_watts", "gpu_mhz", "cpu_mhz", "gpu_celsius", "cpu_celsius")
 ACCURACY_NOTE = (
     "Accuracy: with random starting weights and few epochs the last layer alone stays near chance, on every device; it shows "

@@ -17,13 +17,13 @@ from trainoff.files import write_text
 from trainoff.shapes import Record, Run
 
 
-def write_plan(path: str | Path, metrics: Collection[str | Path]) -> None:
-    """Notes which runs a sweep is about to do, so that each can report its place among them. metrics: their paths.
+def write_plan(path: str | Path, records: Collection[str | Path]) -> None:
+    """Notes which runs or turns a sweep is about to do, so that each can report its place among them. records: their paths.
 
     Records that will be replaced may still be there.
     """
-    before = {path: stamp for path in map(str, metrics) if (stamp := _stamp(path))}
-    plan = {"started": time.monotonic(), "boot": _boot(), "metrics": sorted(map(str, metrics)), "before": before}
+    before = {path: stamp for path in map(str, records) if (stamp := _stamp(path))}
+    plan = {"started": time.monotonic(), "boot": _boot(), "records": sorted(map(str, records)), "before": before}
     write_text(path, json.dumps(plan))
 
 
@@ -91,24 +91,39 @@ def follow(metrics: Collection[str | Path], terminal: TextIO, seconds: float = 5
             open_runs.remove(path)
             done = total - len(open_runs)
             left = (time.monotonic() - started) / done * len(open_runs)
-            rest = f"about {_duration(left)} left" if open_runs else "that was the last run"
+            rest = f"about {_duration(left)} left" if open_runs else "that was the last"
             print(f"[{done}/{total}] {words}; {rest}", file=terminal, flush=True)
 
 
 class Progress:
-    """Lines about one run: with a live line on a terminal, elsewhere only its start and end."""
+    """Lines about one job of a plan: with a live line on a terminal, elsewhere only its start and end.
 
-    def __init__(self, plan_file, metrics, terminal):
-        self.terminal = terminal
+    plan_file: of write_plan. record: path of the job's record. kind: what the plan holds, "runs" or "turns". max_minutes: of
+    each job; None where their mean tells more.
+    """
+
+    def __init__(
+        self,
+        plan_file: str | Path,
+        record: str,
+        terminal: TextIO,
+        kind: str = "runs",
+        max_minutes: float | None = None,
+    ) -> None:
+        self.terminal, self.kind, self.max_minutes = terminal, kind, max_minutes
         self.live = terminal.isatty()
         self.started = time.monotonic()
-        self.finished, self.planned, self.since = _standing(plan_file, metrics)
+        self.finished, self.planned, self.since = _standing(plan_file, record)
         self.epochs = self.epochs_done = self.seconds = 0
 
     def begin(self, run: Run) -> None:
+        """Of a run: its settings."""
         self.epochs = run.get("epochs", 0)
         self.seconds = 60 * (run.get("measure_minutes") or 0)
-        self._line(f"[{self.finished + 1}/{self.planned}] {describe(run)}")
+        self.begin_with(describe(run))
+
+    def begin_with(self, words: str) -> None:
+        self._line(f"[{self.finished + 1}/{self.planned}] {words}")
 
     def say(self, words: str) -> None:
         if not isinstance(words, Passing):
@@ -116,14 +131,15 @@ class Progress:
             return
         self.epochs_done += words.startswith("epoch")
         if self.live:
-            line = f"      {words}; {self.finished} of {self.planned} runs done{self._outlook(time.monotonic())}"
+            line = f"      {words}; {self.finished} of {self.planned} {self.kind} done{self._outlook(time.monotonic())}"
             # One column stays free, so that no terminal wraps the line.
             self.terminal.write(f"{CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
             self.terminal.flush()
 
-    def end(self, record: Record) -> None:
+    def end(self, outcome: str) -> None:
+        """outcome: in words, such as outcome_words."""
         now = time.monotonic()
-        self._line(f"      {outcome_words(record)}, after {_duration(now - self.started)}; {self._left(now)}")
+        self._line(f"      {outcome}, after {_duration(now - self.started)}; {self._left(now)}")
 
     def _line(self, text):
         text = printable(text)[:1000]
@@ -132,7 +148,9 @@ class Progress:
     def _left(self, now):
         left = self.planned - self.finished - 1
         if left == 0:
-            return "that was the last run"
+            return "that was the last"
+        if self.max_minutes is not None:
+            return f"{left} more, at most about {_duration(60 * left * self.max_minutes)}"
         mean_seconds = (now - self.since) / (self.finished + 1)
         return f"{left} more, about {_duration(left * mean_seconds)} left"
 
@@ -146,20 +164,20 @@ class Progress:
         return f", about {_duration(left)} left"
 
 
-def _standing(plan_file, metrics):
-    """(runs of the plan finished so far, runs planned, when the first of them began on the monotonic clock)."""
+def _standing(plan_file, record):
+    """(records of the plan finished so far, records planned, when the sweep began on the monotonic clock)."""
     now = time.monotonic()
     try:
         plan = json.loads(Path(plan_file).read_text())
     except (OSError, ValueError):
         return 0, 1, now
-    if metrics not in plan["metrics"]:  # a job run on its own
+    if record not in plan["records"]:  # a job run on its own
         return 0, 1, now
     before = plan.get("before", {})
-    finished = sum(_stamp(path) not in (None, before.get(path)) for path in plan["metrics"])
+    finished = sum(_stamp(path) not in (None, before.get(path)) for path in plan["records"])
     # The clock of another machine, where the sweep was planned, cannot be compared with the one here.
     started = min(plan["started"], now) if plan.get("boot", _boot()) == _boot() else now
-    return finished, len(plan["metrics"]), started
+    return finished, len(plan["records"]), started
 
 
 def _stamp(path):

@@ -17,11 +17,11 @@ from typing import Any
 
 import psutil
 
-from trainoff import turn_statistics, windows
+from trainoff import numbers, turn_statistics, windows
 from trainoff.machine import usable
 from trainoff.measure import turning
 from trainoff.shapes import Files, Run
-from trainoff.supervise import stops
+from trainoff.supervise import progress, stops
 from trainoff.supervise.launch import launch
 
 # The minimum number of sessions, unless a training fails, and the pairs of the first, which shows how noisy pairs are.
@@ -63,6 +63,11 @@ class Pairing:
     settings: dict[str, Any]
     timeout_minutes: float
     generator: random.Random
+
+    @property
+    def names(self) -> dict[str, str]:
+        """{side: name of its device}."""
+        return {side: run["device"]["name"] for side, run in self.runs.items()}
 
     @property
     def frameworks(self) -> list[str]:
@@ -200,7 +205,9 @@ def take_turns(pairing: Pairing, notify: Callable[[str], None]) -> list[dict[str
     for session in sessions(pairing):
         done.append(session)
         standing = turn_statistics.stand_of(done, pairing.frameworks, pairing.settings["equivalence"])
-        notify(f"session {len(done)}: {len(session['pairs'])} pairs of slices{_words(standing)}")
+        notify(
+            progress.Passing(f"session {len(done)}: {words(standing, pairing.names, pairing.settings['equivalence'])}")
+        )
         now = time.monotonic()
         late = now + (now - last) - began > 60 * pairing.settings["minutes"]
         if len(done) >= MIN_SESSIONS and (late or standing.settled):
@@ -328,7 +335,16 @@ def _check_memory(side):
         )
 
 
-def _words(standing):
+def words(standing: turn_statistics.Standing, names: Mapping[str, str], equivalence: float) -> str:
+    """Which of two devices is faster: "cpu is 1.78× as fast as gpu (95% interval 1.40 to 2.27)". names: {side: of its device}."""
     if standing.low is None:
-        return ""
-    return f", {standing.ratio:.3f} ({standing.low:.3f} to {standing.high:.3f}): {standing.verdict}"
+        return "too few usable pairs of slices"
+    winner, loser = (names[side] for side in turn_statistics.SIDES)
+    ratio, low, high = standing.ratio, standing.low, standing.high
+    if ratio < 1:
+        winner, loser, ratio, low, high = loser, winner, 1 / ratio, 1 / high, 1 / low
+    measured = f"{numbers.ratio(ratio)} as fast as {loser} (95% interval {numbers.ratio_interval(low, high)})"
+    if standing.verdict in ("faster", "slower"):
+        return f"{winner} is {measured}"
+    outcome = f"equally fast within {100 * equivalence:g}%" if standing.verdict == "equivalent" else "undecided"
+    return f"{outcome}: {winner} was measured {measured}"
