@@ -198,6 +198,7 @@ def test_a_row_says_that_its_turns_failed_or_disturbed_each_other():
     for one, said in (
         (record(status="crashed"), "their turns failed (crashed)"),
         (spinning, "one training kept 1.9 processors busy while it waited for its turn"),
+        (record() | {"conditions": {"busy": True}}, "other programs kept the machine busy during their turns"),
     ):
         row = turns.table([one], 0.05).to_dict("records")[0]
         (code,) = obstacles.turns_caveats(row)

@@ -101,7 +101,8 @@ def turns_caveats(turns: dict[str, Any]) -> list[str]:
         return [reason("turns_failed", status=turns["status"])]
     if pd.isna(turns["ratio"]):
         return [turns["reason"]]
-    return [reason("spinning", cores=round(float(turns["waiting_cores"]), 1))] if turns["spinning"] else []
+    reasons = [reason("spinning", cores=round(float(turns["waiting_cores"]), 1))] if turns["spinning"] else []
+    return [*reasons, reason("busy_turns")] if either([turns["busy"]]) else reasons
 
 
 def overall_reason(compared: int, total: int, single: int, mismatched: int) -> str:

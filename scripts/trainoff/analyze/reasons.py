@@ -33,6 +33,7 @@ FIELDS = {
     "few_pairs": (),
     "turns_failed": ("status",),
     "spinning": ("cores",),
+    "busy_turns": (),
     # Energy.
     "unread": (),
     "mixed_readings": ("readings",),

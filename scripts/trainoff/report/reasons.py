@@ -19,6 +19,7 @@ SENTENCES = {
     "one_epoch": "a single epoch of {devices} counts: its scatter is assumed too",
     "fewer_replicates": "{used} of {planned} replicates ({counts})",
     "busy": "other programs kept the machine busy during {busy} of {runs} runs",
+    "busy_turns": "other programs kept the machine busy during their turns",
     "other_code": "measured by different versions of the training code",
     "own_script": "{devices}: timed in users' own scripts, which may not do the same work",
     "mismatch": "does not train the same as the reference ({checks})",
