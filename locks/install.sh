@@ -3,7 +3,9 @@
 # locks/install.sh --python only prints which Python would make .venv.
 # A finished part leaves a stamp named after its lock, so a changed lock or an interrupted installation is repeated.
 set -eu
-cd "$(dirname "$0")/.."
+# CDPATH would make cd search other folders. Without links, since the path decides what is installed again.
+unset CDPATH
+cd -P "$(dirname "$0")/.."
 part=$1
 
 # The stamp also depends on the folder: the programs in .venv/bin contain its path and break when it moves.

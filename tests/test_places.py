@@ -82,6 +82,24 @@ def test_a_path_with_spaces_and_a_python_without_ensurepip_are_no_obstacle(place
     assert (folder / ".venv/bin/python").exists()
 
 
+def test_a_folder_reached_through_a_link_or_with_cdpath_is_the_same_folder(place, tmp_path):
+    folder, environment = place
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "other/locks").mkdir(parents=True)
+    said = []
+    for cwd in (folder, tmp_path / "link"):
+        done = subprocess.run(
+            ["locks/install.sh", "base"],
+            cwd=cwd,
+            env=environment | {"PYTHON": sys.executable, "PWD": str(cwd), "CDPATH": str(tmp_path / "other")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.append(done.stdout)
+    assert "Making .venv with" in said[0] and said[1] == "", "installed once"
+
+
 def test_a_locale_that_lacks_a_character_is_no_obstacle(place):
     folder, environment = place
     for script, arguments in (("check_place.py", ["base"]), ("find_report.py", ["0", "config.yaml"])):
