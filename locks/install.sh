@@ -6,6 +6,8 @@ set -eu
 # CDPATH would make cd search other folders. Without links, since the path decides what is installed again.
 unset CDPATH
 cd -P "$(dirname "$0")/.."
+# As some containers set them: pip would refuse the versions of the locks, or install them elsewhere.
+unset PIP_CONSTRAINT PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON
 part=$1
 
 # The stamp also depends on the folder: the programs in .venv/bin contain its path and break when it moves.

@@ -100,6 +100,21 @@ def test_a_folder_reached_through_a_link_or_with_cdpath_is_the_same_folder(place
     assert "Making .venv with" in said[0] and said[1] == "", "installed once"
 
 
+@pytest.mark.parametrize("name, value", [("PIP_CONSTRAINT", "constraint.txt"), ("PIP_TARGET", "elsewhere")])
+def test_a_container_s_variables_of_pip_change_nothing(name, value, place, tmp_path):
+    folder, environment = place
+    (tmp_path / "constraint.txt").write_text("pip==1.0\n")
+    done = subprocess.run(
+        ["locks/install.sh", "base"],
+        cwd=folder,
+        env=environment | {"PYTHON": sys.executable, name: str(tmp_path / value)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (folder / ".venv/bin/pip").exists() and not (tmp_path / "elsewhere").exists()
+
+
 def test_a_locale_that_lacks_a_character_is_no_obstacle(place):
     folder, environment = place
     for script, arguments in (("check_place.py", ["base"]), ("find_report.py", ["0", "config.yaml"])):
