@@ -14,9 +14,9 @@ FOLDER := share
 # Further options for snakemake or pytest: make report ARGS=--dry-run
 ARGS :=
 
-# Jobs must find .venv's programs and no packages of another Python.
+# Jobs must find .venv's programs and no packages of another Python, and scripts their own modules and docstrings.
 in_venv := PATH="$(CURDIR)/.venv/bin:$$PATH"
-unexport PYTHONPATH PYTHONHOME
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONOPTIMIZE PYTHONINSPECT
 export PYTHON
 export PYTHONNOUSERSITE := 1
 

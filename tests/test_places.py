@@ -115,6 +115,19 @@ def test_a_container_s_variables_of_pip_change_nothing(name, value, place, tmp_p
     assert (folder / ".venv/bin/pip").exists() and not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("name, value", [("PYTHONSAFEPATH", "1"), ("PYTHONOPTIMIZE", "2"), ("PYTHONPLATLIBDIR", "x")])
+def test_scripts_start_under_make_with_a_variable_of_python_that_stops_them(name, value, tmp_path):
+    (tmp_path / "more.mk").write_text("parts:\n\t@python scripts/lock_parts.py --devices cpu config.yaml\n")
+    done = subprocess.run(
+        ["make", "--file", "Makefile", "--file", tmp_path / "more.mk", "parts"],
+        cwd=ROOT,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", name: value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_locale_that_lacks_a_character_is_no_obstacle(place):
     folder, environment = place
     for script, arguments in (("check_place.py", ["base"]), ("find_report.py", ["0", "config.yaml"])):
