@@ -7,6 +7,7 @@ Prints what will be installed and, for base, the devices that the machine can tr
 the installation cannot work. Runs with any Python 3.11 or 3.12: only the standard library is used.
 """
 
+import getpass
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainoff.machine import choosing, gpu_support, inventory
+from trainoff.machine import choosing, disks, gpu_support, inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 10**9
@@ -70,6 +71,24 @@ def run(program: Path) -> None:
         ) from None
 
 
+def check_user() -> None:
+    """Raises Refusal if Snakemake cannot work for this user: it needs their name and a folder for its cache."""
+    try:
+        getpass.getuser()
+        usual = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    except (KeyError, OSError, RuntimeError):  # a container may run as a user that it does not know
+        raise Refusal(
+            f"The user with the number {os.getuid()} has no name or no home folder here, and Snakemake needs both. Set them: "
+            "USER=name HOME=/folder make report."
+        ) from None
+    cache = disks.nearest(Path(os.environ.get("XDG_CACHE_HOME") or usual, "snakemake"))
+    if fault := disks.fault_of(cache):
+        raise Refusal(
+            f"{cache} cannot be written to ({fault}), and Snakemake keeps its cache there. Name another folder: "
+            "XDG_CACHE_HOME=/folder make report."
+        )
+
+
 def check_disk(
     part: str, folder: str | Path, temporary: str | Path, usage: Callable[[str | Path], Any] = shutil.disk_usage
 ) -> None:
@@ -118,6 +137,7 @@ def main(part: str) -> None:
         require_gpu(inventory.read())
         return
     check_folder(ROOT)
+    check_user()
     check_disk(part, ROOT, tempfile.gettempdir())
     if part == "base":
         machine = inventory.read()

@@ -54,7 +54,7 @@ def check_disks() -> None:
     """Raises DiskFault where Snakemake cannot write metadata to the project, or copies of scripts to the user's cache."""
     cache = Path(platformdirs.user_cache_dir("snakemake", "snakemake"))
     for folder, purpose in ((ROOT, "the project"), (cache, "Snakemake's cache; XDG_CACHE_HOME=/path moves it")):
-        existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+        existing = disks.nearest(folder)
         if fault := disks.fault_of(existing):
             raise disks.DiskFault(fault, f"{existing}, for {purpose}")
 

@@ -1,11 +1,14 @@
 """Where the project lies: installing and running under an awkward path, and one sentence where it cannot work."""
 
+import contextlib
 import ensurepip
 import hashlib
 import os
+import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections import namedtuple
 from pathlib import Path
@@ -250,6 +253,39 @@ def test_make_refuses_before_it_installs(character, place, tmp_path):
     assert done.returncode == 1
     assert f"contains the character {character!r}, which search paths or Snakemake cannot contain. Move" in done.stderr
     assert not (moved / ".venv").exists()
+
+
+@pytest.mark.parametrize("names, words", [((), "no name or no home folder"), (("USER", "HOME"), None)])
+def test_a_user_that_the_container_does_not_know_is_refused_without_a_name_or_a_home(
+    names, words, tmp_path, monkeypatch
+):
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in names:
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(check_place.Refusal, match=words) if words else contextlib.nullcontext():
+        check_place.check_user()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_home_of_somebody_else_is_refused(monkeypatch):
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        Path(folder, "home/.cache").mkdir(parents=True)
+        Path(folder, "home").chmod(0o700)
+        monkeypatch.setenv("HOME", f"{folder}/home")
+        os.seteuid(12345)
+        try:
+            with pytest.raises(check_place.Refusal, match="home cannot be written to .Permission.*XDG_CACHE_HOME="):
+                check_place.check_user()
+        finally:
+            os.seteuid(0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")

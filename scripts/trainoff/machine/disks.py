@@ -59,6 +59,11 @@ def fault_of(folder: str | Path) -> str | None:
     return None
 
 
+def nearest(folder: Path) -> Path:
+    """`folder`, or the nearest of its parents that exists and that this user may look at."""
+    return next(path for path in (folder, *folder.parents) if os.path.isdir(path))
+
+
 def places(results: str | Path) -> dict[str, Path]:
     """{name: folder} of the places that a training writes to. results: a folder of results."""
     folders = {"the results": Path(results), "temporary files, TMPDIR": _temporary(), "the home folder": Path.home()}
