@@ -99,14 +99,19 @@ class WallMeter:
 
     def check(self, windows: list[dict[str, Any]]) -> None:
         """Raises UserError if the file overlaps none of the windows."""
-        known = [(moment(row["started_at"]), row["seconds"]) for row in windows if numbers.known(row["started_at"])]
+        known = [(moment(row["started_at"]), _on_the_clock(row)) for row in windows if numbers.known(row["started_at"])]
         wall_meter.check_overlap(self.trace, [(start, start + seconds) for start, seconds in known])
 
     def read(self, row: dict[str, Any]) -> tuple[float | None, str | None]:
         """(joules, reason) of a window."""
         if not numbers.known(row["started_at"]):
             return None, reasons.reason("no_window_times")
-        return wall_meter.window(self.trace, moment(row["started_at"]), row["seconds"], self.max_gap_seconds)
+        return wall_meter.window(self.trace, moment(row["started_at"]), _on_the_clock(row), self.max_gap_seconds)
+
+
+def _on_the_clock(row):
+    """Seconds from the start of a window to its end, with those in which the process did not run."""
+    return row["seconds"] + (numbers.known_or_none(row["suspended_seconds"]) or 0.0)
 
 
 def moment(text: str) -> float:

@@ -22,7 +22,7 @@ from trainoff import records
 from trainoff.analyze import cost, efficiency, noise, pairs, stats
 from trainoff.configurations import AXES
 from trainoff.experiment import plan
-from trainoff.report import economy, figures, palette, verdict_words
+from trainoff.report import economy, figures, palette, training, verdict_words
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
@@ -153,6 +153,31 @@ def test_the_way_to_an_accuracy_is_told_per_cell(tmp_path):
     assert (own["joules_to_accuracy"] < 30 * 1.02 * own["seconds_to_accuracy"]).all()
     lines = economy.target_lines(table, palette.devices_in(DEVICES, table))
     assert "did not reach 45%" in lines[0] and "(2 of 3 runs); 2 of 2" in lines[1] and " J (chip); 2 of 2" in lines[2]
+
+
+def test_a_training_takes_no_longer_because_it_was_stopped(tmp_path):
+    told = []
+    for stop in (0.0, 28_800.0):
+        made_up = synthetic.records(DEVICES[:2], synthetic.SMALL_GRID)
+        for one in made_up:
+            one["windows"][1]["warm_up"] = True
+            if stop:
+                one["windows"][1]["seconds"] += stop
+                one["windows"][1]["suspended_seconds"] = stop
+        paths = synthetic.results(tmp_path / str(stop), DEVICES[:2], made_up, target=0.2)
+        runs, epochs, drawn, costs = (
+            pd.read_parquet(paths[name]) for name in ("runs", "windows", "energy_windows", "costs")
+        )
+        curves = plot_to_accuracy.curves(runs, epochs, drawn, synthetic.ASSUMPTIONS)
+        told.append(
+            [
+                *costs["seconds_to_accuracy"],
+                *costs["rented_per_training"].dropna(),
+                training.sweep(runs, epochs, drawn, "cpu")["seconds"],
+                *(curve["seconds"][-1] for curve in curves.values()),
+            ]
+        )
+    assert told[1] == pytest.approx(told[0])
 
 
 def test_an_unknown_cold_start_is_no_missed_target(tmp_path):

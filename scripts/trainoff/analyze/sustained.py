@@ -28,7 +28,7 @@ def table(runs: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
     keys = ["device", *naming.AXES, "replicate"]
     at = pd.to_datetime(windows["started_at"], format="ISO8601", utc=True, errors="coerce")
     windows = windows.assign(start=(at - at.min()).dt.total_seconds())
-    windows["end"] = windows["start"] + windows["seconds"]
+    windows["end"] = windows["start"] + windows["seconds"] + windows["suspended_seconds"].fillna(0.0)
     groups = windows.groupby(keys, sort=False, dropna=False)
     # Most runs take seconds: they are left out all at once.
     long = groups["end"].transform("max") - groups["start"].transform("min") >= MIN_MINUTES * MINUTE

@@ -106,6 +106,7 @@ WINDOW_COLUMNS = {key: RUN_COLUMNS[key] for key in records.RUN_KEYS} | {
     "epoch": "int64",
     "images": "int64",
     "seconds": "float64",
+    "suspended_seconds": "float64",
     "images_per_second": "float64",
     "warm_up": "bool",
     "loss": "float64",
@@ -198,7 +199,12 @@ def window_table(entries: list[tuple[str, Record]]) -> pd.DataFrame:
 
 
 def _window_row(window):
+    """`seconds` are those in which the process ran, since a training does not take longer because it was stopped."""
     energy_reason = reasons.recorded(window.get("energy_reason"))
+    stopped = window.get("suspended_seconds", 0.0)
+    # In an imported record a stop may claim to be longer than its epoch.
+    if stopped < window["seconds"]:
+        window = window | {"seconds": window["seconds"] - stopped}
     return {**window, "images_per_second": windows.rate(window), "energy_reason": energy_reason}
 
 
