@@ -97,3 +97,11 @@ def test_the_heading_tells_no_overhead_that_could_be_none():
         == "Overhead of a step: CPU 30 ms; too small to distinguish from noise on GPU"
     )
     assert "noise" in step_times.title(fitted[fitted["device"] == "gpu"], none, DEVICES[1:])
+
+
+def test_the_heading_says_where_the_faster_device_is_slower():
+    faster = [rates("cpu", 0.01, 0.004), rates("gpu", 0.01, 0.001)]
+    slower = [rates("cpu", 0.01, 0.001).assign(img_dim=32), rates("gpu", 0.01, 0.004).assign(img_dim=32)]
+    larger = [one.assign(img_dim=128) for one in faster]
+    wanted = "GPU is faster than CPU at all measured batch sizes in 2 of 3 configurations, and slower in 1 other"
+    assert title(*faster, *slower, *larger) == wanted

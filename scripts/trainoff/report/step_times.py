@@ -51,10 +51,14 @@ def _always(rows: list[dict[str, Any]], labels: dict[str, str], configurations: 
         return ""
     winner, losers = max(beaten.items(), key=lambda item: (len(item[1]), sum(map(len, item[1].values()))))
     most = max(map(len, losers.values()))
-    # Those beaten in as many configurations.
-    names = [labels[name] for name in labels if len(losers.get(name, [])) == most]
-    where = _where(next(rows for rows in losers.values() if len(rows) == most), configurations)
-    return f"{labels[winner]} is faster than {numbers.listing(names)} at all measured batch sizes{where}"
+    # Those beaten in as many configurations, and preferably in no other configuration the faster ones.
+    names = [name for name in labels if len(losers.get(name, [])) == most]
+    lost = {name: len(beaten.get(name, {}).get(winner, [])) for name in names}
+    names = [name for name in names if not lost[name]] or names[:1]
+    where = _where(losers[names[0]], configurations)
+    others = f", and slower in {numbers.count(lost[names[0]], 'other')}" if lost[names[0]] else ""
+    beaten_labels = numbers.listing([labels[name] for name in names])
+    return f"{labels[winner]} is faster than {beaten_labels} at all measured batch sizes{where}{others}"
 
 
 def _where(rows, configurations):
