@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.analyze.cells import cells
+from trainoff.analyze.cells import cells, short_flags
 from trainoff.report import figures, findings, palette, saving, summaries
 from trainoff.workflow.script import logged
 
@@ -80,8 +80,7 @@ def _right(cell):
 
 
 def _text(cell):
-    flags = [name for name in ("unstable", "busy") if cell[name]]
-    return " ".join([numbers.significant(cell["images_per_second"]), *flags])
+    return " ".join([numbers.significant(cell["images_per_second"]), *short_flags(cell)])
 
 
 if __name__ == "__main__":

@@ -126,6 +126,7 @@ def _text(row, with_interval):
     if "subset" in row:
         return text
     flags = [name for name in ("unstable", "busy") if row[name] or False]
+    flags += ["mismatch"] if row["parity"] == "mismatch" else []
     return " ".join([text, *flags])
 
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from trainoff import configurations as naming
 from trainoff import numbers
-from trainoff.analyze.cells import cells
-from trainoff.report import figures, findings, palette, saving, summaries
+from trainoff.analyze.cells import cells, short_flags
+from trainoff.report import figures, findings, palette, saving, summaries, words
 from trainoff.workflow.script import logged
 
 
@@ -16,11 +16,13 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
     """The figure; `devices` are dicts with name and label in the order of the experiment."""
     shown = palette.devices_in(devices, runs)
     configurations = naming.all_configurations(runs)
+    disturbed = words.disturbed(runs, {device.name: device.label for device in shown})
     if summaries.too_many(configurations):
         notes = [
             findings.one_replicate_note(rates),
             findings.unstable_note(rates),
             findings.parity_note(rates, "results"),
+            *disturbed,
         ]
         return summaries.draw_spreads(
             findings.throughput_title(rates, shown),
@@ -42,7 +44,7 @@ def draw(runs: pd.DataFrame, windows: pd.DataFrame, rates: pd.DataFrame, devices
         figures.Heading(
             findings.throughput_title(rates, shown),
             naming.constant_text(configurations),
-            findings.throughput_notes(runs, rates),
+            [*findings.throughput_notes(runs, rates), *disturbed],
             [(device.color, device.mark, device.label) for device in shown]
             + [(palette.QUIET, "hollow", "warm-up epoch, not counted")],
         ),
@@ -113,8 +115,7 @@ def _right(cell):
 
 
 def _text(cell):
-    flags = [name for name in ("unstable", "busy") if cell[name]]
-    text = " ".join([numbers.significant(cell["images_per_second"]), *flags])
+    text = " ".join([numbers.significant(cell["images_per_second"]), *short_flags(cell)])
     return f"{text} ({cell['good']})" if cell["good"] else text
 
 

@@ -12,17 +12,19 @@ import pandas as pd
 import pytest
 import synthetic
 from pages import draw
+from pages import page as make_page
 from project import ROOT
 from test_figures import words as words_of_figure
 
 import aggregate_runs
 import bundle
+from trainoff import configurations as naming
 from trainoff import series
+from trainoff.analyze import cells, tables
 from trainoff.analyze import readings as table_of_readings
-from trainoff.analyze import tables
 from trainoff.errors import UserError
 from trainoff.exchange import bundles, tracking
-from trainoff.report import caveats, page, rows
+from trainoff.report import caveats, explore, page, palette, rows
 from trainoff.supervise import apple, readings
 from trainoff.supervise.launch import Journal
 
@@ -175,6 +177,30 @@ def test_a_run_is_flagged_where_it_is_shown(changes, flag):
     assert [one for one in rows.run_flags(tables._run_row("m.json", record)) if one not in usual] == (
         [flag] if flag else []
     )
+
+
+def test_a_disturbed_run_is_a_caveat_and_marks_its_result_and_its_ratio(tmp_path):
+    devices = [{"name": "cpu", "label": "CPU"}, {"name": "laptop", "label": "Laptop"}]
+    records = synthetic.records(devices, synthetic.SMALL_GRID, replicates=2)
+    records[4]["host"]["power_source"] = "battery"
+    records[5]["conditions"] |= {"power_mode": "low-power", "swapped_bytes_during": 10**9}
+    for window in records[5]["windows"]:
+        window["readings"] = {"thermal_pressure": {"mean": 2.0, "maximum": 2.0}}
+    text, frames = make_page(tmp_path, devices, records, drawn=("throughput",))
+    assert (
+        "Of 4 runs on Laptop, 1 throttled, 1 swapped memory to disk, 1 ran on battery and 1 ran in low-power mode; their"
+        in text
+    )
+    assert "Of 4 runs on Laptop, 1 throttled" in (tmp_path / "throughput.json").read_text()
+    flags = {"throttled", "swapping", "on battery", "low-power mode"}
+    shown = palette.devices_in(devices, frames["runs"])
+    (_, marked), (_, unmarked) = rows.rate_rows(
+        frames["runs"], frames["rates"], naming.all_configurations(frames["runs"]), shown
+    )
+    assert [flags & set(cell["notes"]) for cell in (*marked, *unmarked)] == [set(), flags, set(), set()]
+    assert "on battery" in str(explore.view(frames["runs"], frames["rates"], shown)["notes"])
+    (table,) = rows.comparison_tables(frames["comparison"], None, shown, cells.cells(frames["runs"], frames["rates"]))
+    assert [flags & set(row["flags"]) for row in table["rows"]] == [flags, set()]
 
 
 def rapl(folder, microjoules):

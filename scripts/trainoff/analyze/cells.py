@@ -27,8 +27,13 @@ COUNTED_WORDS = STATUS_WORDS | {
 }
 
 
-# Columns that mark a throughput as less reliable.
-FLAGS = ("unstable", "busy", "one_replicate")
+# What may have disturbed a run besides other programs: {column of the table of runs: flag}.
+DISTURBANCES = {
+    "throttled": "throttled",
+    "swapped": "swapping",
+    "on_battery": "on battery",
+    "low_power": "low-power mode",
+}
 
 
 def cells(
@@ -36,32 +41,43 @@ def cells(
 ) -> dict[tuple[Values, str], dict[str, Any]]:
     """{(configuration, device): cell} for each that has a run.
 
-    A cell is a dict: images_per_second, ci_low, ci_high (None if unknown), the FLAGS, `mismatch` (the device does not train the
-    same as the reference), `highest` (throughput of the fastest epoch, None without `windows`), `failures` ("1 of 3 crashed",
-    "" without failures), `good` ("2 of 3 runs", "" without failures) and `failure` (why there is no throughput, in words).
+    A cell is a dict: images_per_second, ci_low, ci_high (None if unknown), `flags` (what marks the throughput as less reliable:
+    "mismatch" if the device does not train the same as the reference), `highest` (throughput of the fastest epoch, None without
+    `windows`), `failures` ("1 of 3 crashed", "" without failures), `good` ("2 of 3 runs", "" without failures) and `failure` (why
+    there is no throughput, in words).
     """
     speeds = {}
     for row in rates.to_dict("records"):
+        flags = [flag for flag in ("unstable", "busy") if row[flag] or False]
+        flags += ["mismatch"] if row["parity"] == "mismatch" else []
         speeds[naming.configuration_of(row), row["device"]] = (
-            {key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")}
-            | {flag: bool(row[flag] or False) for flag in FLAGS}
-            | {"mismatch": row["parity"] == "mismatch"}
+            flags,
+            {key: row[key] if numbers.known(row[key]) else None for key in ("images_per_second", "ci_low", "ci_high")},
         )
     highest = _highest(windows)
     result = {}
     for key, cell_runs in _groups(runs).items():
-        empty = dict.fromkeys(("images_per_second", "ci_low", "ci_high")) | dict.fromkeys((*FLAGS, "mismatch"), False)
-        result[key] = (
-            empty
-            | speeds.get(key, {})
-            | {
-                "highest": highest.get(key),
-                "failures": failures_text(cell_runs),
-                "failure": failure_text(cell_runs),
-                "good": good_text(cell_runs),
-            }
-        )
+        flags, speed = speeds.get(key, ([], dict.fromkeys(("images_per_second", "ci_low", "ci_high"))))
+        of_runs = {flag for run in cell_runs if run["status"] == "ok" for flag in disturbances(run)}
+        result[key] = speed | {
+            "flags": flags + [flag for flag in DISTURBANCES.values() if flag in of_runs],
+            "highest": highest.get(key),
+            "failures": failures_text(cell_runs),
+            "failure": failure_text(cell_runs),
+            "good": good_text(cell_runs),
+        }
     return result
+
+
+def disturbances(run: dict[str, Any]) -> list[str]:
+    """The flags of what may have disturbed a run besides other programs. run: a row of the table."""
+    known = run | {"on_battery": run["power_source"] == "battery"}
+    return [flag for column, flag in DISTURBANCES.items() if numbers.known(known[column]) and known[column]]
+
+
+def short_flags(cell: dict[str, Any]) -> list[str]:
+    """The flags of a cell that figures write beside its value. They have no room for more."""
+    return [flag for flag in cell["flags"] if flag in ("unstable", "busy", "mismatch")]
 
 
 def status_text(status: str, signal: str | float | None = None) -> str:

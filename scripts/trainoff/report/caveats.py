@@ -38,6 +38,7 @@ def warnings(
         _single(rates, overall, cures.replicates(runs)),
         _unstable(rates, cures.epochs(runs, settings)),
         _busy(runs, cures.quiet(settings)),
+        *({"text": text, "cure": ""} for text in words.disturbed(runs, labels)),
         _waiting(runs, labels),
         *_parity(standing, labels),
         *_learning_rates(runs, labels),

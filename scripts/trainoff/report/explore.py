@@ -196,6 +196,4 @@ def _note(cell):
     """What must be said beside a cell's values."""
     if not numbers.known(cell["images_per_second"]):
         return cell["failure"]
-    notes = [cell["failures"], "unstable" if cell["unstable"] else "", "busy" if cell["busy"] else ""]
-    notes += ["mismatch with the reference" if cell["mismatch"] else ""]
-    return "; ".join(filter(None, notes))
+    return "; ".join([*cell["flags"], *filter(None, [cell["failures"]])])

@@ -17,7 +17,7 @@ import yaml
 
 from trainoff import configurations as naming
 from trainoff import numbers, records, units
-from trainoff.analyze import cost, efficiency, pairs, parity, stats, sustained
+from trainoff.analyze import cells, cost, efficiency, pairs, parity, stats, sustained
 from trainoff.report import (
     caveats,
     cures,
@@ -103,7 +103,9 @@ def render(study: Study, figures: dict[str, dict[str, Any]], folder: str | Path,
         "rate_table": rows.rate_rows(
             shown_frames["runs"], shown_frames["rates"], naming.all_configurations(shown_frames["runs"]), ranked
         ),
-        "comparisons": rows.comparison_tables(shown_frames["comparison"], chosen, ranked)[: 1 if note else None],
+        "comparisons": rows.comparison_tables(
+            shown_frames["comparison"], chosen, ranked, cells.cells(shown_frames["runs"], shown_frames["rates"])
+        )[: 1 if note else None],
         "best": rows.best_rows(shown_frames["best"], chosen.baseline, ranked) if chosen else [],
         "parity": rows.parity_rows(frames.get("parity"), labels),
         "parity_method": parity.METHOD,

@@ -107,23 +107,24 @@ def _rate_cell(cell, ends):
         return {"rate": None, "text": "not run", "notes": []}
     if not numbers.known(cell["images_per_second"]):
         return {"rate": None, "text": cell["failure"], "notes": []}
-    flags = [("unstable", cell["unstable"]), ("busy", cell["busy"]), ("mismatch", cell["mismatch"])]
-    flags.append((cell["failures"], cell["failures"]))
     rate, (low, high) = cell["images_per_second"], ends
     return {
         "rate": rate,
         "text": numbers.interval(cell["ci_low"], cell["ci_high"]) if numbers.known(cell["ci_low"]) else "no interval",
-        "notes": [note for note, there in flags if there],
+        "notes": [*cell["flags"], *filter(None, [cell["failures"]])],
         "heat": min(SHADES - 1, int(SHADES * (math.log(rate) - low) / (high - low))) if high > low else 0,
     }
 
 
 def comparison_tables(
-    comparison: pd.DataFrame, chosen: pairs.Pair | None, devices: list[Device]
+    comparison: pd.DataFrame,
+    chosen: pairs.Pair | None,
+    devices: list[Device],
+    by_result: dict[tuple[Values, str], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """One table of ratios per pair of devices, the chosen pair first, each seen from the device that is faster in `devices`.
 
-    chosen: the pairs.Pair that the page is about. devices: figures' devices by speed.
+    chosen: the pairs.Pair that the page is about. devices: figures' devices by speed. by_result: of cells.cells.
     """
     configurations = naming.all_configurations(comparison) if len(comparison) else []
     varying = naming.varying_axes(configurations)
@@ -147,8 +148,7 @@ def comparison_tables(
             row["name"] = naming.label(naming.configuration_of(row), varying) or "the one configuration"
             row["interval"] = numbers.ratio_interval(row["ci_low"], row["ci_high"])
             row["verdict_text"] = verdict_words.VERDICT_WORDS.get(row["verdict"], row["verdict"])
-            row["flags"] = [name for name in ("unstable", "busy") if row[name] or False]
-            row["flags"] += ["mismatch"] if row["parity"] == "mismatch" else []
+            row["flags"] = _ratio_flags(row, by_result)
             row["reason_text"] = reasons.text(row["reason"], labels)
         tables.append(
             {
@@ -160,6 +160,15 @@ def comparison_tables(
             }
         )
     return tables
+
+
+def _ratio_flags(row, by_result):
+    flags = [name for name in ("unstable", "busy") if row[name] or False]
+    flags += ["mismatch"] if row["parity"] == "mismatch" else []
+    # A ratio that was measured in turns rests on no run.
+    sides = (row["device"], row["baseline"]) if row["source"] == "runs" else ()
+    results = [by_result.get((naming.configuration_of(row), name)) for name in sides]
+    return list(dict.fromkeys([*flags, *(flag for result in results if result for flag in result["flags"])]))
 
 
 def matrix_rows(overall: pd.DataFrame, devices: list[Device]) -> list[dict[str, Any]]:
@@ -279,14 +288,7 @@ def run_flags(run: dict[str, Any]) -> list[str]:
     flags += [name for name in ("unstable", "busy") if run[name] or False]
     if numbers.known(run["implausible"]):
         flags.append(f"implausible: {reasons.without_device(run['implausible'])}")
-    if numbers.known(run["throttled"]) and run["throttled"]:
-        flags.append("throttled")
-    if numbers.known(run["swapped"]) and run["swapped"]:
-        flags.append("swapping")
-    if run["power_source"] == "battery":
-        flags.append("on battery")
-    if numbers.known(run["low_power"]) and run["low_power"]:
-        flags.append("low-power mode")
+    flags += cells.disturbances(run)
     if numbers.known(run["suspended_seconds"]) and run["suspended_seconds"] > 0:
         flags.append(f"stopped for {run['suspended_seconds']:.0f} s, not counted")
     if numbers.known(run["energy_source"]) and run["energy_source"] not in MEASURED:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from trainoff import configurations as naming
 from trainoff import numbers
+from trainoff.analyze import cells
 from trainoff.analyze.pairs import Pair
 from trainoff.analyze.parity import Standing
 from trainoff.analyze.sustained import Sustained
@@ -114,6 +115,26 @@ def _minutes(ends):
 def sustained_lines(ratios: dict[str, Sustained], labels: dict[str, str]) -> list[str]:
     """The same as a line of the page; [] where no run took minutes."""
     return [f"{sustained(ratios, labels)}."] if ratios else []
+
+
+def disturbed(runs: pd.DataFrame, labels: dict[str, str]) -> list[str]:
+    """A sentence per device whose machine slowed runs down: throttled ones and the like. labels: of devices."""
+    words = {
+        "throttled": "throttled",
+        "swapping": "swapped memory to disk",
+        "on battery": "ran on battery",
+        "low-power mode": "ran in low-power mode",
+    }
+    sentences = []
+    for name, group in runs[runs["status"] == "ok"].groupby("device", sort=False):
+        flags = [cells.disturbances(run) for run in group.to_dict("records")]
+        counts = {flag: sum(flag in of_run for of_run in flags) for flag in words}
+        if parts := [f"{count} {words[flag]}" for flag, count in counts.items() if count]:
+            total = numbers.count(len(group), "run")
+            sentences.append(
+                f"Of {total} on {labels.get(name, name)}, {numbers.listing(parts)}; their speed may be too low."
+            )
+    return sentences
 
 
 def excerpt_note(shown: int, total: int, runs: int) -> str:
