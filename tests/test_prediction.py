@@ -11,7 +11,7 @@ import yaml
 
 import plot_estimates
 from trainoff import configurations, numbers
-from trainoff.analyze import anchors, cost, estimates, hardware, layer_counts, prediction, published, tables
+from trainoff.analyze import anchors, cost, estimates, hardware, layer_counts, pairs, prediction, published, tables
 from trainoff.errors import UserError
 from trainoff.report import estimates as words
 from trainoff.report import page, palette, training
@@ -329,6 +329,18 @@ def test_the_table_of_all_estimates_says_each_where_it_belongs(tmp_path):
         {"name": "batch 64", "cells": ["about 200 (150 to 250)", "no estimate"]},
     ]
     assert words.every(table.iloc[:0], made) is None
+
+
+def test_the_answer_names_the_configuration_of_its_training_where_there_are_several(tmp_path, figures_of_others):
+    asked = {"images": 50000, "epochs": 1}
+    paths = synthetic.results(tmp_path, synthetic.DEVICES[:2], synthetic.records(synthetic.DEVICES[:2]))
+    paths |= pages.estimates(tmp_path, paths, synthetic.DEVICES[:2], [], synthetic.ASSUMPTIONS, asked)
+    frames = {name: pd.read_parquet(path) for name, path in paths.items()}
+    devices = palette.devices_in(synthetic.DEVICES[:2], frames["runs"])
+    settings = {"training_run": asked}
+    found = training.section(told(frames, synthetic.ASSUMPTIONS, settings, figures_of_others), devices)
+    (line,) = training.answer_line(found, pairs.Pair("cuda", "cpu"), settings)
+    assert line.startswith("Training 1 epoch of 50,000 images with all weights · 96 px · batch 32 takes ")
 
 
 NO_PRICES = synthetic.ASSUMPTIONS | {"devices": {}}

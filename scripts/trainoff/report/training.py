@@ -36,13 +36,15 @@ def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
     estimated = {row["device"]: row for row in _of(table, lead) if row["status"] == "estimated"}
     places = {device.name: device.place for device in devices}
     currency = assumptions["currency"]
+    name = naming.label(lead, naming.varying_axes(configurations))
     pairs = break_even_pairs(facts, comparable.apart(frames["comparison"]), lead)
     return {
         "single": len(devices) == 1,
         "estimated": any(fact["kind"] == "estimated" for fact in facts),
         "what": estimates.training_text(asked),
-        "configuration": naming.label(lead, naming.varying_axes(configurations))
-        or naming.constant_text(configurations),
+        "configuration": name or naming.constant_text(configurations),
+        # The configuration again; "" where there is no other.
+        "one_of_several": name,
         "rows": [
             _row(fact, places.get(fact["name"]), estimated.get(fact["name"]), study.published, currency)
             for fact in facts
@@ -77,7 +79,8 @@ def answer_line(trained: dict[str, Any] | None, pair: Pair | None, settings: dic
             amount = f" and {economy.money(fact['cost'], trained['facts']['currency'])}" if fact["way"] else ""
             way = f" ({fact['way']})" if fact["way"] else ""
             parts.append(f"{estimates.duration(fact['seconds'], 3)}{amount} on {fact['label']}{way}")
-    return [f"{trained['what']} take {', and '.join(parts)}."] if parts else []
+    where = f" with {trained['one_of_several']}" if trained["one_of_several"] else ""
+    return [f"Training {trained['what']}{where} takes {', and '.join(parts)}."] if parts else []
 
 
 def lead_configuration(configurations: list[Values], rates: pd.DataFrame) -> Values:
