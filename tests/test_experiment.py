@@ -2,6 +2,9 @@
 
 import contextlib
 import copy
+import datetime
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -90,16 +93,20 @@ def test_replicates_are_interleaved_and_share_seeds_across_devices():
     [
         ({"titel": "x"}, "titel", "did you mean title?"),
         ({"grid": {"batchsize": [32]}}, "grid.batchsize", "did you mean batch_size?"),
-        ({"grid": {"batch_size": []}}, "grid.batch_size", "non-empty"),
+        ({"grid": {"batch_size": []}}, "grid.batch_size", "the list is empty"),
         ({"grid": {"batch_size": [-32]}}, "grid.batch_size", "-32"),
-        ({"grid": {"batch_size": 32}}, "grid.batch_size", "array"),
-        ({"grid": {"batch_size": [True]}}, "grid.batch_size", "integer"),
-        ({"grid": {"batch_size": [32, 32]}}, "grid.batch_size", "non-unique"),
-        ({"grid": {"img_dim": [96.5]}}, "grid.img_dim", "integer"),
+        ({"grid": {"batch_size": 32}}, "grid.batch_size", "32 is not a list. Write [32]."),
+        ({"grid": {"batch_size": [True]}}, "grid.batch_size", "true is not a whole number"),
+        ({"grid": {"batch_size": [32, 32]}}, "grid.batch_size", "[32, 32] lists a value twice"),
+        ({"grid": {"img_dim": [96.5]}}, "grid.img_dim", "96.5 is not a whole number"),
         ({"grid": {"img_dim": [16]}}, "grid.img_dim", "at least 32"),
         ({"grid": {"learning_rate": ["5e-4"]}}, "grid.learning_rate", "0.0005"),
         ({"grid": {"learning_rate": [0]}}, "grid.learning_rate", "0"),
-        ({"grid": {"trainable": ["yes"]}}, "grid.trainable", "boolean"),
+        (
+            {"grid": {"trainable": ["yes"]}},
+            "grid.trainable",
+            "'yes' is text, not true or false. Write it without quotes.",
+        ),
         ({"grid": {"precision": ["float16"]}}, "grid.precision", "mixed_float16"),
         ({"grid": {"model": ["mobilenet_v2"]}}, "grid.model", "did you mean mobilenetv2?"),
         ({"replicates": 0}, "replicates", "minimum"),
@@ -119,12 +126,32 @@ def test_replicates_are_interleaved_and_share_seeds_across_devices():
         ({"dataset": {"name": "arrays", "path": "my.npz"}}, "grid.model", "mobilenetv2 takes images"),
         ({"dataset": {"name": "cifar10", "archive": "no/such.tar.gz"}}, "dataset.archive", "no file"),
         ({"dataset": {"name": "cifar10", "sha256": "0" * 64}}, "dataset.sha256", "Name an archive"),
-        ({"dataset": {"name": "cifar-10"}}, "dataset.name", "cifar10"),
+        ({"dataset": {"name": "CIFAR-10"}}, "dataset.name", "did you mean cifar10?"),
         ({"weights": "no/such.h5"}, "weights", "no file"),
         ({"weights": "~/such.h5"}, "weights", "only a shell takes for your home folder"),
         ({"imports": ["imports", "~/bundles"]}, "imports.1", "Write the path in full"),
-        ({"pathvars": {"results": "../elsewhere"}}, "pathvars.results", "does not match"),
-        ({"training": {"dropout": 1}}, "training.dropout", "1"),
+        (
+            {"pathvars": {"results": "../elsewhere"}},
+            "pathvars.results",
+            "'../elsewhere' is not allowed here. Expected: Folder",
+        ),
+        ({"training": {"dropout": 1}}, "training.dropout", "1 is too large, it must be below 1"),
+        ({"devices": "cpu"}, "devices", "'cpu' is not allowed here. Write [cpu]. Expected: auto, or a list of names"),
+        ({"devices": None}, "devices", "null is not allowed here. Expected: auto, or a list of names"),
+        ({"devices": [1]}, "devices.0", "1 is not allowed here. Expected: a name from catalog/devices.yaml"),
+        ({"devices": [{"name": "x"}]}, "devices.0.label", "missing"),
+        ({"grid": None}, "grid", "null is not a mapping of keys to values"),
+        ({"seed": 10**30}, "seed", "is too large"),
+        ({"protocol": {"measure_minutes": math.nan}}, "protocol.measure_minutes", "NaN is not a number or null"),
+        ({"compare": ["cpu"]}, "compare", '["cpu"] has 1 value, and the minimum is 2'),
+        ({"title": 2026}, "title", "2026 is not text. Put it in quotes."),
+        ({"title": "x" * 201}, "title", "it has 201 characters, and the maximum is 200"),
+        ({"retry": "crashed"}, "retry", "Write [crashed]. Expected: Failed runs to train again, by status"),
+        (
+            {"energy": {"carbon": {"grams_per_kwh": 1, "source": "a bill", "date": datetime.date(2026, 11, 1)}}},
+            "energy.carbon.date",
+            "2026-11-01 is not text. Put it in quotes.",
+        ),
     ],
 )
 def test_mistakes_are_named_in_one_sentence(changes, key, hint):
@@ -134,6 +161,7 @@ def test_mistakes_are_named_in_one_sentence(changes, key, hint):
     assert message.startswith(f"config.yaml: {key}"), message
     assert hint in message
     assert "\n" not in message
+    assert not re.search(r"schema|of type|instance|None|True|False|\\\\Z", message), "terms of JSON schema or Python"
 
 
 def test_images_are_the_same_number_of_every_class():

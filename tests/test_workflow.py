@@ -183,7 +183,7 @@ def test_params_are_built_in_values(copy):
         ({"devices": ["gpu"]}, "there is no device 'gpu'"),
         (
             {"grid": {"batch_size": ["16"]}},
-            "grid.batch_size.0: '16' is text, not integer. Expected: Images per step. Values nested in --config arrive as text",
+            "grid.batch_size.0: '16' is text, not a whole number. Write it without quotes. Values nested in --config",
         ),
         ({"weights": "config.yaml"}, "cannot be read as an HDF5 file"),
         ({"dataset": {"name": "cifar10", "archive": "README.md"}}, "cannot be read to its end as .tar.gz"),

@@ -10,6 +10,7 @@ import jsonschema
 
 from trainoff import axes, bounds
 from trainoff.errors import UserError, did_you_mean, one_line
+from trainoff.experiment import schema_faults as faults
 from trainoff.experiment.experiment_file import unshowable
 from trainoff.experiment.plan import NO_SIZE
 from trainoff.machine import variables
@@ -39,9 +40,9 @@ def check(config: dict[str, Any], schema: dict[str, Any], models: dict[str, dict
         )
     # Snakemake's own key, added when a config is given on the command line.
     config = {key: value for key, value in config.items() if key != "replace_workflow_config"}
-    error = _best_match(_Validator(schema), config)
+    error = faults.first(faults.Validator(schema), config)
     if error is not None:
-        raise UserError(f"{where}: {_schema_sentence(error)}")
+        raise UserError(f"{where}: {faults.sentence(error)}")
     char = unshowable(config)
     if char:
         raise UserError(f"{where}: a text holds the invisible character {char}. Remove it.")
@@ -56,9 +57,9 @@ def check_devices(
     validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/device", "$defs": schema["$defs"]})
     for device in devices:
         where = f"device {device['name']}"
-        error = _best_match(validator, device)
+        error = faults.first(validator, device)
         if error is not None:
-            raise UserError(f"{where}: {_schema_sentence(error)}")
+            raise UserError(f"{where}: {faults.sentence(error)}")
         for sentence in [
             *_grid_contradictions(device["grid"], config, models, "grid"),
             *_device_contradictions(device, config["grid"] | device["grid"]),
@@ -106,9 +107,9 @@ def check_catalog(catalog: dict[str, dict[str, Any]], schema: dict[str, Any]) ->
     of_device = {**schema["$defs"]["device"], "$defs": schema["$defs"]}
     validator = jsonschema.Draft202012Validator(of_device)
     for name, entry in catalog.items():
-        error = _best_match(validator, {"name": name, **entry})
+        error = faults.first(validator, {"name": name, **entry})
         if error is not None:
-            raise UserError(f"catalog/devices.yaml: {name}: {_schema_sentence(error)}")
+            raise UserError(f"catalog/devices.yaml: {name}: {faults.sentence(error)}")
 
 
 def check_compared(config: Experiment, devices: list[Entry], catalog: dict[str, dict[str, Any]]) -> None:
@@ -121,56 +122,6 @@ def check_compared(config: Experiment, devices: list[Entry], catalog: dict[str, 
                     f"{key}: there is no device {one_line(name)!r}{did_you_mean(name, names)}. Expected one of "
                     f"{', '.join(names)}."
                 )
-
-
-def _is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
-
-
-# Numbers that can be written in a path and computed with: 32.0 is not an integer here; .nan and 10^400 are not numbers at all.
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {
-            "integer": lambda _, value: _is_whole(value),
-            "number": lambda _, value: _is_whole(value) or (isinstance(value, float) and math.isfinite(value)),
-        }
-    ),
-)
-
-
-def _best_match(validator, value):
-    """The most relevant schema error of `value`, None where there is none.
-
-    Paths are compared as texts, since keys in YAML may be numbers as well as texts, and jsonschema cannot compare those.
-    """
-
-    def relevance(error):
-        depth, path, *rest = jsonschema.exceptions.relevance(error)
-        return depth, [str(part) for part in path], *rest
-
-    return jsonschema.exceptions.best_match(validator.iter_errors(value), key=relevance)
-
-
-def _schema_sentence(error):
-    key = ".".join(one_line(part) for part in error.absolute_path)
-    expected = error.schema.get("description")
-    expected = f" Expected: {expected}" if expected else ""
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        unknown = one_line(next(name for name in error.instance if name not in known))
-        place = f"{key}.{unknown}" if key else unknown
-        return f"{place}: unknown key{did_you_mean(unknown, known)}. Expected one of: {', '.join(known)}."
-    wanted = str(error.validator_value)
-    names = error.validator_value if isinstance(error.validator_value, list) else [wanted]
-    if error.validator == "type" and isinstance(error.instance, str) and ("integer" in wanted or "boolean" in wanted):
-        return (
-            f"{key}: {one_line(error.instance)!r} is text, not {' or '.join(names)}.{expected} Values nested in "
-            "--config arrive as text: give them in a file, with --configfile."
-        )
-    if error.validator == "type" and isinstance(error.instance, str) and "number" in wanted:
-        return f"{key}: {one_line(error.instance)!r} is text, not a number (in YAML, write 5.0e-4 or 0.0005, not 5e-4).{expected}"
-    return f"{key or 'the experiment'}: {one_line(error.message)}.{expected}"
 
 
 def _grid_contradictions(grid, config, models, where):
