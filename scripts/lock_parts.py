@@ -13,8 +13,9 @@ import platformdirs
 import yaml
 from snakemake.utils import update_config
 
+from trainoff import axes
 from trainoff.errors import UserError
-from trainoff.experiment import experiment_file, plan
+from trainoff.experiment import checks, experiment_file, plan
 from trainoff.machine import choosing, disks, gpu_support, inventory
 from trainoff.shapes import Entry
 
@@ -71,7 +72,12 @@ def main(config_files: list[str | Path], names: list[str]) -> None:
         update_config(config, experiment_file.read(path))
     if names:
         config["devices"] = names
-    catalog = yaml.safe_load((ROOT / "catalog/devices.yaml").read_text(encoding="utf-8"))
+    catalog, models, schema = (
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+        for name in ("catalog/devices.yaml", "catalog/models.yaml", "schemas/config.schema.yaml")
+    )
+    # Before anything is installed; Snakemake checks the same later.
+    checks.check(config, axes.into_experiment_schema(schema), models, " + ".join(map(str, config_files)))
     machine = inventory.read()
     choice = choosing.NONE
     if config["devices"] == "auto":

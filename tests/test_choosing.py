@@ -278,6 +278,23 @@ def test_a_full_disk_ends_make_in_a_sentence_where_snakemake_would_end_in_a_trac
         lock_parts.main([ROOT / "config.yaml"], [])
 
 
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("titel: Mine", "titel: unknown key (did you mean title?)"),
+        ("devices: cpu", "devices: 'cpu' is not allowed here. Write [cpu]."),
+        ("devices:", "devices: null is not allowed here"),
+        ("devices: [{name: mine}]", "devices.0.label: missing"),
+        ("dataset: cifar10", "dataset: 'cifar10' is not a mapping of keys to values"),
+        ("pathvars: results/mine", "pathvars: 'results/mine' is not a mapping of keys to values"),
+    ],
+)
+def test_a_wrong_experiment_ends_make_in_a_sentence_before_anything_is_installed(text, words, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"mine.yaml: {words}")):
+        lock_parts.main([ROOT / "config.yaml", tmp_path / "mine.yaml"], [])
+
+
 def test_a_laptop_records_that_it_ran_on_battery(emulated, monkeypatch):
     (told,) = [told for told in emulation.MACHINES.values() if told.get("battery")]
     emulated(told)
