@@ -164,6 +164,7 @@ def test_a_start_says_that_a_named_device_has_runs_on_another_gpu(emulated, tmp_
         ("A100", {"cuda": (A100, 40536)}, ["cuda"]),  # as an older driver counts it
         ("A100", {"cuda-a100-sxm4-40gb": (A100, 40960)}, ["cuda-a100-sxm4-40gb"]),
         ("A100", {"cuda": (RTX_4090, 24564)}, ["cuda-a100-sxm4-40gb"]),
+        ("A100", {"cuda": (RTX_4090, 24564), "cuda-a100-sxm4-40gb": (A100, 81920)}, ["cuda-a100-sxm4-40gb-2"]),
         ("A100", {"cuda-torch": (RTX_4090, 24564)}, ["cuda"]),
     ],
 )

@@ -162,7 +162,7 @@ def _nvidia(machine, builds, measured):
     for indices, short in zip(groups, shorts, strict=True):
         index, gpu = indices[0], gpus[indices[0]]
         framework = chosen.get(index)
-        pick = framework and _pick(framework, index, gpu, short, several, measured)
+        pick = framework and _pick(framework, index, gpu, short, several, measured, {pick.name for pick in picks})
         lines.append(f"{_words(gpu)} → {_outcome(gpu, served[index], framework, builds, pick)}")
         picks += [pick] if pick else []
         lines += [f"{gpus[equal]['name']} → left out: same model as GPU {index}" for equal in indices[1:] if framework]
@@ -216,17 +216,20 @@ def _frameworks(served):
     return {index: first if first in frameworks else None for index, frameworks in served.items()}
 
 
-def _pick(framework, index, gpu, short, several, measured):
+def _pick(framework, index, gpu, short, several, measured, taken):
     """The Pick of a GPU. It keeps the name of its earlier runs, so that they stay in the experiment when GPUs come and go.
 
-    short: its model; several: whether other GPUs are chosen too; measured: from measured_gpus.
+    short: its model; several: whether other GPUs are chosen too; measured: from measured_gpus; taken: names of other picks.
     """
     like = ON_NVIDIA[framework]
     by_model = f"{like}-{re.sub('[^a-z0-9]+', '-', short.lower()).strip('-')}"
-    names = [name for name in (like, by_model) if name in measured]
-    earlier = [name for name in names if _is_same_model(measured[name], _model(gpu))]
-    name = (earlier or [by_model if several or like in measured else like])[0]
-    return Pick(name, like, index, short if several or name == by_model else None)
+    # Models can differ in other characters only, as the slices 1g.24gb+me and 1g.24gb-me.
+    names = [like, by_model, *(f"{by_model}-{number}" for number in range(2, len(measured) + len(taken) + 3))]
+    names = [name for name in names if name not in taken]
+    earlier = [name for name in names if name in measured and _is_same_model(measured[name], _model(gpu))]
+    new = [name for name in names if name not in measured and (name != like or not several)]
+    name = (earlier or new)[0]
+    return Pick(name, like, index, None if name == like and not several else short)
 
 
 def _outcome(gpu, served, framework, builds, pick):
