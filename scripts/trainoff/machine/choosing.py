@@ -81,6 +81,8 @@ def choose(
         )
     if machine.failure:
         lines.append(f"NVIDIA GPU → left out: {machine.failure}")
+    if machine.remark:
+        lines.append(machine.remark)
     lines += [
         f"{vendor} graphics → left out: not supported yet ({'ROCm' if vendor == 'AMD' else 'oneAPI'})"
         for vendor in machine.others

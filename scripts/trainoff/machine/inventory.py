@@ -66,8 +66,8 @@ class Machine:
     """system: "Linux" or "Darwin". processor: "x86_64", "aarch64" or "arm64". version: of macOS, else "".
 
     cards: NVIDIA GPUs as in nvidia.Listing. visible: CUDA_VISIBLE_DEVICES, None where it is not set. failure: a sentence on an
-    NVIDIA GPU or tool that does not work, or None. others: vendors of unsupported GPUs. jetson: whether this is an NVIDIA Jetson,
-    whose GPU may need special builds.
+    NVIDIA GPU or tool that does not work, or None. remark: as in nvidia.Listing. others: vendors of unsupported GPUs. jetson:
+    whether this is an NVIDIA Jetson, whose GPU may need special builds.
     """
 
     system: str
@@ -76,6 +76,7 @@ class Machine:
     cards: tuple = ()
     visible: str | None = None
     failure: str | None = None
+    remark: str | None = None
     others: tuple = ()
     jetson: bool = False
 
@@ -106,6 +107,7 @@ def read(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Mac
         cards=listing.cards,
         visible=environ.get("CUDA_VISIBLE_DEVICES"),
         failure=failure,
+        remark=listing.remark,
         others=tuple(vendor for vendor in ("AMD", "Intel") if vendor in vendors),
         jetson=jetson,
     )

@@ -43,9 +43,9 @@ ADVICE = [
         "nvml: unknown error",
         "A container loses its GPUs when the host reloads its services: restart the container.",
     ),
-    (
-        "unable to determine the device handle",
-        "A GPU stopped responding (see the kernel log): restart the machine.",
+    *(
+        (sign, "A GPU stopped responding (see the kernel log): restart the machine.")
+        for sign in ("unable to determine the device handle", "gpu is lost", "gpu requires reset")
     ),
     ("it did not answer", "The driver hangs (see the kernel log): restart the machine."),
     (
@@ -62,11 +62,13 @@ class Listing:
     """cards: one dict per GPU in the tool's order, with uuid, name, memory_bytes, driver, compute_capability (None if unknown),
     number (by which the tool counts it) and slices: None, or for a GPU with MIG enabled a list of such dicts.
 
-    failure: one sentence with the tool's words and advice, if the tool is installed and fails; else None.
+    failure: one sentence with the tool's words and advice, if the tool is installed and fails; else None. remark: the same for
+    what the tool says besides a list of GPUs, such as about one that is lost.
     """
 
     cards: tuple
     failure: str | None = None
+    remark: str | None = None
 
 
 def tool() -> str | None:
@@ -84,25 +86,36 @@ def listing() -> Listing:
         if "not a valid field" not in words.lower():
             break
     # Skips lines of text: with a warning, such as about a corrupted infoROM, the tool lists GPUs and still exits with an error.
-    rows = csv.reader(words.splitlines(), skipinitialspace=True)
-    rows = [row for row in rows if len(row) >= OLDEST_COLUMNS and " " not in row[0]]
+    rows, others = [], []
+    for line in filter(str.strip, words.splitlines()):
+        row = next(csv.reader([line], skipinitialspace=True))
+        is_card = len(row) >= OLDEST_COLUMNS and " " not in row[0]
+        (rows if is_card else others).append(row if is_card else line)
     cards = [_card(place, row) for place, row in enumerate(rows)]
     if not cards:
         return Listing((), failure_sentence(words, in_wsl=WSL_FOLDER.is_dir()))
     if any(card["slices"] is not None for card in cards):
         cards = with_slices(cards, _ask(program, "-L"))
-    return Listing(tuple(cards))
+    return Listing(tuple(cards), remark=_remark(" ".join(others)))
 
 
 def failure_sentence(words: str, in_wsl: bool = False) -> str:
     """What a failing nvidia-smi means. words: its output, or how it failed."""
     quote = " ".join(words.split())[:200] or "nothing"
-    advice = next((advice for sign, advice in ADVICE if sign in quote.lower()), OTHER_ADVICE)
+    advice = _advice(quote) or OTHER_ADVICE
     if in_wsl:
         advice = (
             "WSL uses the driver of Windows: update it there, run `wsl --update` and `wsl --shutdown`, and start again."
         )
     return f"nvidia-smi is installed but fails: “{quote}”. {advice}"
+
+
+def _remark(words):
+    return f"nvidia-smi also says: “{words[:200]}”. {_advice(words) or ''}".strip() if words else None
+
+
+def _advice(words):
+    return next((advice for sign, advice in ADVICE if sign in words.lower()), None)
 
 
 def with_slices(cards: list[dict[str, Any]], listed: str) -> list[dict[str, Any]]:
