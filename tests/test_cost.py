@@ -335,6 +335,18 @@ def test_readings_of_different_parts_give_an_estimate_that_names_them(mixed):
     assert (turned.winner, turned.ratio) == ("metal", pytest.approx(found.ratio))
 
 
+@pytest.mark.parametrize("times, outcome", [(0.1, "unknown"), (5, "estimated")])
+def test_an_estimate_hides_no_difference_between_all_weights_and_the_last_layer(times, outcome, mixed):
+    """cuda needs three times as much energy as metal; the last layer alone so many times that."""
+    last_layer = (mixed["rates"]["device"] == "cuda") & ~mixed["rates"]["trainable"]
+    factor = last_layer.map({True: times, False: 1})
+    rates = mixed["rates"].assign(joules_per_image=mixed["rates"]["joules_per_image"] * factor)
+    found = pairs.verdicts(mixed | {"rates": rates}, pairs.Pair("metal", "cuda"))["energy"]
+    assert found.outcome == outcome
+    tile = verdict_words.verdict(found, {device["name"]: device["label"] for device in DEVICES}, "USD")
+    assert outcome == "unknown" or re.search(r"least 6\.\d+× .* \(3\.\d+× to 15\.\d× by conf", tile["sentence"])
+
+
 def test_the_processor_of_a_gpu_s_machine_counts_in_the_estimate(tmp_path):
     made_up = synthetic.records(DEVICES, replicates=3)
     synthetic.add_energy(made_up, "cuda", 300, "nvml", "gpu")

@@ -44,12 +44,12 @@ class Verdict:
 
     outcome: wins, undecided or unknown; for speed also equivalent, or depends: each device wins in some configurations, neither
     overall; for energy also estimated: from readings of different parts. ratio, low, high: of the winner (or the device that the
-    ratio favors), at least 1; None if unknown. won, lost, equivalent: the configurations that the winner won and lost, and those
-    that are equivalent within `margin` (0.05 for ±5 %), for speed only. compared: the configurations with this ratio, out of
-    `total`; from_turns: those of them that took turns, for speed and rent. kind: measured, estimated or unknown. facts:
-    {device: what its figure is about}. reasons: {device: reason code or recorded text} of an unknown outcome. parts: the Verdicts
-    with all weights and with the last layer alone, if one has a winner and their intervals do not overlap, so that a common ratio
-    describes neither.
+    ratio favors), at least 1; None if unknown. The outcome `estimated` has no interval: its low and high are the ends over the
+    configurations. won, lost, equivalent: the configurations that the winner won and lost, and those that are equivalent within
+    `margin` (0.05 for ±5 %), for speed only. compared: the configurations with this ratio, out of `total`; from_turns: those of
+    them that took turns, for speed and rent. kind: measured, estimated or unknown. facts: {device: what its figure is about}.
+    reasons: {device: reason code or recorded text} of an unknown outcome. parts: the Verdicts with all weights and with the last
+    layer alone, if one has a winner and their intervals do not overlap, so that a common ratio describes neither.
     """
 
     quantity: str
@@ -223,10 +223,10 @@ def _of_subset(table, subset):
 
 
 def _with_parts(of_subset, subsets, pair):
-    """The Verdict over all configurations with its `parts`. of_subset: gives the Verdict of one of `subsets`."""
+    """The Verdict over all configurations with its `parts`, all of one kind. of_subset: gives that of one of `subsets`."""
     whole = of_subset("all")
     parts = tuple(of_subset(name) for name in PARTS if name in subsets)
-    if whole.kind == "unknown" or len(parts) < 2 or not all(part.low and part.high for part in parts):
+    if whole.kind == "unknown" or len(parts) < 2 or not all(part.kind == whole.kind and part.low for part in parts):
         return whole
     if not any(part.outcome == "wins" for part in parts):
         return whole
@@ -282,9 +282,9 @@ def _energy(row, pair, rates, compared):
 def _estimated_energy(pair, rates, compared, facts, total):
     """The Verdict on readings of different parts, from what both devices drew with their processors; None if it is open.
 
-    If the machine of a GPU does not report its processor's power, the GPU's own reading is too small. It can then still show that
-    the other device needs less: at least this many times less. compared: the axes of the configurations that can be compared.
-    facts gain `covers` (the parts in the estimate) and `in_part`.
+    It is open, too, if each device needs less in some configurations. If the machine of a GPU does not report its processor's
+    power, the GPU's own reading is too small. It can then still show that the other device needs at least this many times less.
+    compared: the axes of the configurations that can be compared. facts gain `covers` (the parts in the estimate) and `in_part`.
     """
     axes, sides = list(configurations.AXES), {}
     for name in (pair.device, pair.baseline):
@@ -298,9 +298,10 @@ def _estimated_energy(pair, rates, compared, facts, total):
         sides[name] = device_rates[[*axes, column]].set_axis([*axes, "joules"], axis=1)
         facts[name] |= {"covers": "gpu_and_package" if whole and scope == "gpu" else scope, "in_part": not whole}
     merged = sides[pair.device].merge(sides[pair.baseline], on=axes, suffixes=("", "_other")).merge(compared, on=axes)
-    if merged.empty or all(facts[name]["in_part"] for name in sides):
+    ratios = merged["joules_other"] / merged["joules"]
+    if merged.empty or all(facts[name]["in_part"] for name in sides) or ratios.min() < 1 < ratios.max():
         return None
-    ratio = _geometric(merged["joules_other"] / merged["joules"])
+    ratio = _geometric(ratios)
     winner, loser = (pair.device, pair.baseline) if ratio >= 1 else (pair.baseline, pair.device)
     if facts[winner]["in_part"]:
         return None
@@ -310,6 +311,7 @@ def _estimated_energy(pair, rates, compared, facts, total):
         winner,
         loser,
         max(ratio, 1 / ratio),
+        *sorted(max(end, 1 / end) for end in (ratios.min(), ratios.max())),
         compared=len(merged),
         total=total,
         kind="estimated",

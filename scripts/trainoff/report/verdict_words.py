@@ -264,13 +264,15 @@ def _estimated_energy(verdict, labels):
     winner, loser = labels[verdict.winner], labels[verdict.loser]
     in_part = verdict.facts[verdict.loser]["in_part"]
     covers = {name: SCOPE_WORDS.get(facts["covers"], facts["covers"]) for name, facts in verdict.facts.items()}
-    times = numbers.ratio(verdict.ratio)
+    times, ends = numbers.ratio(verdict.ratio), numbers.span(verdict.low, verdict.high, numbers.ratio)
+    by_configuration = f"{ends} by configuration" if ends != times else ""
     return {
         "value": f"{'≥' if in_part else '≈'} {times}",
         "claim": f"{winner} needs less energy, by an estimate",
         "details": [f"{labels[name]}: {text}" for name, text in covers.items()]
-        + [counted(verdict.compared, verdict.total)],
-        "sentence": f"{loser} needs {'at least' if in_part else 'about'} {times} as much energy per image as {winner}. This is "
+        + [*filter(None, [by_configuration]), counted(verdict.compared, verdict.total)],
+        "sentence": f"{loser} needs {'at least' if in_part else 'about'} {times} as much energy per image as {winner}"
+        f"{f' ({by_configuration})' if by_configuration else ''}. This is "
         f"an estimate: the {loser} reading covers {covers[verdict.loser]}, the {winner} reading {covers[verdict.winner]}.",
         "cure": WALL_METER_CURE,
         "kind": "estimated from readings of different parts",
