@@ -69,8 +69,9 @@ def entries(folder: str | Path) -> list[tuple[str, dict[str, Any]]]:
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             entry["title"], entry["summary"], entry["verdicts"]
-            [(result["chip"], result["model"], float(result["images_per_second"])) for result in entry["results"]]
-        except (ValueError, KeyError, TypeError) as error:
+            [(result["chip"], result["model"], 1 / result["images_per_second"]) for result in entry["results"]]
+            [result["settings"] for result in entry["results"]]
+        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             print(
                 f"{path}: skipped, not an entry of a gallery ({type(error).__name__}: {one_line(error)})",
                 file=sys.stderr,
@@ -152,3 +153,8 @@ if __name__ == "__main__":
             print(f"To publish: {share(results_of(sys.argv[2:]), sys.argv[1]).resolve()}")
     except UserError as error:
         sys.exit(str(error))
+    except OSError as error:
+        place = error.filename2 or error.filename or sys.argv[1]
+        sys.exit(
+            f"{place}: cannot be written ({error.strerror}). Name another folder with TO= (make share) or FOLDER= (make gallery)."
+        )

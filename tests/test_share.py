@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import synthetic
@@ -91,3 +93,33 @@ def test_a_gallery_replaces_no_report_and_is_never_empty(tmp_path):
     with pytest.raises(UserError, match="the folder of one report"):
         share_report.gallery(tmp_path)
     assert (tmp_path / "index.html").read_text() == "a report"
+
+
+@pytest.mark.parametrize("arguments", [["site", "config.yaml"], ["--gallery", "site"]])
+def test_a_folder_that_cannot_be_written_ends_in_a_sentence(tmp_path, arguments):
+    (tmp_path / "config.yaml").write_text("title: Mine")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/share.json").write_text(json.dumps({"title": "Mine"}))
+    if arguments[0] == "site":
+        (tmp_path / "site").write_text("a file")
+        (tmp_path / "results/report.html").write_text("a report")
+    else:
+        entry = {"title": "Mine", "summary": "", "verdicts": [], "results": []}
+        (tmp_path / "site/mine").mkdir(parents=True)
+        (tmp_path / "site/mine/entry.json").write_text(json.dumps(entry))
+        (tmp_path / "site/index.html").mkdir()
+    done = subprocess.run(
+        [sys.executable, share_report.__file__, *arguments], cwd=tmp_path, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("site") and "cannot be written" in done.stderr and "TO=" in done.stderr
+
+
+@pytest.mark.parametrize("speed", [0, "fast", None])
+def test_an_entry_without_a_speed_is_skipped_in_a_gallery(tmp_path, capsys, speed):
+    result = {"chip": "a", "model": "m", "images_per_second": speed, "settings": ""}
+    (tmp_path / "entry.json").write_text(
+        json.dumps({"title": "x", "summary": "", "verdicts": [], "results": [result, result]})
+    )
+    assert share_report.entries(tmp_path) == []
+    assert "skipped, not an entry of a gallery" in capsys.readouterr().err
