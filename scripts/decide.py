@@ -4,6 +4,7 @@ CONFIG: the experiment's files; later ones override earlier ones. Reads the tabl
 them, which every later start includes until it is deleted.
 """
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from find_report import results_of
 from trainoff import numbers
 from trainoff.analyze import next_measurements
-from trainoff.errors import UserError
+from trainoff.errors import UserError, one_line
 from trainoff.experiment import experiment_file
 from trainoff.files import write_text
 
@@ -49,6 +50,19 @@ def decide(results: str | Path, minutes: float) -> str:
     return words(decision, minutes)
 
 
+def minutes_of(text: str) -> float:
+    """The number of minutes in the first argument."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise UserError(
+            f"MINUTES: {one_line(text)!r} is not a number of minutes above 0. Expected one, such as MINUTES=15."
+        )
+    return minutes
+
+
 def merged(earlier: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any]]:
     """The lists `more_replicates` of two additions as one. For the same devices and configuration, the later entry counts."""
     entries = {}
@@ -77,6 +91,6 @@ def words(decision: next_measurements.Decision, minutes: float) -> str:
 
 if __name__ == "__main__":
     try:
-        print(decide(results_of(sys.argv[2:]), float(sys.argv[1])))
-    except (UserError, ValueError) as error:
+        print(decide(results_of(sys.argv[2:]), minutes_of(sys.argv[1])))
+    except UserError as error:
         sys.exit(f"decide: {error}")

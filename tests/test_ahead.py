@@ -138,3 +138,9 @@ def test_only_devices_of_this_machine_are_to_train_more_replicates():
     assert one.loc[known, "minutes"].max() <= 10 * seconds[~away].max().total_seconds() / 60
     entries = next_measurements.decide(one, imported, 1e6).added["more_replicates"]
     assert len(entries) == known.sum() and all(entry["devices"] == ["cpu"] for entry in entries)
+
+
+@pytest.mark.parametrize("text", ["abc", "-5", "0", "nan", "inf", "config.yaml"])
+def test_a_wrong_number_of_minutes_is_refused_in_a_sentence(text):
+    with pytest.raises(UserError, match=f"MINUTES: '{text}' is not a number of minutes above 0"):
+        decide.minutes_of(text)
