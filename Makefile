@@ -19,6 +19,8 @@ in_venv := PATH="$(CURDIR)/.venv/bin:$$PATH"
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONOPTIMIZE PYTHONINSPECT
 export PYTHON
 export PYTHONNOUSERSITE := 1
+# A notebook names one that only its own Python has.
+export MPLBACKEND := Agg
 
 comma := ,
 space := $() $()

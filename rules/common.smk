@@ -35,6 +35,7 @@ from trainoff.workflow.metadata import Metadata, compare_without_pandas, is_news
 
 logger.addFilter(is_news)
 isolation.shut_out_user_packages(snakemake.__file__)
+isolation.shut_out_notebook()
 isolation.quote_python()
 # Measured rules take all cores, so that nothing runs beside them. An importing workflow may rename them.
 TRAIN = workflow.modifier.modify_rulename("train")

@@ -20,7 +20,11 @@ import project
 import pytest
 import yaml
 
+from trainoff.workflow import isolation
+
 ROOT = Path(__file__).parents[1]
+# The variable MPLBACKEND of a notebook's kernel; the package is only in the notebook's own Python.
+BACKEND = "module://matplotlib_inline.backend_inline"
 ADDRESSES = ("https://github.com/OWNER/trainoff", "REPOSITORY")
 SMALL = project.TINY | {"grid": {"batch_size": [16], "img_dim": [32], "trainable": [False]}, "devices": "auto"}
 
@@ -96,12 +100,19 @@ def notebook(tmp_path_factory):
     environment = os.environ | {
         "PATH": os.pathsep.join([str(python), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(folder / "dist-packages"),
+        "MPLBACKEND": BACKEND,
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(wheels),
         "HOME": str(folder),
     }
     environment.pop("PYTHONNOUSERSITE", None)
     return str(source), place, environment, str(folder / "colab")
+
+
+def test_jobs_can_import_matplotlib_where_a_notebook_names_its_own_backend(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", BACKEND)
+    isolation.shut_out_notebook()
+    subprocess.run([sys.executable, "-c", "import matplotlib.pyplot"], check=True)
 
 
 @pytest.mark.slow

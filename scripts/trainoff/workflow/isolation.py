@@ -1,4 +1,6 @@
-"""Shields jobs from packages in the user's home, and makes them work in folders with special characters."""
+"""Shields jobs from packages in the user's home and from a notebook's matplotlib, and makes them work in folders with special
+characters.
+"""
 
 import os
 import shlex
@@ -17,6 +19,11 @@ def shut_out_user_packages(snakemake_file: str) -> None:
     """
     if not os.path.realpath(snakemake_file).startswith(os.path.realpath(site.getusersitepackages()) + os.sep):
         os.environ["PYTHONNOUSERSITE"] = "1"
+
+
+def shut_out_notebook() -> None:
+    """Lets processes that this one starts import matplotlib, as Keras does, though a notebook names a backend that they lack."""
+    os.environ["MPLBACKEND"] = "Agg"
 
 
 def quote_python() -> None:
