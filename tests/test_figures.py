@@ -4,6 +4,7 @@ import json
 import re
 from xml.etree import ElementTree
 
+import matplotlib
 import pandas as pd
 import pytest
 import synthetic
@@ -77,6 +78,15 @@ def test_the_same_tables_give_the_same_figure(tmp_path):
     (tmp_path / "again").mkdir()
     first, second = (draw("throughput", tables, synthetic.DEVICES[:2], tmp_path / name) for name in ("", "again"))
     assert all(first[part].read_bytes() == second[part].read_bytes() for part in first)
+
+
+def test_a_user_s_own_style_of_matplotlib_changes_no_figure(tmp_path):
+    devices = synthetic.DEVICES[:2]
+    tables = synthetic.results(tmp_path, devices, synthetic.records(devices))
+    first = draw("throughput", tables, devices, tmp_path / "first")
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "black"}):  # as from a matplotlibrc
+        second = draw("throughput", tables, devices, tmp_path / "second")
+    assert first["svg"].read_bytes() == second["svg"].read_bytes()
 
 
 def test_failed_cells_keep_their_place_and_reason(tmp_path):

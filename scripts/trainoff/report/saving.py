@@ -69,6 +69,7 @@ def _read(path):
 
 def use_style() -> None:
     """Sets the look of all figures. Text stays text: searchable, sharp, and never read as a formula."""
+    matplotlib.rcdefaults()  # without the user's matplotlibrc
     matplotlib.rcParams.update(
         {
             "font.family": "sans-serif",
