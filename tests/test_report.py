@@ -69,6 +69,7 @@ def test_a_page_of_samples_that_are_no_images_speaks_of_samples(tmp_path):
     words = Outline(text).text
     assert "samples per second" in words and "images per second" not in words and "per image" not in words
     assert "· 0 px" not in words
+    assert "Published by others" not in words and "ImageNet" not in words, "other people's figures are about images"
     assert re.search("always predicting the largest one is right for 90 ?% of the validation samples", words)
     assert carried(text, "runs")["images_per_second"][0] > 0
 

@@ -161,5 +161,6 @@ FIGURES = {
         "Figures published by others, for orientation; no ratio uses them.",
         "Context",
         ("rates", "published"),
+        needs="images",
     ),
 }
