@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from trainoff import windows
+from trainoff import records, windows
 from trainoff.analyze import parity, reasons, tables
 from trainoff.analyze.pairs import Pair, Verdict
 from trainoff.report import caveats, cures, estimates, findings, palette, training, verdict_words, words
@@ -102,6 +102,14 @@ def test_a_probe_that_failed_says_why_and_asks_for_no_replicates():
     assert caveat["cure"] == ""
 
 
+def test_nobody_is_advised_to_declare_watts_that_are_declared():
+    facts = {name: {"joules_per_image": 0.5, "scope": "gpu", "source": "declared"} for name in ("cuda", "cpu")}
+    labels = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
+    for code, cure in (("declared", verdict_words.WALL_METER_CURE), ("unread", verdict_words.METER_CURE)):
+        verdict = Verdict("energy", "unknown", facts=facts, reasons={"cpu": code})
+        assert verdict_words.verdict(verdict, labels, "USD")["cure"] == cure
+
+
 def test_ratios_of_turns_rest_on_no_single_run():
     comparison = pd.DataFrame(
         {
@@ -131,6 +139,11 @@ def test_a_sweep_with_an_unknown_part_took_at_least_what_is_known():
         assert not training.sweep(changed, epochs, energy, "cpu")["whole"]
         (line,) = words.sweep_lines(changed, epochs, energy, PAIR, labels, training.sweep)
         assert line.count("at least") == 1 and line.index("at least") > line.index("NVIDIA GPU")
+    # A device that was not found takes no time.
+    none = runs.assign(**dict.fromkeys(records.COLD_START, math.nan))
+    (line,) = words.sweep_lines(none, epochs[epochs["device"] == "cpu"], energy, PAIR, labels, training.sweep)
+    assert "on CPU" in line and "NVIDIA GPU" not in line
+    assert words.sweep_lines(none, epochs.iloc[:0], energy, PAIR, labels, training.sweep) == []
 
 
 def test_one_epoch_is_one_epoch():

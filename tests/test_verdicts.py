@@ -125,6 +125,8 @@ def test_parts_without_a_winner_are_no_winners():
 def test_nothing_comparable_is_not_nothing_measured():
     _, tile = speed(overall(math.nan, math.nan, math.nan))
     assert tile["sentence"] == "No configuration can be compared; the table of ratios says why."
+    money = pairs.Verdict("money", "unknown", reasons={"cpu": "not_comparable"})
+    assert verdict_words.verdict(money, {}, "USD")["claim"] == "No configuration can be compared"
 
 
 @pytest.mark.parametrize(("verdict", "hollow"), [("faster", 0), ("equivalent", 0), ("undecided", 8)])

@@ -256,7 +256,9 @@ def _energy(verdict, labels):
     claim = f"Not measured on {numbers.listing(whose)}" if whose else "Not measured on a common configuration"
     reasons = [_energy_reason(code) for code in dict.fromkeys(verdict.reasons.values())]
     text = " ".join([f"Energy was {claim[0].lower()}{claim[1:]}.", *filter(None, reasons)])
-    return {"claim": claim, "details": readings, "sentence": text, "cure": METER_CURE if whose else ""}
+    # Who declared watts needs a meter, not watts.
+    cure = WALL_METER_CURE if codes == {"declared"} else METER_CURE
+    return {"claim": claim, "details": readings, "sentence": text, "cure": cure if whose else ""}
 
 
 def _estimated_energy(verdict, labels):
@@ -300,7 +302,7 @@ def _money(verdict, labels, currency, minimum_times):
         reasons = {name: code for name, code in verdict.reasons.items() if code != "not_comparable"}
         claim = no_cost(reasons, labels)
         return {
-            "claim": claim,
+            "claim": claim if reasons else f"{claim[0].upper()}{claim[1:]}",
             "details": amounts,
             "sentence": f"Cost is unknown: {claim}.",
             "cure": cost_cure(reasons),

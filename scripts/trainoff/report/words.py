@@ -52,9 +52,9 @@ def sweep_lines(
         f"{'' if taken['whole'] else 'at least '}{numbers.seconds(taken['seconds'])} on {labels[name]}"
         + (f" ({numbers.count(counts[name], 'run')})" if uneven else "")
         for name, taken in sweeps.items()
-        if counts[name]
+        if taken["seconds"]
     ]
-    return [f"The cold starts and epochs of all runs took {numbers.listing(parts)}."]
+    return [f"The cold starts and epochs of all runs took {numbers.listing(parts)}."] if parts else []
 
 
 def memory_lines(runs: pd.DataFrame, devices: list[Device]) -> list[str]:
