@@ -13,6 +13,9 @@ from trainoff.workflow.script import logged
 
 # Stands among the configurations as the row of their geometric mean.
 MEAN = "geometric mean"
+# Rows of means: {their subset of the table `overall`: name}.
+MEANS = {"all": MEAN}
+MEANS_OF_PARTS = dict(zip(pairs.PARTS, (f"{MEAN}, all weights", f"{MEAN}, last layer"), strict=True))
 
 
 def draw(
@@ -34,7 +37,10 @@ def draw(
     baseline = next(device for device in ranked if device.name == chosen.baseline)
     comparison = pairs.against(comparison, baseline.name)
     title = findings.ratio_title(overall, baseline, others)
-    overall = pairs.against(overall[overall["subset"] == "all"], baseline.name)
+    seen = [pairs.speed_of(overall, pairs.Pair(device.name, baseline.name)) for device in others]
+    # No mean over both describes either, as the title says.
+    means = MEANS_OF_PARTS if any(verdict.parts for verdict in seen) else MEANS
+    overall = pairs.against(overall[overall["subset"].isin(means)], baseline.name)
     configurations = naming.all_configurations(comparison)
     x_label = f"speed relative to {baseline.label} (logarithmic)"
     if summaries.too_many(configurations):
@@ -53,9 +59,9 @@ def draw(
     names = {
         configuration: naming.label(configuration, varying) or "the one configuration"
         for configuration in configurations
-    } | {MEAN: MEAN}
+    } | {name: name for name in means.values()}
     results = {(naming.configuration_of(row), row["device"]): row for row in comparison.to_dict("records")}
-    results |= {(MEAN, row["device"]): row for row in overall.to_dict("records")}
+    results |= {(means[row["subset"]], row["device"]): row for row in overall.to_dict("records")}
     alone = len(others) == 1
     texts = [_text(row, alone) for row in results.values() if numbers.known(row["ratio"])]
     sheet = figures.rows(
@@ -65,7 +71,7 @@ def draw(
             findings.ratio_notes(comparison, overall),
             [(palette.INK, "o", "decided"), (palette.INK, "hollow", "undecided"), (palette.INK, "D", MEAN)],
         ),
-        [("" if alone else device.label, [*configurations, MEAN]) for device in others],
+        [("" if alone else device.label, [*configurations, *means.values()]) for device in others],
         names,
         1,
         x_label,
@@ -80,7 +86,7 @@ def draw(
         axes.set_xlim(figures.limits([0.95, 1.05, *ends], [], axes, logarithmic=True))
         figures.plain_log_axis(axes)
         axes.axvline(1, color=palette.QUIET, linewidth=1, zorder=1)
-        axes.axhline(sheet.row * (len(group) - 1), color=palette.QUIET, linewidth=0.6)
+        axes.axhline(sheet.row * (len(group) - len(means)), color=palette.QUIET, linewidth=0.6)
         for place, configuration in enumerate(group):
             row = results.get((configuration, device.name))
             _draw_ratio(axes, sheet, sheet.y(place, 0), device, row, labels, alone)

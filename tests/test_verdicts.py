@@ -138,6 +138,20 @@ def test_the_figure_of_ratios_draws_equivalent_as_decided(verdict, hollow):
     assert sum(line.get_markerfacecolor() == "white" for line in marks) == hollow + 1, "one in the key"
 
 
+@pytest.mark.parametrize(("times", "means"), [(1, 1), (20, 2)])
+def test_the_figure_of_ratios_has_no_mean_that_the_answer_does_not_give(times, means):
+    """GPU trains the last layer alone so many times slower."""
+    made_up = synthetic.records(DEVICES, replicates=2)
+    for record in made_up:
+        for window in record["windows"] if record["run"]["device"] == "cuda" and not record["run"]["trainable"] else ():
+            window["seconds"] *= times
+    found = compared(made_up)
+    tables = (found[name] for name in ("rates", "comparison", "overall"))
+    figure = plot_ratio.draw(*tables, DEVICES, {"compare": None, "baseline": "cpu"})
+    marks = [line for axes in figure.axes for line in axes.get_lines() if line.get_marker() == "D"]
+    assert len(marks) == means + 1, "one in the key"
+
+
 def test_devices_train_equally_well_only_where_that_was_checked():
     checked = {"reference": "cpu", "model": "mobilenetv2", "precision": "float32", "xla": False, "verdict": "match"}
     # Of a third device, so that there is a table.
