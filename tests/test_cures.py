@@ -146,6 +146,13 @@ def test_a_sweep_with_an_unknown_part_took_at_least_what_is_known():
     assert words.sweep_lines(none, epochs.iloc[:0], energy, PAIR, labels, training.sweep) == []
 
 
+@pytest.mark.parametrize(
+    ("epochs", "said"), [(0, "Every epoch counts."), (2, "The first 2 epochs warm up and are not counted.")]
+)
+def test_the_page_says_how_many_epochs_warm_up(epochs, said):
+    assert words.warm_up({"protocol": {"warm_up_epochs": epochs}}) == said
+
+
 def test_one_epoch_is_one_epoch():
     runs, _ = frames(epochs=1)
     devices = palette.devices_in(synthetic.DEVICES[:2], runs)

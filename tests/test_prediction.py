@@ -343,6 +343,16 @@ def test_the_answer_names_the_configuration_of_its_training_where_there_are_seve
     assert line.startswith("Training 1 epoch of 50,000 images with all weights · 96 px · batch 32 takes ")
 
 
+def test_a_cost_from_declared_watts_says_so(tmp_path, figures_of_others):
+    devices, made_up = synthetic.DEVICES[2:3], synthetic.records(synthetic.DEVICES[2:3], synthetic.SMALL_GRID)
+    paths = synthetic.results(tmp_path, devices, made_up, declared={"metal": {"watts": 20.0, "scope": "machine"}})
+    paths |= pages.estimates(tmp_path, paths, devices, [], synthetic.ASSUMPTIONS)
+    frames = {name: pd.read_parquet(path) for name, path in paths.items()}
+    shown = palette.devices_in(devices, frames["runs"])
+    found = training.section(told(frames, synthetic.ASSUMPTIONS, {}, figures_of_others), shown)
+    assert "The cost of Apple GPU contains electricity at declared watts, not measured." in found["lines"]
+
+
 NO_PRICES = synthetic.ASSUMPTIONS | {"devices": {}}
 
 

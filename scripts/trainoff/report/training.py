@@ -54,6 +54,7 @@ def section(study: Study, devices: list[Device]) -> dict[str, Any] | None:
         "lines": [
             *_sweep_line(frames, devices, prices, assumptions),
             *_missing(facts, devices, prices, assumptions["electricity"]),
+            *_declared(facts, _of(frames["rates"], lead)),
         ],
         "rents": any(fact["way"] == "rented" for fact in facts),
         "buys": any(fact["way"] == "bought" for fact in facts),
@@ -249,6 +250,19 @@ def _sweep_line(frames, devices, prices, assumptions):
                 bound = "" if taken["whole"] else "at least "
                 parts.append(f"{bound}{economy.money(amount, assumptions['currency'])} on {device.label} ({how})")
     return [f"At these prices, the cold starts and epochs of all runs cost {numbers.listing(parts)}."] if parts else []
+
+
+def _declared(facts, rates):
+    """Whose electricity was not measured, as a list of one line or none. rates: rows of the table for the same configuration."""
+    declared = {row["device"] for row in rates if row["energy_source"] == "declared"}
+    labels = dict.fromkeys(
+        fact["label"] for fact in facts if fact["electricity"] is not None and fact["name"] in declared
+    )
+    return (
+        [f"The cost of {numbers.listing(labels)} contains electricity at declared watts, not measured."]
+        if labels
+        else []
+    )
 
 
 def _missing(facts, devices, prices, electricity):

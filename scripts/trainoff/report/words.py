@@ -1,6 +1,7 @@
 """The sentences around the verdicts of the page. Takes numbers and codes, and the labels of devices."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -135,6 +136,16 @@ def disturbed(runs: pd.DataFrame, labels: dict[str, str]) -> list[str]:
                 f"Of {total} on {labels.get(name, name)}, {numbers.listing(parts)}; their speed may be too low."
             )
     return sentences
+
+
+def warm_up(settings: dict[str, Any]) -> str:
+    """Which epochs count. settings: keys of the experiment."""
+    epochs = (settings.get("protocol") or {}).get("warm_up_epochs", 1)
+    if epochs == 0:
+        return "Every epoch counts."
+    if epochs == 1:
+        return "The first epoch warms up and is not counted."
+    return f"The first {epochs} epochs warm up and are not counted."
 
 
 def excerpt_note(shown: int, total: int, runs: int) -> str:
