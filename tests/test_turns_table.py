@@ -15,7 +15,7 @@ import compare_devices
 from trainoff import turn_statistics
 from trainoff.analyze import next_measurements, obstacles, reasons, turns
 from trainoff.records import RUN_KEYS
-from trainoff.report import caveats, turn_words
+from trainoff.report import caveats, palette, rows, turn_words
 from trainoff.report import reasons as sentences
 from trainoff.workflow import validity
 
@@ -157,6 +157,8 @@ def test_the_table_of_turns_decides_the_comparison():
         assert told[column] == pytest.approx(row[column]), column
     assert told["verdict"] == "faster"
     assert told["busy"] and told["unstable"] is None, "the flags of runs on which it does not rest"
+    (shown,) = rows.comparison_tables(compared, None, palette.devices_in(devices, runs), {})
+    assert [row["reason_text"].startswith("measured in turns") for row in shown["rows"]] == [True, *[False] * 7]
 
 
 def test_turns_count_in_whatever_order_the_devices_were():

@@ -149,7 +149,8 @@ def comparison_tables(
             row["interval"] = numbers.ratio_interval(row["ci_low"], row["ci_high"])
             row["verdict_text"] = verdict_words.VERDICT_WORDS.get(row["verdict"], row["verdict"])
             row["flags"] = _ratio_flags(row, by_result)
-            row["reason_text"] = reasons.text(row["reason"], labels)
+            in_turns = "measured in turns (the speeds are of the runs)" if row["source"] == "turns" else ""
+            row["reason_text"] = "; ".join(filter(None, [in_turns, reasons.text(row["reason"], labels)]))
         tables.append(
             {
                 "device": by_name[pair.device],
