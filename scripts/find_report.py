@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from trainoff import numbers
+from trainoff.errors import UserError
+from trainoff.experiment import experiment_file
 
 
 def words(since: float, results: str | Path) -> str:
@@ -26,19 +26,24 @@ def words(since: float, results: str | Path) -> str:
 
 
 def results_of(configs: Iterable[str | Path]) -> str:
-    """The results folder that the experiment files name; later files override."""
+    """The results folder that the experiment files name; later files override. Raises UserError for an unusable file."""
     results = "results"
     for path in configs:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        results = (config.get("pathvars") or {}).get("results", results)
+        pathvars = experiment_file.read(path).get("pathvars", {})
+        results = pathvars.get("results", results) if isinstance(pathvars, dict) else None
+        if not (results and isinstance(results, str)):
+            raise UserError(
+                f"{path}: pathvars: names no folder. Expected one, such as pathvars: {{results: results/mine}}."
+            )
     return results
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--folder":
-        print(results_of(sys.argv[2:]))
-        sys.exit()
     # Not every locale can show every character of a name.
-    sys.stdout.reconfigure(errors="replace")
-    if message := words(float(sys.argv[1]), results_of(sys.argv[2:])):
+    sys.stdout.reconfigure(errors="strict" if sys.argv[1] == "--folder" else "replace")
+    try:
+        folder = results_of(sys.argv[2:])
+    except UserError as error:
+        sys.exit(str(error))
+    if message := folder if sys.argv[1] == "--folder" else words(float(sys.argv[1]), folder):
         print(message)

@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 
+import pytest
 import synthetic
 from project import ROOT
 
 import find_report
+from trainoff.errors import UserError
 from trainoff.supervise import progress
 
 RUN = {
@@ -96,6 +98,16 @@ def test_the_last_experiment_file_names_the_results(tmp_path):
         (tmp_path / name).write_text(text)
     assert find_report.results_of([tmp_path / "a"]) == "results"
     assert find_report.results_of([tmp_path / "a", tmp_path / "b"]) == "results/b"
+
+
+@pytest.mark.parametrize(
+    "text", ["pathvars: results/mine", "pathvars: {results: ''}", "pathvars: {results: 3}", "# nothing", None]
+)
+def test_make_clean_superseded_names_a_file_that_it_cannot_use(tmp_path, text):
+    if text:
+        (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match="mine.yaml: .*Expected"):
+        find_report.results_of([tmp_path / "mine.yaml"])
 
 
 def test_runs_that_end_elsewhere_are_told_of_as_they_appear(tmp_path):
