@@ -30,6 +30,7 @@ def fit(
     loss="sparse_categorical_crossentropy",
     learning_rate=0.01,
     steps=None,
+    name="tiny",
     **options,
 ):
     """Trains a dense network on 64 random samples as a script would, with a Timer; returns the history of `fit`.
@@ -44,7 +45,7 @@ def fit(
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(3, activation="softmax")], name="tiny"
+        [keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(3, activation="softmax")], name=name
     )
     model.compile(keras.optimizers.RMSprop(learning_rate), loss, metrics=["accuracy"])
     inputs, labels = np.random.default_rng(0).normal(size=(64, 4)), np.arange(64) % 3
@@ -129,6 +130,18 @@ def test_a_plain_fit_is_timed_and_imported_and_marked_wherever_it_is_shown(tmp_p
     assert re.search(r"(Desk|Laptop) \(own script\).{0,80}(as fast as|equally fast)", words), "a verdict names them so"
     assert text.count('<span class="flag">own script</span>') == len(timed)
     assert carried(text, "runs")["own_script"].tolist() == [WORK] * 3
+
+
+def test_unnamed_models_of_one_process_are_replicates_of_one_network(tmp_path, capsys):
+    """Keras calls them sequential, sequential_1 and so on; a name that the user gave is kept."""
+    for name in (None, None, "tiny_2"):
+        fit(tmp_path, epochs=1, name=name)
+    assert [path.name for path in sorted(tmp_path.glob("*.zip"))] == [
+        "own-cpu-sequential-16-1.zip",
+        "own-cpu-sequential-16-2.zip",
+        "own-cpu-tiny_2-16-1.zip",
+    ]
+    assert "1 epoch. None of them counts, since warm_up_epochs is 1: train more." in capsys.readouterr().out
 
 
 def test_own_scripts_of_other_words_and_the_pipeline_are_not_compared(tmp_path):

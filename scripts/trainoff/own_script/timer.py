@@ -4,6 +4,7 @@ Each epoch is a window, as in trainoff.measure.protocol: synchronize, clock, tra
 """
 
 import math
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from trainoff.errors import UserError, one_line
 from trainoff.machine import devices, gpu_support
 from trainoff.measure import backends, memory
+from trainoff.numbers import count
 from trainoff.own_script import bundling
 
 
@@ -93,7 +95,13 @@ class Timer(keras.callbacks.Callback):
         if not self._windows:
             return
         path = bundling.write(self.folder, self.work, self._run(), self._facts(), self._windows, (self._begun, _now()))
-        print(f"trainoff: {path}: {len(self._windows)} epochs. List its folder under imports in an experiment.")
+        none_counts = len(self._windows) <= self.warm_up_epochs
+        warning = (
+            f" None of them counts, since warm_up_epochs is {self.warm_up_epochs}: train more." if none_counts else ""
+        )
+        print(
+            f"trainoff: {path}: {count(len(self._windows), 'epoch')}.{warning} List its folder under imports in an experiment."
+        )
 
     def _stop(self):
         """Stops the epoch's clock if it runs."""
@@ -108,7 +116,7 @@ class Timer(keras.callbacks.Callback):
         shape = getattr(self.model, "input_shape", None)
         square = isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2] and shape[1]
         return {
-            "model": bundling.plain_name(self.named["model"] or self.model.name, "_"),
+            "model": bundling.plain_name(self.named["model"] or _name_of(self.model), "_"),
             "batch_size": self.batch_size,
             "img_dim": shape[1] if square else 0,
             "trainable": sum(layer.trainable for layer in _layers_with_weights(self.model)) > 1,
@@ -170,6 +178,13 @@ def _built_for_rocm(framework):
 def _layers_with_weights(model):
     leaves = [layer for layer in model._flatten_layers() if not list(layer._flatten_layers(include_self=False))]
     return [layer for layer in leaves if layer.variables]
+
+
+def _name_of(model):
+    """The model's name without the number by which Keras tells several unnamed models of one process apart."""
+    name = re.sub(r"_\d+\Z", "", model.name)
+    is_automatic = name.replace("_", "") == type(model).__name__.lower().replace("_", "")
+    return name if is_automatic else model.name
 
 
 def _number(value):
