@@ -1,7 +1,9 @@
 """Turns: what pairs of slices say, real trainings that take turns, and their faults."""
 
+import contextlib
 import json
 import math
+import os
 import random
 import signal
 import threading
@@ -245,3 +247,22 @@ def test_a_device_that_is_not_there_ends_the_turns(files, tmp_path):
     runs["baseline"]["device"]["accelerator"] = "cuda"
     (session,) = take_turns(files, tmp_path, runs=runs)
     assert (session["status"], session["failed"], session["pairs"]) == ("unavailable", "baseline", [])
+
+
+def test_a_training_that_is_stopped_for_longer_than_a_slice_may_take_does_not_hang():
+    """By a signal, a frozen container or a paused virtual machine."""
+    side = object.__new__(turning.Side)
+    training = psutil.Popen(["sleep", "60"], start_new_session=True)
+    answers, told = os.pipe()
+    side.name, side._pid, side._answers, side._unread = "device", training.pid, answers, b""
+    side.thread = threading.current_thread()
+    try:
+        training.suspend()
+        threading.Timer(1.5, lambda: (training.resume(), os.write(told, b'{"seconds": 0.3}\n'))).start()
+        assert side._answer(0.5) == {"seconds": 0.3}
+        with pytest.raises(turning.Failed, match="did not finish a slice"):
+            side._answer(0.5)
+        assert training.wait(10) == -signal.SIGKILL
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            training.kill()
