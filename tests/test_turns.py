@@ -266,3 +266,19 @@ def test_a_training_that_is_stopped_for_longer_than_a_slice_may_take_does_not_ha
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             training.kill()
+
+
+def test_ctrl_c_ends_a_training_at_once_even_while_it_starts(files, tmp_path, monkeypatch):
+    started = []
+
+    def interrupted(side):
+        started.append(side)
+        while not psutil.Process().children():
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(turning.Side, "wait_until_ready", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        take_turns(files, tmp_path)
+    (side,) = started
+    assert side.outcome.ending.signal == "SIGKILL" and side.outcome.journal.last("imported") == {}

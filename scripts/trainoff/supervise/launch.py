@@ -165,11 +165,13 @@ def launch(
     timeout_minutes: float,
     notify: Callable[[str], None],
     journal: str | Path | None = None,
+    began: Callable[[int], Any] = lambda pid: None,
 ) -> Outcome:
     """Runs `python -m module` for the device that `run` names until it ends, in whatever way; returns the Outcome.
 
     module: calls trainoff.measure.child.main. run, files: passed to the child. log: path for its output. notify: called with
-    one line of text for the user. journal: where to keep the child's reports; None = in a temporary folder.
+    one line of text for the user. journal: where to keep the child's reports; None = in a temporary folder. began: as
+    supervise.run_child takes it.
     """
     own_code.require_unchanged(run.get("architecture", {}))
     with tempfile.TemporaryDirectory(prefix="trainoff-") as folder:
@@ -198,6 +200,7 @@ def launch(
                 timeout_seconds=60 * timeout_minutes,
                 environment=environment,
                 watch=journal.follow,
+                began=began,
             )
     suspensions = stops.of_child(ending.looks, [event for event in journal.events if event["event"] == "pause"])
     journal.mark(suspensions)

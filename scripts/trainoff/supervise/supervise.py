@@ -87,13 +87,19 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def run_child(
-    command: list[str], log: BinaryIO, timeout_seconds: float, environment: dict[str, str], watch: Callable[[], Any]
+    command: list[str],
+    log: BinaryIO,
+    timeout_seconds: float,
+    environment: dict[str, str],
+    watch: Callable[[], Any],
+    began: Callable[[int], Any] = lambda pid: None,
 ) -> Ending:
     """Runs `command` until it ends, in whatever way, and returns the Ending.
 
     log: open file for its standard output and error. environment: its environment variables. timeout_seconds: its time limit;
     time in which it, this process or the machine is stopped does not count.
-    watch: called without arguments every POLL_SECONDS. Raises ControllerGone when the controller is killed.
+    watch: called without arguments every POLL_SECONDS. began: called with the child's process ID once it runs. Raises
+    ControllerGone when the controller is killed.
     The child leads its own process group; none of it outlives this call. If this process is killed, the child sees the end of
     its standard input and must end itself.
     """
@@ -105,6 +111,7 @@ def run_child(
     )
     looks = stops.Looks(child.pid)
     try:
+        began(child.pid)
         while child.poll() is None:
             looks.look()
             if max(looks.ran, looks.stopped_for) > timeout_seconds:

@@ -91,19 +91,24 @@ class Side:
         self._pid = None
         self.failure, self.outcome, self.error = None, None, None
 
+        def began(pid):
+            self._pid = pid
+
         def supervise():
             try:
                 run = self.run | {"turns": turns | paths}
                 log = pairing.logs[name]
-                self.outcome = launch(turning.__name__, run, pairing.files, log, minutes, notify=lambda words: None)
-            except BaseException as error:  # raised in `close`
+                self.outcome = launch(
+                    turning.__name__, run, pairing.files, log, minutes, notify=lambda words: None, began=began
+                )
+            except BaseException as error:  # raised in `_session`
                 self.error = error
 
         self.thread = threading.Thread(target=supervise)
         self.thread.start()
 
     def wait_until_ready(self) -> None:
-        self._pid = self._answer(math.inf)["pid"]
+        self._answer(math.inf)
 
     def prepare(self, steps: int | None) -> None:
         """Trains one uncounted slice of this many steps; None: it times its steps first, while the other side waits."""
@@ -145,7 +150,7 @@ class Side:
         return 0
 
     def kill(self) -> None:
-        """Ends the training, if it has reported its process ID."""
+        """Ends the training, if it has begun."""
         if self._pid is not None and self.thread.is_alive():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
@@ -160,8 +165,6 @@ class Side:
         self.thread.join()
         for pipe in (self._orders, self._answers):
             os.close(pipe)
-        if self.error is not None:
-            raise self.error
 
     def slices(self) -> list[dict[str, Any]]:
         """Its slices that are not lead-ins, each with the seconds for which it was stopped."""
@@ -234,7 +237,7 @@ def _session(pairing, earlier):
     steps = {side: facts["steps_per_slice"] for session in earlier[:1] for side, facts in session["sides"].items()}
     known = [turn_statistics.logs_of(session) for session in earlier]
     spread = turn_statistics.session_spread(*pairing.frameworks)
-    sides, order, failure = {}, [], None
+    sides, order, failure, complete = {}, [], None, False
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="trainoff-turns-") as folder:
         try:
@@ -268,15 +271,19 @@ def _session(pairing, earlier):
                 }
                 values.append(math.log(rates["device"] / rates["baseline"]))
                 order.append(names[0])
+            complete = True
         except Failed as error:
             failure = error
         finally:
             for side in sides.values():
                 side.stop()
-            for side in sides.values():
-                if failure is not None:
+                if not complete:
                     side.kill()
+            for side in sides.values():
                 side.close()
+    for side in sides.values():
+        if side.error is not None:
+            raise side.error
     return _record(sides, order, failure)
 
 
