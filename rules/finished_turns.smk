@@ -40,10 +40,17 @@ TURNS_OF, TURNS = wanted_turns()
 # The order of devices in tables, of which each is the baseline of later ones.
 IN_ORDER = [device["name"] for device in SURVEY.devices]
 TURNS_TABLE = "<results>/tables/turns.parquet" if TURNS else []
+PLACE_OF_TURNS = {path: place for place, path in enumerate(TURNS)}
 
 
 def folder_of_turns(wildcards):
     return TURNS_PATTERN.replace("<results>", RESULTS).format(**wildcards)
+
+
+def turns_priority(wildcards):
+    """Turns are taken in the order of the experiment, after its runs, whose priority is at least 1."""
+    place = PLACE_OF_TURNS.get(f"{folder_of_turns(wildcards)}/turns.json", len(TURNS))
+    return 1 - (1 + place) / (1 + len(TURNS))
 
 
 @quick

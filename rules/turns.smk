@@ -11,6 +11,7 @@ rule take_turns:
         f"{TURNS_PATTERN}/turns.log",
     wildcard_constraints:
         baseline="[a-z0-9][a-z0-9_-]*",
+    priority: turns_priority
     conda:
         MEASURED_ENV
     # All cores: it is measured, like a training.

@@ -21,11 +21,20 @@ import json
 include: "Snakefile"
 
 
+def priority_of(path):
+    taking = rules.take_turns.rule
+    return taking.expand_priority(taking.get_wildcards(path), [], 1)
+
+
 with open("wanted.json", "w") as file:
     wanted = {path: os.path.dirname(path) for path in TURNS}
     json.dump(
         {
-            path: {"sides": TURNS_OF[folder], "identity": identity_of_sides(folder)}
+            path: {
+                "sides": TURNS_OF[folder],
+                "identity": identity_of_sides(folder),
+                "priority": priority_of(path),
+            }
             for path, folder in wanted.items()
         },
         file,
@@ -75,3 +84,8 @@ def test_turns_stay_finished_when_the_devices_are_listed_in_another_order(folder
     assert "take_turns" not in project.planned(folder)
     change(folder, devices=[OTHER_CPU, "cpu"], turns=SETTINGS | {"minutes": 9})
     assert project.planned(folder)["take_turns"] == 2
+
+
+def test_turns_are_taken_in_the_order_of_the_experiment_after_its_runs(folder):
+    first, second = json.loads((folder / "wanted.json").read_text()).values()
+    assert 1 > first["priority"] > second["priority"] > 0
