@@ -60,11 +60,9 @@ def turns(
         "identity": {side: validity.of_record(identity[side], job.facts, imported[side]) for side in runs},
     }
     job.write(record)
-    return (
-        progress.failure_words(record["status"], record["message"])
-        if failed
-        else turning.words(standing, pairing.names, settings["equivalence"])
-    )
+    if failed:
+        return f"{record['failed']}: {progress.failure_words(record['status'], record['message'])}"
+    return turning.words(standing, pairing.names, settings["equivalence"])
 
 
 if __name__ == "__main__":

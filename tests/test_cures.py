@@ -73,6 +73,21 @@ def test_only_failed_runs_of_this_machine_can_be_retried(imported, cure):
     assert failures["text"].startswith("2 of 4 runs failed") and failures["cure"] == cure
 
 
+def test_failed_turns_are_named_with_the_device_the_reason_and_what_to_do():
+    runs, _ = frames()
+    rates = pd.DataFrame({"images_per_second": [], "one_replicate": [], "unstable": []})
+    overall = pd.DataFrame({"subset": [], "configurations_compared": [], "from_turns": []})
+    failed = reasons.reason("turns_failed", device="cuda", status="crashed", message="It fell over.")
+    comparison = pd.DataFrame({"reason": [None, f"{reasons.reason('other_code')}; {failed}", failed]})
+    devices = [palette.Device("cuda", "GPU", "tensorflow", "cuda")]
+    (warning,) = caveats.warnings(runs, rates, overall, devices, parity.Standing(), comparison=comparison)
+    assert warning == {
+        "text": "Turns failed for 2 speed ratios, taken from the runs where these finished. Of the first: GPU: failed while the "
+        "devices took turns (crashed): It fell over.",
+        "cure": "`make retry` takes them again.",
+    }
+
+
 def test_only_an_undecided_tile_has_a_cure():
     known = {"winner": "cuda", "loser": "cpu", "ratio": 1.02, "low": 0.9, "high": 1.1, "compared": 2, "total": 2}
     labels = {"cpu": "CPU", "cuda": "GPU"}

@@ -76,8 +76,25 @@ def test_turns_say_how_long_the_rest_may_take(tmp_path):
     assert text.endswith("gpu is 2.00× as fast as cpu, after 0 s; 2 more, at most about 10 min\n")
 
 
+def test_turns_that_took_longer_than_their_minutes_say_so_of_the_rest(tmp_path):
+    progress.write_plan(tmp_path / "plan.json", ["a", "b", "c"])
+    terminal = Terminal()
+    lines = progress.Progress(tmp_path / "plan.json", "b", terminal, kind="turns", max_minutes=0.2)
+    lines.started -= 70
+    lines.end("cpu: crashed: It fell over.")
+    assert terminal.getvalue().endswith("cpu: crashed: It fell over, after 70 s; 2 more, at most about 2 min\n")
+
+
+def test_the_plan_of_an_earlier_version_stops_no_run(tmp_path):
+    """A workflow that imports this one runs its jobs without a new plan."""
+    (tmp_path / "plan.json").write_text('{"started": 0, "metrics": ["a"]}')
+    terminal = Terminal()
+    progress.Progress(tmp_path / "plan.json", "a", terminal).begin(RUN)
+    assert "[1/1] cpu" in terminal.getvalue()
+
+
 def test_a_failed_run_tells_its_reason_at_once(tmp_path):
-    assert "timed out: The run took longer than protocol.timeout_minutes." in told(io.StringIO(), tmp_path, CRASHED)
+    assert "timed out: The run took longer than protocol.timeout_minutes, after " in told(io.StringIO(), tmp_path, CRASHED)
 
 
 def test_a_finished_sweep_is_told_from_one_that_did_something(tmp_path):

@@ -198,7 +198,7 @@ def test_a_row_says_that_its_turns_failed_or_disturbed_each_other():
             side: one | {"spinning": True, "waiting_cores": 1.94} for side, one in session["sides"].items()
         }
     for one, said in (
-        (record(status="crashed"), "their turns failed (crashed)"),
+        (record(status="crashed"), "laptop: failed while the devices took turns (crashed): It fell over."),
         (spinning, "one training kept 1.9 processors busy while it waited for its turn"),
         (record() | {"conditions": {"busy": True}}, "other programs kept the machine busy during their turns"),
     ):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from trainoff.analyze.reasons import reason
+from trainoff.analyze.reasons import decoded, reason
 from trainoff.analyze.results import Result, either
 
 Side = tuple[Result, str]
@@ -98,7 +98,8 @@ def caveats(sides: list[Side]) -> list[str]:
 def turns_caveats(turns: dict[str, Any]) -> list[str]:
     """The same about turns. turns: a row of the table of turns."""
     if turns["status"] != "ok":
-        return [reason("turns_failed", status=turns["status"])]
+        message = "; ".join(part["words"] for part in decoded(turns["reason"]))
+        return [reason("turns_failed", device=turns["failed"], status=turns["status"], message=message)]
     if pd.isna(turns["ratio"]):
         return [turns["reason"]]
     reasons = [reason("spinning", cores=round(float(turns["waiting_cores"]), 1))] if turns["spinning"] else []

@@ -31,7 +31,7 @@ FIELDS = {
     "some_single": ("single", "compared"),
     "some_mismatch": ("mismatched", "compared"),
     "few_pairs": (),
-    "turns_failed": ("status",),
+    "turns_failed": ("device", "status", "message"),
     "spinning": ("cores",),
     "busy_turns": (),
     # Energy.

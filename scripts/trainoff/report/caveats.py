@@ -7,10 +7,11 @@ import pandas as pd
 from trainoff import numbers
 from trainoff.analyze.noise import WAITING_GPU_PERCENT
 from trainoff.analyze.parity import Standing
+from trainoff.analyze.reasons import decoded
 from trainoff.errors import one_line
 from trainoff.report import cures, words
 from trainoff.report.palette import Device
-from trainoff.report.reasons import without_device
+from trainoff.report.reasons import sentence, without_device
 
 # Letters of a reason that a caveat repeats; the table of parity has all of it.
 MAX_REASON = 300
@@ -23,10 +24,12 @@ def warnings(
     devices: list[Device],
     standing: Standing,
     settings: dict[str, Any] | None = None,
+    comparison: pd.DataFrame | None = None,
 ) -> list[dict[str, str]]:
     """What is unusual about these results, each with what to do about it or "": [{"text", "cure"}].
 
-    What is true of every default experiment is no warning: it is said once where it matters. runs, rates, overall: the tables.
+    What is true of every default experiment is no warning: it is said once where it matters. runs, rates, overall, comparison:
+    the tables.
     standing: parity.Standing. settings: keys of the experiment, as far as they are known.
     """
     labels = {device.name: device.label for device in devices}
@@ -35,6 +38,7 @@ def warnings(
         _own_scripts(runs, labels),
         _implausible(runs, labels),
         _failures(runs),
+        _failed_turns(comparison, labels),
         _single(rates, overall, cures.replicates(runs)),
         _unstable(rates, cures.epochs(runs, settings)),
         _busy(runs, cures.quiet(settings)),
@@ -83,6 +87,20 @@ def _failures(runs):
     return {
         "text": f"{len(failed)} of {numbers.count(len(runs), 'run')} failed; they are listed with their reasons below.",
         "cure": f"`make retry` trains {which} again." if here else "",
+    }
+
+
+def _failed_turns(comparison, labels):
+    reasons = [] if comparison is None else comparison["reason"].dropna()
+    failed = [part for column in reasons for part in decoded(column) if part["code"] == "turns_failed"]
+    if not failed:
+        return None
+    which = "it" if len(failed) == 1 else "the first"
+    ratios = numbers.count(len(failed), "speed ratio")
+    return {
+        "text": f"Turns failed for {ratios}, taken from the runs where these finished. Of {which}: "
+        f"{sentence(failed[0], labels).rstrip('.')}.",
+        "cure": "`make retry` takes them again.",
     }
 
 

@@ -187,7 +187,7 @@ def answer(study: Study) -> dict[str, Any]:
             *words.equally_well(standing, rates, chosen, labels),
             *words.memory_lines(runs, shown),
         ],
-        "warnings": caveats.warnings(runs, rates, overall, shown, standing, study.settings),
+        "warnings": caveats.warnings(runs, rates, overall, shown, standing, study.settings, frames["comparison"]),
         "matrix": rows.matrix_rows(overall, ranked),
         "ranked": ranked,
         "by_name": by_name,

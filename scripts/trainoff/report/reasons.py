@@ -27,7 +27,7 @@ SENTENCES = {
     "some_single": "{single} of {compared} rest on a single run of a device",
     "some_mismatch": "{mismatched} of {compared} are of a device that does not train the same as the reference",
     "few_pairs": "too few usable pairs of slices",
-    "turns_failed": "their turns failed ({status})",
+    "turns_failed": "failed while the devices took turns ({status}): {message}",
     "spinning": "one training kept {cores:g} processors busy while it waited for its turn, which slows the other down",
     "unread": "No energy reading was recorded.",
     "mixed_readings": "Its runs were measured in different ways: {readings}.",

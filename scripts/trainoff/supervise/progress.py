@@ -139,7 +139,8 @@ class Progress:
     def end(self, outcome: str) -> None:
         """outcome: in words, such as outcome_words."""
         now = time.monotonic()
-        self._line(f"      {outcome}, after {_duration(now - self.started)}; {self._left(now)}")
+        took = _duration(now - self.started)
+        self._line(f"      {outcome.removesuffix('.')}, after {took}; {self._left(now)}")
 
     def _line(self, text):
         text = printable(text)[:1000]
@@ -150,7 +151,9 @@ class Progress:
         if left == 0:
             return "that was the last"
         if self.max_minutes is not None:
-            return f"{left} more, at most about {_duration(60 * left * self.max_minutes)}"
+            # With few minutes, starts alone take longer.
+            seconds = max(60 * self.max_minutes, now - self.started)
+            return f"{left} more, at most about {_duration(left * seconds)}"
         mean_seconds = (now - self.since) / (self.finished + 1)
         return f"{left} more, about {_duration(left * mean_seconds)} left"
 
@@ -171,7 +174,7 @@ def _standing(plan_file, record):
         plan = json.loads(Path(plan_file).read_text())
     except (OSError, ValueError):
         return 0, 1, now
-    if record not in plan["records"]:  # a job run on its own
+    if record not in plan.get("records", ()):  # a job run on its own, or the plan of an earlier version
         return 0, 1, now
     before = plan.get("before", {})
     finished = sum(_stamp(path) not in (None, before.get(path)) for path in plan["records"])
