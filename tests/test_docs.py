@@ -1,6 +1,7 @@
 """The documentation: what is generated is up to date, links lead somewhere, and names of keys and files are real."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ import write_reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@cache
+def files():
+    """The paths of the project's files and folders."""
+    folders = [path for path in ROOT.iterdir() if path.name[0] != "." and path.name != "results"]
+    return [path.as_posix() for folder in folders for path in (folder, *folder.rglob("*"))]
 
 
 def test_the_reference_is_up_to_date():
@@ -28,6 +36,16 @@ def test_links_lead_to_files_and_headings(path):
             headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-") for words in headings}
             assert heading in slugs, target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_modules_and_presets_exist_and_no_word_stands_twice(path):
+    text = path.read_text(encoding="utf-8")
+    names = re.findall(
+        r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|smk))`|`((?:presets|envs|catalog|examples|profiles)/[\w./-]+)`", text
+    )
+    assert [name for name in map("".join, names) if not any(file.endswith(f"/{name}") for file in files())] == []
+    assert re.findall(r"\b([a-z]{2,})\n\1\b", text) == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

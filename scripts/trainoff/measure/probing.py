@@ -20,7 +20,7 @@ from trainoff.measure.batches import training_batches
 from trainoff.shapes import Files, Run
 
 # In float16 Keras multiplies the loss by 32768 at first and skips steps, halving it each time, until no gradient
-# overflows. A probe has too few steps for that: nothing would be learnt in them on any device.
+# overflows. A probe has too few steps for that: nothing would be learned in them on any device.
 LOSS_SCALE = 128.0
 
 
