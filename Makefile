@@ -25,12 +25,14 @@ export MPLBACKEND := Agg
 comma := ,
 space := $() $()
 
-asked = snakemake $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
+asked = $(program) $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
     $(if $(DEVICES)$(retry),--config $(if $(DEVICES),'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') \
         $(retry)) $(ARGS) $(until)
 # It ends in --quiet, which takes every word up to `--`.
 snakemake = $(asked) --quiet progress rules host reason
 executor = --cores 1
+# A profile for the user's other workflows may bring conda or a cluster.
+program = env -u SNAKEMAKE_PROFILE snakemake
 
 .PHONY: help report decide retry runs first-gpu-run clean-superseded share gallery bundle limits packing slurm test test-slow test-browser test-environments test-conda test-machines test-slurm benchmark \
     benchmark-scale benchmark-prediction counts drills fuzz docs lint lock clean environment development
@@ -140,6 +142,7 @@ packing: environment
 	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
 slurm: executor = --workflow-profile profiles/slurm
+slurm: program = snakemake
 slurm: environment
 	@locks/install.sh slurm
 	@started=$$(date +%s); $(in_venv); export PATH; \

@@ -118,12 +118,21 @@ def test_a_container_s_variables_of_pip_change_nothing(name, value, place, tmp_p
     assert (folder / ".venv/bin/pip").exists() and not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("name, value", [("PYTHONSAFEPATH", "1"), ("PYTHONOPTIMIZE", "2"), ("PYTHONPLATLIBDIR", "x")])
-def test_scripts_start_under_make_with_a_variable_of_python_that_stops_them(name, value, tmp_path):
-    (tmp_path / "more.mk").write_text("parts:\n\t@python scripts/lock_parts.py --devices cpu config.yaml\n")
+@pytest.mark.parametrize(
+    "name, value, command",
+    [
+        ("PYTHONSAFEPATH", "1", "python scripts/lock_parts.py --devices cpu config.yaml"),
+        ("PYTHONOPTIMIZE", "2", "python scripts/lock_parts.py --devices cpu config.yaml"),
+        ("PYTHONPLATLIBDIR", "x", "python scripts/lock_parts.py --devices cpu config.yaml"),
+        ("SNAKEMAKE_PROFILE", "for-other-workflows", "$(asked) --dry-run --snakefile more.smk"),
+    ],
+)
+def test_a_variable_for_other_programs_does_not_stop_make(name, value, command, tmp_path):
+    (tmp_path / "more.mk").write_text(f"try:\n\t@{command}\n")
+    (tmp_path / "more.smk").write_text("rule nothing:\n")
     done = subprocess.run(
-        ["make", "--file", "Makefile", "--file", tmp_path / "more.mk", "parts"],
-        cwd=ROOT,
+        ["make", "--file", ROOT / "Makefile", "--file", tmp_path / "more.mk", "try"],
+        cwd=tmp_path if "asked" in command else ROOT,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", name: value},
         capture_output=True,
         text=True,
