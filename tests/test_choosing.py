@@ -91,6 +91,8 @@ def test_a_device_that_is_not_there_is_unavailable_for_the_reason_that_auto_give
         assert f"CUDA_VISIBLE_DEVICES={told['visible']!r} leaves 0 of the {len(found.cards)}" in sentence
     elif set(told.get("pci", [])) <= {"AMD", "Intel"} and "pci" in told:
         assert "does not support yet" in sentence and "driver" not in sentence
+    elif found.cards and found.cards[0]["prohibited"]:
+        assert sentence.endswith("T400: " + told["says"][0] + ". Change that, or remove the device from `devices:`.")
     elif found.cards:
         assert "A100-SXM4-40GB is set to be divided (MIG), but has no slices yet" in sentence
     elif "pci" in told:

@@ -103,7 +103,7 @@ def test_what_does_not_go_together_is_said_in_one_sentence_with_the_fix(found, w
     ],
 )
 def test_gpus_are_those_that_the_environment_leaves(visible, names):
-    cards = [gpu | {"number": place, "slices": None} for place, gpu in enumerate(GPUS)]
+    cards = [gpu | {"number": place, "prohibited": False, "slices": None} for place, gpu in enumerate(GPUS)]
     assert [gpu["name"] for gpu in nvidia.allowed(cards, visible)] == names
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainoff.errors import one_line
-from trainoff.machine import gpu_support, inventory, numbering
+from trainoff.machine import gpu_support, inventory, numbering, nvidia
 from trainoff.machine.gpu_support import NAMES, obstacle
 from trainoff.machine.nvidia import is_slice, numbers
 from trainoff.shapes import Entry
@@ -154,6 +154,7 @@ def _nvidia(machine, builds, measured):
         for card in machine.cards
         if card["slices"] == []
     ]
+    lines += [f"{card['name']} → left out: {inventory.PROHIBITED}" for card in machine.cards if card["prohibited"]]
     # Indices of equal GPUs, the largest GPU first.
     groups = sorted(distinct, key=lambda indices: -(gpus[indices[0]]["memory_bytes"] or 0))
     served = {indices[0]: _served(gpus[indices[0]], builds) for indices in groups}
@@ -196,7 +197,7 @@ def _is_same_model(one, other):
 def _hidden(machine, gpus):
     if machine.visible is None or not machine.cards or any(is_slice(gpu["uuid"]) for gpu in gpus):
         return []
-    hidden = len(machine.cards) - len(gpus)
+    hidden = sum(bool(nvidia.allowed([card], None)) for card in machine.cards) - len(gpus)
     return [f"{hidden} NVIDIA GPU(s) → left out by CUDA_VISIBLE_DEVICES={machine.visible!r}"] if hidden else []
 
 

@@ -16,6 +16,7 @@ from trainoff.machine import nvidia
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 DISPLAY_CLASS = "0x03"
 NO_TOOL = "This machine has an NVIDIA GPU, but no nvidia-smi. "
+PROHIBITED = "its compute mode is Prohibited; `nvidia-smi -c DEFAULT` lets processes compute on it"
 INSTALL_DRIVER = "Install NVIDIA's driver."
 
 
@@ -129,6 +130,9 @@ def unusable(machine: Machine) -> str:
             f"{undivided[0]} is set to be divided (MIG), but has no slices yet. Create some (nvidia-smi mig -cgi … -C), turn MIG "
             "off (nvidia-smi -mig 0), or remove the device from `devices:`."
         )
+    prohibited = [card["name"] for card in machine.cards if card["prohibited"]]
+    if prohibited and not machine.gpus:
+        return f"{prohibited[0]}: {PROHIBITED}. Change that, or remove the device from `devices:`."
     if machine.cards and machine.visible is not None:
         return (
             f"CUDA_VISIBLE_DEVICES={machine.visible!r} leaves {len(machine.gpus)} of the {len(machine.cards)} GPU(s) that "

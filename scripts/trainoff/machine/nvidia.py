@@ -17,7 +17,7 @@ from typing import Any
 # Where WSL has the tool; this folder is missing from the PATH of many shells there.
 WSL_FOLDER = Path("/usr/lib/wsl/lib")
 # Columns, the oldest first: a driver that does not know one refuses the whole query.
-COLUMNS = ["uuid", "name", "memory.total", "driver_version", "compute_cap", "mig.mode.current", "index"]
+COLUMNS = ["uuid", "name", "memory.total", "driver_version", "compute_cap", "mig.mode.current", "index", "compute_mode"]
 OLDEST_COLUMNS = 4
 SECONDS = 60
 SLICE = re.compile(r"^\s+MIG (?P<profile>\S+)\s+Device\s+\d+: \(UUID: (?P<uuid>MIG-[^)\s]+)\)")
@@ -60,7 +60,8 @@ OTHER_ADVICE = "Run nvidia-smi yourself: trainoff can use the GPU as soon as nvi
 @dataclass(frozen=True)
 class Listing:
     """cards: one dict per GPU in the tool's order, with uuid, name, memory_bytes, driver, compute_capability (None if unknown),
-    number (by which the tool counts it) and slices: None, or for a GPU with MIG enabled a list of such dicts.
+    number (by which the tool counts it), prohibited (whether its compute mode lets no process compute) and slices: None, or for a
+    GPU with MIG enabled a list of such dicts.
 
     failure: one sentence with the tool's words and advice, if the tool is installed and fails; else None. remark: the same for
     what the tool says besides a list of GPUs, such as about one that is lost.
@@ -195,6 +196,8 @@ def _is_named(card, name):
 
 
 def _units(card):
+    if card["prohibited"]:
+        return []
     return [card] if card["slices"] is None else card["slices"]
 
 
@@ -237,10 +240,11 @@ def _card(place, row):
         "uuid": values["uuid"],
         "name": values["name"],
         "memory_bytes": int(mebibytes) * 2**20 if mebibytes.isdigit() else None,
-        "driver": values["driver_version"],
+        "driver": values["driver_version"] if numbers(values["driver_version"]) else None,
         "compute_capability": capability if numbers(capability) else None,
         # A GPU that is lost is missing from the rows, but counts.
         "number": int(values["index"]) if values.get("index", "").isdigit() else place,
+        "prohibited": values.get("compute_mode") == "Prohibited",
         "slices": [] if values.get("mig.mode.current") == "Enabled" else None,
     }
 
