@@ -24,18 +24,19 @@ ROOT = Path(__file__).parents[1]
 APART = {"cuda": "TensorFlow", "torch": "PyTorch", "jax-cuda": "JAX"}
 
 
-def parts_of(entries: list[Entry], nvidia: bool, system: str = "Linux") -> list[str]:
+def parts_of(entries: list[Entry], nvidia: bool, processor: str = "x86_64") -> list[str]:
     """The parts that device entries need besides base, in order, without duplicates.
 
-    nvidia: whether there is an NVIDIA GPU; system: the value of platform.system().
+    nvidia: whether there is an NVIDIA GPU; processor: the value of platform.machine().
     Raises UserError for devices whose parts exclude each other.
     """
     parts = []
     for entry in entries:
         parts += {
             "tensorflow-cuda": ["cuda"] if nvidia else [],
-            # PyTorch's default build includes GPU libraries: several GB that a machine without a GPU does not need.
-            "torch": ["torch"] if nvidia or system == "Darwin" else ["torch-cpu"],
+            # PyTorch's default build includes GPU libraries: several GB that a machine without a GPU does not need. Its build for
+            # CPUs is locked for x86-64 alone.
+            "torch": ["torch"] if nvidia or processor != "x86_64" else ["torch-cpu"],
             "jax": ["jax"],
             "jax-cuda": ["jax-cuda"] if nvidia else ["jax"],
         }.get(entry["env"], [])
@@ -88,7 +89,7 @@ def main(config_files: list[str | Path], names: list[str]) -> None:
     for name, reason in unserved.items():
         print(f"{name}: {reason}. Nothing is installed for it; its runs will be unavailable.", file=sys.stderr)
     entries = [entry for entry in entries if entry["name"] not in unserved]
-    parts = parts_of(entries, bool(machine.gpus), machine.system)
+    parts = parts_of(entries, bool(machine.gpus), machine.processor)
     if machine.failure:
         print(machine.failure, file=sys.stderr)
     if not all(map(is_installed, parts)):

@@ -86,7 +86,7 @@ def choice_of(root):
     choice = choosing.choose(found, gpu_support.builds(found.processor))
     config = {"devices": "auto"}
     entries = plan.devices(config, CATALOG, lambda: choosing.entries(choice, CATALOG))
-    return choice, entries, lock_parts.parts_of(entries, bool(found.gpus), found.system)
+    return choice, entries, lock_parts.parts_of(entries, bool(found.gpus), found.processor)
 
 
 def _program(path, text):

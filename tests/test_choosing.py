@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import emulation
 import psutil
 import pytest
+from packaging import markers
 
 import check_place
 import lock_parts
@@ -225,6 +226,27 @@ def test_libraries_that_overwrite_each_other_are_refused(names):
     with pytest.raises(UserError, match="cannot share one environment. Let conda make one for each"):
         lock_parts.parts_of(entries, nvidia=True)
     assert lock_parts.parts_of(entries, nvidia=False), "without an NVIDIA GPU none of them is installed"
+
+
+@pytest.mark.parametrize(
+    "system, processor, nvidia",
+    [
+        ("linux", "x86_64", False),
+        ("linux", "x86_64", True),
+        ("linux", "aarch64", False),
+        ("linux", "aarch64", True),
+        ("darwin", "arm64", False),
+    ],
+)
+def test_what_make_installs_for_a_device_has_its_framework_on_this_processor(system, processor, nvidia):
+    place = {"sys_platform": system, "platform_machine": processor, "python_full_version": "3.11.9"}
+    for entry in emulation.CATALOG.values():
+        found = set()
+        for part in ["base", *lock_parts.parts_of([entry], nvidia, processor)]:
+            lock = (ROOT / f"locks/{part}.txt").read_text(encoding="utf-8")
+            rows = re.findall(r"^([\w-]+)==\S+(?: ; (.*?))? \\$", lock, re.MULTILINE)
+            found |= {name for name, marker in rows if not marker or markers.Marker(marker).evaluate(place)}
+        assert entry["backend"] in found, entry["label"]
 
 
 def test_nothing_is_installed_for_a_gpu_that_a_named_framework_does_not_serve(emulated, capsys):
