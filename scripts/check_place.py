@@ -43,10 +43,11 @@ class Refusal(Exception):
 
 def check_folder(folder: str | Path) -> None:
     """Raises Refusal if programs cannot be installed in `folder` because of its name, its permissions or its file system."""
-    character = next((character for character in UNUSABLE if character in str(folder)), None)
-    if character:
+    # A surrogate stands for a byte that is not UTF-8.
+    unusable = [character for character in str(folder) if character in UNUSABLE or "\ud800" <= character <= "\udfff"]
+    if unusable:
         raise Refusal(
-            f"The path {str(folder)!r} contains the character {character!r}, which search paths or Snakemake cannot contain. "
+            f"The path {str(folder)!r} contains the character {unusable[0]!r}, which search paths or Snakemake cannot contain. "
             f"{ELSEWHERE}"
         )
     try:

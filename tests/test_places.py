@@ -297,6 +297,11 @@ def test_a_home_of_somebody_else_is_refused(monkeypatch):
             os.seteuid(0)
 
 
+def test_a_path_that_is_not_utf_8_is_refused():
+    with pytest.raises(check_place.Refusal, match=r"contains the character '.udce9', which"):
+        check_place.check_folder(os.fsdecode(b"/home/me/caf\xe9"))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 @pytest.mark.parametrize("option, words", [("noexec", "no program runs"), ("ro", "cannot be written to (Read-only")])
 def test_a_mount_that_cannot_hold_an_environment_is_refused(option, words, tmp_path):
