@@ -372,5 +372,22 @@ def hostile(folder):
     return page(folder, devices, records, title=HOSTILE, drawn=MAIN)
 
 
+def nothing(folder):
+    """Two devices on which every run failed."""
+    devices = synthetic.DEVICES[:2]
+    return page(folder, devices, synthetic.records(devices, failures=dict.fromkeys(range(16), "error")))
+
+
+def samples(folder):
+    """Two devices that train on arrays that are no images."""
+    devices = synthetic.DEVICES[:2]
+    records = synthetic.records(devices, synthetic.SMALL_GRID)
+    for record in records:
+        record["run"]["img_dim"] = 0
+    return page(folder, devices, records)
+
+
 SHOWN = {"one": single, "mac": mac, "frameworks": frameworks, "failures": failures, "large": large}
 PAGES = SHOWN | {"three": three, "hostile": hostile}
+# Of which a browser only has to run the script.
+ODD = {"nothing": nothing, "samples": samples}

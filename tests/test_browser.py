@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import synthetic
 from axe_playwright_python.sync_playwright import Axe
-from pages import HOSTILE, MAIN, PAGES, page
+from pages import HOSTILE, MAIN, ODD, PAGES, page
 from playwright.sync_api import expect, sync_playwright
 from take_pictures import chromium
 
@@ -41,7 +41,7 @@ def reports(tmp_path_factory):
     def get(name):
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
-            PAGES[name](folder)
+            (PAGES | ODD)[name](folder)
             made[name] = folder / "report.html"
         return made[name]
 
@@ -100,6 +100,7 @@ def test_nothing_stands_in_the_way_of_anyone(visit, name, scheme):
 @pytest.mark.parametrize("width", [390, 768, 1600])
 def test_the_page_never_scrolls_sideways(visit, name, width):
     tab = visit(name, width=width)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     outside = tab.evaluate(
         """() => [...document.querySelectorAll("h1, h2, h3, p, li, legend, .choice")]
@@ -108,6 +109,11 @@ def test_the_page_never_scrolls_sideways(visit, name, width):
             .map(one => one.textContent.slice(0, 80))"""
     )
     assert not outside
+
+
+@pytest.mark.parametrize(("name", "explored"), [("nothing", False), ("samples", True)])
+def test_the_script_runs_on_pages_without_numbers_or_images(visit, name, explored):
+    assert visit(name).locator("#explorer").is_visible() == explored
 
 
 @pytest.mark.parametrize("name", ["one", "three"])

@@ -39,7 +39,8 @@ function expanded(view) {
 
 function explore(compact, table) {
   const explorer = document.getElementById("explorer"), view = expanded(compact);
-  if (!explorer || !table) return;
+  // Where no run gave a number, there is nothing to explore.
+  if (!explorer || !table || !view.measures.length) return;
   const rowOf = new Map(table.state.rows.map((row) => [Number(row.dataset.run), row]));
   const state = {
     measure: 0,
