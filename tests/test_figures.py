@@ -11,7 +11,7 @@ import synthetic
 from pages import draw
 
 from trainoff import configurations, numbers
-from trainoff.report import findings, palette
+from trainoff.report import figures, findings, palette
 from trainoff.report.figure_table import FIGURES
 
 
@@ -47,6 +47,18 @@ def test_every_figure_is_drawn_whole(case, name, tmp_path):
         assert path.stat().st_size > (1000 if path.suffix != ".json" else 50)
         if path.suffix == ".svg":
             ElementTree.parse(path)
+
+
+def test_no_label_of_a_logarithmic_axis_is_cut_at_the_edge():
+    page = figures.frame(figures.Heading("A title"), 1.0)
+    axes = page.axes(1.0, 0.1, figures.WIDTH - 1.0 - figures.EDGE, 0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(40, 10_001)
+    figures.plain_log_axis(axes)
+    page.figure.canvas.draw()
+    labels = [label for label in axes.get_xticklabels() if label.get_text()]
+    assert "1,000" in {label.get_text() for label in labels}
+    assert max(label.get_window_extent().x1 for label in labels) <= page.figure.bbox.x1
 
 
 def test_a_gap_that_widens_with_the_model_is_drawn_and_named(tmp_path):

@@ -1,5 +1,7 @@
 """The report page: its numbers come from the tables, it is one file, and nothing in the data can break out of it."""
 
+import base64
+import hashlib
 import importlib
 import json
 import re
@@ -72,6 +74,8 @@ def test_a_page_of_samples_that_are_no_images_speaks_of_samples(tmp_path):
     assert "Published by others" not in words and "ImageNet" not in words, "other people's figures are about images"
     assert re.search("always predicting the largest one is right for 90 ?% of the validation samples", words)
     assert carried(text, "runs")["images_per_second"][0] > 0
+    script = re.search("<script>(.*?)</script>", text, re.S)[1]
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in text, "else browsers do not run it"
 
 
 FAILURES = {5: "crashed", 30: "out_of_memory", 31: "out_of_memory", 32: "out_of_memory"}

@@ -392,7 +392,9 @@ def plain_log_axis(axes: plt.Axes, which: str = "x") -> None:
         gaps = [after - before for before, after in zip(places, places[1:], strict=False)]
         if all(gap >= (size + other) / 2 for gap, size, other in zip(gaps, sizes, sizes[1:], strict=False)):
             break
-    ticker = matplotlib.ticker
-    axis.set_major_locator(ticker.FixedLocator(ticks))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axis.set_minor_locator(ticker.NullLocator())
+    if which == "x":  # No label may reach beyond the picture.
+        edge = room + (1 - place.x1) * WIDTH
+        ticks = [tick for tick, at, size in zip(ticks, places, sizes, strict=True) if at + size / 2 <= edge]
+    axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks))
+    axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
