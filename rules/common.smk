@@ -129,6 +129,7 @@ try:
     )
     if os.path.exists(f"{RESULTS}/decide.yaml"):
         decided = experiment_file.read(f"{RESULTS}/decide.yaml")
+        checks.check_decided(decided, SCHEMA, f"{RESULTS}/decide.yaml")
         config = plan.with_decided(config, decided)
         checks.check(
             config,

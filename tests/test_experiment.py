@@ -164,6 +164,24 @@ def test_mistakes_are_named_in_one_sentence(changes, key, hint):
     assert not re.search(r"schema|of type|instance|None|True|False|\\\\Z", message), "terms of JSON schema or Python"
 
 
+@pytest.mark.parametrize(
+    "decided, words",
+    [
+        ({"more_replicates": 3}, "more_replicates: 3 is not a list. Expected: More"),
+        ({"more_replicates": [1]}, "more_replicates.0: 1 is not a mapping"),
+        ({"turns": 7}, "turns: 7 is not a mapping"),
+        ({"turns": {"minutes": "many"}}, "turns.minutes: 'many' is text"),
+        ({"more_replicate": []}, "more_replicate: unknown key (did you mean more_replicates?)"),
+    ],
+)
+def test_an_edited_file_of_make_decide_is_refused_in_a_sentence(decided, words):
+    checks.check_decided({"more_replicates": [], "turns": {"minutes": 20}}, SCHEMA, "decide.yaml")
+    with pytest.raises(UserError) as caught:
+        checks.check_decided(decided, SCHEMA, "decide.yaml")
+    message = str(caught.value)
+    assert message.startswith(f"decide.yaml: {words}") and message.endswith("delete the file; the runs stay.")
+
+
 def test_images_are_the_same_number_of_every_class():
     checks.check_counts({"train": 1280, "validation": None}, 10, "config.yaml")
     for count, classes, hint in [

@@ -50,6 +50,17 @@ def check(config: dict[str, Any], schema: dict[str, Any], models: dict[str, dict
         raise UserError(f"{where}: {sentence}")
 
 
+def check_decided(decided: dict[Any, Any], schema: dict[str, Any], where: str) -> None:
+    """Raises UserError with one sentence for the first thing wrong in `decided`, what the file `where` of `make decide` holds."""
+    keys = schema["properties"]
+    minutes = next(kind for kind in keys["turns"]["anyOf"] if "properties" in kind)["properties"]["minutes"]
+    turns = {"type": "object", "additionalProperties": False, "properties": {"minutes": minutes}}
+    allowed = {"more_replicates": keys["more_replicates"], "turns": turns}
+    validator = faults.Validator({"type": "object", "additionalProperties": False, "properties": allowed})
+    if error := faults.first(validator, decided):
+        raise UserError(f"{where}: {faults.sentence(error)} Correct it or delete the file; the runs stay.")
+
+
 def check_devices(
     devices: list[Entry], config: Experiment, schema: dict[str, Any], models: dict[str, dict[str, Any]]
 ) -> None:

@@ -130,12 +130,11 @@ def _not_allowed(error):
 def _as_list(error):
     """How to write a single value where a list is expected; "" where none is."""
     alternatives = [error.schema, *error.schema.get("anyOf", ())]
-    is_single = isinstance(error.instance, str | int | float) and not isinstance(error.instance, bool)
-    return (
-        f" Write [{one_line(error.instance, 60)}]."
-        if is_single and any(part.get("type") == "array" for part in alternatives)
-        else ""
+    takes_singles = any(
+        part.get("type") == "array" and part.get("items", {}).get("type") != "object" for part in alternatives
     )
+    is_single = isinstance(error.instance, str | int | float) and not isinstance(error.instance, bool)
+    return f" Write [{one_line(error.instance, 60)}]." if is_single and takes_singles else ""
 
 
 def _shown(value):
