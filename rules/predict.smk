@@ -14,6 +14,11 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+if workflow.is_main_process:
+    NAMES = {device["name"] for device in [*DEVICES, *SURVEY.devices]}
+    for line in announcing.unused_lines(config, RUNS, {*NAMES, *CATALOG, *HARDWARE}):
+        print(one_line(line, 1000), file=sys.stderr)
+
 
 rule estimate_devices:
     input:

@@ -187,6 +187,22 @@ def test_the_plan_counts_runs_by_what_changed():
     assert announcing.plan_lines(verdicts) == ["3 finished runs will be trained again: dropout 0.4 → 0.1"]
 
 
+def test_entries_that_nothing_uses_are_named_at_the_start():
+    runs = [wanted_of()[0] | {"device": {"name": "cpu"}, "batch_size": size} for size in (16, 32)]
+    entry = {"devices": ["cpu"], "configuration": {"batch_size": 32}, "replicates": 3}
+    config = {"more_replicates": [entry], "money": {"prices": {"cpu": "v100"}}}
+    assert announcing.unused_lines(config, runs, {"cpu"}) == []
+    wrong = [entry | {"devices": ["cpuu"]}, entry | {"configuration": {"batch_size": 64}}]
+    lines = announcing.unused_lines(
+        {"more_replicates": wrong * 3, "money": {"prices": {"cpuu": "v100"}}}, runs, {"cpu"}
+    )
+    assert "['cpuu']" in lines[0] and "'batch_size': 64" in lines[1] and "adds no run" in lines[1]
+    assert lines[3] == "more_replicates: 3 more entries add no run here."
+    assert (
+        lines[4] == "money.prices.cpuu: no device here has this name (did you mean cpu?), so its prices are not used."
+    )
+
+
 def test_superseded_records_keep_their_place_and_never_meet(tmp_path):
     path = tmp_path / "runs/cpu/replicate~1/metrics.json"
     folders = []

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from trainoff import numbers
-from trainoff.errors import one_line
+from trainoff import axes, numbers
+from trainoff.errors import did_you_mean, one_line
 from trainoff.files import write_text
-from trainoff.shapes import Experiment
+from trainoff.shapes import Experiment, Run
 from trainoff.workflow import validity
 
 
@@ -38,6 +38,37 @@ def _experiment_of(results):
     except (OSError, ValueError):
         return None
     return note if isinstance(note, dict) else None
+
+
+def unused_lines(config: Experiment, runs: Collection[Run], names: Collection[str]) -> list[str]:
+    """Lines about entries of the experiment that nothing uses, mostly because of a misspelled name or value.
+
+    names: of all devices that prices can belong to.
+    """
+    lines = []
+    values = {}
+    for run in runs:
+        for axis in axes.names():
+            values.setdefault((run["device"]["name"], axis), set()).add(run[axis])
+    for more in config["more_replicates"]:
+        configuration = more["configuration"].items()
+        devices = [name for name in more["devices"] if (name, "model") in values]
+        if not any(all(value in values[name, axis] for axis, value in configuration) for name in devices):
+            lines.append(
+                f"more_replicates: {one_line(more, 200)} adds no run here: no run is on such a device with such values. If this "
+                "surprises you, check its names and values."
+            )
+    if len(lines) > 3:
+        lines = [
+            *lines[:3],
+            f"more_replicates: {numbers.count(len(lines) - 3, 'more entry adds', 'more entries add')} no run here.",
+        ]
+    lines += [
+        f"money.prices.{one_line(name, 99)}: no device here has this name{did_you_mean(name, names)}, so its prices are not used."
+        for name in config["money"]["prices"]
+        if name not in names
+    ]
+    return lines
 
 
 def plan_lines(verdicts: Collection[validity.Verdict], turns: Collection[validity.Verdict] = ()) -> list[str]:
