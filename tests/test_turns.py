@@ -249,6 +249,19 @@ def test_a_device_that_is_not_there_ends_the_turns(files, tmp_path):
     assert (session["status"], session["failed"], session["pairs"]) == ("unavailable", "baseline", [])
 
 
+@pytest.mark.parametrize("stopped, wanted", [([], 2), ([0], 3), ([0, 1], 4), (range(9), 5)])
+def test_sessions_with_stopped_slices_are_made_up_for_after_the_time_is_up(stopped, wanted, tmp_path, monkeypatch):
+    def session(number):
+        pair = {side: {"images": 8, "seconds": 0.3} for side in turn_statistics.SIDES}
+        return {"status": "ok", "pairs": [pair | {"counted": number not in stopped}] * turning.MIN_PAIRS}
+
+    monkeypatch.setattr(turning, "sessions", lambda pairing: map(session, range(9)))
+    runs = {side: RUN | {"device": entries(side)[0]} for side in turn_statistics.SIDES}
+    settings = {"minutes": 1e-9, "slice_seconds": 0.3, "equivalence": 0.05}
+    pairing = turning.Pairing(runs, {}, {}, settings, 5, random.Random(0))
+    assert len(turning.take_turns(pairing, notify=lambda words: None)) == wanted
+
+
 def test_a_training_that_is_stopped_for_longer_than_a_slice_may_take_does_not_hang():
     """By a signal, a frozen container or a paused virtual machine."""
     side = object.__new__(turning.Side)

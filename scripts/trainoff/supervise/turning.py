@@ -216,7 +216,9 @@ def take_turns(pairing: Pairing, notify: Callable[[str], None]) -> list[dict[str
         )
         now = time.monotonic()
         late = now + (now - last) - began > 60 * pairing.settings["minutes"]
-        if len(done) >= MIN_SESSIONS and (late or standing.settled):
+        # Pairs in which a training was stopped do not count, so more sessions make up for them.
+        short = standing.low is None and len(done) < MIN_SESSIONS + stops.ATTEMPTS_IF_STOPPED
+        if len(done) >= MIN_SESSIONS and (standing.settled or (late and not short)):
             break
         last = now
     return done
