@@ -17,6 +17,7 @@ import synthetic
 import turns as simulation
 
 from trainoff import turn_statistics, windows
+from trainoff.analyze import turns as table_of_turns
 from trainoff.experiment import plan
 from trainoff.measure import turning as measure_turning
 from trainoff.supervise import turning
@@ -53,6 +54,20 @@ def test_processes_that_differ_raise_few_false_alarms():
     assert called(experiments(1.0, apart=1.5 * SPREAD, number=300), "faster", "slower") <= 0.07
     thrice = experiments(3.0, apart=WIDE, known=WIDE, number=30)
     assert called(thrice, "faster") == 1 and max(len(one.sessions) for one in thrice) <= 4
+
+
+@pytest.mark.parametrize("lengths", [(6, 3), (6, 3, 3, 3)])
+def test_sessions_of_a_few_noisy_pairs_raise_few_false_alarms(lengths):
+    """As of trainings with slow steps. The configurations of a page are tested at 5% over their number."""
+    draw, elsewhere, number = np.random.default_rng(5), turn_statistics.Scatter(20 * SPREAD**2, 20), 2000
+    alarms = {0.05: 0, 0.05 / 8: 0}
+    for _ in range(number):
+        sessions = [draw.normal(draw.normal(0, SPREAD), 0.17, length) for length in lengths]
+        standing = turn_statistics.stand(sessions, 0.05, SPREAD, elsewhere)
+        row = {"ratio": standing.ratio, "ci_low": standing.low, "ci_high": standing.high, "degrees": standing.degrees}
+        for level in alarms:
+            alarms[level] += table_of_turns.as_ratio(row).p_value < level
+    assert all(alarms[level] / number <= 1.6 * level for level in alarms)
 
 
 def test_10_percent_are_found_with_the_noise_of_a_quiet_virtual_machine():

@@ -31,9 +31,11 @@ MIN_PAIRS = 6
 BOUND = 1.3
 # Median absolute deviation to standard deviation, for a normal distribution.
 _MAD = 1.4826
+# The share of normal values whose standard deviation is as certain as the median absolute deviation of all of them.
+_MAD_EFFICIENCY = 0.37
 # Assumed spread between fresh processes of the same training, before any is measured: a standard deviation of the logarithm of
 # their speed. On a virtual CPU, sessions of a framework against itself differed beyond their noise by 4 % with TensorFlow, 5 %
-# with JAX and 14 to 19 % with PyTorch, to which both sides contribute (docs/measurements/2026-11-28-equal-turns*.json).
+# with JAX and 14 to 18 % with PyTorch, to which both sides contribute (docs/measurements/2026-11-28-equal-turns*.json).
 PROCESS_SPREAD = 0.028
 PROCESS_SPREADS = {"torch": 0.15}
 # How many sessions this assumption weighs as much as.
@@ -120,7 +122,11 @@ def stand(
     between = (worth * spread**2 + max(0.0, seen.squares)) / (worth + seen.degrees)
     weights = 1 / (variances + between)
     middle = float(np.average(middles, weights=weights))
-    error, degrees = math.sqrt(1 / weights.sum()), worth + seen.degrees
+    error = math.sqrt(1 / weights.sum())
+    # Few pairs, as of trainings with slow steps, hardly show how noisy pairs are.
+    share = float((weights**2 * variances).sum() / weights.sum())
+    of_noise = _MAD_EFFICIENCY * (pairs - len(sessions)) / share**2
+    degrees = max(1, min(worth + seen.degrees, round(of_noise)))
     (low, high), beyond_doubt = (
         (middle - half, middle + half) for half in (windows.student_t(degrees, level) * error for level in LEVELS)
     )
@@ -147,14 +153,14 @@ def verdict(low: float, high: float, equivalence: float) -> str:
     return "faster" if low > 0 else "slower" if high < 0 else "undecided"
 
 
-def noise_of(values: Sequence[float]) -> float:
-    """Standard deviation of values around their median, robust against a few outliers."""
-    return max(_MAD * float(np.median(np.abs(values - np.median(values)))), MIN_SPREAD)
-
-
 def noise_of_sessions(sessions: Iterable[Sequence[float]]) -> float:
-    """As noise_of, over the pairs of all sessions, each around the median of its session."""
-    return noise_of(np.concatenate([session - np.median(session) for session in _arrays(sessions)]))
+    """Standard deviation of the pairs of all sessions around the median of their session, robust against a few outliers.
+
+    The pair nearest to a median is left out, since the median is there because of it: of three pairs that is a third.
+    """
+    deviations = [np.sort(np.abs(session - np.median(session)))[1:] for session in _arrays(sessions)]
+    known = np.concatenate(deviations)
+    return max(_MAD * float(np.median(known)), MIN_SPREAD) if len(known) else MIN_SPREAD
 
 
 def location(values: np.ndarray, scale: float) -> float:
@@ -187,12 +193,9 @@ def _locations(sessions):
     """(locations, their variances) of sessions (arrays); the variances come from the scatter of pairs around their sessions."""
     if not sessions:
         return np.array([]), np.array([])
-    middles = np.array([location(session, noise_of(session)) for session in sessions])
     scale = noise_of_sessions(sessions)
-    lengths = np.array(list(map(len, sessions)))
-    # Few pairs scatter less around their own median than around the true value.
-    loss = 1 - min(0.5, len(sessions) / lengths.sum())
-    return middles, _HUBER_VARIANCE * scale**2 / loss / lengths
+    middles = np.array([location(session, scale) for session in sessions])
+    return middles, _HUBER_VARIANCE * scale**2 / np.array(list(map(len, sessions)))
 
 
 def _scatter(middles, variances):
