@@ -94,7 +94,9 @@ def test_the_plan_of_an_earlier_version_stops_no_run(tmp_path):
 
 
 def test_a_failed_run_tells_its_reason_at_once(tmp_path):
-    assert "timed out: The run took longer than protocol.timeout_minutes, after " in told(io.StringIO(), tmp_path, CRASHED)
+    assert "timed out: The run took longer than protocol.timeout_minutes, after " in told(
+        io.StringIO(), tmp_path, CRASHED
+    )
 
 
 def test_a_finished_sweep_is_told_from_one_that_did_something(tmp_path):
