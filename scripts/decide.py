@@ -42,6 +42,10 @@ def decide(results: str | Path, minutes: float) -> str:
         raise UserError(
             f"{error.filename}: there is no such table. Run the experiment first: make report, with the same CONFIG."
         ) from None
+    if not {*next_measurements.COLUMNS} <= {*undecided}:
+        raise UserError(
+            f"{results}/tables/next.parquet: was written by an earlier version. Make it again: make report, with the same CONFIG."
+        )
     decision = next_measurements.decide(undecided, runs, minutes, room)
     if decision.added:
         added = earlier | decision.added

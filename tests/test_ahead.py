@@ -66,6 +66,34 @@ def test_the_cheapest_open_pairs_are_measured_within_the_minutes(tmp_path):
     decide.decide(tmp_path, budget)
     assert yaml.safe_load((tmp_path / "decide.yaml").read_text()) == written, "the same again adds nothing"
     assert "make decide MINUTES=" in decide.decide(tmp_path, 0)
+    table.drop(columns="device_minutes").to_parquet(tmp_path / "tables/next.parquet")
+    with pytest.raises(UserError, match="earlier version"):
+        decide.decide(tmp_path, budget)
+
+
+def test_replicates_that_several_pairs_need_are_trained_once():
+    runs, windows, _ = frames(1)
+    runs, windows = (
+        pd.concat([table, table[table["device"] == "laptop"].assign(device="other")]) for table in (runs, windows)
+    )
+    compared = compare_devices.compare(runs, windows, ["cpu", "laptop", "other"], kinds=QUIET)
+    table = next_measurements.table(compared["comparison"], compared["rates"], runs)
+    decision = next_measurements.decide(table, runs, 1e6)
+    assert decision.decided == len(table) == 24
+    replicates = {}
+    for entry in decision.added["more_replicates"]:
+        for device in entry["devices"]:
+            key = device, *entry["configuration"].values()
+            replicates[key] = max(replicates.get(key, 1), entry["replicates"])
+    taken = (pd.to_datetime(runs["finished_at"]) - pd.to_datetime(runs["started_at"])).dt.total_seconds()
+    seconds = dict(
+        zip(runs[["device", *next_measurements.AXES]].itertuples(index=False, name=None), taken, strict=True)
+    )
+    wanted = sum((number - 1) * seconds[key] for key, number in replicates.items()) / 60
+    assert decision.minutes == pytest.approx(wanted)
+    assert next_measurements.decide(table, runs, decision.minutes + 0.001).decided == 24
+    _, _, minutes, decided, _ = next_measurements.best(table)
+    assert next_measurements.decide(table, runs, minutes + 0.001).decided >= decided
 
 
 def test_what_several_decisions_add_is_never_more_than_a_start_reads(tmp_path):

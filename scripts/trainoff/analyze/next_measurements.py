@@ -11,7 +11,8 @@ from trainoff.analyze import stats
 from trainoff.windows import best_length
 
 AXES = list(configurations.AXES)
-COLUMNS = [*AXES, "device", "baseline", "source", "more_replicates", "minutes", "expected"]
+SIDES = ("device", "baseline")
+COLUMNS = [*AXES, *SIDES, "source", "more_replicates", "minutes", *(f"{side}_minutes" for side in SIDES), "expected"]
 EPOCH_COLUMNS = [*AXES, "device", "start_seconds", "epoch_seconds", "epoch_spread", "run_spread", "best_epochs"]
 # More replicates than this are not proposed: such a pair is not decided by patience.
 MAX_REPLICATES = 10
@@ -29,7 +30,8 @@ def table(comparison: pd.DataFrame, rates: pd.DataFrame, runs: pd.DataFrame) -> 
 
     expected: the verdict that is then likely. more_replicates: beyond those of the device with more of them, for both devices or
     for the only one of this machine; None for turns, for devices of other machines, and where not even MAX_REPLICATES would
-    suffice. minutes: the time this takes; turns are measured again from the start.
+    suffice. minutes: the time this takes; turns are measured again from the start. device_minutes, baseline_minutes: the part of
+    each device in it, which other pairs may need too.
     """
     here = _here(runs)
     spreads = {_key(row, row["device"]): row | {"here": row["device"] in here} for row in rates.to_dict("records")}
@@ -38,17 +40,18 @@ def table(comparison: pd.DataFrame, rates: pd.DataFrame, runs: pd.DataFrame) -> 
     for row in comparison[comparison["verdict"] == "undecided"].to_dict("records"):
         proposal = {"more_replicates": None, "minutes": row["decisive_minutes"], "expected": None}
         if row["source"] == "runs":
-            sides = [_key(row, row[side]) for side in ("device", "baseline")]
+            sides = [_key(row, row[side]) for side in SIDES]
             results = [spreads[side] for side in sides]
             more, expected = _more(math.log(row["ratio"]), results)
             if more is not None:
                 total = _replicates(results) + more
-                each = [
-                    (total - result["replicates"]) * seconds.get(side, math.nan)
-                    for result, side in zip(results, sides, strict=True)
+                each = {
+                    f"{name}_minutes": (total - result["replicates"]) * seconds.get(side, math.nan) / 60
                     if result["here"]
-                ]
-                proposal = {"more_replicates": more, "minutes": sum(each) / 60, "expected": expected}
+                    else 0.0
+                    for name, result, side in zip(SIDES, results, sides, strict=True)
+                }
+                proposal = {"more_replicates": more, "minutes": sum(each.values()), "expected": expected, **each}
         rows.append({**row, **proposal})
     result = pd.DataFrame(rows, columns=COLUMNS)
     return result.astype({"more_replicates": "Int64"})
@@ -63,9 +66,31 @@ def best(undecided: pd.DataFrame) -> tuple[int, int, float, int, int] | None:
     choices = []
     for more in sorted(known["more_replicates"].unique()):
         chosen = known[known["more_replicates"] <= more]
-        minutes = float((chosen["minutes"] / chosen["more_replicates"] * more).sum())
+        trained = {}
+        for row in chosen.to_dict("records"):
+            trained |= _further(trained, row, more / row["more_replicates"])
+        minutes = float(sum(trained.values()))
         choices.append((int(more), len(chosen[AXES].drop_duplicates()), minutes, len(chosen), len(undecided)))
     return max(choices, key=lambda choice: choice[3] / max(choice[2], 0.1), default=None)
+
+
+def _further(trained, row, times=1.0):
+    """{(device, axes): minutes} of a row of `table`, where they are more than in `trained`: pairs share their replicates."""
+    minutes = {_key(row, row[side]): row[f"{side}_minutes"] * times for side in SIDES}
+    return {key: value for key, value in minutes.items() if value > trained.get(key, 0.0)}
+
+
+def _affordable(rows, budget, room):
+    """(rows, minutes): as many rows, at most `room`, as fit into `budget` minutes together, the first ones first."""
+    chosen, trained, spent = [], {}, 0.0
+    for row in rows.to_dict("records"):
+        further = _further(trained, row)
+        total = spent + sum(value - trained.get(key, 0.0) for key, value in further.items())
+        if total <= budget and len(chosen) < room:
+            chosen.append(row)
+            trained |= further
+            spent = total
+    return chosen, spent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +115,14 @@ def decide(undecided: pd.DataFrame, runs: pd.DataFrame, budget: float, room: int
     `turns_choices`.
     """
     replicates = undecided.dropna(subset=["more_replicates", "minutes"]).sort_values("minutes", kind="stable")
-    chosen = replicates[replicates["minutes"].cumsum() <= budget].head(room)
-    spent = float(chosen["minutes"].sum())
+    # As `best` proposes, or the cheapest pairs first.
+    ways = [replicates, *(replicates[replicates["more_replicates"] <= more] for more in range(1, MAX_REPLICATES))]
+    chosen, spent = max((_affordable(rows, budget, room) for rows in ways), key=lambda way: len(way[0]))
     choices = turns_choices(undecided)
     fitting = [choice for choice in choices if choice[2] <= budget - spent]
     added = {}
     if len(chosen):
-        added["more_replicates"] = [_entry(row, runs) for row in chosen.to_dict("records")]
+        added["more_replicates"] = [_entry(row, runs) for row in chosen]
     count, whole, minutes = fitting[-1] if fitting else (0, None, 0.0)
     if whole is not None:
         added["turns"] = {"minutes": whole}
