@@ -224,9 +224,14 @@ if shared:
 
 @contextlib.contextmanager
 def disk_faults_told():
-    """Turns a disk error in Snakemake's own process into one sentence."""
+    """Turns an error about the disk or the folder of the results, in Snakemake's own process, into one sentence."""
     try:
         yield
+    except FileExistsError as error:
+        raise WorkflowError(
+            f"{one_line(error.filename)}: is a file, or a link to a folder that is not there; expected a folder. Remove it, or mount "
+            "the disk that it leads to."
+        ) from None
     except OSError as error:
         if words := disks.words_of(error):
             raise WorkflowError(

@@ -277,3 +277,11 @@ def test_results_at_which_another_clone_is_at_work_are_left_alone(tmp_path):
     assert list(results.iterdir()) == [results / ".in-use.lock"]
     locking._held.pop().close()
     assert project.snakemake(folder, "--", target).returncode == 0 and target.exists()
+
+
+def test_results_on_a_disk_that_is_not_mounted_are_refused_in_a_sentence(tmp_path):
+    folder = project.make(tmp_path / "clone", project.SMALL)
+    (folder / "results").symlink_to(tmp_path / "not mounted")
+    refused = project.snakemake(folder, "--", "results/images/img_dim~32/facts.json")
+    assert refused.returncode and "results: is a file, or a link to a folder that is not there" in refused.stdout
+    assert "FileExistsError" not in refused.stdout
