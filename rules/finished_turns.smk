@@ -103,7 +103,12 @@ def judge_turns():
 
 def judge_undecided(finished):
     """{path: Verdict} of finished turns that the table leaves undecided and that may now take longer, or have other slices."""
-    longer = {path: validity.longer_turns(path, config["turns"]) for path in finished}
+    try:
+        longer = {
+            path: validity.longer_turns(path, config["turns"]) for path in finished
+        }
+    except (KeyError, TypeError):  # of a damaged record, which `undecided` names
+        longer = dict.fromkeys(finished, True)
     if not any(longer.values()):
         return {}
     # Imported here, since it takes a second. All finished turns, since they are judged together.

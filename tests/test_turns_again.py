@@ -79,6 +79,14 @@ def test_turns_that_are_taken_again_are_announced_and_kept(folder):
         assert (place / "turns.json").read_bytes() == content and list(path.parent.iterdir()) == []
 
 
+def test_a_record_without_its_settings_is_named_with_what_to_do(folder):
+    path = next((folder / "results/turns").rglob("turns.json"))
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "turns"}))
+    said = project.snakemake(folder, "--dry-run").stdout
+    assert "KeyError" not in said and f"{path.relative_to(folder)}: the record: 'turns' is a required property" in said
+    assert "delete the file to take these turns again" in said
+
+
 def test_turns_stay_finished_when_the_devices_are_listed_in_another_order(folder):
     change(folder, devices=[OTHER_CPU, "cpu"])
     assert "take_turns" not in project.planned(folder)
