@@ -98,6 +98,9 @@ def costs(
         facts = assumptions["devices"].get(rate["device"], {"purchase": None, "rental": None})
         cell = trainings.get((*(rate[axis] for axis in AXES), rate["device"]), [])
         training = typical(cell)
+        if not numbers.known(rate["energy_scope"]):
+            # Joules of an unknown part, such as of runs with different meters, or of runs that all failed after the target.
+            training["joules"] = None
         per_image = _per_image(rate, facts, price_per_kwh)
         images = training["images_per_epoch"] or math.nan
         has_speed = numbers.known(rate["images_per_second"])

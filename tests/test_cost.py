@@ -180,6 +180,21 @@ def test_a_training_takes_no_longer_because_it_was_stopped(tmp_path):
     assert told[1] == pytest.approx(told[0])
 
 
+def test_energy_to_an_accuracy_is_given_only_with_the_part_that_was_read(tmp_path):
+    """metal has readings of two meters; cuda reached the target before its time was over."""
+    made_up = synthetic.records(
+        DEVICES[1:], synthetic.SMALL_GRID, replicates=2, failures=dict.fromkeys(range(4), "timed_out")
+    )
+    synthetic.add_energy(made_up, "cuda", 300, "nvml", "gpu")
+    synthetic.add_energy(made_up[4::2], "metal", 30, "ioreport", "soc")
+    synthetic.add_energy(made_up[5::2], "metal", 60, "wall_meter", "machine")
+    table = pd.read_parquet(synthetic.results(tmp_path, DEVICES[1:], made_up, target=0.05)["costs"])
+    assert table["seconds_to_accuracy"].notna().all() and table["energy_scope"].isna().all()
+    lines = economy.target_lines(table, palette.devices_in(DEVICES[1:], table))
+    assert len(lines) == 2 and not any(" J " in line or "declared" in line for line in lines)
+    assert table[["joules_per_training", "electricity_per_training", "owned_per_training"]].isna().all(axis=None)
+
+
 def test_an_unknown_cold_start_is_no_missed_target(tmp_path):
     """As in users' own scripts. cpu was not run with the last layer alone, cuda never gets to the higher target."""
     made_up = synthetic.records(DEVICES[:2], synthetic.SMALL_GRID)
