@@ -23,6 +23,7 @@ from trainoff.analyze import cost, efficiency, noise, pairs, stats
 from trainoff.configurations import AXES
 from trainoff.experiment import plan
 from trainoff.report import economy, figures, palette, training, verdict_words
+from trainoff.report.figure_table import FIGURES
 
 DEVICES = synthetic.DEVICES[:3]  # cpu, cuda, metal
 PURCHASE = {"amount": 8766.0, "lifetime_years": 2, "utilisation": 0.5}  # 1 per hour of training
@@ -102,6 +103,21 @@ def test_owned_ratio_follows_the_ratio_of_speeds_that_is_compared():
     found = efficiency.cost_columns([side, side], ["a", "b"], money, speed)
     low, high = speed.interval
     assert [found[f"owned_cost_{end}"] for end in ("ratio", "low", "high")] == pytest.approx([0.5, 1 / high, 1 / low])
+
+
+def test_a_device_s_figure_is_the_mean_that_the_page_names():
+    """Of the runs 100, 100 and 800, whose median would be 100: of energy as of speed."""
+    runs = [{"replicate": number} | dict.fromkeys(set(records.RUN_KEYS) - {"replicate"}, 1) for number in range(3)]
+    row = {"energy_scope": "gpu", "energy_source": "nvml", "energy_reason": None, "joules_per_image": 1.0}
+    row |= dict.fromkeys(("joules_per_image_above_idle", "mean_watts", "idle_watts"), math.nan)
+    drawn = {
+        tuple(run[key] for key in records.RUN_KEYS): (row, [1 / joules])
+        for run, joules in zip(runs, (100, 100, 800), strict=True)
+    }
+    assert efficiency.of_runs(runs, drawn, noise.UNKNOWN).joules_per_image == pytest.approx(200)
+    assert stats.rate([[100], [100], [800]]).images_per_second == pytest.approx(200)
+    for text in (efficiency.METHOD, FIGURES["throughput"].caption, stats.METHOD):
+        assert "geometric mean over its runs" in text
 
 
 def test_declared_energy_enters_no_ratio():

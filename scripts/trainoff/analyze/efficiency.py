@@ -55,9 +55,10 @@ RATIO_COLUMNS = [
 
 METHOD = (
     "Energy is read over the same epochs as the speed; energy above idle is the energy less the power of the idle "
-    "machine times the same seconds. A device's figure is the median over its runs of the median over their counted "
-    "epochs; intervals and ratios are computed as for the speed. A ratio needs figures that were measured and that "
-    "cover the same part of the machine. A ratio of rents is the ratio of the prices divided by that of the speeds, with "
+    "machine times the same seconds. A device's energy per image is the geometric mean over its runs of the median over their "
+    "counted epochs; energy above idle and mean power are medians over its runs. Intervals and ratios are computed as for the "
+    "speed, but from each configuration alone. A ratio needs figures that were measured and that cover the same part of the "
+    "machine. A ratio of rents is the ratio of the prices divided by that of the speeds, with "
     "the interval of the latter; prices count as exact. For owning, the interval combines both ends of speed and energy, "
     "so it is wider than a 95% interval."
 )

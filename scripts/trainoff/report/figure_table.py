@@ -50,7 +50,7 @@ FIGURES = {
     ),
     "throughput": Figure(
         "Training speed",
-        "Each dot is a result: the median over its runs, with its 95% interval and the timed epochs behind it.",
+        "Each dot is a result: the geometric mean over its runs, with its 95% interval and the timed epochs behind it.",
         "Speed",
         ("runs", "windows", "rates"),
         main=True,
