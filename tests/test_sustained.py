@@ -76,7 +76,7 @@ def test_the_sentence_names_the_minutes_that_are_compared():
     assert text.startswith(
         f"After 4 to {last} minutes, CPU runs at 100% of the speed of its first minute and Apple GPU"
     )
-    assert text.endswith(f"% (of its minute 3 and after {last})")
+    assert text.endswith(f"% (after {last} minutes, relative to its minute 3)")
 
 
 def test_a_minute_is_told_by_the_time_on_its_clock_alone():

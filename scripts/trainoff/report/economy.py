@@ -214,12 +214,13 @@ def break_even_notes(table: pd.DataFrame, labels: dict[str, str]) -> list[str]:
 
 
 def target_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
-    """Time and energy to the target accuracy per device, over configurations; [] without a target."""
+    """Time and energy to the target accuracy per device, in its fastest configuration; [] without a target."""
     if costs["target_accuracy"].isna().all():
         return []
     target = numbers.percent(costs["target_accuracy"].dropna().iloc[0])
     lines = []
     tried = _tried(costs)
+    varying = naming.varying_axes(naming.all_configurations(costs))
     for device in devices:
         results = tried[tried["device"] == device.name]
         reached = results[results["reached"]].dropna(subset="seconds_to_accuracy")
@@ -235,9 +236,10 @@ def target_lines(costs: pd.DataFrame, devices: list[Device]) -> list[str]:
             )
             continue
         best = reached.loc[reached["seconds_to_accuracy"].idxmin()]
+        name = naming.label(naming.configuration_of(best), varying)
         line = (
             f"{device.label} reached {target} validation accuracy after {numbers.seconds(best['seconds_to_accuracy'])} "
-            f"({best['runs_reached']:.0f} of {numbers.count(int(best['runs']), 'run')})"
+            f"{f'with {name} ' if name else ''}({best['runs_reached']:.0f} of {numbers.count(int(best['runs']), 'run')})"
         )
         if numbers.known(best["joules_to_accuracy"]):
             about = _about(best["energy_scope"], best["energy_source"])

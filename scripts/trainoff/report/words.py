@@ -98,15 +98,17 @@ def sustained(ratios: dict[str, Sustained], labels: dict[str, str]) -> str:
     (ratio, label, first), *others = ranked
     parts = [f"{label} runs at {numbers.percent(ratio)} of the speed of {_first_minute(first)}"]
     for ratio, label, other in others:
-        unlike = [f"of {_first_minute(other)}"] if other.first != first.first else []
-        unlike += [f"after {_minutes(other.last)}"] if other.last != first.last else []
-        parts.append(f"{label} at {numbers.percent(ratio)}{f' ({numbers.listing(unlike)})' if unlike else ''}")
+        unlike = [f"after {_minutes(other.last)} minutes"] if other.last != first.last else []
+        unlike += [f"relative to {_first_minute(other)}"] if other.first != first.first else []
+        parts.append(f"{label} at {numbers.percent(ratio)}" + (f" ({', '.join(unlike)})" if unlike else ""))
     return f"After {_minutes(first.last)} minutes, {numbers.listing(parts)}"
 
 
 def _first_minute(taken):
     """The minute whose speed is 100%: a later one than the first where the warm-up took longer."""
-    return "its first minute" if taken.first == (1, 1) else f"its minute {_minutes(taken.first)}"
+    if taken.first == (1, 1):
+        return "its first minute"
+    return f"its {'minute' if taken.first[0] == taken.first[1] else 'minutes'} {_minutes(taken.first)}"
 
 
 def _minutes(ends):
