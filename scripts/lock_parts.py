@@ -52,10 +52,18 @@ def parts_of(entries: list[Entry], nvidia: bool, processor: str = "x86_64") -> l
     return parts
 
 
-def check_disks() -> None:
-    """Raises DiskFault where Snakemake cannot write metadata to the project, or copies of scripts to the user's cache."""
+def check_disks(results: str | Path) -> None:
+    """Raises DiskFault where the project, its results, Snakemake's metadata or its cache cannot be written to.
+
+    The disk may be full, or a folder may be another user's, as after a start as root in a container. results: folder.
+    """
     cache = Path(platformdirs.user_cache_dir("snakemake", "snakemake"))
-    for folder, purpose in ((ROOT, "the project"), (cache, "Snakemake's cache; XDG_CACHE_HOME=/path moves it")):
+    for folder, purpose in (
+        (ROOT, "the project"),
+        (ROOT / ".snakemake", "Snakemake's metadata"),
+        (ROOT / results, "the results"),
+        (cache, "Snakemake's cache; XDG_CACHE_HOME=/path moves it"),
+    ):
         existing = disks.nearest(folder)
         if fault := disks.fault_of(existing):
             raise disks.DiskFault(fault, f"{existing}, for {purpose}")
@@ -67,7 +75,6 @@ def is_installed(part: str) -> bool:
 
 
 def main(config_files: list[str | Path], names: list[str]) -> None:
-    check_disks()
     config = {}
     for path in config_files:
         update_config(config, experiment_file.read(path))
@@ -79,6 +86,7 @@ def main(config_files: list[str | Path], names: list[str]) -> None:
     )
     # Before anything is installed; Snakemake checks the same later.
     checks.check(config, axes.into_experiment_schema(schema), models, " + ".join(map(str, config_files)))
+    check_disks(config["pathvars"]["results"])
     machine = inventory.read()
     choice = choosing.NONE
     if config["devices"] == "auto":

@@ -292,10 +292,15 @@ def test_make_names_the_parts_and_says_what_it_found(emulated, monkeypatch, caps
     assert "version mismatch" in capsys.readouterr().err, "as long as it fails"
 
 
-@pytest.mark.parametrize("named", ["project", "cache"])
+@pytest.mark.parametrize("named", ["project", "metadata", "results", "cache"])
 def test_a_full_disk_ends_make_in_a_sentence_where_snakemake_would_end_in_a_traceback(named, tmp_path, monkeypatch):
-    full = {"project": ROOT, "cache": tmp_path}[named]
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    places = {"project": tmp_path, "metadata": tmp_path / ".snakemake", "results": tmp_path / "results"}
+    places["cache"] = tmp_path / "cache/snakemake"
+    for folder in places.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    full = places[named]
+    monkeypatch.setattr(lock_parts, "ROOT", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(disks, "fault_of", lambda folder: "No space left on device" if folder == full else None)
     with pytest.raises(
         disks.DiskFault, match=f"No space left on device .*{re.escape(str(full))}, for .*{named}.*Free some space"
