@@ -24,9 +24,11 @@ export MPLBACKEND := Agg
 
 comma := ,
 space := $() $()
+# A list for --config of words between spaces or commas.
+listed = [$(subst $(space),$(comma),$(strip $(subst $(comma), ,$1)))]
 
 asked = $(program) $(executor) $(if $(CONFIG)$(more),--configfile $(CONFIG) $(more)) \
-    $(if $(DEVICES)$(retry),--config $(if $(DEVICES),'devices=[$(subst $(space),$(comma),$(strip $(DEVICES)))]') \
+    $(if $(DEVICES)$(retry),--config $(if $(DEVICES),'devices=$(call listed,$(DEVICES))') \
         $(retry)) $(ARGS) $(until)
 # It ends in --quiet, which takes every word up to `--`.
 snakemake = $(asked) --quiet progress rules host reason
@@ -88,7 +90,7 @@ decide: environment
 	    $(snakemake) && \
 	    python scripts/find_report.py $$started config.yaml $(CONFIG)
 
-retry: retry = 'retry=$(if $(STATUSES),[$(subst $(space),$(comma),$(strip $(STATUSES)))],failed)'
+retry: retry = 'retry=$(if $(STATUSES),$(call listed,$(STATUSES)),failed)'
 retry: report
 
 # Nothing is installed if nothing is left to do.
@@ -105,7 +107,7 @@ first-gpu-run: CONFIG = presets/first-gpu-run.yaml
 first-gpu-run: DEVICES = cuda cuda-torch cuda-jax
 first-gpu-run:
 	@python=$$(locks/install.sh --python) && "$$python" -E scripts/check_place.py gpu
-	@for device in $(DEVICES); do \
+	@for device in $(subst $(comma), ,$(DEVICES)); do \
 	    $(MAKE) --no-print-directory runs CONFIG="$(CONFIG)" DEVICES=$$device || exit 1; \
 	done
 	@started=$$(date +%s); $(in_venv); export PATH; \

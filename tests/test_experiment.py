@@ -109,6 +109,8 @@ def test_replicates_are_interleaved_and_share_seeds_across_devices():
         ),
         ({"grid": {"precision": ["float16"]}}, "grid.precision", "mixed_float16"),
         ({"grid": {"model": ["mobilenet_v2"]}}, "grid.model", "did you mean mobilenetv2?"),
+        ({"grid": {"model": ["VGG16"]}}, "grid.model", "did you mean vgg16?"),
+        ({"REPLICATES": 3}, "REPLICATES", "did you mean replicates?"),
         ({"replicates": 0}, "replicates", "minimum"),
         ({"images": {"train": 0}}, "images.train", "minimum"),
         ({"protocol": {"images_per_epoch": 650}}, "protocol.images_per_epoch", "multiple of batch_size 32"),

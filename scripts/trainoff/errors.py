@@ -42,5 +42,6 @@ def bounded(text: str, max_length: int) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ " (did you mean …?)" with the closest of the known names; "" where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    by_lower_case = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f" (did you mean {by_lower_case[close[0]]}?)" if close else ""

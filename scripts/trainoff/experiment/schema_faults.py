@@ -106,7 +106,7 @@ def _not_allowed(error):
     value, limit = error.instance, error.validator_value
     match error.validator:
         case "enum":
-            hint = did_you_mean(value.lower(), map(str, limit)) if isinstance(value, str) else ""
+            hint = did_you_mean(value, map(str, limit)) if isinstance(value, str) else ""
             return f"{_shown(value)} is not one of {', '.join(map(_shown, limit))}{hint}"
         case "minItems" | "maxItems":
             if not value:
@@ -133,8 +133,9 @@ def _as_list(error):
     takes_singles = any(
         part.get("type") == "array" and part.get("items", {}).get("type") != "object" for part in alternatives
     )
-    is_single = isinstance(error.instance, str | int | float) and not isinstance(error.instance, bool)
-    return f" Write [{one_line(error.instance, 60)}]." if is_single and takes_singles else ""
+    value = error.instance
+    is_single = isinstance(value, str | int | float) and not isinstance(value, bool) and str(value)[:1] != "["
+    return f" Write [{one_line(value, 60)}]." if is_single and takes_singles else ""
 
 
 def _shown(value):
