@@ -82,8 +82,8 @@ def test_failed_turns_are_named_with_the_device_the_reason_and_what_to_do():
     devices = [palette.Device("cuda", "GPU", "tensorflow", "cuda")]
     (warning,) = caveats.warnings(runs, rates, overall, devices, parity.Standing(), comparison=comparison)
     assert warning == {
-        "text": "Turns failed for 2 speed ratios, taken from the runs where these finished. Of the first: GPU: failed while the "
-        "devices took turns (crashed): It fell over.",
+        "text": "Turns failed for 2 speed ratios. If the runs ended well, they are compared instead. The first reason: GPU: "
+        "failed while the devices took turns (crashed): It fell over.",
         "cure": "`make retry` takes them again.",
     }
 

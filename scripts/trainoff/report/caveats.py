@@ -29,8 +29,7 @@ def warnings(
     """What is unusual about these results, each with what to do about it or "": [{"text", "cure"}].
 
     What is true of every default experiment is no warning: it is said once where it matters. runs, rates, overall, comparison:
-    the tables.
-    standing: parity.Standing. settings: keys of the experiment, as far as they are known.
+    the tables. standing: parity.Standing. settings: keys of the experiment, as far as they are known.
     """
     labels = {device.name: device.label for device in devices}
     settings = settings or {}
@@ -95,11 +94,10 @@ def _failed_turns(comparison, labels):
     failed = [part for column in reasons for part in decoded(column) if part["code"] == "turns_failed"]
     if not failed:
         return None
-    which = "it" if len(failed) == 1 else "the first"
-    ratios = numbers.count(len(failed), "speed ratio")
+    which = "The reason" if len(failed) == 1 else "The first reason"
     return {
-        "text": f"Turns failed for {ratios}, taken from the runs where these finished. Of {which}: "
-        f"{sentence(failed[0], labels).rstrip('.')}.",
+        "text": f"Turns failed for {numbers.count(len(failed), 'speed ratio')}. If the runs ended well, they are compared "
+        f"instead. {which}: {sentence(failed[0], labels).rstrip('.')}.",
         "cure": "`make retry` takes them again.",
     }
 
