@@ -178,7 +178,7 @@ def test_the_catalog_is_held_to_its_schema():
     checks.check_catalog(CATALOG, SCHEMA)
     wrong = copy.deepcopy(CATALOG)
     del wrong["v100"]["prices"]["rental"]["source"]
-    with pytest.raises(UserError, match="catalog/devices.yaml: v100: prices.rental: 'source' is a required"):
+    with pytest.raises(UserError, match="catalog/devices.yaml: v100: prices.rental.source: missing"):
         checks.check_catalog(wrong, SCHEMA)
 
 
