@@ -298,6 +298,8 @@ def test_a_full_disk_ends_make_in_a_sentence_where_snakemake_would_end_in_a_trac
     places["cache"] = tmp_path / "cache/snakemake"
     for folder in places.values():
         folder.mkdir(parents=True, exist_ok=True)
+    for name in ("catalog", "schemas"):
+        (tmp_path / name).symlink_to(ROOT / name)
     full = places[named]
     monkeypatch.setattr(lock_parts, "ROOT", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -252,7 +252,7 @@ def test_the_energy_of_a_pack_is_read_beside_it_or_has_a_reason():
 
 
 def test_an_energy_counter_that_hangs_does_not_hold_a_pack(monkeypatch):
-    monkeypatch.setattr(metering, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(metering, "PATIENCE_SECONDS", 0.001)
     # The module takes longer than that to be imported, like one whose driver hangs.
     with metering.metered(RUN["device"]) as energy:
         pass

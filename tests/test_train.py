@@ -189,17 +189,43 @@ def test_a_run_that_diverged_is_trained_again_and_both_attempts_stay(data, tmp_p
     assert record["windows"][-1]["loss"] is not None and record["training"]["converged"] is not None
 
 
-@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="the system has no way to limit another process")
-def test_too_little_memory_is_recorded(data, tmp_path):
-    """The address space is closed after the first step: the next allocation that needs more fails."""
+# After its first step this training asks for more memory than it may have.
+STARVED_CHILD = """
+import resource
+import sys
 
-    def limit(words):
-        if "first step" in words:
-            child = training_process()
-            child.rlimit(psutil.RLIMIT_AS, (child.memory_info().vms, psutil.RLIM_INFINITY))
+if __name__ == "__main__":
+    from trainoff.measure import child
 
-    record = run(data, tmp_path, say=limit, trainable=True, epochs=100_000, timeout_minutes=3)
+    def load():
+        import numpy as np
+        import psutil
+        from trainoff.measure import protocol
+
+        def train(run, files, backend, report):
+            def report_and_ask(event):
+                report(event)
+                if event["event"] == "first_step":
+                    used = psutil.Process().memory_info().vms
+                    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, resource.RLIM_INFINITY))
+                    np.empty(2**32, "uint8")
+
+            protocol.train(run, files, backend, report_and_ask)
+
+        return train
+
+    child.main(sys.argv[1], load)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not limit an address space")
+def test_too_little_memory_is_recorded(data, tmp_path, monkeypatch):
+    (tmp_path / "starved_child.py").write_text(STARVED_CHILD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "child", SimpleNamespace(__name__="starved_child"))
+    record = run(data, tmp_path)
     assert record["status"] == "out_of_memory", record["failure"]
+    assert "MemoryError" in record["failure"]["message"] and record["cold_start"]["first_step_seconds"] > 0
 
 
 @pytest.mark.parametrize(
@@ -384,7 +410,8 @@ def test_a_counter_is_read_while_the_run_trains(data, tmp_path, monkeypatch):
     counter = threading.Thread(target=keep_counting)
     counter.start()
     try:
-        record = run(data, tmp_path, images_per_epoch=320)
+        # Windows that are long enough for the counter, however fast the machine is.
+        record = run(data, tmp_path, images_per_epoch=3200)
     finally:
         done.set()
         counter.join()
